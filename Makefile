@@ -1,0 +1,42 @@
+# `make landscape` and `make test` each work alone in a bare clone: Python 3.11+, pip and make suffice.
+# The newest Python wins (its jax convolves faster, benchmarks/README.md); PYTHON=... overrides.
+PYTHON ?= $(shell sh tools/find_python.sh)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: landscape test lint format lock tune bench clean
+
+landscape: $(STAMP)
+	$(BIN)/python experiments/landscape.py
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -n 2
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+tune: $(STAMP)
+	$(BIN)/python benchmarks/tune_convolution.py
+
+# The stamp is written last, so an interrupted installation is taken up again.
+$(STAMP): requirements.txt requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or later found; install one or call: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable ".[dev]"
+	touch $(STAMP)
+
+# One lock for every Python and platform; `uv` resolves it, pip installs from it.
+lock: $(STAMP)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --universal --python-version 3.11 --extra dev --upgrade \
+	  --no-emit-index-url --no-header --quiet --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,40 @@
+"""Max-pooling without select-and-scatter, XLA's own gradient of it.
+
+That gradient is slow on the CPU, and refused on GPUs in deterministic mode.
+"""
+
+import jax.numpy as jnp
+
+from bnjax.errors import UsageError
+from bnjax.types import Images
+
+
+def max_pool(images: Images, window: int) -> Images:
+    r"""Maximum over non-overlapping windows; rows and columns that fill no window are dropped.
+
+    $y_{bhwc} = \max_{0 \le i, j < n} x_{b,\,nh + i,\,nw + j,\,c}$
+
+    Args:
+      images: `[batch, height, width, channels]`.
+      window: side of the square window, pixels; also the stride.
+
+    Returns:
+      `[batch, height // window, width // window, channels]`.
+
+    Raises:
+      UsageError: a window below 1 or larger than the image.
+
+    Example:
+      >>> max_pool(jnp.arange(16.0).reshape(1, 4, 4, 1), 2).reshape(-1).tolist()
+      [5.0, 7.0, 13.0, 15.0]
+    """
+    batch, height, width, channels = images.shape
+    if not 1 <= window <= min(height, width):
+        raise UsageError(
+            f"window={window} does not fit images of {height}×{width} pixels: "
+            f"give 1 to {min(height, width)}"
+        )
+    rows, columns = height // window, width // window
+    cropped = images[:, : rows * window, : columns * window]
+    blocks = cropped.reshape(batch, rows, window, columns, window, channels)
+    return jnp.max(blocks, axis=(2, 4))

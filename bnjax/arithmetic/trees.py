@@ -1,0 +1,123 @@
+"""What probes need of pytrees and `optax.tree` lacks: points on a line, angles, subsets, paths."""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from bnjax.errors import UsageError
+from bnjax.types import Flag, Params, PRNGKey, PyTree, Scalar
+
+Predicate: TypeAlias = Callable[[str], bool]
+
+
+def move(params: Params, direction: Params, step_size: Scalar) -> Params:
+    """The point `params − step_size · direction`, each leaf in the dtype it had.
+
+    Args:
+      params: pytree of floating-point arrays.
+      direction: pytree of the same structure and shapes; descent where it is the gradient.
+      step_size: scalar, units of `params` over units of `direction`.
+
+    Returns:
+      A pytree like `params`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> move({"w": jnp.ones(2)}, {"w": jnp.ones(2)}, jnp.float32(0.25))["w"].tolist()
+      [0.75, 0.75]
+    """
+    return jax.tree.map(lambda p, d: p - step_size.astype(p.dtype) * d, params, direction)
+
+
+def cosine(a: PyTree, b: PyTree) -> Scalar:
+    """Cosine of the angle between two pytrees, ⟨a, b⟩ / (‖a‖ ‖b‖); NaN where one of them is zero.
+
+    Args:
+      a: pytree of floating-point arrays.
+      b: pytree of the same structure and shapes.
+
+    Returns:
+      Scalar in [−1, 1], without unit.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> float(cosine({"w": jnp.array([1.0, 0.0])}, {"w": jnp.array([0.0, 2.0])}))
+      0.0
+    """
+    return optax.tree.vdot(a, b) / (optax.tree.norm(a) * optax.tree.norm(b))
+
+
+def random_direction(key: PRNGKey, params: Params, norm: Scalar) -> Params:
+    """A Gaussian direction over all of `params`, uniform on the sphere of the given norm.
+
+    The control for a gradient direction: Santurkar et al. 2018 (§3.1) claim their observations
+    for random directions too, and show no figure.
+
+    Args:
+      key: typed PRNG key.
+      params: pytree of floating-point arrays.
+      norm: scalar, the Euclidean norm of the whole tree that is returned.
+
+    Returns:
+      A pytree like `params`.
+    """
+    noise = optax.tree.random_like(key, params, jax.random.normal)
+    return optax.tree.scale(norm / optax.tree.norm(noise), noise)
+
+
+def all_finite(tree: PyTree) -> Flag:
+    """Whether no element of any leaf is NaN or infinite; boolean scalar on the device."""
+    return jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]).all()
+
+
+def path_name(path: tuple) -> str:
+    """The readable name of a leaf's path: `conv3/norm/scale`."""
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def leaf_names(tree: PyTree) -> list[str]:
+    """The names of all leaves, in the order of `jax.tree.leaves`."""
+    return [path_name(path) for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
+
+
+def partition(params: Params, predicate: Predicate) -> tuple[Params, Params]:
+    """Split a pytree in two: the leaves whose name satisfies `predicate`, and the rest.
+
+    Each part has the structure of `params` with `None` (an empty pytree) where the leaf went to
+    the other part, so gradients and norms of a part see that part only. `combine` undoes it.
+
+    Args:
+      params: pytree.
+      predicate: takes a leaf's name such as `conv3/kernel`.
+
+    Returns:
+      `(selected, rest)`.
+
+    Raises:
+      UsageError: no leaf satisfies the predicate.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> selected, rest = partition({"a": jnp.ones(1), "b": jnp.zeros(1)}, lambda n: n == "a")
+      >>> rest["a"] is None, selected["b"] is None
+      (True, True)
+    """
+    chosen = jax.tree_util.tree_map_with_path(lambda path, _: predicate(path_name(path)), params)
+    if not any(jax.tree.leaves(chosen)):
+        raise UsageError(
+            f"no parameter is selected; the names are {', '.join(leaf_names(params))}: "
+            "give a predicate that is true for at least one"
+        )
+    selected = jax.tree.map(lambda keep, leaf: leaf if keep else None, chosen, params)
+    rest = jax.tree.map(lambda keep, leaf: None if keep else leaf, chosen, params)
+    return selected, rest
+
+
+def combine(selected: Params, rest: Params) -> Params:
+    """The pytree that `partition` took apart."""
+    return jax.tree.map(
+        lambda a, b: b if a is None else a, selected, rest, is_leaf=lambda leaf: leaf is None
+    )

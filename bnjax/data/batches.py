@@ -1,0 +1,135 @@
+"""Batches by index: which examples step t sees is a pure function of the seed and of t.
+
+The stream of examples is one random order of the training split after the other, cut into batches
+of equal size; a batch may span two epochs, so every example is seen once an epoch and none is
+dropped. Every arm of an experiment and every resumed run sees the same batch at step t.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+from bnjax.data.dataset import Batch, Dataset, Split
+from bnjax.errors import UsageError
+from bnjax.types import Images, Index, Pixels, PRNGKey
+
+SHIFT = 4  # pixels, the usual translation for CIFAR (He et al. 2016, §4.2)
+
+
+def epoch_order(key: PRNGKey, epoch: Index | int, num_images: int) -> Int[Array, " two_epochs"]:
+    """The orders of this epoch and of the next one, joined: any batch is a slice of it.
+
+    Args:
+      key: typed PRNG key of the data stream.
+      epoch: counted from 0.
+      num_images: size of the training split.
+
+    Returns:
+      Indices `[2 · num_images]` int32; each half holds every index once.
+    """
+    orders = [
+        jax.random.permutation(jax.random.fold_in(key, epoch + later), num_images)
+        for later in (0, 1)
+    ]
+    return jnp.concatenate(orders).astype(jnp.int32)
+
+
+def standardise_pixels(
+    pixels: Pixels, mean: tuple[float, ...], std: tuple[float, ...], dtype: jnp.dtype
+) -> Images:
+    """Grey levels 0 … 255 to channels of mean 0 and deviation 1 over the training split."""
+    shift, scale = (jnp.asarray(values, dtype).reshape(1, 1, 1, -1) for values in (mean, std))
+    return (pixels.astype(dtype) / 255 - shift) / scale
+
+
+def augment(key: PRNGKey, images: Images) -> Images:
+    """Flip each image left to right with probability ½ and move it by up to 4 pixels, 0 outside."""
+    flip_key, shift_key = jax.random.split(key)
+    count, height, width, _ = images.shape
+    flip = jax.random.bernoulli(flip_key, 0.5, (count, 1, 1, 1))
+    images = jnp.where(flip, images[:, :, ::-1], images)
+    offsets = jax.random.randint(shift_key, (count, 2), 0, 2 * SHIFT + 1)
+    padded = jnp.pad(images, ((0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)))
+
+    def crop(image: Array, offset: Array) -> Array:
+        return jax.lax.dynamic_slice(
+            image,
+            (offset[0], offset[1], jnp.zeros_like(offset[0])),
+            (height, width, image.shape[-1]),
+        )
+
+    return jax.vmap(crop)(padded, offsets)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pipeline:
+    """How batches are made from a split; hashable, so it can be static under `jax.jit`."""
+
+    num_images: int
+    batch_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    augmented: bool = False
+    dtype: str = "float32"
+
+    def epoch(self, step: int) -> int:
+        """The epoch in which the batch of `step` begins."""
+        return step * self.batch_size // self.num_images
+
+    def last_step(self, epoch: int) -> int:
+        """The last step whose batch begins in `epoch`."""
+        return ((epoch + 1) * self.num_images - 1) // self.batch_size
+
+    def standardise(self, pixels: Pixels) -> Images:
+        """`standardise_pixels` with this split's statistics."""
+        return standardise_pixels(pixels, self.mean, self.std, jnp.dtype(self.dtype))
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def order(self, key: PRNGKey, epoch: Index | int) -> Int[Array, " two_epochs"]:
+        """`epoch_order` of this split."""
+        return epoch_order(key, epoch, self.num_images)
+
+    def batch(
+        self, split: Split, order: Int[Array, " two_epochs"], key: PRNGKey, step: Index
+    ) -> Batch:
+        """The batch of a step, standardised and, if wished, augmented; to be called under `jit`.
+
+        Args:
+          split: the training split.
+          order: `order(key, epoch)` of the epoch in which the step's batch begins.
+          key: the key of the data stream; fixes the augmentation of the step too.
+          step: counted from 0.
+
+        Returns:
+          A `Batch` of `batch_size` examples.
+        """
+        start = (step * self.batch_size) % self.num_images
+        indices = jax.lax.dynamic_slice_in_dim(order, start, self.batch_size)
+        images = self.standardise(split.pixels[indices])
+        if self.augmented:
+            # Folded twice, so that no augmentation shares its key with an epoch's order.
+            images = augment(jax.random.fold_in(jax.random.fold_in(key, 2**31), step), images)
+        return Batch(images, split.labels[indices])
+
+
+def make_pipeline(dataset: Dataset, batch_size: int, *, augmented: bool = False) -> Pipeline:
+    """The pipeline of a data set's training split.
+
+    Args:
+      dataset: loaded data set.
+      batch_size: examples a step, 2 up to the size of the training split.
+      augmented: random flips and translations by up to 4 pixels.
+
+    Raises:
+      UsageError: impossible batch size.
+    """
+    num_images = dataset.train.pixels.shape[0]
+    if not 2 <= batch_size <= num_images:
+        raise UsageError(
+            f"--batch-size {batch_size} must be from 2 to {num_images}, the training images of "
+            f"{dataset.name}"
+        )
+    return Pipeline(num_images, batch_size, dataset.mean, dataset.std, augmented)

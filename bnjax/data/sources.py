@@ -1,0 +1,126 @@
+"""Where data sets come from: scikit-learn's digits, embedded, and prepared TFDS folders.
+
+Reading a prepared folder needs no TensorFlow; only its first preparation does.
+"""
+
+import contextlib
+import os
+from pathlib import Path
+
+import numpy as np
+
+from bnjax.data.dataset import Dataset, from_arrays
+from bnjax.errors import RunError, UsageError
+
+TFDS_DATASETS = ("mnist", "fashion_mnist", "cifar10", "cifar100")
+DATASETS = ("digits", *TFDS_DATASETS)
+DIGITS_TEST_SIZE = 360
+REBUILT_CIFAR10 = "CIFAR-10 (rebuilt, 92 images JPEG-substituted)"
+
+
+def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
+    """Load a data set whole, as uint8 arrays on the default device.
+
+    Args:
+      name: one of `DATASETS`. `digits` needs no file and no download.
+      data_dir: folder of prepared tensorflow-datasets; by default `$TFDS_DATA_DIR`, else
+        `~/tensorflow_datasets`.
+
+    Returns:
+      A `Dataset` with images of 32×32 pixels; CIFAR and digits have 3 channels, MNIST has 1.
+
+    Raises:
+      UsageError: unknown name, or `data_dir` is not a folder.
+      RunError: the set is not prepared there, or the folder is damaged.
+
+    Example:
+      >>> load("digits").train.pixels.shape
+      (1437, 32, 32, 3)
+    """
+    if name not in DATASETS:
+        raise UsageError(f"dataset {name!r} is not known: choose from {', '.join(DATASETS)}")
+    return load_digits() if name == "digits" else load_tfds(name, data_dir)
+
+
+def load_digits() -> Dataset:
+    """Scikit-learn's 1,797 handwritten digits, enlarged from 8×8 to 32×32×3 pixels.
+
+    The split is stratified and fixed: 1,437 for training, 360 for testing.
+    """
+    from PIL import Image
+    from sklearn.datasets import load_digits as load_bunch
+    from sklearn.model_selection import train_test_split
+
+    bunch = load_bunch()
+    small = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
+    # Pillow resizes bytes in integer arithmetic: the same pixels on every machine.
+    large = np.stack(
+        [Image.fromarray(image).resize((32, 32), Image.Resampling.BILINEAR) for image in small]
+    )
+    pixels = np.repeat(large[..., None], 3, axis=-1)
+    train, test = train_test_split(
+        np.arange(len(pixels)), test_size=DIGITS_TEST_SIZE, stratify=bunch.target, random_state=0
+    )
+    train, test = np.sort(train), np.sort(test)
+    return from_arrays(
+        "digits",
+        10,
+        (pixels[train], bunch.target[train]),
+        (pixels[test], bunch.target[test]),
+        note="scikit-learn's digits, 8×8 pixels enlarged to 32×32",
+    )
+
+
+def load_tfds(name: str, data_dir: str | os.PathLike[str] | None) -> Dataset:
+    """Read a prepared tensorflow-datasets folder; images smaller than 32×32 are padded with 0."""
+    folder = resolve_data_dir(data_dir)
+    remedy = (
+        f'prepare it with `pip install tensorflow && python -c "import tensorflow_datasets as t; '
+        f"t.builder('{name}', data_dir='{folder}').download_and_prepare()\"`, "
+        "or give the folder that holds it as --data-dir"
+    )
+    if not (folder / name).is_dir():
+        raise RunError(f"data set {name} is not in {folder}: {remedy}")
+    # Imported late: it costs most of a second, and digits does not need it.
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder(name, data_dir=folder)
+        train, test = (read_split(builder, split) for split in ("train", "test"))
+        num_classes = builder.info.features["label"].num_classes
+    except Exception as error:  # TFDS, array-record and decoders raise errors of every kind
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise RunError(f"{folder / name} cannot be read ({reason}): {remedy}") from error
+    return from_arrays(name, num_classes, train, test, describe(name, builder))
+
+
+def resolve_data_dir(data_dir: str | os.PathLike[str] | None) -> Path:
+    """The folder of prepared data sets: the argument, `$TFDS_DATA_DIR`, or TFDS's own default."""
+    if data_dir is None:
+        return Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+    folder = Path(data_dir).expanduser()
+    if not folder.is_dir():
+        raise UsageError(f"--data-dir {folder} is not a folder: give one with prepared data sets")
+    return folder
+
+
+def read_split(builder: object, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """All images `[num_images, height, width, channels]` and labels of one split."""
+    with contextlib.redirect_stderr(None):
+        source = builder.as_data_source(split=split)  # type: ignore[attr-defined]
+    records = source.__getitems__(range(len(source)))
+    pixels = np.stack([record["image"] for record in records])
+    labels = np.array([record["label"] for record in records])
+    margin = [(max(0, 32 - size)) for size in pixels.shape[1:3]]
+    padding = [(0, 0), *((size // 2, size - size // 2) for size in margin), (0, 0)]
+    return np.pad(pixels, padding), labels
+
+
+def describe(name: str, builder: object) -> str:
+    """What must be said beside numbers made with this copy of the data set."""
+    sizes = {split: info.num_examples for split, info in builder.info.splits.items()}  # type: ignore[attr-defined]
+    if name == "cifar10" and (Path(builder.data_dir) / "jpeg_substituted.json").exists():  # type: ignore[attr-defined]
+        return REBUILT_CIFAR10
+    if name == "cifar100" and sizes["train"] < 50_000:
+        return f"CIFAR-100 subset ({sizes['train']:,} / {sizes['test']:,})"
+    return f"{name} ({sizes['train']:,} / {sizes['test']:,})"

@@ -1,0 +1,12 @@
+"""The two errors a person can cause: a wrong call, and a world that is not as the call needs it.
+
+Every message is one line that names the value, what is legal, and the remedy.
+"""
+
+
+class UsageError(ValueError):
+    """An option or argument has an impossible value (exit status 2 on the command line)."""
+
+
+class RunError(RuntimeError):
+    """A file, data set or run folder is not as it must be (exit status 1)."""

@@ -1,0 +1,1 @@
+"""Floor 4: figures, drawn from saved results only."""

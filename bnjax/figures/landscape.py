@@ -1,0 +1,191 @@
+"""The figure of a landscape run: loss, gradient and smoothness along the gradient, and training."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from bnjax.figures import style
+from bnjax.figures.style import LOOKS
+from bnjax.runs.results import Results
+
+
+def draw(results: Results, folder: Path) -> Sequence[Path]:
+    """Draw `landscape.png` and `.pdf` from a run's results, one figure a direction.
+
+    Args:
+      results: as `bnjax.runs.results.read` returns them.
+      folder: where the figures go.
+
+    Returns:
+      The paths of the files.
+    """
+    paths: list[Path] = []
+    for direction in results.axes["direction"]:
+        name = "landscape" if direction == "gradient" else f"landscape_{direction}"
+        with style.figure(2, 2, size=(9.0, 6.4)) as (drawn, panels):
+            loss, predictiveness, smoothness, training = panels
+            draw_band(loss, results, direction, "losses")
+            loss.set(title="a  Loss variation", ylabel="loss L(θ − ηd)  [nat]", yscale="log")
+            draw_band(predictiveness, results, direction, "gradient_distances")
+            predictiveness.set(
+                title="b  Gradient predictiveness", ylabel="‖∇L(θ − ηd) − ∇L(θ)‖₂", yscale="log"
+            )
+            draw_smoothness(smoothness, results, direction)
+            draw_training(training, results)
+            for panel in panels:
+                panel.set_xlabel("training step")
+                panel.set_xlim(0, results.axes["step"][-1] + 1)
+                panel.grid(alpha=0.25, linewidth=0.5)
+            loss.legend(loc="best")
+            drawn.suptitle(caption(results, direction), fontsize=8.5, x=0.01, ha="left")
+            paths += style.save(drawn, folder, name)
+    return paths
+
+
+def caption(results: Results, direction: str) -> str:
+    """What was run, on what."""
+    config, facts = results.config, results.facts
+    low, high = results.axes["step_size"][[0, -1]]
+    seeds = len(results.axes["seed"])
+    spread = "one seed" if seeds == 1 else f"median over {seeds} seeds"
+    parts = [
+        f"{config['model'].upper()} ×{config['width']:g}, {facts['dataset']}",
+        f"SGD lr {config['lr']:g}, batch {config['batch_size']}, {config['statistics']} statistics, "
+        f"η from {low:.3g} to {high:.3g} along the {direction} ({len(results.axes['step_size'])} "
+        f"points), {spread}",
+    ]
+    if config["parameters"] != "all":
+        parts[1] += f", {config['parameters']} layer only"
+    return "\n".join(parts)
+
+
+def over_seeds(values: np.ndarray) -> np.ndarray:
+    """Median over the leading axis of seeds; where a seed has ended, over the others."""
+    if values.shape[0] == 1:
+        return values[0]
+    gone = np.isnan(values).all(axis=0)
+    return np.where(gone, np.nan, np.nanmedian(np.where(gone, 0.0, values), axis=0))
+
+
+def draw_band(panel: Axes, results: Results, direction: str, name: str) -> None:
+    """For each arm the range over step sizes of one field, against the step."""
+    steps = results.axes["probe_step"]
+    for norm in results.axes["norm"]:
+        look = LOOKS[str(norm)]
+        values = results.select(f"line.{name}", norm=norm, direction=direction)
+        low, high = over_seeds(values.min(axis=-1)), over_seeds(values.max(axis=-1))
+        panel.fill_between(
+            steps,
+            low,
+            high,
+            color=look.colour,
+            alpha=0.3,
+            hatch=look.hatch,
+            linewidth=0,
+            label=look.label,
+        )
+        for edge in (low, high):
+            panel.plot(steps, edge, color=look.colour, linestyle=look.line, linewidth=0.8)
+        mark_ends(panel, results, str(norm))
+
+
+def draw_smoothness(panel: Axes, results: Results, direction: str) -> None:
+    """The largest β over step sizes, its η → 0 limit, and the two lines a plateau may be."""
+    steps, smallest = results.axes["probe_step"], results.axes["step_size"].min()
+    for norm in results.axes["norm"]:
+        look = LOOKS[str(norm)]
+        beta = results.select("line.smoothness", norm=norm, direction=direction)
+        panel.plot(
+            steps,
+            over_seeds(beta.max(axis=-1)),
+            color=look.colour,
+            linestyle=look.line,
+            linewidth=1.4,
+            label=f"{look.label}, max over η",
+        )
+        limit = over_seeds(results.select("line.smoothness_limit", norm=norm, direction=direction))
+        panel.plot(
+            steps,
+            limit,
+            color=look.colour,
+            linestyle=":",
+            linewidth=0.9,
+            label=f"{look.label}, η → 0",
+        )
+        if "rounding.gradient_error" in results.arrays:
+            error = results.select("rounding.gradient_error", norm=norm)
+            length = smallest * results.select(
+                "line.direction_norm", norm=norm, direction=direction
+            )
+            panel.plot(
+                steps,
+                over_seeds(error / length),
+                color=look.colour,
+                linestyle=(0, (1, 4)),
+                linewidth=0.8,
+                label=f"{look.label}, rounding",
+            )
+        mark_ends(panel, results, str(norm))
+    for value, name, dash in (
+        (2 / results.config["lr"], "2/lr, edge of stability", (0, (6, 2))),
+        (1 / smallest, "1/η_min, saturation", (0, (2, 2))),
+    ):
+        panel.axhline(value, color="0.35", linestyle=dash, linewidth=0.9)
+        panel.annotate(
+            name,
+            (1, value),
+            xycoords=("axes fraction", "data"),
+            ha="right",
+            va="bottom",
+            fontsize=7.5,
+            color="0.25",
+        )
+    panel.set(title="c  Effective β-smoothness", ylabel="β = ‖Δ∇L‖₂ / ‖ηd‖₂", yscale="log")
+    panel.legend(loc="best")
+
+
+def draw_training(panel: Axes, results: Results) -> None:
+    """Minibatch training loss and, marked, the test loss."""
+    for norm in results.axes["norm"]:
+        look = LOOKS[str(norm)]
+        loss = over_seeds(results.select("train.loss", norm=norm))
+        panel.plot(
+            results.axes["step"],
+            loss,
+            color=look.colour,
+            linestyle=look.line,
+            linewidth=1,
+            label=f"{look.label}, minibatch",
+        )
+        test = over_seeds(results.select("test.loss", norm=norm))
+        panel.plot(
+            results.axes["test_step"],
+            test,
+            color=look.colour,
+            marker=look.marker,
+            linestyle="none",
+            markersize=4,
+            fillstyle="none",
+            label=f"{look.label}, test set",
+        )
+        mark_ends(panel, results, str(norm))
+    panel.set(title="d  Training", ylabel="loss  [nat]", yscale="log")
+    panel.legend(loc="best")
+
+
+def mark_ends(panel: Axes, results: Results, norm: str) -> None:
+    """A cross on the time axis where a seed of the arm diverged."""
+    finite = results.select("train.finite", norm=norm)
+    for steps in finite:
+        ends = np.flatnonzero(steps == 0)
+        if len(ends):
+            panel.plot(
+                ends[0],
+                0,
+                marker="x",
+                color=LOOKS[norm].colour,
+                transform=panel.get_xaxis_transform(),
+                clip_on=False,
+            )

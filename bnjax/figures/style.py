@@ -1,0 +1,74 @@
+"""One look for all figures: legible in print, in grey and to the colour-blind."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib
+
+matplotlib.use("Agg")  # files only: no window system is needed or asked for
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+
+class Look(NamedTuple):
+    """How an arm is drawn: hue and, for prints in grey, line, marker and hatch differ too."""
+
+    colour: str
+    line: str
+    marker: str
+    hatch: str
+    label: str
+
+
+# Okabe & Ito's palette for the colour-blind; lightness differs as well.
+LOOKS = {
+    "none": Look("#D55E00", "--", "o", "////", "no normalisation"),
+    "batch": Look("#0072B2", "-", "s", "", "BatchNorm"),
+}
+RC = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "figure.dpi": 100,
+    "savefig.dpi": 200,
+    "pdf.fonttype": 42,
+    "hatch.linewidth": 0.4,
+}
+
+
+@contextmanager
+def figure(rows: int, columns: int, size: tuple[float, float]) -> Iterator[tuple[Figure, list]]:
+    """A figure of `rows` × `columns` panels in this look, closed at the end.
+
+    Args:
+      rows: of panels.
+      columns: of panels.
+      size: width and height in inches.
+
+    Yields:
+      The figure and its axes, row by row.
+    """
+    with plt.rc_context(RC):
+        drawn, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
+        try:
+            yield drawn, list(axes.flat)
+        finally:
+            plt.close(drawn)
+
+
+def save(drawn: Figure, folder: Path, name: str) -> list[Path]:
+    """Write `<name>.png` and `<name>.pdf`, each whole or not at all."""
+    paths = []
+    for suffix, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
+        path = folder / f"{name}.{suffix}"
+        temporary = folder / f".{name}.tmp.{suffix}"
+        drawn.savefig(temporary, metadata=metadata)
+        temporary.replace(path)
+        paths.append(path)
+    return paths

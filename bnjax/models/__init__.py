@@ -1,0 +1,17 @@
+"""Floor 2: models and normalisers, the only place that imports Flax."""
+
+from bnjax.models import initializers, norms
+from bnjax.models.model import Model
+from bnjax.models.vgg import VGG_DEPTHS, vgg, vgg11, vgg13, vgg16, vgg19
+
+__all__ = [
+    "VGG_DEPTHS",
+    "Model",
+    "initializers",
+    "norms",
+    "vgg",
+    "vgg11",
+    "vgg13",
+    "vgg16",
+    "vgg19",
+]

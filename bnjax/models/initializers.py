@@ -1,0 +1,31 @@
+"""Kernel initialisers by name, for configurations; JAX has them all."""
+
+from collections.abc import Callable
+
+from jax.nn import initializers
+from jaxtyping import Array
+
+from bnjax.errors import UsageError
+
+REGISTRY: dict[str, Callable[..., Array]] = {
+    "glorot_uniform": initializers.glorot_uniform(),
+    "glorot_normal": initializers.glorot_normal(),
+    "he_uniform": initializers.he_uniform(),
+    "he_normal": initializers.he_normal(),
+    "lecun_normal": initializers.lecun_normal(),
+    "orthogonal": initializers.orthogonal(),
+}
+
+
+def by_name(name: str) -> Callable[..., Array]:
+    """The initialiser `(key, shape, dtype) -> kernel` of that name.
+
+    Args:
+      name: a key of `REGISTRY`; `glorot_uniform` is the paper's (Santurkar et al. 2018).
+
+    Raises:
+      UsageError: there is none of that name.
+    """
+    if name not in REGISTRY:
+        raise UsageError(f"initializer {name!r} is not known: choose from {', '.join(REGISTRY)}")
+    return REGISTRY[name]

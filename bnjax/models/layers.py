@@ -1,0 +1,54 @@
+"""Weight layers with their normaliser inside.
+
+A layer's parameters stand under one name (`conv3`: kernel, bias and `norm`), so that "the third
+convolution" is the same key of the tree in every arm of an experiment. Biases stay beside every
+normaliser, as in the common VGG with BatchNorm; before BatchNorm their gradient is zero.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+from jaxtyping import Array, Float
+
+from bnjax.arithmetic.convolution import convolve
+from bnjax.models.norms import Norm
+
+
+class Convolution(nn.Module):
+    """Convolution with SAME padding, bias and normaliser; the output is what a ReLU would get."""
+
+    features: int
+    norm: Norm
+    kernel_init: Callable[..., Any]
+    kernel_size: tuple[int, int] = (3, 3)
+    strides: tuple[int, int] = (1, 1)
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "batch height width channels"], *, train: bool
+    ) -> Float[Array, "batch new_height new_width features"]:
+        """Images `[batch, height, width, channels]` to pre-activations."""
+        shape = (*self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        x = convolve(x, kernel, strides=self.strides) + bias.reshape(1, 1, 1, -1)
+        return x if self.norm.build is None else self.norm.build(name="norm")(x, train=train)
+
+
+class Dense(nn.Module):
+    """Affine layer with normaliser; the output is what a non-linearity would get."""
+
+    features: int
+    norm: Norm
+    kernel_init: Callable[..., Any]
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "batch channels"], *, train: bool
+    ) -> Float[Array, "batch features"]:
+        """Vectors `[batch, channels]` to pre-activations."""
+        kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        x = x @ kernel + bias.reshape(1, -1)
+        return x if self.norm.build is None else self.norm.build(name="norm")(x, train=train)

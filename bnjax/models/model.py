@@ -1,0 +1,99 @@
+"""A model as three pure functions, with batch statistics in and out: what the rest of bnjax sees."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from bnjax.errors import UsageError
+from bnjax.types import BatchStats, Images, Logits, Params, PRNGKey
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A linen module seen as pure functions of explicit parameters and batch statistics.
+
+    Wraps any module whose call is `module(images, train=bool) -> logits` and whose running
+    statistics, if any, live in the collection `batch_stats`. Hashable, so it can be a static
+    argument of `jax.jit`.
+
+    Attributes:
+      module: the linen module.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from bnjax.models import norms, vgg11
+      >>> model = vgg11(norm=norms.batch_norm(), num_classes=10, width=0.0625)
+      >>> images = jnp.zeros((2, 32, 32, 3))
+      >>> variables = model.init(jax.random.key(0), images)
+      >>> logits, batch_stats = model.apply(**variables, images=images, train=True)
+      >>> logits.shape
+      (2, 10)
+    """
+
+    module: nn.Module
+
+    def init(self, key: PRNGKey, images: Images) -> dict[str, Any]:
+        """Fresh parameters and statistics.
+
+        Args:
+          key: typed PRNG key. A layer's draw depends on the key and the layer's name alone, so
+            two models that differ in the normaliser start from the same kernels.
+          images: any batch `[batch, height, width, channels]`; only shape and dtype matter.
+
+        Returns:
+          `{"params": …, "batch_stats": …}`, plain dicts; `batch_stats` is `{}` where the model
+          keeps none.
+        """
+        variables = jax.jit(functools.partial(self.module.init, train=False))(key, images)
+        return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
+
+    def apply(
+        self, params: Params, batch_stats: BatchStats, images: Images, *, train: bool
+    ) -> tuple[Logits, BatchStats]:
+        """Logits, and the running statistics after this batch.
+
+        Args:
+          params: as `init` returns them.
+          batch_stats: running statistics, as `init` or the last `apply` returned them.
+          images: standardised, `[batch, height, width, channels]`.
+          train: normalise with the statistics of `images` and advance the running ones; else
+            normalise with the running ones and return them as they are.
+
+        Returns:
+          `(logits [batch, num_classes], batch_stats)`.
+        """
+        variables = {"params": params, "batch_stats": batch_stats}
+        if not train:
+            return self.module.apply(variables, images, train=False), batch_stats
+        logits, updated = self.module.apply(variables, images, train=True, mutable=["batch_stats"])
+        return logits, updated.get("batch_stats", {})
+
+    def moments(self, params: Params, batch_stats: BatchStats, images: Images) -> BatchStats:
+        """The statistics of this very batch, in the structure of `batch_stats`.
+
+        Args:
+          params: the point at which activations are computed.
+          batch_stats: gives the structure only.
+          images: standardised, `[batch, height, width, channels]`.
+
+        Returns:
+          A pytree like `batch_stats` with mean and biased variance of the batch in every layer.
+
+        Raises:
+          UsageError: a normaliser keeps running statistics and reports no moments.
+        """
+        variables = {"params": params, "batch_stats": batch_stats}
+        _, updated = self.module.apply(
+            variables, images, train=True, mutable=["batch_stats", "moments"]
+        )
+        found = updated.get("moments", {})
+        if jax.tree.structure(found) != jax.tree.structure(batch_stats):
+            raise UsageError(
+                f"the module {type(self.module).__name__} keeps running statistics without storing "
+                "the batch's own in the collection 'moments', which statistics='frozen' and "
+                "'recalibrated' need: use bnjax.norms.batch_norm, or statistics='batch'"
+            )
+        return found

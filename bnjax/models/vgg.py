@@ -1,0 +1,106 @@
+"""VGG networks for images of 32×32 pixels (Simonyan & Zisserman 2015, configurations A, B, D, E)."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+
+from bnjax.arithmetic.pooling import max_pool
+from bnjax.errors import UsageError
+from bnjax.models import initializers
+from bnjax.models.layers import Convolution, Dense
+from bnjax.models.model import Model
+from bnjax.models.norms import Norm, none
+from bnjax.types import Images, Logits
+
+# Convolutions per stage; a stage of 2×2 max-pooling follows each.
+VGG_DEPTHS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+STAGE_WIDTHS = (64, 128, 256, 512, 512)
+
+
+class VGG(nn.Module):
+    """Five stages of 3×3 convolutions and ReLUs, and a linear classifier named `output`."""
+
+    stages: tuple[int, ...]
+    num_classes: int
+    width: float
+    hidden: tuple[int, ...]
+    norm: Norm
+    kernel_init: Callable[..., Any]
+
+    @nn.compact
+    def __call__(self, images: Images, *, train: bool) -> Logits:
+        """Standardised images `[batch, 32, 32, channels]` to logits `[batch, num_classes]`."""
+        reduction = 2 ** len(self.stages)
+        if min(images.shape[1:3]) < reduction:
+            raise UsageError(
+                f"images have shape {images.shape}; a VGG halves them {len(self.stages)} times and "
+                f"needs {reduction}×{reduction} pixels or more: resize or pad them"
+            )
+        x = images
+        index = 0
+        for convolutions, channels in zip(self.stages, STAGE_WIDTHS, strict=True):
+            features = max(1, round(channels * self.width))
+            for _ in range(convolutions):
+                index += 1
+                layer = Convolution(features, self.norm, self.kernel_init, name=f"conv{index}")
+                x = nn.relu(layer(x, train=train))
+            x = max_pool(x, 2)
+        x = x.reshape(x.shape[0], -1)
+        for index, features in enumerate(self.hidden, start=1):
+            layer = Dense(features, self.norm, self.kernel_init, name=f"dense{index}")
+            x = nn.relu(layer(x, train=train))
+        return Dense(self.num_classes, none(), self.kernel_init, name="output")(x, train=train)
+
+
+def vgg(
+    depth: int,
+    *,
+    norm: Norm,
+    num_classes: int = 10,
+    width: float = 1.0,
+    hidden: tuple[int, ...] = (),
+    initializer: str = "glorot_uniform",
+) -> Model:
+    """A VGG for 32×32 images, with any normaliser before each ReLU.
+
+    Args:
+      depth: 11, 13, 16 or 19 weight layers in the naming of the paper; with `hidden=()` the
+        classifier is one layer where the paper's has three, as usual for CIFAR.
+      norm: normaliser, e.g. `bnjax.norms.batch_norm()`.
+      num_classes: number of logits.
+      width: factor on the channels 64, 128, 256, 512, 512.
+      hidden: widths of hidden classifier layers; `(512, 512)` gives the "VGG-A" with 9.75 M
+        parameters that replications of Santurkar et al. use.
+      initializer: name of the kernel initialiser, see `bnjax.models.initializers`.
+
+    Returns:
+      A `Model`; its layers are `conv1` …, `dense1` …, `output` whatever the normaliser.
+
+    Raises:
+      UsageError: unknown depth or initialiser, fewer than two classes, or a width of 0 or less.
+
+    Source: Simonyan & Zisserman 2015 (1409.1556), Table 1.
+
+    Example:
+      >>> from bnjax.models import norms
+      >>> import jax, jax.numpy as jnp
+      >>> model = vgg(11, norm=norms.none(), width=0.0625)
+      >>> sorted(model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"])[0]
+      'conv1'
+    """
+    if depth not in VGG_DEPTHS:
+        raise UsageError(f"VGG depth {depth} is not known: choose from {sorted(VGG_DEPTHS)}")
+    if num_classes < 2:
+        raise UsageError(f"num_classes={num_classes} must be 2 or more")
+    if not 0 < width <= 16:
+        raise UsageError(f"width={width} must be above 0 and at most 16: 1.0 is the full network")
+    kernel_init = initializers.by_name(initializer)
+    return Model(VGG(VGG_DEPTHS[depth], num_classes, width, tuple(hidden), norm, kernel_init))
+
+
+vgg11 = functools.partial(vgg, 11)
+vgg13 = functools.partial(vgg, 13)
+vgg16 = functools.partial(vgg, 16)
+vgg19 = functools.partial(vgg, 19)

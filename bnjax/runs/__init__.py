@@ -1,0 +1,1 @@
+"""Floor 4: the run folder, checkpoints, the frame of an experiment."""

@@ -1,0 +1,169 @@
+"""One arm of an experiment for one seed: train, probe, evaluate, save, resume."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from bnjax import training
+from bnjax.data import Batch, Dataset, Pipeline
+from bnjax.losses import OBJECTIVES
+from bnjax.models import Model
+from bnjax.runs import checkpoints, records
+from bnjax.runs.config import RunConfig, stream_key
+from bnjax.runs.interrupts import Interrupted, StopRequest
+from bnjax.training import Probe, Program, TrainState
+
+SECONDS_BETWEEN_CHECKPOINTS = 60.0
+
+
+class Arm(NamedTuple):
+    """What is known of an arm before its first step."""
+
+    norm: str
+    seed: int
+    model: Model
+    dataset: Dataset
+    pipeline: Pipeline
+
+    @property
+    def label(self) -> str:
+        """How messages name it."""
+        return f"{self.norm}, seed {self.seed}"
+
+
+class Display(Protocol):
+    """Who shows how far a run is."""
+
+    def advance(self, arm: Arm, done: int, record: records.Record) -> None:
+        """`done` steps of the arm are done."""
+
+
+def run_arm(
+    config: RunConfig,
+    arm: Arm,
+    probes: Mapping[str, Probe],
+    folder: Path,
+    display: Display,
+    stop: StopRequest,
+) -> records.Record:
+    """Train one arm from its start, or from its last checkpoint, to its end.
+
+    Args:
+      config: options.
+      arm: normaliser, seed, model and data.
+      probes: by name; what one measures is a NamedTuple of arrays.
+      folder: of the arm's checkpoints.
+      display: is told of each step.
+      stop: asked after each step.
+
+    Returns:
+      The arm's record: `train.*` `[steps]`, `test.*` `[evaluations]`, `<probe>.*`
+      `[probe_steps, …]`. An arm that diverges ends there; what it measured is kept.
+
+    Raises:
+      Interrupted: a signal came; the state has been saved.
+    """
+    program, optimizer = build(config, arm)
+    key = stream_key(arm.seed, "data")
+    split = arm.dataset.train
+    first = program.batch(split, arm.pipeline.order(key, 0), key, jnp.int32(0))
+    state = training.init_state(arm.model, optimizer, stream_key(arm.seed, "init"), first.images)
+    rows = {name: due_rows(probe, range(config.steps)) for name, probe in probes.items()}
+    test = test_probe(config, arm)
+    rows["test"] = due_rows(test, range(config.steps + 1))
+    probes = {**probes, "test": test}
+    record = empty_record(config, program, probes, rows, state, first)
+
+    with checkpoints.manager(folder) as saved:
+        start, tree = checkpoints.restore(saved, {"state": state, "record": record})
+        state, record = tree["state"], tree["record"]
+        if record["complete"]:
+            return record
+        saved_at = time.monotonic()
+        pending: list[records.Entry] = []
+        for progress in training.run(
+            program, arm.pipeline, split, key, state, start=start, stop=config.steps, probes=probes
+        ):
+            # One step late: the numbers of a step are read while the next one is under way.
+            records.put(record, pending)
+            done, state = progress.step + 1, progress.state
+            if records.ended_at(record) is not None:
+                pending = []
+                break
+            pending = entries(progress, rows)
+            display.advance(arm, done, record)
+            late = time.monotonic() - saved_at >= SECONDS_BETWEEN_CHECKPOINTS
+            if (late or stop.received) and done < config.steps:
+                records.put(record, pending)
+                pending = []
+                checkpoints.save(saved, done, {"state": state, "record": record})
+                saved_at = time.monotonic()
+                if stop.received:
+                    raise Interrupted(f"at step {done} of {config.steps} of the arm {arm.label}")
+        records.put(record, pending)
+        if records.ended_at(record) is None:
+            final = test.measure(state, first)
+            records.put(record, [records.Entry("test", rows["test"][config.steps], final)])
+        record["complete"][...] = 1
+        checkpoints.save(saved, config.steps, {"state": state, "record": record})
+    return record
+
+
+def build(config: RunConfig, arm: Arm) -> tuple[Program, optax.GradientTransformation]:
+    """The compiled program and the optimiser of an arm."""
+    optimizer = optax.chain(optax.add_decayed_weights(config.weight_decay), optax.sgd(config.lr))
+    program = training.make_program(
+        arm.model,
+        optimizer,
+        arm.pipeline,
+        objective=OBJECTIVES[config.objective],
+        precision=config.precision,
+    )
+    return program, optimizer
+
+
+def test_probe(config: RunConfig, arm: Arm) -> Probe:
+    """Evaluation on the whole test set, with running statistics, as one more probe."""
+    evaluate = training.make_evaluate(arm.model, arm.dataset)
+
+    def measure(state: TrainState, batch: Batch) -> training.Evaluation:
+        del batch  # the whole test set instead
+        return evaluate(state.params, state.batch_stats, arm.dataset.test)
+
+    return Probe(training.every(config.evaluate_every, last=config.steps), measure)
+
+
+def due_rows(probe: Probe, steps: range) -> dict[int, int]:
+    """The steps at which a probe is due, each with its row in the record."""
+    return {step: row for row, step in enumerate(filter(probe.when, steps))}
+
+
+def empty_record(
+    config: RunConfig,
+    program: Program,
+    probes: Mapping[str, Probe],
+    rows: Mapping[str, Mapping[int, int]],
+    state: TrainState,
+    batch: Batch,
+) -> records.Record:
+    """An empty record with the shapes of all that will be measured."""
+    _, metrics = jax.eval_shape(program.step, state, batch)
+    shapes = {name: jax.eval_shape(probe.measure, state, batch) for name, probe in probes.items()}
+    groups = {name: (len(rows[name]), shapes[name]) for name in probes}
+    return records.empty({"train": (config.steps, metrics), **groups})
+
+
+def entries(
+    progress: training.Progress, rows: Mapping[str, Mapping[int, int]]
+) -> list[records.Entry]:
+    """What one step measured, with the rows it belongs to."""
+    measured = [
+        records.Entry(name, rows[name][progress.step], values)
+        for name, values in progress.measured.items()
+    ]
+    return [records.Entry("train", progress.step, progress.metrics), *measured]

@@ -1,0 +1,113 @@
+"""The options that every experiment which trains a network shares, and their checks."""
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+
+from bnjax import models
+from bnjax.errors import UsageError
+
+Precision = Literal["default", "high", "highest"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Options of a training run; each experiment adds its own."""
+
+    preset: Literal["quick", "paper"] = "quick"
+    """quick: digits, two minutes on two cores. paper: the setting of the publication."""
+    norms: tuple[Literal["none", "batch"], ...] = ("none", "batch")
+    """The arms: one network for each normaliser, alike in all else."""
+    lr: float = 0.1
+    """Learning rate of plain SGD (parameter units per gradient unit)."""
+    model: Literal["vgg11", "vgg13", "vgg16", "vgg19"] = "vgg11"
+    """Network."""
+    width: float = 0.25
+    """Factor on the network's channels; 1 is the full network."""
+    dataset: Literal["digits", "mnist", "fashion_mnist", "cifar10", "cifar100"] = "digits"
+    """Data set; all but digits are read from prepared tensorflow-datasets."""
+    data_dir: Path | None = None
+    """Folder of prepared data sets (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets)."""
+    steps: int = 200
+    """Training steps."""
+    batch_size: int = 128
+    """Examples a step."""
+    seeds: int = 1
+    """Number of seeds; each gives an initialisation and an order of the data to all arms."""
+    seed: int = 0
+    """The first seed."""
+    objective: Literal["cross_entropy", "squared_error"] = "cross_entropy"
+    """Training loss."""
+    initializer: Literal[
+        "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_normal", "orthogonal"
+    ] = "glorot_uniform"
+    """Initialisation of kernels."""
+    weight_decay: float = 0.0
+    """L2 coefficient of training, added to the gradient (per step and unit of lr)."""
+    augment: bool = False
+    """Random flips and translations by up to 4 pixels."""
+    precision: Precision = "default"
+    """Matrix-product precision of training (TF32 on GPUs and bfloat16 on TPUs by default)."""
+    probe_every: int = 5
+    """Steps between probes."""
+    evaluate_every: int = 50
+    """Steps between evaluations on the whole test set."""
+    out: Path = Path("runs")
+    """Folder of all runs; this one goes to OUT/<experiment>/<digest of the options>."""
+    fresh: bool = False
+    """Set an existing run of the same options aside and begin anew."""
+    debug: bool = False
+    """Show tracebacks."""
+
+    def validate(self) -> None:
+        """Refuse impossible values before anything is read or written.
+
+        Raises:
+          UsageError: naming the option, its value and what is legal.
+        """
+        require("--lr", self.lr, 0 < self.lr < math.inf, "above 0 and finite, e.g. 0.1")
+        require("--width", self.width, 0 < self.width <= 16, "above 0 and at most 16, e.g. 0.25")
+        require("--weight-decay", self.weight_decay, 0 <= self.weight_decay < math.inf, "0 or more")
+        for name in ("steps", "seeds", "probe_every", "evaluate_every"):
+            value = getattr(self, name)
+            require(f"--{name.replace('_', '-')}", value, value >= 1, "1 or more")
+        require("--batch-size", self.batch_size, self.batch_size >= 2, "2 or more")
+        require("--seed", self.seed, 0 <= self.seed < 2**31, "from 0 to 2147483647")
+        distinct = len(set(self.norms)) == len(self.norms) > 0
+        require("--norms", " ".join(self.norms), distinct, "one or more different normalisers")
+        if self.data_dir is not None:
+            is_folder = self.data_dir.expanduser().is_dir()
+            require("--data-dir", self.data_dir, is_folder, "a folder of prepared data sets")
+        if self.dataset == "digits" and self.data_dir is not None:
+            raise UsageError("--data-dir has no use with --dataset digits: leave it out")
+
+    def build_model(self, norm: str, num_classes: int) -> models.Model:
+        """The network of one arm."""
+        return models.vgg(
+            int(self.model.removeprefix("vgg")),
+            norm=models.norms.by_name(norm),
+            num_classes=num_classes,
+            width=self.width,
+            initializer=self.initializer,
+        )
+
+
+def require(option: str, value: Any, legal: bool, expected: str) -> None:
+    """Raise a `UsageError` that names option, value and remedy unless `legal`."""
+    if not legal:
+        raise UsageError(f"{option} {value}: must be {expected}")
+
+
+def chance_loss(objective: str, num_classes: int) -> float:
+    """The loss of the best constant guess on balanced classes: ln C, or ½ (1 − 1/C)."""
+    return {"cross_entropy": math.log(num_classes), "squared_error": 0.5 * (1 - 1 / num_classes)}[
+        objective
+    ]
+
+
+def stream_key(seed: int, stream: Literal["init", "data", "probe"]) -> jax.Array:
+    """The PRNG key of one use of a seed; no two uses share one."""
+    return jax.random.fold_in(jax.random.key(seed), ("init", "data", "probe").index(stream))

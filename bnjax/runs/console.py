@@ -1,0 +1,135 @@
+"""What a person sees: progress, the claims table, one line for each error."""
+
+import contextlib
+import io
+import re
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import tyro
+from rich import box
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from bnjax.errors import UsageError
+from bnjax.runs.arms import Arm
+from bnjax.runs.records import Record
+
+LINES_PER_ARM = 10
+Config = TypeVar("Config")
+
+
+def parse(presets: Mapping[str, Config], arguments: Sequence[str], description: str) -> Config:
+    """Parse a command line over the defaults of the preset that it names.
+
+    Args:
+      presets: by name, a complete configuration; the first one is the default.
+      arguments: the command line without the program's name.
+      description: for `--help`.
+
+    Raises:
+      UsageError: unknown option or a value of the wrong type, in one line.
+      SystemExit: after `--help`.
+    """
+    arguments = list(arguments)
+    preset = next(iter(presets))
+    for position, argument in enumerate(arguments):
+        if argument == "--preset" and position + 1 < len(arguments):
+            preset = arguments[position + 1]
+        elif argument.startswith("--preset="):
+            preset = argument.removeprefix("--preset=")
+    default = presets.get(preset, next(iter(presets.values())))
+    complaint = io.StringIO()
+    try:
+        # tyro frames its messages over several lines; here each has to fit in one.
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(type(default), default=default, args=arguments, description=description)
+    except SystemExit as exit_request:
+        if not exit_request.code:
+            raise
+        raise UsageError(one_line(complaint.getvalue())) from None
+
+
+def one_line(framed: str) -> str:
+    """The message inside tyro's frame, without the frame."""
+    lines = [re.sub(r"^[│╭╰╮╯─\\s]+|[│╭╰╮╯─\\s]+$", "", line) for line in framed.splitlines()]
+    message = []
+    for line in lines[1:]:
+        if not line:
+            break
+        message.append(line)
+    return " ".join(message) + ": see --help"
+
+
+class PlainDisplay:
+    """About ten lines for each arm, for pipes and logs."""
+
+    def __init__(self, steps: int, num_arms: int) -> None:
+        self.steps, self.num_arms, self.started = steps, num_arms, time.monotonic()
+
+    def advance(self, arm: Arm, done: int, record: Record) -> None:
+        """Print a line now and then."""
+        if done % max(1, self.steps // LINES_PER_ARM) == 0 or done == self.steps:
+            elapsed = time.monotonic() - self.started
+            print(
+                f"{arm.label}: step {done}/{self.steps}, {summary(record, done)}, {elapsed:.0f} s",
+                flush=True,
+            )
+
+
+class RichDisplay:
+    """A progress bar for each arm on a terminal."""
+
+    def __init__(self, progress: Progress, steps: int) -> None:
+        self.progress, self.steps = progress, steps
+        self.tasks: dict[str, Any] = {}
+
+    def advance(self, arm: Arm, done: int, record: Record) -> None:
+        """Move the arm's bar."""
+        if arm.label not in self.tasks:
+            self.tasks[arm.label] = self.progress.add_task(arm.label, total=self.steps)
+        self.progress.update(
+            self.tasks[arm.label],
+            completed=done,
+            description=f"{arm.label}: {summary(record, done)}",
+        )
+
+
+@contextlib.contextmanager
+def display(steps: int, num_arms: int) -> Iterator[PlainDisplay | RichDisplay]:
+    """A progress bar on a terminal, plain lines otherwise."""
+    if not sys.stdout.isatty():
+        yield PlainDisplay(steps, num_arms)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns) as progress:
+        yield RichDisplay(progress, steps)
+
+
+def summary(record: Record, done: int) -> str:
+    """Loss and accuracy of the newest step whose numbers have arrived."""
+    row = max(0, done - 2)
+    return f"minibatch loss {record['train.loss'][row]:.4f}, accuracy {record['train.accuracy'][row]:.3f}"
+
+
+def claims_table(claims: Sequence[Mapping[str, str]]) -> Table:
+    """The claims of a finished run with what was measured, what was published and the verdict."""
+    table = Table(
+        "claim", "measured", "published", "verdict", box=box.SIMPLE_HEAVY, show_lines=True
+    )
+    for claim in claims:
+        verdict = claim["verdict"] + (f": {claim['reason']}" if claim["reason"] else "")
+        table.add_row(
+            f"{claim['identifier']}: {claim['sentence']}",
+            claim["measured"],
+            claim["published"],
+            verdict,
+        )
+    return table

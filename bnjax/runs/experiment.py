@@ -1,0 +1,159 @@
+"""From a command line to a finished run folder: the frame that every experiment script fills."""
+
+import dataclasses
+import itertools
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich.console import Console
+
+from bnjax import data
+from bnjax.errors import UsageError
+from bnjax.runs import arms, cache, console, folder, records, results
+from bnjax.runs.config import RunConfig
+from bnjax.runs.fingerprint import fingerprint
+from bnjax.runs.interrupts import Interrupted, stop_on_signals
+from bnjax.training import Probe
+
+
+class Experiment(NamedTuple):
+    """What an experiment adds to the frame; each part knows nothing of the others."""
+
+    name: str
+    description: str
+    presets: Mapping[str, RunConfig]
+    probes: Callable[[Any, arms.Arm], Mapping[str, Probe]]
+    dims: Mapping[str, Mapping[str, tuple[str, ...]]]  # of each probe's fields, after its steps
+    axes: Callable[[Any], Mapping[str, Sequence[Any]]]  # values of the axes named in `dims`
+    claims: Callable[[results.Results], Sequence[Any]]
+    draw: Callable[[results.Results, Path], Sequence[Path]]
+
+
+def main(experiment: Experiment, arguments: Sequence[str] | None = None) -> int:
+    """Run an experiment from the command line.
+
+    Args:
+      experiment: the experiment.
+      arguments: the command line without the program's name; by default the process's own.
+
+    Returns:
+      The exit status: 0, 2 for a wrong call, 1 for any other failure, 130 after a signal.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        config = console.parse(experiment.presets, arguments, experiment.description)
+        config.validate()
+        run(experiment, config)
+    except UsageError as error:
+        return fail(error, arguments, status=2)
+    except Interrupted as error:
+        print(
+            f"interrupted {error}; everything is saved: the same command goes on", file=sys.stderr
+        )
+        return 130
+    except KeyboardInterrupt:
+        print(
+            "interrupted at once: the same command goes on from the last checkpoint",
+            file=sys.stderr,
+        )
+        return 130
+    except Exception as error:  # whatever it is, a person gets one line
+        return fail(error, arguments, status=1)
+    return 0
+
+
+def fail(error: Exception, arguments: Sequence[str], status: int) -> int:
+    """Say in one line what went wrong; with `--debug`, raise it instead."""
+    if "--debug" in arguments:
+        raise error
+    known = type(error).__module__ == "bnjax.errors"
+    message = " ".join(str(error).split())
+    kind = "" if known else f"{type(error).__name__}: "
+    hint = "" if known else " (--debug shows where)"
+    print(f"error: {kind}{message}{hint}", file=sys.stderr)
+    return status
+
+
+def run(experiment: Experiment, config: RunConfig) -> Path:
+    """Run all arms and seeds that are not done yet; write results, figure and claims.
+
+    Returns:
+      The run folder.
+    """
+    cache.enable()
+    terminal = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    path = config.out / experiment.name / folder.digest(config)
+    if folder.is_finished(path) and not config.fresh:
+        terminal.print(f"finished before: {path}")
+        report(terminal, path)
+        return path
+    dataset = data.load(config.dataset, config.data_dir)
+    pipeline = data.make_pipeline(dataset, config.batch_size, augmented=config.augment)
+    facts = {**fingerprint(), "dataset": dataset.note, "num_classes": dataset.num_classes}
+    path = folder.open_folder(config.out, experiment.name, config, facts, fresh=config.fresh)
+    terminal.print(f"{dataset.note}; {facts['device']}, jax {facts['jax']}; {path}")
+
+    seeds = range(config.seed, config.seed + config.seeds)
+    finished: dict[tuple[str, int], records.Record] = {}
+    with stop_on_signals() as stop, console.display(config.steps, len(seeds)) as display:
+        for norm, seed in itertools.product(config.norms, seeds):
+            model = config.build_model(norm, dataset.num_classes)
+            arm = arms.Arm(norm, seed, model, dataset, pipeline)
+            probes = experiment.probes(config, arm)
+            checkpoint = path / folder.CHECKPOINTS / f"{norm}-{seed}"
+            finished[norm, seed] = arms.run_arm(config, arm, probes, checkpoint, display, stop)
+            if stop.received:
+                raise Interrupted(f"after the arm {arm.label}")
+
+    stacked = records.stack([[finished[norm, seed] for seed in seeds] for norm in config.norms])
+    measured = label(experiment, config, stacked, facts)
+    results.write(measured, path)
+    figures = experiment.draw(results.read(path), path)
+    claims = [claim._asdict() for claim in experiment.claims(results.read(path))]
+    files = [folder.CONFIG, folder.METRICS, folder.PROBES, *(figure.name for figure in figures)]
+    folder.write_json(path / folder.SUMMARY, {"claims": claims, "files": files})
+    report(terminal, path)
+    return path
+
+
+def label(
+    experiment: Experiment, config: Any, stacked: records.Record, facts: dict[str, Any]
+) -> results.Results:
+    """Name the axes of stacked records."""
+    every_step = range(config.steps + 1)
+    probe_steps = [step for step in every_step[:-1] if step % config.probe_every == 0]
+    test_steps = [
+        step for step in every_step if step % config.evaluate_every == 0 or step == config.steps
+    ]
+    axes = {
+        "norm": config.norms,
+        "seed": range(config.seed, config.seed + config.seeds),
+        "step": every_step[:-1],
+        "test_step": test_steps,
+        "probe_step": probe_steps,
+        **experiment.axes(config),
+    }
+    outer = {"train": ("step",), "test": ("test_step",)}
+    dims = {}
+    for name in stacked:
+        group, _, field = name.partition(".")
+        inner = outer.get(group, ("probe_step", *experiment.dims.get(group, {}).get(field, ())))
+        dims[name] = ("norm", "seed", *(inner if field else ()))
+    return results.Results(
+        arrays=stacked,
+        dims=dims,
+        axes={axis: np.array(list(values)) for axis, values in axes.items()},
+        config=folder.plain(dataclasses.asdict(config)),
+        facts=facts,
+    )
+
+
+def report(terminal: Console, path: Path) -> None:
+    """Print the claims table and the paths of what a finished run wrote."""
+    summary = folder.read_json(path / folder.SUMMARY)
+    terminal.print(console.claims_table(summary["claims"]))
+    for name in summary["files"]:
+        terminal.print(f"  {path / name}")

@@ -1,0 +1,179 @@
+"""The run folder: where a run's files stand, and how they are written, whole or not at all.
+
+`runs/<experiment>/<digest of the configuration>/` holds `config.json`, `metrics.jsonl`,
+`probes.npz`, `checkpoints/`, the figure and `summary.json`, which is written last and marks a
+finished run.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bnjax.errors import RunError
+
+CONFIG, METRICS, PROBES, SUMMARY, CHECKPOINTS = (
+    "config.json",
+    "metrics.jsonl",
+    "probes.npz",
+    "summary.json",
+    "checkpoints",
+)
+# Where a run is kept and how it is shown do not change its results, nor does where the data lie.
+NOT_IN_DIGEST = frozenset({"preset", "out", "fresh", "debug", "data_dir"})
+
+
+def digest(config: Any) -> str:
+    """Twelve hexadecimal digits that name a configuration.
+
+    Args:
+      config: a frozen dataclass of plain values; the fields in `NOT_IN_DIGEST` do not count.
+    """
+    fields = {k: v for k, v in dataclasses.asdict(config).items() if k not in NOT_IN_DIGEST}
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def open_folder(
+    root: Path, experiment: str, config: Any, fingerprint: Mapping[str, Any], *, fresh: bool
+) -> Path:
+    """Make or take up the folder of a run.
+
+    Args:
+      root: folder of all runs.
+      experiment: name of the experiment.
+      config: frozen dataclass.
+      fingerprint: versions, device and flags on which results depend bit for bit.
+      fresh: set an existing folder aside (renamed, never deleted) and begin anew.
+
+    Returns:
+      The folder, holding at least `config.json`.
+
+    Raises:
+      RunError: the folder cannot be made, its configuration is unreadable, or it belongs to an
+        unfinished run made under another fingerprint.
+    """
+    folder = root / experiment / digest(config)
+    try:
+        if fresh and folder.exists():
+            folder.rename(unused_name(folder))
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot make {folder} ({error.strerror}): give another --out") from error
+    record = {"config": dataclasses.asdict(config), "fingerprint": dict(fingerprint)}
+    if not (folder / CONFIG).exists():
+        write_json(folder / CONFIG, record)
+        return folder
+    made_with = read_json(folder / CONFIG).get("fingerprint")
+    if made_with != record["fingerprint"] and not is_finished(folder):
+        changed = describe_change(made_with, record["fingerprint"])
+        raise RunError(
+            f"{folder} holds an unfinished run made under {changed}: continue it there, or begin "
+            "anew with --fresh (the folder is renamed, not deleted) or another --out"
+        )
+    return folder
+
+
+def unused_name(folder: Path) -> Path:
+    """The first of `<folder>.old1`, `.old2`, … that does not exist."""
+    count = 1
+    while (candidate := folder.with_name(f"{folder.name}.old{count}")).exists():
+        count += 1
+    return candidate
+
+
+def describe_change(before: Any, now: Mapping[str, Any]) -> str:
+    """`jax 0.10.2 (now 0.12.0)` for each entry of a fingerprint that changed."""
+    if not isinstance(before, Mapping):
+        return "an unknown fingerprint"
+    keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    return ", ".join(f"{key} {before.get(key)} (now {now.get(key)})" for key in keys)
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the run's summary, which is written last, is there."""
+    return (folder / SUMMARY).exists()
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path` that becomes `path` if the block ends well."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write one JSON document."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(plain(content), indent=2, allow_nan=False) + "\n")
+
+
+def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write one JSON document a line."""
+    with replacing(path) as temporary, open(temporary, "w") as file:
+        file.writelines(json.dumps(plain(row), allow_nan=False) + "\n" for row in rows)
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write named arrays; none of them may need pickling."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+    with replacing(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())
+
+
+def plain(value: Any) -> Any:
+    """JSON has no NaN and no infinity: they become the strings that say so."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float) and not np.isfinite(value):
+        return "NaN" if np.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read one JSON object.
+
+    Raises:
+      RunError: the file is missing or is not a JSON object.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{path} cannot be read ({error}): restore it or begin anew with --fresh"
+        ) from error
+    if not isinstance(content, dict):
+        raise RunError(f"{path} holds no JSON object: restore it or begin anew with --fresh")
+    return content
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """Read named arrays.
+
+    Raises:
+      RunError: the file is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return dict(archive)
+    except Exception as error:  # zipfile, numpy and zlib raise errors of many kinds
+        raise RunError(f"{path} cannot be read ({error}): begin anew with --fresh") from error

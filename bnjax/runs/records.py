@@ -1,0 +1,57 @@
+"""The host's record of one arm: buffers of fixed shape that fill up as measurements arrive.
+
+Everything is floating point and NaN until it is measured, so a record can be saved, restored and
+stacked with others at any moment.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+Record = dict[str, np.ndarray]
+
+
+class Entry(NamedTuple):
+    """A measurement on its way from the device: the NamedTuple `values` is row `row` of `group`."""
+
+    group: str
+    row: int
+    values: Any
+
+
+def empty(groups: Mapping[str, tuple[int, Any]]) -> Record:
+    """Buffers `<group>.<field>` `[rows, *shape of the field]`, all NaN.
+
+    Args:
+      groups: by name, the number of rows and the shapes of one measurement
+        (`jax.eval_shape` of a NamedTuple).
+    """
+    record: Record = {"complete": np.zeros(())}
+    for group, (rows, shapes) in groups.items():
+        for field, leaf in shapes._asdict().items():
+            dtype = np.promote_types(leaf.dtype, np.float32)
+            record[f"{group}.{field}"] = np.full((rows, *leaf.shape), np.nan, dtype)
+    return record
+
+
+def put(record: Record, entries: Iterable[Entry]) -> None:
+    """Fetch measurements from the device, waiting for them if need be, and write their rows."""
+    for entry in entries:
+        for field, value in jax.device_get(entry.values)._asdict().items():
+            record[f"{entry.group}.{field}"][entry.row] = value
+
+
+def ended_at(record: Record) -> int | None:
+    """The first step that was not finite, or None."""
+    steps = np.flatnonzero(record["train.finite"] == 0)
+    return int(steps[0]) if len(steps) else None
+
+
+def stack(records: Sequence[Sequence[Record]]) -> Record:
+    """Records by normaliser and seed, as arrays `[norm, seed, …]`."""
+    return {
+        name: np.stack([np.stack([record[name] for record in arm]) for arm in records])
+        for name in records[0][0]
+    }

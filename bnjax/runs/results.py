@@ -1,0 +1,88 @@
+"""What a run measured: named arrays with named axes, and nothing of how they were computed."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bnjax.errors import RunError
+from bnjax.runs import folder as folders
+
+DIMS = "dims"  # the entry of the archive that holds the axes' names of each array, as JSON
+
+
+class Results(NamedTuple):
+    """Arrays, the names of their axes, the axes' values, and the run's configuration.
+
+    `arrays["line.losses"]` has the axes `dims["line.losses"]`, e.g. `("norm", "seed",
+    "probe_step", "direction", "step_size")`, with values `axes["norm"]` and so on. NaN marks what
+    was not measured because an arm had ended.
+    """
+
+    arrays: dict[str, np.ndarray]
+    dims: dict[str, tuple[str, ...]]
+    axes: dict[str, np.ndarray]
+    config: dict[str, Any]
+    facts: dict[str, Any]  # device, versions, data set, as the run recorded them
+
+    def select(self, name: str, **where: Any) -> np.ndarray:
+        """The array `name` at given values of some axes, the other axes in their order.
+
+        Raises:
+          KeyError: no such array, axis or value.
+        """
+        index: list[Any] = [slice(None)] * len(self.dims[name])
+        for axis, value in where.items():
+            found = np.flatnonzero(self.axes[axis] == value)
+            if not len(found):
+                raise KeyError(f"{axis}={value!r} is not among {list(self.axes[axis])}")
+            index[self.dims[name].index(axis)] = found[0]
+        return self.arrays[name][tuple(index)]
+
+
+def write(results: Results, folder: Path) -> None:
+    """Write `probes.npz` and `metrics.jsonl`."""
+    archive = {f"axis.{axis}": values for axis, values in results.axes.items()}
+    archive |= results.arrays
+    archive[DIMS] = np.array(json.dumps(results.dims))
+    folders.write_npz(folder / folders.PROBES, archive)
+    folders.write_jsonl(folder / folders.METRICS, metric_rows(results))
+
+
+def read(folder: Path) -> Results:
+    """Read what `write` wrote, and the run's configuration.
+
+    Raises:
+      RunError: a file is missing or damaged.
+    """
+    archive = folders.read_npz(folder / folders.PROBES)
+    try:
+        dims = {name: tuple(axes) for name, axes in json.loads(str(archive.pop(DIMS))).items()}
+        axes = {key[5:]: archive.pop(key) for key in list(archive) if key.startswith("axis.")}
+        record = folders.read_json(folder / folders.CONFIG)
+        return Results(archive, dims, axes, record["config"], record["fingerprint"])
+    except (KeyError, ValueError) as error:
+        raise RunError(
+            f"{folder / folders.PROBES} lacks {error}: begin anew with --fresh"
+        ) from error
+
+
+def metric_rows(results: Results) -> Iterator[Mapping[str, Any]]:
+    """One row for each step and each evaluation of each arm and seed, in the order of the run."""
+    for arm, norm in enumerate(results.axes["norm"]):
+        for index, seed in enumerate(results.axes["seed"]):
+            where = {"norm": str(norm), "seed": int(seed)}
+            for group, axis in (("train", "step"), ("test", "test_step")):
+                columns = {
+                    name.removeprefix(f"{group}."): values[arm, index]
+                    for name, values in results.arrays.items()
+                    if name.startswith(f"{group}.")
+                }
+                yield from (
+                    {**where, "step": int(step)}
+                    | {f"{group}_{name}": float(column[row]) for name, column in columns.items()}
+                    for row, step in enumerate(results.axes[axis])
+                    if not all(np.isnan(column[row]) for column in columns.values())
+                )

@@ -1,0 +1,20 @@
+"""Floor 3: explicit state, the step, the loop, evaluation; touches no file and prints nothing."""
+
+from bnjax.training.evaluation import Evaluation, make_evaluate
+from bnjax.training.loop import Probe, Progress, run
+from bnjax.training.schedule import every
+from bnjax.training.step import Metrics, Program, TrainState, init_state, make_program
+
+__all__ = [
+    "Evaluation",
+    "Metrics",
+    "Probe",
+    "Program",
+    "Progress",
+    "TrainState",
+    "every",
+    "init_state",
+    "make_evaluate",
+    "make_program",
+    "run",
+]

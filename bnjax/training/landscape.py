@@ -1,0 +1,130 @@
+"""The line probe on a training state: which batch, which statistics, which directions."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bnjax import losses, probes
+from bnjax.arithmetic import trees
+from bnjax.data import Batch, Pipeline
+from bnjax.models import Model
+from bnjax.training.step import TrainState
+from bnjax.types import Loss, Pixels, PRNGKey, Scalar
+
+MakeLoss: TypeAlias = Callable[[TrainState, Batch], Loss]
+
+# The axes of a measured field, after those of arm, seed and step.
+POINTWISE = ("losses", "gradient_norms", "gradient_distances", "cosines", "smoothness")
+CENTRAL = ("loss", "gradient_norm", "direction_norm", "smoothness_limit", "curvature_limit")
+DIMS = {
+    **{field: ("direction", "step_size") for field in ("step_sizes", *POINTWISE)},
+    **{field: ("direction",) for field in CENTRAL},
+}
+
+
+class Rounding(NamedTuple):
+    """How much of a gradient difference is rounding."""
+
+    gradient_error: Scalar  # ‖g at training precision − g at probe precision‖₂
+
+
+def make_loss(
+    model: Model,
+    pipeline: Pipeline,
+    *,
+    statistics: losses.Statistics = "batch",
+    calibration: Pixels | None = None,
+    objective: losses.Objective = losses.cross_entropy,
+    weight_decay: float = 0.0,
+) -> MakeLoss:
+    """The probed loss as a function of a training state and its batch.
+
+    Args:
+      model: the model that is trained.
+      pipeline: gives the standardisation of `calibration`.
+      statistics: what BatchNorm normalises with, see `losses.on_batch`.
+      calibration: pixels for `statistics="recalibrated"`, a whole number of batches.
+      objective: the loss.
+      weight_decay: the L2 coefficient that the probed loss contains.
+
+    Returns:
+      `make(state, batch) -> loss`, where `loss(params) -> scalar`.
+    """
+
+    def make(state: TrainState, batch: Batch) -> Loss:
+        images = None
+        if statistics == "recalibrated" and calibration is not None:
+            images = pipeline.standardise(calibration).reshape(-1, *batch.images.shape)
+        return losses.on_batch(
+            model,
+            state.batch_stats,
+            batch,
+            statistics,
+            centre=state.params,
+            calibration=images,
+            objective=objective,
+            weight_decay=weight_decay,
+        )
+
+    return make
+
+
+def make_line(
+    make_loss: MakeLoss,
+    step_sizes: np.ndarray,
+    key: PRNGKey,
+    *,
+    directions: Sequence[str] = ("gradient",),
+    parameters: trees.Predicate | None = None,
+    precision: str = "highest",
+) -> Callable[[TrainState, Batch], probes.Line]:
+    """Compile the line probe for the states of one training run.
+
+    Args:
+      make_loss: the probed loss, see `make_loss`.
+      step_sizes: η, `[num_step_sizes]`, parameter units per gradient unit.
+      key: typed PRNG key; the random direction of step t depends on it and on t alone.
+      directions: `gradient`, `random` (Gaussian, of the gradient's norm), or both.
+      parameters: keeps the leaves whose name satisfies it, see `probes.line`.
+      precision: matrix-product precision of the probe.
+
+    Returns:
+      `measure(state, batch) -> Line`, compiled; each field has a leading axis `[direction]`.
+    """
+
+    @jax.jit
+    def measure(state: TrainState, batch: Batch) -> probes.Line:
+        loss = make_loss(state, batch)
+        random_keys = {"gradient": None, "random": jax.random.fold_in(key, state.step)}
+        lines = [
+            probes.line(
+                loss,
+                state.params,
+                jnp.asarray(step_sizes),
+                random_key=random_keys[direction],
+                parameters=parameters,
+                precision=precision,
+            )
+            for direction in directions
+        ]
+        return jax.tree.map(lambda *fields: jnp.stack(fields), *lines)
+
+    return measure
+
+
+def make_rounding(
+    make_loss: MakeLoss, *, precision: str, reference: str
+) -> Callable[[TrainState, Batch], Rounding]:
+    """Compile the rounding noise of a gradient on a training state, see `probes.rounding_noise`."""
+
+    @jax.jit
+    def measure(state: TrainState, batch: Batch) -> Rounding:
+        loss = make_loss(state, batch)
+        return Rounding(
+            probes.rounding_noise(loss, state.params, precision=precision, reference=reference)
+        )
+
+    return measure

@@ -1,0 +1,69 @@
+"""The training loop: an iterator that trains, and lets any probe ride along.
+
+It never waits for the device: what it yields are arrays that may still be in the making. Whoever
+reads the numbers of step t while step t + 1 is under way keeps the device busy.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+from bnjax.data import Batch, Pipeline, Split
+from bnjax.training.step import Metrics, Program, TrainState
+from bnjax.types import PRNGKey, PyTree
+
+
+class Probe(NamedTuple):
+    """A measurement, and when to take it. It sees the state and the batch and changes neither."""
+
+    when: Callable[[int], bool]  # of the step, counted from 0
+    measure: Callable[[TrainState, Batch], PyTree]  # compiled; before the update of that step
+
+
+class Progress(NamedTuple):
+    """One step of a run: the state after it, and what was measured before its update."""
+
+    step: int
+    state: TrainState
+    metrics: Metrics
+    measured: dict[str, PyTree]  # the probes that were due at this step
+
+
+def run(
+    program: Program,
+    pipeline: Pipeline,
+    split: Split,
+    key: PRNGKey,
+    state: TrainState,
+    *,
+    start: int,
+    stop: int,
+    probes: Mapping[str, Probe],
+) -> Iterator[Progress]:
+    """Train from step `start` up to, not including, `stop`.
+
+    Args:
+      program: compiled batch and step.
+      pipeline: how batches are drawn.
+      split: the training split.
+      key: typed PRNG key of the data stream.
+      state: the state before step `start`; donated.
+      start: counted from 0.
+      stop: likewise.
+      probes: by name; at a step where one is due it sees the batch of that step and the
+        parameters before the update, as in Santurkar et al. 2018.
+
+    Yields:
+      `Progress` for each step. Its state is donated to the next step: whoever needs it longer
+      copies it before going on.
+    """
+    epoch, order = -1, None
+    for step in range(start, stop):
+        if pipeline.epoch(step) != epoch:
+            epoch = pipeline.epoch(step)
+            order = pipeline.order(key, epoch)
+        batch = program.batch(split, order, key, state.step)
+        measured = {
+            name: probe.measure(state, batch) for name, probe in probes.items() if probe.when(step)
+        }
+        state, metrics = program.step(state, batch)
+        yield Progress(step, state, metrics, measured)

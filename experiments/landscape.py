@@ -1,0 +1,137 @@
+"""The loss landscape along the gradient, with and without BatchNorm (Santurkar et al. 2018, Fig. 4).
+
+    python experiments/landscape.py --lr 0.4
+    python experiments/landscape.py --preset paper --data-dir DIR   # CIFAR-10, VGG-16, 15,000 steps
+
+At every probed step: losses and gradients at θ − η g for step sizes η around the learning rate, on
+the batch of that step. Out comes the figure of loss variation, gradient predictiveness and
+effective β-smoothness, and a verdict for each claim. `quick` (the default) takes about a minute on
+two CPU cores.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import jax
+import numpy as np
+
+from bnjax import losses
+from bnjax.claims import landscape as claims
+from bnjax.figures import landscape as figure
+from bnjax.runs.arms import Arm
+from bnjax.runs.config import Precision, RunConfig, require, stream_key
+from bnjax.runs.experiment import Experiment, main
+from bnjax.training import Probe, every, landscape
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(RunConfig):
+    """Options of the landscape experiment."""
+
+    min_step: float = 0.5
+    """Smallest probed step size, in units of --lr."""
+    max_step: float = 4.0
+    """Largest probed step size, in units of --lr."""
+    points: int = 4
+    """Number of step sizes, geometrically spaced (the paper's four: ½, 1, 2, 4)."""
+    directions: tuple[Literal["gradient", "random"], ...] = ("gradient",)
+    """Directions; random ones have the gradient's norm and are redrawn at each probe."""
+    parameters: Literal["all", "last"] = "all"
+    """Probe all parameters, or the last layer only."""
+    statistics: losses.Statistics = "batch"
+    """What BatchNorm normalises with in the probed loss (the paper: batch)."""
+    calibration_batches: int = 8
+    """Batches that --statistics recalibrated pools."""
+    probe_decay: bool = False
+    """Whether the probed loss contains the L2 term of --weight-decay."""
+    probe_precision: Precision = "highest"
+    """Matrix-product precision of the probes."""
+
+    def validate(self) -> None:
+        """Refuse impossible values."""
+        super().validate()
+        require("--min-step", self.min_step, 0 < self.min_step < np.inf, "above 0 and finite")
+        legal = self.min_step < self.max_step < np.inf
+        require("--max-step", self.max_step, legal, f"above --min-step {self.min_step} and finite")
+        require("--points", self.points, 2 <= self.points <= 10_000, "from 2 to 10000")
+        distinct = len(set(self.directions)) == len(self.directions)
+        legal = distinct and "gradient" in self.directions
+        require("--directions", " ".join(self.directions), legal, "gradient, or gradient random")
+        require(
+            "--calibration-batches",
+            self.calibration_batches,
+            self.calibration_batches >= 1,
+            "1 or more",
+        )
+
+    @property
+    def step_sizes(self) -> np.ndarray:
+        """η in parameter units per gradient unit, float32 `[points]`."""
+        return (self.lr * np.geomspace(self.min_step, self.max_step, self.points)).astype(
+            np.float32
+        )
+
+
+PRESETS = {
+    "quick": Config(),
+    "paper": Config(
+        preset="paper",
+        dataset="cifar10",
+        model="vgg16",
+        width=1.0,
+        steps=15_000,
+        probe_every=100,
+        evaluate_every=500,
+    ),
+}
+
+
+def probes(config: Config, arm: Arm) -> Mapping[str, Probe]:
+    """The line probe of one arm and, on accelerators, the rounding noise beneath it."""
+    loss = landscape.make_loss(
+        arm.model,
+        arm.pipeline,
+        statistics=config.statistics,
+        calibration=arm.dataset.train.pixels[: config.calibration_batches * config.batch_size],
+        objective=losses.OBJECTIVES[config.objective],
+        weight_decay=config.weight_decay if config.probe_decay else 0.0,
+    )
+    line = landscape.make_line(
+        loss,
+        config.step_sizes,
+        stream_key(arm.seed, "probe"),
+        directions=config.directions,
+        parameters=is_last if config.parameters == "last" else None,
+        precision=config.probe_precision,
+    )
+    when = every(config.probe_every)
+    measured = {"line": Probe(when, line)}
+    if jax.default_backend() != "cpu" and config.precision != config.probe_precision:
+        rounding = landscape.make_rounding(
+            loss, precision=config.precision, reference=config.probe_precision
+        )
+        measured["rounding"] = Probe(when, rounding)
+    return measured
+
+
+def is_last(name: str) -> bool:
+    """Whether a parameter belongs to the last layer."""
+    return name.startswith("output/")
+
+
+EXPERIMENT = Experiment(
+    name="landscape",
+    description=__doc__,
+    presets=PRESETS,
+    probes=probes,
+    dims={"line": landscape.DIMS},
+    axes=lambda config: {"direction": config.directions, "step_size": config.step_sizes},
+    claims=claims.claims,
+    draw=figure.draw,
+)
+
+if __name__ == "__main__":
+    sys.exit(main(EXPERIMENT))
