@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from bnjax.data import Batch
 from bnjax.errors import UsageError
@@ -34,6 +34,11 @@ def squared_error(logits: Logits, labels: Labels) -> Scalar:
     """
     targets = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
     return optax.losses.l2_loss(logits, targets).sum(axis=-1).mean()
+
+
+def correct(logits: Logits, labels: Labels) -> Bool[Array, " batch"]:
+    """Whether the largest logit is the label's, for each example."""
+    return jnp.argmax(logits, axis=-1).astype(labels.dtype) == labels
 
 
 OBJECTIVES: dict[str, Objective] = {"cross_entropy": cross_entropy, "squared_error": squared_error}

@@ -6,6 +6,7 @@ Shapes are checked when the tests run (jaxtyping and beartype), and cost nothing
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
 PyTree: TypeAlias = Any
@@ -18,6 +19,6 @@ Images: TypeAlias = Float[Array, "batch height width channels"]
 Pixels: TypeAlias = UInt8[Array, "num_images height width channels"]
 Labels: TypeAlias = Int[Array, " batch"]
 Logits: TypeAlias = Float[Array, "batch num_classes"]
-Points: TypeAlias = Float[Array, " num_step_sizes"]
+Points: TypeAlias = Float[Array | np.ndarray, " num_step_sizes"]
 Flag: TypeAlias = Bool[Array, ""]
 Index: TypeAlias = Int[Array, ""]

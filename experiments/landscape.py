@@ -1,4 +1,4 @@
-"""The loss landscape along the gradient, with and without BatchNorm (Santurkar et al. 2018, Fig. 4).
+"""The landscape along the gradient, with and without BatchNorm (Santurkar et al. 2018, Fig. 4).
 
     python experiments/landscape.py --lr 0.4
     python experiments/landscape.py --preset paper --data-dir DIR   # CIFAR-10, VGG-16, 15,000 steps
@@ -12,7 +12,6 @@ two CPU cores.
 import dataclasses
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Literal
 
 import jax

@@ -1,21 +1,15 @@
 """One convolution that is fast everywhere: value and both gradients each in their best form."""
 
 import functools
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
-from bnjax.arithmetic.convolution_forms import (
-    Geometry,
-    Images,
-    Kernel,
-    Output,
-    apply_form,
-    make_axis,
-)
+from bnjax.arithmetic.convolution_forms import apply_form
 from bnjax.arithmetic.convolution_table import choose
+from bnjax.arithmetic.geometry import Geometry, Images, Kernel, Output, make_axis
 from bnjax.errors import UsageError
 
 
@@ -80,20 +74,30 @@ def _convolve(images: Images, kernel: Kernel, geometry: Geometry) -> Output:
     return apply_form(forms.value, images, kernel, geometry)
 
 
+def _term(form: str, images: Images, kernel: Kernel, geometry: Geometry) -> Output:
+    # What a form makes of its fixed argument (patches, transforms) is several times as large, and is
+    # made again in the backward pass rather than kept from the forward pass.
+    @jax.checkpoint
+    def term(images: Images, kernel: Kernel) -> Output:
+        return apply_form(form, images, kernel, geometry)
+
+    return term(images, kernel)
+
+
 # Reverse mode runs the transposes of the two terms below and nothing else: of the first, which is
 # linear in the images, for the input gradient; of the second for the kernel gradient. A zero
 # tangent is symbolic, so that what is not differentiated (the images of a first layer) costs nothing.
 @functools.partial(_convolve.defjvp, symbolic_zeros=True)
 def _convolve_jvp(
-    geometry: Geometry, primals: tuple[Images, Kernel], tangents: tuple[Images, Kernel]
+    geometry: Geometry, primals: tuple[Images, Kernel], tangents: tuple[Any, Any]
 ) -> tuple[Output, Output]:
     images, kernel = primals
     d_images, d_kernel = tangents
     forms = choose(jax.default_backend(), geometry, *kernel.shape[2:])
     terms = []
     if not isinstance(d_images, SymbolicZero):
-        terms.append(apply_form(forms.input_gradient, d_images, kernel, geometry))
+        terms.append(_term(forms.input_gradient, d_images, kernel, geometry))
     if not isinstance(d_kernel, SymbolicZero):
-        terms.append(apply_form(forms.kernel_gradient, images, d_kernel, geometry))
+        terms.append(_term(forms.kernel_gradient, images, d_kernel, geometry))
     output = _convolve(images, kernel, geometry)
     return output, sum(terms[1:], terms[0]) if terms else jnp.zeros_like(output)

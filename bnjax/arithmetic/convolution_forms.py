@@ -4,51 +4,18 @@ Each takes images, kernel and a `Geometry`, is linear in the images and linear i
 consists of differentiable operations, so reverse mode may run its transposes for the gradients.
 """
 
+import functools
 from collections.abc import Callable
-from typing import Literal, NamedTuple, TypeAlias
 
+import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
-Images: TypeAlias = Float[Array, "batch height width in_channels"]
-Kernel: TypeAlias = Float[Array, "kernel_height kernel_width in_channels out_channels"]
-Output: TypeAlias = Float[Array, "batch out_height out_width out_channels"]
+from bnjax.arithmetic.geometry import Axis, Geometry, Images, Kernel, Output
+from bnjax.arithmetic.winograd import winograd
+
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
-
-
-class Axis(NamedTuple):
-    """One spatial axis of a convolution, in pixels."""
-
-    size: int
-    out_size: int
-    taps: int
-    stride: int
-    pad_low: int
-    pad_high: int
-
-    def meeting(self, tap: int) -> tuple[int, int]:
-        """First and last-but-one output index at which kernel tap `tap` meets the image."""
-        first = -((tap - self.pad_low) // self.stride)
-        last = (self.size - 1 + self.pad_low - tap) // self.stride
-        start = min(max(first, 0), self.out_size)
-        return start, max(start, min(last + 1, self.out_size))
-
-
-class Geometry(NamedTuple):
-    """The two spatial axes; static, so that a form may unroll over taps and pixels."""
-
-    height: Axis
-    width: Axis
-
-
-def make_axis(size: int, taps: int, stride: int, padding: Literal["SAME", "VALID"]) -> Axis:
-    """The axis that `padding` gives, by the convention of XLA (and TensorFlow)."""
-    if padding == "VALID":
-        return Axis(size, max(0, (size - taps) // stride + 1), taps, stride, 0, 0)
-    out_size = -(-size // stride)
-    total = max(0, (out_size - 1) * stride + taps - size)
-    return Axis(size, out_size, taps, stride, total // 2, total - total // 2)
 
 
 def native(images: Images, kernel: Kernel, geometry: Geometry) -> Output:
@@ -118,17 +85,59 @@ def dense(images: Images, kernel: Kernel, geometry: Geometry) -> Output:
     return output.reshape(images.shape[0], height.out_size, width.out_size, -1)
 
 
+def patches(images: Images, kernel: Kernel, geometry: Geometry) -> Output:
+    """One product for each row of the kernel, its taps side by side: wide where channels are few."""
+    height, width = geometry
+    pads = [(axis.pad_low, axis.pad_high, 0) for axis in geometry]
+    padded = lax.pad(images, jnp.zeros((), images.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
+    shifted = [_window(padded, j, width, dimension=2) for j in range(width.taps)]
+    rows = jnp.concatenate(shifted, axis=3)
+
+    def row(i: int) -> Array:
+        window = _window(rows, i, height, dimension=1)
+        product = window.reshape(-1, window.shape[3]) @ kernel[i].reshape(window.shape[3], -1)
+        return product.reshape(*window.shape[:3], -1)
+
+    return sum((row(i) for i in range(1, height.taps)), row(0))
+
+
+def _window(images: Array, tap: int, axis: Axis, dimension: int) -> Array:
+    stop = tap + (axis.out_size - 1) * axis.stride + 1
+    return lax.slice_in_dim(images, tap, stop, axis.stride, dimension)
+
+
+def flipped(name: str, images: Images, kernel: Kernel, geometry: Geometry) -> Output:
+    """The convolution of stride 1 whose transpose in the images is the form of that name itself.
+
+    That transpose convolves with the kernel turned by 180° and its channels exchanged; a form is
+    often faster than its transpose.
+    """
+    turned = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
+    back = Geometry(*(axis.reversed() for axis in geometry))
+
+    def transpose(output: Output) -> Images:
+        return FORMS[name](output, turned, back)
+
+    batch, channels = images.shape[0], kernel.shape[3]
+    shape = (batch, geometry.height.out_size, geometry.width.out_size, channels)
+    (output,) = jax.linear_transpose(transpose, jax.ShapeDtypeStruct(shape, images.dtype))(images)
+    return output
+
+
 FORMS: dict[str, Callable[[Images, Kernel, Geometry], Output]] = {
     "native": native,
     "taps": taps,
     "dense": dense,
+    "patches": patches,
+    "winograd": winograd,
 }
+FORMS |= {f"flipped {name}": functools.partial(flipped, name) for name in FORMS}
 
 
 def apply_form(name: str, images: Images, kernel: Kernel, geometry: Geometry) -> Output:
     """The form of that name; sums of products run in float32 where the dtype is narrower."""
     if name == "native" or jnp.finfo(images.dtype).bits >= 32:
         return FORMS[name](images, kernel, geometry)
-    wide = jnp.promote_types(images.dtype, jnp.float32)
+    wide = jnp.float32
     output = FORMS[name](images.astype(wide), kernel.astype(wide), geometry)
     return output.astype(images.dtype)

@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from bnjax.arithmetic.convolution_forms import Geometry
+from bnjax.arithmetic import winograd
+from bnjax.arithmetic.geometry import Geometry
 
 
 class Choice(NamedTuple):
@@ -27,7 +28,8 @@ def choose(backend: str, geometry: Geometry, in_channels: int, out_channels: int
     """
     if backend != "cpu":
         return NATIVE
-    height, width = geometry
-    if height.size * width.size <= 4:
-        return Choice("dense", "dense", "dense")
-    return Choice("native", "native", "taps")
+    if winograd.applies(geometry) and in_channels >= 16:
+        return Choice("winograd", "flipped winograd", "winograd")
+    if in_channels < 16:
+        return Choice("native", "taps", "patches")
+    return Choice("native", "taps", "taps")

@@ -18,6 +18,11 @@ class Moments(NamedTuple):
     var: Float[Array, "*kept"]
 
 
+def accumulator(dtype: jnp.dtype) -> jnp.dtype:
+    """The type in which means of `dtype` are taken: float32, or `dtype` if it is wider."""
+    return jnp.dtype(dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32)
+
+
 def moments(x: Float[Array, "*shape"], axes: Sequence[int]) -> Moments:
     r"""Mean and biased variance over `axes`, in two passes.
 
@@ -38,7 +43,7 @@ def moments(x: Float[Array, "*shape"], axes: Sequence[int]) -> Moments:
       >>> moments(jnp.array([[1.0, 5.0], [3.0, 5.0]]), axes=(0,)).var.tolist()
       [1.0, 0.0]
     """
-    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    x = x.astype(accumulator(x.dtype))
     axes = tuple(axes)
     mean = jnp.mean(x, axes, keepdims=True)
     var = jnp.mean(jnp.square(x - mean), axes)

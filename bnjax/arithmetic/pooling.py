@@ -4,12 +4,13 @@ That gradient is slow on the CPU, and refused on GPUs in deterministic mode.
 """
 
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from bnjax.errors import UsageError
 from bnjax.types import Images
 
 
-def max_pool(images: Images, window: int) -> Images:
+def max_pool(images: Images, window: int) -> Float[Array, "batch new_height new_width channels"]:
     r"""Maximum over non-overlapping windows; rows and columns that fill no window are dropped.
 
     $y_{bhwc} = \max_{0 \le i, j < n} x_{b,\,nh + i,\,nw + j,\,c}$

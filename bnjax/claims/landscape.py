@@ -131,7 +131,7 @@ def compare(results: Results, quantity: Quantity, norm: str) -> Claim:
 def why_not_trained(results: Results, norm: str) -> str:
     """Why no claim can rest on an arm, or nothing."""
     chance = chance_loss(results.config["objective"], results.facts["num_classes"])
-    for seed in results.axes["seed"]:
+    for seed in results.axes["seed"].tolist():
         finite = results.select("train.finite", norm=norm, seed=seed)
         if (finite == 0).any():
             return f"{norm} diverged at step {int(np.flatnonzero(finite == 0)[0])}"
@@ -152,7 +152,7 @@ def across_seeds(
     """The ratio none/norm of a quantity, median over pairs of steps, over seeds."""
     chance = chance_loss(results.config["objective"], results.facts["num_classes"])
     ratios = []
-    for seed in results.axes["seed"]:
+    for seed in results.axes["seed"].tolist():
         left, right = pairs(
             field(results, "loss", "none", seed), field(results, "loss", norm, seed), chance
         )
@@ -195,7 +195,7 @@ def at_learning_rate(results: Results, norm: str) -> tuple[float, float]:
     column = int(np.abs(np.log(step_sizes / results.config["lr"])).argmin())
     late = slice(-max(1, len(results.axes["probe_step"]) // 4), None)
     relative, cosines = [], []
-    for seed in results.axes["seed"]:
+    for seed in results.axes["seed"].tolist():
         distances = field(results, "gradient_distances", norm, seed)[late, column]
         relative.append(distances / field(results, "gradient_norm", norm, seed)[late])
         cosines.append(field(results, "cosines", norm, seed)[late, column])
@@ -212,11 +212,11 @@ def plateau(results: Results, norm: str) -> Claim:
     if reason:
         verdict = "inconclusive"
     elif abs(relative - 2) < EDGE_TOLERANCE and cosine < -1 + EDGE_TOLERANCE:
-        verdict, reason = "supported", "the gradient turns round after one step: edge of stability"
+        verdict, reason = "supported", "gradient turns round in one step (edge of stability)"
     elif abs(relative - 1) < EDGE_TOLERANCE:
-        verdict, reason = "not supported", "the gradient has vanished after one step: saturation"
+        verdict, reason = "not supported", "gradient vanishes in one step (saturation)"
     else:
-        verdict, reason = "inconclusive", "neither edge nor saturation"
+        verdict, reason = "inconclusive", "late β is neither edge nor saturation"
     return Claim(
         identifier=f"edge-{norm}",
         sentence=f"the late smoothness of {norm} is that of the edge of stability, 2/lr",

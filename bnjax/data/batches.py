@@ -106,7 +106,7 @@ class Pipeline:
         Returns:
           A `Batch` of `batch_size` examples.
         """
-        start = (step * self.batch_size) % self.num_images
+        start = step.astype(jnp.int32) * self.batch_size % self.num_images
         indices = jax.lax.dynamic_slice_in_dim(order, start, self.batch_size)
         images = self.standardise(split.pixels[indices])
         if self.augmented:

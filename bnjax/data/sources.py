@@ -55,7 +55,10 @@ def load_digits() -> Dataset:
     small = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
     # Pillow resizes bytes in integer arithmetic: the same pixels on every machine.
     large = np.stack(
-        [Image.fromarray(image).resize((32, 32), Image.Resampling.BILINEAR) for image in small]
+        [
+            np.asarray(Image.fromarray(image).resize((32, 32), Image.Resampling.BILINEAR))
+            for image in small
+        ]
     )
     pixels = np.repeat(large[..., None], 3, axis=-1)
     train, test = train_test_split(

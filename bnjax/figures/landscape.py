@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
+from bnjax.claims import landscape as claims
 from bnjax.figures import style
 from bnjax.figures.style import LOOKS
+from bnjax.runs.config import chance_loss
 from bnjax.runs.results import Results
 
 
@@ -27,7 +29,9 @@ def draw(results: Results, folder: Path) -> Sequence[Path]:
         with style.figure(2, 2, size=(9.0, 6.4)) as (drawn, panels):
             loss, predictiveness, smoothness, training = panels
             draw_band(loss, results, direction, "losses")
-            loss.set(title="a  Loss variation", ylabel="loss L(θ − ηd)  [nat]", yscale="log")
+            loss.set(
+                title="a  Loss variation", ylabel=f"loss L(θ − ηd)  {unit(results)}", yscale="log"
+            )
             draw_band(predictiveness, results, direction, "gradient_distances")
             predictiveness.set(
                 title="b  Gradient predictiveness", ylabel="‖∇L(θ − ηd) − ∇L(θ)‖₂", yscale="log"
@@ -58,7 +62,20 @@ def caption(results: Results, direction: str) -> str:
     ]
     if config["parameters"] != "all":
         parts[1] += f", {config['parameters']} layer only"
+    parts.append("; ".join(verdict(results, str(norm)) for norm in results.axes["norm"]))
     return "\n".join(parts)
+
+
+def verdict(results: Results, norm: str) -> str:
+    """What must be known of an arm before its curves are compared."""
+    found = claims.plateau(results, norm)
+    reason = found.reason.removeprefix(f"{norm} ")
+    return f"{LOOKS[norm].label}: {reason}"
+
+
+def unit(results: Results) -> str:
+    """The loss's unit as an axis shows it."""
+    return "[nat]" if results.config["objective"] == "cross_entropy" else ""
 
 
 def over_seeds(values: np.ndarray) -> np.ndarray:
@@ -128,22 +145,17 @@ def draw_smoothness(panel: Axes, results: Results, direction: str) -> None:
                 label=f"{look.label}, rounding",
             )
         mark_ends(panel, results, str(norm))
-    for value, name, dash in (
-        (2 / results.config["lr"], "2/lr, edge of stability", (0, (6, 2))),
-        (1 / smallest, "1/η_min, saturation", (0, (2, 2))),
-    ):
-        panel.axhline(value, color="0.35", linestyle=dash, linewidth=0.9)
-        panel.annotate(
-            name,
-            (1, value),
-            xycoords=("axes fraction", "data"),
-            ha="right",
-            va="bottom",
-            fontsize=7.5,
-            color="0.25",
-        )
+    for value, name in reference_lines(2 / results.config["lr"], 1 / smallest):
+        style.reference_line(panel, value, name)
     panel.set(title="c  Effective β-smoothness", ylabel="β = ‖Δ∇L‖₂ / ‖ηd‖₂", yscale="log")
     panel.legend(loc="best")
+
+
+def reference_lines(edge: float, saturation: float) -> list[tuple[float, str]]:
+    """The two values that a plateau of β may be, as one line where they coincide."""
+    if abs(edge / saturation - 1) < 0.01:
+        return [(edge, "2/lr (edge of stability) = 1/η_min (saturation)")]
+    return [(edge, "2/lr, edge of stability"), (saturation, "1/η_min, saturation")]
 
 
 def draw_training(panel: Axes, results: Results) -> None:
@@ -171,7 +183,9 @@ def draw_training(panel: Axes, results: Results) -> None:
             label=f"{look.label}, test set",
         )
         mark_ends(panel, results, str(norm))
-    panel.set(title="d  Training", ylabel="loss  [nat]", yscale="log")
+    chance = chance_loss(results.config["objective"], results.facts["num_classes"])
+    style.reference_line(panel, chance, "chance")
+    panel.set(title="d  Training", ylabel=f"loss  {unit(results)}", yscale="log")
     panel.legend(loc="best")
 
 

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib
 
 matplotlib.use("Agg")  # files only: no window system is needed or asked for
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 
@@ -27,7 +28,7 @@ LOOKS = {
     "none": Look("#D55E00", "--", "o", "////", "no normalisation"),
     "batch": Look("#0072B2", "-", "s", "", "BatchNorm"),
 }
-RC = {
+RC: Any = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -60,6 +61,20 @@ def figure(rows: int, columns: int, size: tuple[float, float]) -> Iterator[tuple
             yield drawn, list(axes.flat)
         finally:
             plt.close(drawn)
+
+
+def reference_line(panel: Axes, value: float, name: str) -> None:
+    """A grey dashed line at `value`, named at its right end."""
+    panel.axhline(value, color="0.35", linestyle=(0, (6, 2)), linewidth=0.9)
+    panel.annotate(
+        name,
+        xy=(0.995, value),
+        xycoords=("axes fraction", "data"),
+        ha="right",
+        va="bottom",
+        fontsize=7.5,
+        color="0.25",
+    )
 
 
 def save(drawn: Figure, folder: Path, name: str) -> list[Path]:

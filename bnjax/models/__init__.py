@@ -2,9 +2,10 @@
 
 from bnjax.models import initializers, norms
 from bnjax.models.model import Model
-from bnjax.models.vgg import VGG_DEPTHS, vgg, vgg11, vgg13, vgg16, vgg19
+from bnjax.models.vgg import VGG, VGG_DEPTHS, vgg, vgg11, vgg13, vgg16, vgg19
 
 __all__ = [
+    "VGG",
     "VGG_DEPTHS",
     "Model",
     "initializers",

@@ -3,6 +3,7 @@
 A layer's parameters stand under one name (`conv3`: kernel, bias and `norm`), so that "the third
 convolution" is the same key of the tree in every arm of an experiment. Biases stay beside every
 normaliser, as in the common VGG with BatchNorm; before BatchNorm their gradient is zero.
+Parameters take the dtype of the images that the model is initialised with.
 """
 
 from collections.abc import Callable
@@ -30,8 +31,8 @@ class Convolution(nn.Module):
     ) -> Float[Array, "batch new_height new_width features"]:
         """Images `[batch, height, width, channels]` to pre-activations."""
         shape = (*self.kernel_size, x.shape[-1], self.features)
-        kernel = self.param("kernel", self.kernel_init, shape)
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        kernel = self.param("kernel", self.kernel_init, shape, x.dtype)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,), x.dtype)
         x = convolve(x, kernel, strides=self.strides) + bias.reshape(1, 1, 1, -1)
         return x if self.norm.build is None else self.norm.build(name="norm")(x, train=train)
 
@@ -48,7 +49,7 @@ class Dense(nn.Module):
         self, x: Float[Array, "batch channels"], *, train: bool
     ) -> Float[Array, "batch features"]:
         """Vectors `[batch, channels]` to pre-activations."""
-        kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features), x.dtype)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,), x.dtype)
         x = x @ kernel + bias.reshape(1, -1)
         return x if self.norm.build is None else self.norm.build(name="norm")(x, train=train)

@@ -1,4 +1,4 @@
-"""A model as three pure functions, with batch statistics in and out: what the rest of bnjax sees."""
+"""A model as three pure functions, with batch statistics in and out: all that others see of it."""
 
 import dataclasses
 import functools
@@ -67,8 +67,10 @@ class Model:
         """
         variables = {"params": params, "batch_stats": batch_stats}
         if not train:
-            return self.module.apply(variables, images, train=False), batch_stats
-        logits, updated = self.module.apply(variables, images, train=True, mutable=["batch_stats"])
+            logits: Any = self.module.apply(variables, images, train=False)
+            return logits, batch_stats
+        trained: Any = self.module.apply(variables, images, train=True, mutable=["batch_stats"])
+        logits, updated = trained
         return logits, updated.get("batch_stats", {})
 
     def moments(self, params: Params, batch_stats: BatchStats, images: Images) -> BatchStats:
@@ -90,7 +92,8 @@ class Model:
             variables, images, train=True, mutable=["batch_stats", "moments"]
         )
         found = updated.get("moments", {})
-        if jax.tree.structure(found) != jax.tree.structure(batch_stats):
+        expected: Any = jax.tree.structure(batch_stats)
+        if expected != jax.tree.structure(found):
             raise UsageError(
                 f"the module {type(self.module).__name__} keeps running statistics without storing "
                 "the batch's own in the collection 'moments', which statistics='frozen' and "

@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from bnjax.arithmetic.moments import moments, standardise
+from bnjax.arithmetic.moments import accumulator, moments, standardise
 from bnjax.errors import UsageError
 
 
@@ -46,10 +46,11 @@ class BatchNorm(nn.Module):
     ) -> Float[Array, "*batch channels"]:
         """Normalise `x` over all axes but the last."""
         channels = x.shape[-1]
-        scale = self.param("scale", nn.initializers.ones, (channels,))
-        bias = self.param("bias", nn.initializers.zeros, (channels,))
-        running_mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,), jnp.float32)
-        running_var = self.variable("batch_stats", "var", jnp.ones, (channels,), jnp.float32)
+        scale = self.param("scale", nn.initializers.ones, (channels,), x.dtype)
+        bias = self.param("bias", nn.initializers.zeros, (channels,), x.dtype)
+        wide = accumulator(x.dtype)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,), wide)
+        running_var = self.variable("batch_stats", "var", jnp.ones, (channels,), wide)
         if train:
             mean, var = moments(x, axes=tuple(range(x.ndim - 1)))
             if self.is_mutable_collection("moments"):
@@ -57,12 +58,11 @@ class BatchNorm(nn.Module):
                 self.put_variable("moments", "var", var)
             if self.is_mutable_collection("batch_stats"):
                 for running, batch in ((running_mean, mean), (running_var, var)):
-                    batch = batch.astype(running.value.dtype)
                     running.value = self.momentum * running.value + (1 - self.momentum) * batch
         else:
             mean, var = running_mean.value, running_var.value
         channel_shape = (1,) * (x.ndim - 1) + (channels,)
-        standardised = standardise(x, mean.astype(x.dtype), var.astype(x.dtype), self.epsilon)
+        standardised = standardise(x, mean, var, self.epsilon)
         return standardised * scale.reshape(channel_shape) + bias.reshape(channel_shape)
 
 

@@ -1,4 +1,4 @@
-"""VGG networks for images of 32×32 pixels (Simonyan & Zisserman 2015, configurations A, B, D, E)."""
+"""VGG networks for 32×32 pixels (Simonyan & Zisserman 2015, configurations A, B, D and E)."""
 
 import functools
 from collections.abc import Callable
@@ -16,22 +16,22 @@ from bnjax.types import Images, Logits
 
 # Convolutions per stage; a stage of 2×2 max-pooling follows each.
 VGG_DEPTHS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
-STAGE_WIDTHS = (64, 128, 256, 512, 512)
+STAGE_CHANNELS = (64, 128, 256, 512, 512)
 
 
 class VGG(nn.Module):
-    """Five stages of 3×3 convolutions and ReLUs, and a linear classifier named `output`."""
+    """Stages of 3×3 convolutions and ReLUs, and a linear classifier named `output`."""
 
-    stages: tuple[int, ...]
+    stages: tuple[int, ...]  # convolutions in each stage
+    channels: tuple[int, ...]  # of each stage
     num_classes: int
-    width: float
     hidden: tuple[int, ...]
     norm: Norm
     kernel_init: Callable[..., Any]
 
     @nn.compact
     def __call__(self, images: Images, *, train: bool) -> Logits:
-        """Standardised images `[batch, 32, 32, channels]` to logits `[batch, num_classes]`."""
+        """Images `[batch, height, width, channels]` to logits `[batch, num_classes]`."""
         reduction = 2 ** len(self.stages)
         if min(images.shape[1:3]) < reduction:
             raise UsageError(
@@ -40,17 +40,16 @@ class VGG(nn.Module):
             )
         x = images
         index = 0
-        for convolutions, channels in zip(self.stages, STAGE_WIDTHS, strict=True):
-            features = max(1, round(channels * self.width))
+        for convolutions, features in zip(self.stages, self.channels, strict=True):
             for _ in range(convolutions):
                 index += 1
-                layer = Convolution(features, self.norm, self.kernel_init, name=f"conv{index}")
-                x = nn.relu(layer(x, train=train))
+                conv = Convolution(features, self.norm, self.kernel_init, name=f"conv{index}")
+                x = nn.relu(conv(x, train=train))
             x = max_pool(x, 2)
         x = x.reshape(x.shape[0], -1)
         for index, features in enumerate(self.hidden, start=1):
-            layer = Dense(features, self.norm, self.kernel_init, name=f"dense{index}")
-            x = nn.relu(layer(x, train=train))
+            dense = Dense(features, self.norm, self.kernel_init, name=f"dense{index}")
+            x = nn.relu(dense(x, train=train))
         return Dense(self.num_classes, none(), self.kernel_init, name="output")(x, train=train)
 
 
@@ -97,7 +96,8 @@ def vgg(
     if not 0 < width <= 16:
         raise UsageError(f"width={width} must be above 0 and at most 16: 1.0 is the full network")
     kernel_init = initializers.by_name(initializer)
-    return Model(VGG(VGG_DEPTHS[depth], num_classes, width, tuple(hidden), norm, kernel_init))
+    channels = tuple(max(1, round(width * full)) for full in STAGE_CHANNELS)
+    return Model(VGG(VGG_DEPTHS[depth], channels, num_classes, tuple(hidden), norm, kernel_init))
 
 
 vgg11 = functools.partial(vgg, 11)

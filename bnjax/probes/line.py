@@ -4,7 +4,7 @@ Loss variation, gradient predictiveness and effective β-smoothness of Santurkar
 (Fig. 4) are all read off the `Line` that one compiled call returns.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -151,7 +151,8 @@ def _check(loss: Loss, params: Params, step_sizes: Points, direction: Params | N
         )
     if direction is None:
         return
-    expected, given = jax.tree.structure(params), jax.tree.structure(direction)
+    expected: Any = jax.tree.structure(params)
+    given: Any = jax.tree.structure(direction)
     if expected != given:
         raise UsageError(
             f"direction has the structure {given}, params {expected}; they must be the same: "

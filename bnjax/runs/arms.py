@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -36,6 +36,7 @@ class Arm(NamedTuple):
         return f"{self.norm}, seed {self.seed}"
 
 
+@runtime_checkable
 class Display(Protocol):
     """Who shows how far a run is."""
 

@@ -115,8 +115,8 @@ def display(steps: int, num_arms: int) -> Iterator[PlainDisplay | RichDisplay]:
 
 def summary(record: Record, done: int) -> str:
     """Loss and accuracy of the newest step whose numbers have arrived."""
-    row = max(0, done - 2)
-    return f"minibatch loss {record['train.loss'][row]:.4f}, accuracy {record['train.accuracy'][row]:.3f}"
+    loss, accuracy = (record[f"train.{name}"][max(0, done - 2)] for name in ("loss", "accuracy"))
+    return f"minibatch loss {loss:.4f}, accuracy {accuracy:.3f}"
 
 
 def claims_table(claims: Sequence[Mapping[str, str]]) -> Table:

@@ -129,7 +129,7 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write named arrays; none of them may need pickling."""
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+    np.savez(buffer, allow_pickle=False, **arrays)
     with replacing(path) as temporary:
         temporary.write_bytes(buffer.getvalue())
 
@@ -173,7 +173,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
       RunError: the file is missing or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             return dict(archive)
     except Exception as error:  # zipfile, numpy and zlib raise errors of many kinds
         raise RunError(f"{path} cannot be read ({error}): begin anew with --fresh") from error

@@ -10,6 +10,7 @@ from jaxtyping import Array, Int
 
 from bnjax.data import Dataset, Split
 from bnjax.data.batches import standardise_pixels
+from bnjax.losses import correct
 from bnjax.models import Model
 from bnjax.types import BatchStats, Params, Pixels, Scalar
 
@@ -47,8 +48,8 @@ def make_evaluate(
         logits, _ = model.apply(params, batch_stats, images, train=False)
         mask = jnp.arange(chunk) < counted
         losses = optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels)
-        correct = jnp.argmax(logits, axis=-1) == labels
-        return Evaluation(jnp.sum(losses, where=mask), jnp.sum(correct, where=mask))
+        hits = correct(logits, labels)
+        return Evaluation(jnp.sum(losses, where=mask), jnp.sum(hits, where=mask))
 
     def evaluate(params: Params, batch_stats: BatchStats, split: Split) -> Evaluation:
         total = split.labels.shape[0]

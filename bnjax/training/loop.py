@@ -56,7 +56,8 @@ def run(
       `Progress` for each step. Its state is donated to the next step: whoever needs it longer
       copies it before going on.
     """
-    epoch, order = -1, None
+    epoch = pipeline.epoch(start)
+    order = pipeline.order(key, epoch)
     for step in range(start, stop):
         if pipeline.epoch(step) != epoch:
             epoch = pipeline.epoch(step)

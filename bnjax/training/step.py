@@ -11,7 +11,7 @@ from jaxtyping import Array, Int
 
 from bnjax.arithmetic import trees
 from bnjax.data import Batch, Pipeline, Split
-from bnjax.losses import Objective, cross_entropy
+from bnjax.losses import Objective, correct, cross_entropy
 from bnjax.models import Model
 from bnjax.types import BatchStats, Flag, Index, Params, PRNGKey, Scalar
 
@@ -35,7 +35,7 @@ class Metrics(NamedTuple):
 
 
 class Program(NamedTuple):
-    """The compiled functions of a run; the split is an argument, never a constant of the program."""
+    """The compiled functions of a run; the split is an argument, not a constant inside."""
 
     batch: Callable[[Split, Int[Array, " two_epochs"], PRNGKey, Index], Batch]
     step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
@@ -93,7 +93,7 @@ def train_step(
     kept: TrainState = optax.tree.where(finite, new, state)
     metrics = Metrics(
         loss=value,
-        accuracy=jnp.mean(jnp.argmax(logits, axis=-1) == batch.labels),
+        accuracy=jnp.mean(correct(logits, batch.labels)),
         gradient_norm=optax.tree.norm(gradient),
         finite=finite,
     )

@@ -1,0 +1,60 @@
+"""Strict JAX for every test: 64 bits, no silent rank or dtype promotion, shapes checked."""
+
+import os
+
+# Results must not depend on an accelerator or on a cache that an earlier run filled.
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["BNJAX_CACHE_DIR"] = ""
+
+from jaxtyping import install_import_hook
+
+install_import_hook("bnjax", "beartype.beartype")
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bnjax import data, losses, models
+from bnjax.data import Batch
+from bnjax.data.dataset import from_arrays
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+def cast(tree, dtype=jnp.float64):
+    """Every leaf of a tree in one dtype."""
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), tree)
+
+
+def tiny_model(norm: str) -> models.Model:
+    """Two convolutions and a classifier for 8×8 pixels: all that compiles in a moment."""
+    glorot = models.initializers.by_name("glorot_uniform")
+    return models.Model(models.VGG((1, 1), (4, 6), 10, (), models.norms.by_name(norm), glorot))
+
+
+@pytest.fixture(scope="session")
+def batch() -> Batch:
+    """Sixteen float64 noise images with labels."""
+    images = jax.random.normal(jax.random.key(1), (16, 8, 8, 3), jnp.float64)
+    return Batch(images, jnp.arange(16, dtype=jnp.int32) % 10)
+
+
+@pytest.fixture(scope="session", params=["none", "batch"])
+def problem(request, batch):
+    """A tiny network, its parameters, statistics and loss, in float64; one for each normaliser."""
+    model = tiny_model(request.param)
+    variables = cast(model.init(jax.random.key(0), batch.images))
+    loss = losses.on_batch(model, variables["batch_stats"], batch)
+    return model, variables["params"], variables["batch_stats"], loss
+
+
+@pytest.fixture(scope="session")
+def noise_dataset() -> data.Dataset:
+    """Fifty training and seven test images of noise: sizes that no batch size divides."""
+    generator = np.random.default_rng(2)
+    pixels = generator.integers(0, 256, (57, 8, 8, 3)).astype(np.uint8)
+    labels = np.arange(57) % 10
+    return from_arrays("noise", 10, (pixels[:50], labels[:50]), (pixels[50:], labels[50:]), "noise")

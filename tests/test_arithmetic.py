@@ -1,0 +1,59 @@
+"""Moments and pytree helpers."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bnjax.arithmetic import trees
+from bnjax.arithmetic.moments import moments, standardise
+
+
+@pytest.mark.parametrize("axes", [(0,), (0, 1, 2), (1, 2), (3,)])
+def test_moments_equal_numpy(axes):
+    x = jax.random.normal(jax.random.key(0), (3, 4, 5, 6))
+    mean, var = moments(x, axes)
+    np.testing.assert_allclose(mean, np.mean(np.asarray(x), axes), rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(var, np.var(np.asarray(x), axes), rtol=1e-12)
+
+
+def test_variance_keeps_its_digits_where_the_mean_is_large():
+    noise = np.asarray(jax.random.normal(jax.random.key(0), (4096, 2)))
+    x = jnp.asarray(noise + 1e4, jnp.float32)
+    exact = np.var(np.asarray(x, np.float64), axis=0)
+    np.testing.assert_allclose(moments(x, (0,)).var, exact, rtol=1e-5)
+
+
+def test_narrow_types_are_accumulated_in_float32():
+    x = jnp.ones((4096, 1), jnp.bfloat16) * 1.5
+    mean, var = moments(x, (0,))
+    assert mean.dtype == jnp.float32
+    assert mean[0] == 1.5
+    assert var[0] == 0
+    assert standardise(x, mean, var, 1e-5).dtype == jnp.bfloat16
+
+
+def test_partition_and_combine_are_inverse():
+    params = {
+        "conv1": {"kernel": jnp.ones(2), "bias": jnp.zeros(1)},
+        "output": {"kernel": jnp.ones(3)},
+    }
+    selected, rest = trees.partition(params, lambda name: name.endswith("kernel"))
+    assert trees.leaf_names(selected) == ["conv1/kernel", "output/kernel"]
+    assert trees.leaf_names(rest) == ["conv1/bias"]
+    chex.assert_trees_all_equal(trees.combine(selected, rest), params)
+
+
+def test_move_keeps_dtypes_and_goes_downhill():
+    params = {"w": jnp.ones(2, jnp.float32)}
+    moved = trees.move(params, params, jnp.asarray(0.25, jnp.float64))
+    assert moved["w"].dtype == jnp.float32
+    np.testing.assert_array_equal(moved["w"], 0.75)
+
+
+def test_all_finite_sees_one_bad_element():
+    good = {"a": jnp.ones(3), "b": jnp.ones(())}
+    assert trees.all_finite(good)
+    for bad in (jnp.nan, jnp.inf):
+        assert not trees.all_finite({**good, "b": jnp.asarray(bad)})

@@ -1,0 +1,84 @@
+"""A file imports only from floors below its own; read from the files, nothing is imported."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FLOORS = (
+    {"types", "errors"},
+    {"arithmetic"},
+    {"probes"},
+    {"models", "data"},
+    {"losses"},
+    {"training"},
+    {"runs"},
+    {"claims"},
+    {"figures"},
+    {"experiments"},
+)
+FLOOR = {name: level for level, names in enumerate(FLOORS) for name in names}
+FILES = sorted([*(ROOT / "bnjax").rglob("*.py"), *(ROOT / "experiments").glob("*.py")])
+# A library or call that only some floors may touch.
+ONLY = {
+    "flax": {"models"},
+    "matplotlib": {"figures"},
+    "orbax": {"runs"},
+    "tensorflow_datasets": {"data"},
+    "sklearn": {"data"},
+    "tyro": {"runs"},
+    "rich": {"runs"},
+}
+MAY_PRINT_AND_OPEN = {"runs", "claims", "figures", "experiments"}
+
+
+def home(path: Path) -> str:
+    """The floor's name of a file: the package or module under `bnjax`, or `experiments`."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return parts[0] if parts[0] == "experiments" else parts[1]
+
+
+def imported(tree: ast.AST) -> set[str]:
+    """Dotted names of everything a file imports, at whatever depth of nesting."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_come_from_floors_below(path):
+    own = home(path)
+    if path == ROOT / "bnjax" / "__init__.py":
+        pytest.skip("the package's own list of public names")
+    assert own in FLOOR, f"{path} stands on no floor: add it to FLOORS"
+    tree = ast.parse(path.read_text())
+    for name in imported(tree):
+        package, *rest = name.split(".")
+        if package == "bnjax":
+            assert rest, f"{path} imports the whole of bnjax"
+            target = "models" if rest[0] == "norms" else rest[0]
+            assert target == own or FLOOR[target] < FLOOR[own], f"{path} imports {name}"
+        assert own in ONLY.get(package, {own}), f"{path} imports {package}"
+        assert package != "experiments", f"{path} imports another experiment"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_lower_floors_neither_print_nor_open_files(path):
+    if home(path) in MAY_PRINT_AND_OPEN:
+        pytest.skip("may print and open")
+    calls = {
+        node.func.id
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    assert not calls & {"print", "open"}
+
+
+def test_every_floor_exists():
+    assert {home(path) for path in FILES} - {"__init__"} == set(FLOOR)

@@ -1,0 +1,238 @@
+"""The landscape experiment at toy size: end to end, resumed, and its errors."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import landscape
+import numpy as np
+import pytest
+from conftest import tiny_model
+
+from bnjax.runs import experiment as frame
+from bnjax.runs import results
+from bnjax.runs.config import RunConfig
+
+ROOT = Path(__file__).parents[1]
+TOY = ["--steps", "6", "--batch-size", "16", "--probe-every", "2", "--evaluate-every", "4"]
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
+
+
+@pytest.fixture
+def toy(monkeypatch, noise_dataset):
+    """The experiment on noise images with a network that compiles in a moment."""
+    monkeypatch.setattr(RunConfig, "build_model", lambda self, norm, num_classes: tiny_model(norm))
+    monkeypatch.setattr("bnjax.data.load", lambda name, data_dir: noise_dataset)
+    return landscape.EXPERIMENT
+
+
+def only_folder(root):
+    (path,) = (root / "landscape").iterdir()
+    return path
+
+
+def test_a_run_leaves_results_figure_and_claims(toy, tmp_path, capsys):
+    out = ["--out", str(tmp_path)]
+    assert frame.main(toy, [*TOY, *out, "--directions", "gradient", "random", "--seeds", "2"]) == 0
+    path = only_folder(tmp_path)
+    names = {child.name for child in path.iterdir()}
+    figures = {
+        f"{name}.{kind}" for name in ("landscape", "landscape_random") for kind in ("png", "pdf")
+    }
+    assert names == {
+        "config.json",
+        "metrics.jsonl",
+        "probes.npz",
+        "summary.json",
+        "checkpoints",
+        *figures,
+    }
+    measured = results.read(path)
+    assert measured.arrays["line.losses"].shape == (2, 2, 3, 2, 4)
+    assert measured.axes["probe_step"].tolist() == [0, 2, 4]
+    assert measured.axes["test_step"].tolist() == [0, 4, 6]
+    for name, values in measured.arrays.items():
+        assert np.isfinite(values).all(), name
+    centre = measured.select("line.loss", direction="gradient")
+    np.testing.assert_allclose(centre, measured.arrays["train.loss"][:, :, ::2], rtol=1e-5)
+    rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    assert len(rows) == 4 * (6 + 3)
+    assert rows[0].keys() == {
+        "norm",
+        "seed",
+        "step",
+        "train_loss",
+        "train_accuracy",
+        "train_gradient_norm",
+        "train_finite",
+    }
+    claims = json.loads((path / "summary.json").read_text())["claims"]
+    assert {claim["identifier"] for claim in claims} == {
+        "fig4a-batch",
+        "fig4b-batch",
+        "fig4c-batch",
+        "edge-none",
+        "edge-batch",
+    }
+    assert "inconclusive" in capsys.readouterr().out
+
+    stamps = {child: child.stat().st_mtime_ns for child in path.iterdir()}
+    assert frame.main(toy, [*TOY, *out, "--directions", "gradient", "random", "--seeds", "2"]) == 0
+    assert "finished before" in capsys.readouterr().out
+    assert stamps == {child: child.stat().st_mtime_ns for child in path.iterdir()}
+
+
+@pytest.mark.parametrize("interrupted_after", [1, 4, 6, 9])
+def test_an_interrupted_run_goes_on_bit_for_bit(
+    toy, tmp_path, monkeypatch, capsys, interrupted_after
+):
+    assert frame.main(toy, [*TOY, "--out", str(tmp_path / "whole")]) == 0
+    whole = only_folder(tmp_path / "whole")
+
+    from bnjax.runs import console
+
+    advance, count = console.PlainDisplay.advance, 0
+
+    def interrupting(self, *args):
+        nonlocal count
+        count += 1
+        if count == interrupted_after:
+            os.kill(os.getpid(), signal.SIGTERM)
+        advance(self, *args)
+
+    monkeypatch.setattr(console.PlainDisplay, "advance", interrupting)
+    command = [*TOY, "--out", str(tmp_path / "broken")]
+    assert frame.main(toy, command) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+    broken = only_folder(tmp_path / "broken")
+    assert not (broken / "summary.json").exists()
+    assert frame.main(toy, command) == 0
+    assert (broken / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+    first, second = results.read(whole).arrays, results.read(broken).arrays
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+
+
+def test_divergence_ends_the_arm_and_keeps_what_was_measured(toy, tmp_path):
+    assert (
+        frame.main(
+            toy, [*TOY, "--out", str(tmp_path), "--lr", "1e25", "--objective", "squared_error"]
+        )
+        == 0
+    )
+    measured = results.read(only_folder(tmp_path))
+    finite = measured.select("train.finite", norm="none", seed=0)
+    end = int(np.flatnonzero(finite == 0)[0])
+    assert (finite[:end] == 1).all()
+    assert np.isnan(finite[end + 1 :]).all()
+    assert not np.isfinite(measured.select("train.loss", norm="none", seed=0)[end])
+    assert np.isfinite(measured.select("line.loss", norm="none", seed=0)[0]).all()
+    claims = {claim.identifier: claim for claim in landscape.EXPERIMENT.claims(measured)}
+    assert claims["fig4a-batch"].reason.startswith(f"none diverged at step {end}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--lr", "0"], "--lr 0.0: must be above 0 and finite, e.g. 0.1"),
+        (["--lr", "nan"], "--lr nan: must be above 0"),
+        (["--lr", "-1"], "--lr -1.0: must be above 0"),
+        (["--lr", "foo"], "could not convert string to float: 'foo'"),
+        (["--points", "1"], "--points 1: must be from 2"),
+        (["--points", "2.5"], "--points"),
+        (["--batch-size", "100000"], "--batch-size 100000 must be from 2 to 50"),
+        (["--batch-size", "1"], "--batch-size 1: must be 2 or more"),
+        (["--norms", "foo"], "'foo'"),
+        (["--norms", "batch", "batch"], "--norms batch batch"),
+        (["--max-step", "0.1"], "--max-step 0.1: must be above --min-step 0.5"),
+        (["--min-step", "0"], "--min-step 0.0"),
+        (["--steps", "0"], "--steps 0: must be 1 or more"),
+        (["--seeds", "0"], "--seeds 0"),
+        (["--seed", "-1"], "--seed -1"),
+        (["--width", "inf"], "--width inf"),
+        (["--weight-decay", "-0.1"], "--weight-decay -0.1"),
+        (["--probe-every", "0"], "--probe-every 0"),
+        (["--evaluate-every", "0"], "--evaluate-every 0"),
+        (["--directions", "random"], "--directions random"),
+        (["--statistics", "foo"], "'foo'"),
+        (["--parameters", "first"], "'first'"),
+        (["--preset", "foo"], "'foo'"),
+        (
+            ["--dataset", "cifar10", "--data-dir", "/nonexistent"],
+            "--data-dir /nonexistent: must be a folder",
+        ),
+        (["--data-dir", "/"], "--data-dir has no use with --dataset digits"),
+        (["--bogus", "1"], "--bogus"),
+    ],
+)
+def test_a_wrong_call_gives_one_line_and_writes_nothing(toy, tmp_path, capsys, arguments, message):
+    out = tmp_path / "runs"
+    assert frame.main(toy, [*arguments, "--out", str(out)]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ")
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+    assert not out.exists()
+
+
+def test_a_broken_data_folder_gives_one_line_and_writes_nothing(tmp_path, capsys):
+    (tmp_path / "data/cifar10/3.0.2").mkdir(parents=True)
+    (tmp_path / "data/cifar10/3.0.2/dataset_info.json").write_text("{")
+    arguments = [
+        "--dataset",
+        "cifar10",
+        "--data-dir",
+        str(tmp_path / "data"),
+        "--out",
+        str(tmp_path / "runs"),
+    ]
+    assert frame.main(landscape.EXPERIMENT, arguments) == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    assert "--data-dir" in captured.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_debug_shows_the_traceback(toy, tmp_path):
+    with pytest.raises(ValueError, match="--lr"):
+        frame.main(toy, ["--lr", "0", "--debug"])
+
+
+def test_an_unwritable_folder_is_one_line(toy, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert frame.main(toy, [*TOY, "--out", str(tmp_path / "file")]) == 1
+    assert "give another --out" in capsys.readouterr().err
+
+
+def test_the_script_itself_starts_and_explains_its_options():
+    script = [sys.executable, str(ROOT / "experiments/landscape.py")]
+    shown = subprocess.run(
+        [*script, "--help"], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert "--min-step" in shown.stdout
+    assert "in units of --lr" in shown.stdout
+    paper = subprocess.run(
+        [*script, "--preset", "paper", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    assert "(default: 15000)" in paper.stdout
+    wrong = subprocess.run(
+        [*script, "--lr", "0"], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert wrong.returncode == 2
+    assert wrong.stderr == "error: --lr 0.0: must be above 0 and finite, e.g. 0.1\n"
+
+
+def test_presets_are_valid_and_the_paper_points_are_the_papers():
+    for config in landscape.PRESETS.values():
+        config.validate()
+    np.testing.assert_allclose(
+        landscape.PRESETS["paper"].step_sizes, [0.05, 0.1, 0.2, 0.4], rtol=1e-6
+    )

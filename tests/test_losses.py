@@ -1,0 +1,98 @@
+"""The probed loss under all four settings of the statistics."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bnjax import losses
+from bnjax.data import Batch
+from bnjax.errors import UsageError
+
+
+def test_frozen_statistics_agree_with_the_batch_at_the_centre_and_nowhere_else(problem, batch):
+    model, params, batch_stats, loss = problem
+    frozen = losses.on_batch(model, batch_stats, batch, "frozen", centre=params)
+    np.testing.assert_allclose(frozen(params), loss(params), rtol=1e-12)
+    away = jax.tree.map(lambda p: 1.5 * p, params)
+    equal = bool(jnp.allclose(frozen(away), loss(away)))
+    assert equal == (not batch_stats)
+
+
+def test_frozen_gradient_lacks_the_statistics_own_part(problem, batch):
+    model, params, batch_stats, loss = problem
+    frozen = losses.on_batch(model, batch_stats, batch, "frozen", centre=params)
+    ours, theirs = jax.grad(frozen)(params), jax.grad(loss)(params)
+    kernels = [
+        np.allclose(ours[name]["kernel"], theirs[name]["kernel"]) for name in ("conv1", "conv2")
+    ]
+    assert all(kernels) == (not batch_stats)
+
+
+def test_running_statistics_are_used_as_they_are(problem, batch):
+    model, params, batch_stats, _ = problem
+    loss = losses.on_batch(model, batch_stats, batch, "running")
+    logits, _ = model.apply(params, batch_stats, batch.images, train=False)
+    np.testing.assert_allclose(loss(params), losses.cross_entropy(logits, batch.labels), rtol=1e-12)
+
+
+def test_recalibration_on_the_batch_itself_is_frozen_and_pools_several_batches(problem, batch):
+    model, params, batch_stats, _ = problem
+    one = losses.on_batch(
+        model, batch_stats, batch, "recalibrated", centre=params, calibration=batch.images[None]
+    )
+    frozen = losses.on_batch(model, batch_stats, batch, "frozen", centre=params)
+    np.testing.assert_allclose(one(params), frozen(params), rtol=1e-12)
+    if batch_stats:
+        halves = batch.images.reshape(2, 8, 8, 8, 3)
+        pooled = losses.pooled_statistics(model, params, batch_stats, halves)
+        whole = model.moments(params, batch_stats, batch.images)
+        # The first layer sees the same images either way: there pooling must be exact.
+        chex.assert_trees_all_close(pooled["conv1"], whole["conv1"], rtol=1e-12)
+
+
+def test_weight_decay_adds_its_term(problem, batch):
+    model, params, batch_stats, loss = problem
+    decayed = losses.on_batch(model, batch_stats, batch, weight_decay=0.1)
+    squares = sum(float(jnp.sum(leaf**2)) for leaf in jax.tree.leaves(params))
+    np.testing.assert_allclose(decayed(params), loss(params) + 0.05 * squares, rtol=1e-12)
+
+
+def test_objectives():
+    logits, labels = jnp.array([[2.0, 0.0], [0.0, 0.0]]), jnp.array([0, 1])
+    expected = (np.log1p(np.exp(-2.0)) + np.log(2.0)) / 2
+    np.testing.assert_allclose(losses.cross_entropy(logits, labels), expected, rtol=1e-12)
+    np.testing.assert_allclose(losses.squared_error(logits, labels), (0.5 + 0.5) / 2, rtol=1e-12)
+
+
+def test_what_is_missing_is_named(problem, batch):
+    model, _, batch_stats, _ = problem
+    with pytest.raises(UsageError, match="give centre="):
+        losses.on_batch(model, batch_stats, batch, "frozen")
+    with pytest.raises(UsageError, match="give centre= and calibration="):
+        losses.on_batch(model, batch_stats, batch, "recalibrated")
+
+
+def test_a_module_without_moments_is_refused(batch):
+    import flax.linen as nn
+
+    from bnjax.models import Model
+
+    class Foreign(nn.Module):
+        @nn.compact
+        def __call__(self, x, *, train):
+            x = nn.BatchNorm(use_running_average=not train)(x)
+            return nn.Dense(10, param_dtype=x.dtype)(x.mean(axis=(1, 2)))
+
+    model = Model(Foreign())
+    images = batch.images.astype(jnp.float32)
+    variables = model.init(jax.random.key(0), images)
+    with pytest.raises(UsageError, match="'moments'"):
+        losses.on_batch(
+            model,
+            variables["batch_stats"],
+            Batch(images, batch.labels),
+            "frozen",
+            centre=variables["params"],
+        )

@@ -1,0 +1,138 @@
+"""Training: it learns, probes leave no trace, divergence ends it, nothing compiles twice."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from conftest import tiny_model
+
+from bnjax import data, losses, training
+from bnjax.training import Probe, landscape
+
+KEY = jax.random.key(5)
+
+
+def start(dataset, norm="batch", lr=0.1, batch_size=16, augmented=False):
+    """Program, pipeline and a function that makes the first state anew (states are donated)."""
+    model = tiny_model(norm)
+    optimizer = optax.sgd(lr, momentum=0.9)
+    pipeline = data.make_pipeline(dataset, batch_size, augmented=augmented)
+    program = training.make_program(model, optimizer, pipeline)
+    images = jnp.zeros((2, *dataset.train.pixels.shape[1:]), jnp.float32)
+    return model, program, pipeline, lambda: training.init_state(model, optimizer, KEY, images)
+
+
+def line_probe(model, pipeline, when):
+    loss = landscape.make_loss(model, pipeline)
+    step_sizes = np.array([0.05, 0.1], np.float32)
+    return Probe(
+        when, landscape.make_line(loss, step_sizes, KEY, directions=("gradient", "random"))
+    )
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_probing_leaves_training_bit_for_bit_as_it_was(noise_dataset, norm):
+    model, program, pipeline, init = start(noise_dataset, norm, augmented=True)
+    probe = line_probe(model, pipeline, lambda step: True)
+
+    def train(probes):
+        steps = training.run(
+            program, pipeline, noise_dataset.train, KEY, init(), start=0, stop=5, probes=probes
+        )
+        return [(progress.metrics, jax.tree.map(np.array, progress.state)) for progress in steps]
+
+    chex.assert_trees_all_equal(train({}), train({"line": probe}))
+
+
+def test_a_probe_sees_the_batch_and_the_parameters_before_the_update(noise_dataset):
+    model, program, pipeline, init = start(noise_dataset)
+    probe = line_probe(model, pipeline, training.every(2))
+    steps = training.run(
+        program, pipeline, noise_dataset.train, KEY, init(), start=0, stop=5, probes={"line": probe}
+    )
+    progress = list(steps)
+    assert [each.step for each in progress if each.measured] == [0, 2, 4]
+    for each in progress[::2]:
+        np.testing.assert_allclose(each.measured["line"].loss[0], each.metrics.loss, rtol=1e-5)
+        norm = each.measured["line"].gradient_norm[0]
+        np.testing.assert_allclose(norm, each.metrics.gradient_norm, rtol=1e-4)
+
+
+def test_nothing_compiles_twice_in_a_run(noise_dataset):
+    model, program, pipeline, init = start(noise_dataset)
+    probe = line_probe(model, pipeline, training.every(1))
+    for _ in training.run(
+        program, pipeline, noise_dataset.train, KEY, init(), start=0, stop=8, probes={"line": probe}
+    ):
+        pass
+    assert program.step._cache_size() == 1
+    assert program.batch._cache_size() == 1
+    assert probe.measure._cache_size() == 1
+
+
+def test_starting_in_the_middle_continues_bit_for_bit(noise_dataset):
+    _, program, pipeline, init = start(noise_dataset, augmented=True)
+
+    def states(first, state, last):
+        steps = training.run(
+            program, pipeline, noise_dataset.train, KEY, state, start=first, stop=last, probes={}
+        )
+        return [jax.tree.map(np.array, progress.state) for progress in steps]
+
+    whole = states(0, init(), 7)
+    later = states(4, jax.tree.map(jnp.asarray, whole[3]), 7)
+    chex.assert_trees_all_equal(whole[4:], later)
+
+
+def test_training_improves_on_digits():
+    digits = data.load("digits")
+    model, program, pipeline, init = start(digits, lr=0.05, batch_size=64)
+    evaluate = training.make_evaluate(model, digits)
+    state = init()
+    before = evaluate(state.params, state.batch_stats, digits.test)
+    history = []
+    for progress in training.run(
+        program, pipeline, digits.train, KEY, state, start=0, stop=60, probes={}
+    ):
+        history.append(float(progress.metrics.loss))
+        state = progress.state
+    after = evaluate(state.params, state.batch_stats, digits.test)
+    assert np.mean(history[-5:]) < 0.3 * np.mean(history[:5])
+    assert after.accuracy > 0.8 > before.accuracy
+
+
+def test_a_step_that_is_not_finite_changes_nothing_but_the_counter(noise_dataset):
+    _, program, pipeline, init = start(noise_dataset, norm="none")
+    state = init()
+    poisoned = state._replace(params=jax.tree.map(lambda p: 1e20 * p, state.params))
+    kept = jax.tree.map(np.array, poisoned)
+    batch = program.batch(noise_dataset.train, pipeline.order(KEY, 0), KEY, jnp.int32(0))
+    after, metrics = program.step(poisoned, batch)
+    assert not metrics.finite
+    assert not np.isfinite(metrics.loss)
+    chex.assert_trees_all_equal(after._replace(step=0), kept._replace(step=0))
+    assert after.step == 1
+
+
+def test_evaluation_counts_every_image_once_whatever_the_chunk(noise_dataset):
+    model, _, _, init = start(noise_dataset)
+    state = init()
+    results = [
+        training.make_evaluate(model, noise_dataset, chunk=chunk)(
+            state.params, state.batch_stats, noise_dataset.train
+        )
+        for chunk in (50, 16, 500)
+    ]
+    images = data.make_pipeline(noise_dataset, 2).standardise(noise_dataset.train.pixels)
+    logits, _ = model.apply(state.params, state.batch_stats, images, train=False)
+    loss = losses.cross_entropy(logits, noise_dataset.train.labels)
+    for result in results:
+        np.testing.assert_allclose(result.loss, loss, rtol=1e-5)
+        assert result.accuracy == results[0].accuracy
+
+
+def test_schedule_refuses_an_interval_below_one():
+    with pytest.raises(ValueError, match="interval 0"):
+        training.every(0)
