@@ -35,7 +35,7 @@ def only_folder(root):
 
 
 def test_a_run_leaves_results_figure_and_claims(toy, tmp_path, capsys):
-    out = ["--out", str(tmp_path)]
+    out = ["--debug", "--out", str(tmp_path)]
     assert frame.main(toy, [*TOY, *out, "--directions", "gradient", "random", "--seeds", "2"]) == 0
     path = only_folder(tmp_path)
     names = {child.name for child in path.iterdir()}
@@ -89,7 +89,7 @@ def test_a_run_leaves_results_figure_and_claims(toy, tmp_path, capsys):
 def test_an_interrupted_run_goes_on_bit_for_bit(
     toy, tmp_path, monkeypatch, capsys, interrupted_after
 ):
-    assert frame.main(toy, [*TOY, "--out", str(tmp_path / "whole")]) == 0
+    assert frame.main(toy, [*TOY, "--debug", "--out", str(tmp_path / "whole")]) == 0
     whole = only_folder(tmp_path / "whole")
 
     from bnjax.runs import console

@@ -1,11 +1,12 @@
 """One convolution that is fast everywhere: value and both gradients each in their best form."""
 
 import functools
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
+from jaxtyping import Array, Float
 
 from bnjax.arithmetic.convolution_forms import apply_form
 from bnjax.arithmetic.convolution_table import choose
@@ -14,11 +15,11 @@ from bnjax.errors import UsageError
 
 
 def convolve(
-    images: Images,
-    kernel: Kernel,
+    images: Float[Array, "..."],
+    kernel: Float[Array, "..."],
     *,
     strides: tuple[int, int] = (1, 1),
-    padding: Literal["SAME", "VALID"] = "SAME",
+    padding: str = "SAME",
 ) -> Output:
     r"""Two-dimensional convolution (cross-correlation, as everywhere in deep learning).
 
@@ -75,8 +76,8 @@ def _convolve(images: Images, kernel: Kernel, geometry: Geometry) -> Output:
 
 
 def _term(form: str, images: Images, kernel: Kernel, geometry: Geometry) -> Output:
-    # What a form makes of its fixed argument (patches, transforms) is several times as large, and is
-    # made again in the backward pass rather than kept from the forward pass.
+    # What a form makes of its fixed argument (patches, transforms) is several times as large: made
+    # again in the backward pass rather than kept from the forward pass.
     @jax.checkpoint
     def term(images: Images, kernel: Kernel) -> Output:
         return apply_form(form, images, kernel, geometry)
@@ -85,8 +86,8 @@ def _term(form: str, images: Images, kernel: Kernel, geometry: Geometry) -> Outp
 
 
 # Reverse mode runs the transposes of the two terms below and nothing else: of the first, which is
-# linear in the images, for the input gradient; of the second for the kernel gradient. A zero
-# tangent is symbolic, so that what is not differentiated (the images of a first layer) costs nothing.
+# linear in the images, for the input gradient; of the second for the kernel gradient. Zero tangents
+# are symbolic, so that what is not differentiated (the images of a first layer) costs nothing.
 @functools.partial(_convolve.defjvp, symbolic_zeros=True)
 def _convolve_jvp(
     geometry: Geometry, primals: tuple[Images, Kernel], tangents: tuple[Any, Any]

@@ -5,6 +5,7 @@ consists of differentiable operations, so reverse mode may run its transposes fo
 """
 
 import functools
+import math
 from collections.abc import Callable
 
 import jax
@@ -53,8 +54,8 @@ def taps(images: Images, kernel: Kernel, geometry: Geometry) -> Output:
                 last = (stop - 1) * axis.stride + tap - axis.pad_low
                 met = lax.slice_in_dim(met, first, last + 1, axis.stride, dimension)
                 margins.append((start, axis.out_size - stop, 0))
-            product = met.reshape(-1, met.shape[-1]) @ kernel[i, j]
-            product = product.reshape(*met.shape[:-1], channels)
+            product = met.reshape(math.prod(met.shape[:3]), met.shape[3]) @ kernel[i, j]
+            product = product.reshape(*met.shape[:3], channels)
             zero = jnp.zeros((), images.dtype)
             output = output + lax.pad(product, zero, [*margins, (0, 0, 0)])
     return output
@@ -81,12 +82,12 @@ def dense(images: Images, kernel: Kernel, geometry: Geometry) -> Output:
     matrix = jnp.concatenate(
         [jnp.concatenate([block(p, o) for o in out_pixels], axis=1) for p in pixels], axis=0
     )
-    output = images.reshape(images.shape[0], -1) @ matrix
-    return output.reshape(images.shape[0], height.out_size, width.out_size, -1)
+    output = images.reshape(images.shape[0], matrix.shape[0]) @ matrix
+    return output.reshape(images.shape[0], height.out_size, width.out_size, kernel.shape[3])
 
 
 def patches(images: Images, kernel: Kernel, geometry: Geometry) -> Output:
-    """One product for each row of the kernel, its taps side by side: wide where channels are few."""
+    """One product per row of the kernel, its taps side by side: wide where channels are few."""
     height, width = geometry
     pads = [(axis.pad_low, axis.pad_high, 0) for axis in geometry]
     padded = lax.pad(images, jnp.zeros((), images.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
@@ -95,8 +96,9 @@ def patches(images: Images, kernel: Kernel, geometry: Geometry) -> Output:
 
     def row(i: int) -> Array:
         window = _window(rows, i, height, dimension=1)
-        product = window.reshape(-1, window.shape[3]) @ kernel[i].reshape(window.shape[3], -1)
-        return product.reshape(*window.shape[:3], -1)
+        matrix = kernel[i].reshape(window.shape[3], kernel.shape[3])
+        product = window.reshape(math.prod(window.shape[:3]), window.shape[3]) @ matrix
+        return product.reshape(*window.shape[:3], kernel.shape[3])
 
     return sum((row(i) for i in range(1, height.taps)), row(0))
 

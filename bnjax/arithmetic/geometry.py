@@ -1,6 +1,6 @@
 """The shapes of a convolution: two spatial axes with their padding, known before anything runs."""
 
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from jaxtyping import Array, Float
 
@@ -39,7 +39,7 @@ class Geometry(NamedTuple):
     width: Axis
 
 
-def make_axis(size: int, taps: int, stride: int, padding: Literal["SAME", "VALID"]) -> Axis:
+def make_axis(size: int, taps: int, stride: int, padding: str) -> Axis:
     """The axis that `padding` gives, by the convention of XLA (and TensorFlow)."""
     if padding == "VALID":
         return Axis(size, max(0, (size - taps) // stride + 1), taps, stride, 0, 0)

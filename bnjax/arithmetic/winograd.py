@@ -32,14 +32,19 @@ class Algorithm(NamedTuple):
 
 
 TILES = Algorithm(
-    inputs=((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1)),
-    kernel=((1, 0, 0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0, 0, 1)),
-    outputs=((1, 1, 1, 0), (0, 1, -1, -1)),
+    inputs=(
+        (1.0, 0.0, -1.0, 0.0),
+        (0.0, 1.0, 1.0, 0.0),
+        (0.0, -1.0, 1.0, 0.0),
+        (0.0, 1.0, 0.0, -1.0),
+    ),
+    kernel=((1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.0, 0.0, 1.0)),
+    outputs=((1.0, 1.0, 1.0, 0.0), (0.0, 1.0, -1.0, -1.0)),
 )
 TWO_PIXELS = Algorithm(
-    inputs=((1, 1), (0, 1), (1, 0)),
-    kernel=((0, 1, 0), (0, -1, 1), (1, -1, 0)),
-    outputs=((1, 1, 0), (1, 0, 1)),
+    inputs=((1.0, 1.0), (0.0, 1.0), (1.0, 0.0)),
+    kernel=((0.0, 1.0, 0.0), (0.0, -1.0, 1.0), (1.0, -1.0, 0.0)),
+    outputs=((1.0, 1.0, 0.0), (1.0, 0.0, 1.0)),
 )
 
 
@@ -144,14 +149,16 @@ def _filter(
     grid = [[pixels(i, j) for j in range(sizes[1])] for i in range(sizes[0])]
     grid = _transform(grid, [a.inputs for a in algorithms])
     step = len(algorithms[1].inputs)
+    pixel_count = batch * tiles[0] * tiles[1]
+    shape = (batch, *tiles, kernels.shape[2])
     products = [
         [
-            (x.reshape(-1, channels) @ kernels[i * step + j]).reshape(batch, *tiles, -1)
+            (x.reshape(pixel_count, channels) @ kernels[i * step + j]).reshape(shape)
             for j, x in enumerate(row)
         ]
         for i, row in enumerate(grid)
     ]
     grid = _transform(products, [a.outputs for a in algorithms])
     output = jnp.stack([jnp.stack(row, axis=3) for row in grid], axis=2)
-    output = output.reshape(batch, 2 * tiles[0], 2 * tiles[1], -1)
+    output = output.reshape(batch, 2 * tiles[0], 2 * tiles[1], kernels.shape[2])
     return output[:, : height.out_size, : width.out_size]

@@ -110,7 +110,7 @@ def draw_band(panel: Axes, results: Results, direction: str, name: str) -> None:
 
 def draw_smoothness(panel: Axes, results: Results, direction: str) -> None:
     """The largest β over step sizes, its η → 0 limit, and the two lines a plateau may be."""
-    steps, smallest = results.axes["probe_step"], results.axes["step_size"].min()
+    steps, smallest = results.axes["probe_step"], float(results.axes["step_size"].min())
     for norm in results.axes["norm"]:
         look = LOOKS[str(norm)]
         beta = results.select("line.smoothness", norm=norm, direction=direction)

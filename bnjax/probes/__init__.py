@@ -2,5 +2,6 @@
 
 from bnjax.probes.line import Line, line
 from bnjax.probes.precision import rounding_noise
+from bnjax.probes.shift import Shift, shift
 
-__all__ = ["Line", "line", "rounding_noise"]
+__all__ = ["Line", "Shift", "line", "rounding_noise", "shift"]

@@ -53,5 +53,5 @@ def stack(records: Sequence[Sequence[Record]]) -> Record:
     """Records by normaliser and seed, as arrays `[norm, seed, …]`."""
     return {
         name: np.stack([np.stack([record[name] for record in arm]) for arm in records])
-        for name in records[0][0]
+        for name in sorted(records[0][0])  # a restored record has another order than a new one
     }

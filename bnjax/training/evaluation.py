@@ -46,7 +46,7 @@ def make_evaluate(
     ) -> Evaluation:
         images = standardise_pixels(pixels, dataset.mean, dataset.std, jnp.dtype(jnp.float32))
         logits, _ = model.apply(params, batch_stats, images, train=False)
-        mask = jnp.arange(chunk) < counted
+        mask = jnp.arange(chunk, dtype=counted.dtype) < counted
         losses = optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels)
         hits = correct(logits, labels)
         return Evaluation(jnp.sum(losses, where=mask), jnp.sum(hits, where=mask))

@@ -1,0 +1,159 @@
+"""Times every form of a convolution and prints which is fastest where; the table follows from it.
+
+    python benchmarks/tune_convolution.py [--toy] [--dtype float32] [--batch 128]
+
+For each layer shape: milliseconds of the value (v), the input gradient (i) and the kernel gradient
+(k), first one by one, then inside `lax.map` over several points, where XLA chooses other layouts.
+What counts is the loop. `bnjax/arithmetic/convolution_table.py` holds the rules drawn from the
+last lines; a form within a few per cent of the fastest may be kept for simplicity. Runs unchanged
+on any backend.
+"""
+
+import argparse
+import functools
+import statistics
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+from jax import Array, lax
+
+from bnjax.arithmetic import winograd
+from bnjax.arithmetic.convolution_forms import apply_form
+from bnjax.arithmetic.convolution_table import choose
+from bnjax.arithmetic.geometry import Geometry, make_axis
+
+
+class Layer(NamedTuple):
+    """One convolution with SAME padding."""
+
+    size: int
+    taps: int
+    stride: int
+    in_channels: int
+    out_channels: int
+
+
+LAYERS = (
+    # VGG on 32×32 pixels, full width and a quarter of it.
+    *(Layer(size, 3, 1, 3, c) for size, c in ((32, 64), (32, 16))),
+    *(
+        Layer(size, 3, 1, c // n, c // n)
+        for n in (1, 4)
+        for size, c in ((32, 64), (16, 128), (8, 256), (4, 512), (2, 512), (1, 512))
+    ),
+    # Residual networks and older ones.
+    Layer(32, 3, 2, 64, 128),
+    Layer(16, 1, 1, 128, 128),
+    Layer(16, 1, 2, 128, 256),
+    Layer(16, 5, 1, 64, 64),
+    Layer(32, 7, 2, 3, 64),
+    Layer(32, 11, 2, 3, 64),
+)
+TOY_LAYERS = (Layer(5, 3, 1, 3, 4),)
+OPERATIONS = ("value", "input_gradient", "kernel_gradient")
+# A dense matrix has (pixels · channels)² elements; above this many pixels it is hopeless.
+DENSE_PIXELS = 16
+
+
+def candidates(layer: Layer, geometry: Geometry) -> list[str]:
+    """The forms that can compute the layer."""
+    bases = ["native", "taps", "patches"]
+    if layer.size**2 <= DENSE_PIXELS:
+        bases.append("dense")
+    if winograd.applies(geometry):
+        bases.append("winograd")
+    turned = [f"flipped {name}" for name in bases if name != "native"]
+    return bases + (turned if layer.stride == 1 else [])
+
+
+def operation(name: str, form: str, geometry: Geometry) -> Callable[[Array, Array, Array], Array]:
+    """The value or one of the gradients as a function of images, kernel and cotangent."""
+    convolution = functools.partial(apply_form, form, geometry=geometry)
+
+    def value(images: Array, kernel: Array, cotangent: Array) -> Array:
+        return convolution(images, kernel)
+
+    def input_gradient(images: Array, kernel: Array, cotangent: Array) -> Array:
+        linear = functools.partial(convolution, kernel=kernel)
+        return jax.linear_transpose(linear, images)(cotangent)[0]
+
+    def kernel_gradient(images: Array, kernel: Array, cotangent: Array) -> Array:
+        linear = functools.partial(convolution, images)
+        return jax.linear_transpose(linear, kernel)(cotangent)[0]
+
+    return {
+        "value": value,
+        "input_gradient": input_gradient,
+        "kernel_gradient": kernel_gradient,
+    }[name]
+
+
+def median_seconds(function: Callable[..., Array], *arguments: Array, repeats: int) -> float:
+    """Median time of a call, after one that is not counted."""
+    compiled = jax.jit(function).lower(*arguments).compile()
+    times = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        jax.block_until_ready(compiled(*arguments))
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:])
+
+
+def measure(layer: Layer, batch: int, points: int, dtype: str, repeats: int) -> None:
+    """Print the times of one layer and what is fastest."""
+    axis = make_axis(layer.size, layer.taps, layer.stride, "SAME")
+    geometry = Geometry(axis, axis)
+    shapes = (
+        (points, batch, layer.size, layer.size, layer.in_channels),
+        (points, layer.taps, layer.taps, layer.in_channels, layer.out_channels),
+        (points, batch, axis.out_size, axis.out_size, layer.out_channels),
+    )
+    keys = jax.random.split(jax.random.key(0), len(shapes))
+    stacked = [jax.random.normal(k, s, dtype) for k, s in zip(keys, shapes, strict=True)]
+    single = [array[0] for array in stacked]
+    in_loop: dict[str, dict[str, float]] = {name: {} for name in OPERATIONS}
+    print(f"\n{layer}: milliseconds one by one / in a loop", flush=True)
+    for form in candidates(layer, geometry):
+        cells = []
+        for name in OPERATIONS:
+            one = operation(name, form, geometry)
+
+            def loop(*arrays: Array, one: Callable[..., Array] = one) -> Array:
+                return lax.map(lambda point: one(*point), arrays)
+
+            alone = median_seconds(one, *single, repeats=repeats)
+            # Native gradients may be hundreds of times slower in a loop (jax issue 12868).
+            few = 1 if form.endswith("native") else repeats
+            in_loop[name][form] = median_seconds(loop, *stacked, repeats=few) / points
+            cells.append(f"{name[0]} {1e3 * alone:8.2f} / {1e3 * in_loop[name][form]:8.2f}")
+        print(f"  {form:17}", "   ".join(cells), flush=True)
+    chosen = choose(jax.default_backend(), geometry, layer.in_channels, layer.out_channels)
+    for name, now in zip(OPERATIONS, chosen, strict=True):
+        best = min(in_loop[name], key=in_loop[name].__getitem__)
+        ratio = in_loop[name][now] / in_loop[name][best] if now in in_loop[name] else float("nan")
+        print(f"  fastest in a loop: {name:15} {best:17} (table: {now}, {ratio:.2f} of it)")
+
+
+def main() -> None:
+    """Measure all layers."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--toy", action="store_true", help="one tiny layer, one repetition")
+    parser.add_argument("--batch", type=int, default=128, help="images (default: %(default)s)")
+    parser.add_argument("--points", type=int, default=3, help="of the loop (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=5, help="median of (default: %(default)s)")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "float64", "bfloat16"))
+    options = parser.parse_args()
+    if options.dtype == "float64":
+        jax.config.update("jax_enable_x64", True)
+    print(f"jax {jax.__version__}, {jax.devices()[0].device_kind}, {options.dtype}")
+    for layer in TOY_LAYERS if options.toy else LAYERS:
+        batch, points, repeats = options.batch, options.points, options.repeats
+        if options.toy:
+            batch, points, repeats = 4, 2, 1
+        measure(layer, batch, points, options.dtype, repeats)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""A function as its list of equations, and running only some of them.
+
+JAX's own way to look inside a function (see "Writing custom Jaxpr interpreters in JAX"); the probe
+of internal covariate shift uses it to share what layers have in common.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+from jax.extend.core import Literal
+
+from bnjax.types import Array
+
+# Calls that only group equations; custom derivatives, loops and branches stay whole.
+TRANSPARENT = frozenset({"jit", "pjit", "closed_call", "core_call"})
+
+
+class Equations(NamedTuple):
+    """A function of a flat list of arrays with one result, as equations in order."""
+
+    inputs: tuple[Any, ...]  # variables, one for each array
+    constants: dict[Any, Array]  # by variable
+    body: tuple[Any, ...]
+    result: Any  # a variable
+
+
+def trace(function: Callable[..., Array], arguments: Sequence[Array]) -> Equations:
+    """The equations of `function(*arguments)`, with nested calls of `jit` taken apart.
+
+    Args:
+      function: takes arrays, returns one array.
+      arguments: only shapes and dtypes matter.
+    """
+    nested = jax.make_jaxpr(function)(*arguments)
+
+    def run(*values: Array) -> Array:
+        return _run_nested(nested.jaxpr, nested.consts, values)[0]
+
+    flat = jax.make_jaxpr(run)(*arguments)
+    return Equations(
+        inputs=tuple(flat.jaxpr.invars),
+        constants=dict(zip(flat.jaxpr.constvars, flat.consts, strict=True)),
+        body=tuple(flat.jaxpr.eqns),
+        result=flat.jaxpr.outvars[0],
+    )
+
+
+def _run_nested(jaxpr: Any, constants: Sequence[Any], values: Sequence[Any]) -> list[Any]:
+    known = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*constants, *values), strict=True))
+    for equation in jaxpr.eqns:
+        inputs = [read(known, variable) for variable in equation.invars]
+        if equation.primitive.name in TRANSPARENT:
+            inner = equation.params.get("jaxpr") or equation.params["call_jaxpr"]
+            closed = (inner.jaxpr, inner.consts) if hasattr(inner, "consts") else (inner, ())
+            outputs = _run_nested(*closed, inputs)
+        else:
+            outputs = evaluate(equation, inputs)
+        known.update(zip(equation.outvars, outputs, strict=True))
+    return [read(known, variable) for variable in jaxpr.outvars]
+
+
+def evaluate(equation: Any, inputs: Sequence[Any]) -> Sequence[Any]:
+    """The results of one equation."""
+    params = equation.primitive.get_bind_params(equation.params)
+    results = equation.primitive.bind(*inputs, **params)
+    return results if equation.primitive.multiple_results else [results]
+
+
+def read(known: dict[Any, Any], variable: Any) -> Any:
+    """The value of a variable or of a literal."""
+    return variable.val if isinstance(variable, Literal) else known[variable]
+
+
+def variables(equation: Any) -> Iterator[Any]:
+    """The variables that an equation reads; literals are none."""
+    return (variable for variable in equation.invars if not isinstance(variable, Literal))

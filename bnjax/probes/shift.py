@@ -1,0 +1,182 @@
+"""Internal covariate shift of every layer: how an update of the layers below turns a gradient.
+
+One forward pass through the updated network serves all layers: the part below layer i is taken
+from it, and only what depends on layer i and those above is run again, forward and backward. The
+loss's own equations tell which part that is, so any function of a mapping of layers will do.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from bnjax.arithmetic import equations, trees
+from bnjax.arithmetic.equations import Equations
+from bnjax.errors import UsageError
+from bnjax.types import Array, Float, Loss, Params, PyTree, Scalar
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("distances", "relative_distances", "cosines"),
+    meta_fields=("layers",),
+)
+@dataclasses.dataclass(frozen=True)
+class Shift:
+    """What `shift` measured; arrays `[num_layers]`, in the order in which the loss uses layers."""
+
+    layers: tuple[str, ...]
+    distances: Float[Array, " num_layers"]  # ‖G_i − G'_i‖₂, units of the gradient; ideal 0
+    relative_distances: Float[Array, " num_layers"]  # ‖G_i − G'_i‖₂ / ‖G_i‖₂; ideal 0
+    cosines: Float[Array, " num_layers"]  # cos(G_i, G'_i); ideal 1
+
+
+def shift(
+    loss: Loss,
+    params: Params,
+    next_params: Params,
+    *,
+    layers: Sequence[str] | None = None,
+    gradient: Params | None = None,
+    precision: str = "highest",
+) -> Shift:
+    r"""Gradient of each layer before and after the layers below it were updated.
+
+    $G_i = \nabla_{W_i} L(W_1, …, W_k)$,
+    $G'_i = \nabla_{W_i} L(W'_1, …, W'_{i-1}, W_i, …, W_k)$ on the same batch, with $W'$ the
+    parameters after the actual optimiser step. A layer is an entry of `params`: a weight layer
+    with its bias and its normalisation parameters. Layer i is below layer j if the loss uses it
+    first. Pure: works under `jit`, in float32 and float64.
+
+    Args:
+      loss: `loss(params) -> scalar`; the batch is inside it.
+      params: mapping from a layer's name to a pytree of floating-point arrays, before the step.
+      next_params: the same after the step.
+      layers: names of the layers to measure; by default all that the loss uses.
+      gradient: the gradient of `loss` at `params` where it is known already, e.g. from training.
+      precision: a value of `jax.default_matmul_precision` for the probe.
+
+    Returns:
+      A `Shift`. The first layer's distance is 0: nothing is below it.
+
+    Raises:
+      UsageError: `params` is no mapping, the trees do not match, or a name is not known.
+
+    Source: Santurkar et al. 2018, Definition 2.1.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> chain = lambda params: params["a"] * params["b"]
+      >>> before = {"a": jnp.array(2.0), "b": jnp.array(3.0)}
+      >>> after = {"a": jnp.array(1.5), "b": jnp.array(0.0)}
+      >>> result = shift(chain, before, after)
+      >>> result.layers, result.distances.tolist()
+      (('a', 'b'), [0.0, 0.5])
+    """
+    if not isinstance(params, Mapping):
+        raise UsageError(
+            f"params is a {type(params).__name__}; it must map the names of layers to their "
+            "parameters: wrap it, e.g. {'conv1': …, 'output': …}"
+        )
+    expected: Any = jax.tree.structure(params)
+    if expected != jax.tree.structure(next_params):
+        raise UsageError("next_params has another structure than params: give both of one model")
+    with jax.default_matmul_precision(precision):
+        return _shift(loss, params, next_params, layers, gradient)
+
+
+def _shift(
+    loss: Loss,
+    params: Mapping[str, PyTree],
+    next_params: Mapping[str, PyTree],
+    layers: Sequence[str] | None,
+    gradient: Params | None,
+) -> Shift:
+    leaves, structure = jax.tree.flatten(params)
+    program = equations.trace(lambda *flat: loss(jax.tree.unflatten(structure, flat)), leaves)
+    # The layer of each leaf, in the order of the program's inputs.
+    owners = [name for name in sorted(params) for _ in jax.tree.leaves(params[name])]
+    order = order_of_use(program, owners)
+    measured = order if layers is None else tuple(layers)
+    if unknown := [name for name in measured if name not in order]:
+        raise UsageError(f"layers {unknown} are not used by the loss: choose from {list(order)}")
+    if gradient is None:
+        gradient = jax.grad(loss)(params)
+
+    depths = depths_of(program, owners, order)
+    updated = run_all(program, jax.tree.leaves(next_params))
+
+    def measure(name: str) -> tuple[Scalar, Scalar, Scalar]:
+        tail = functools.partial(
+            run_from, program, depths, order.index(name), owners, params, updated, name
+        )
+        before, after = gradient[name], jax.grad(tail)(params[name])
+        distance = optax.tree.norm(optax.tree.sub(after, before))
+        return distance, distance / optax.tree.norm(before), trees.cosine(before, after)
+
+    columns = zip(*(measure(name) for name in measured), strict=True)
+    return Shift(measured, *(jnp.stack(column) for column in columns))
+
+
+def order_of_use(program: Equations, owners: Sequence[str]) -> tuple[str, ...]:
+    """The layers in the order in which the program's equations first read one of their arrays."""
+    layer_of = dict(zip(program.inputs, owners, strict=True))
+    used = (
+        layer_of[variable]
+        for equation in program.body
+        for variable in equations.variables(equation)
+        if variable in layer_of
+    )
+    return tuple(dict.fromkeys(used))
+
+
+def depths_of(program: Equations, owners: Sequence[str], order: Sequence[str]) -> dict[Any, int]:
+    """For each variable the position of the highest layer that it depends on, −1 for none."""
+    depths = dict.fromkeys(program.constants, -1)
+    depths |= {
+        variable: order.index(name) if name in order else -1
+        for variable, name in zip(program.inputs, owners, strict=True)
+    }
+    for equation in program.body:
+        depth = max((depths[variable] for variable in equations.variables(equation)), default=-1)
+        depths |= dict.fromkeys(equation.outvars, depth)
+    return depths
+
+
+def run_all(program: Equations, leaves: Sequence[Array]) -> dict[Any, Any]:
+    """The value of every variable of the program."""
+    known = program.constants | dict(zip(program.inputs, leaves, strict=True))
+    for equation in program.body:
+        inputs = [equations.read(known, variable) for variable in equation.invars]
+        known.update(zip(equation.outvars, equations.evaluate(equation, inputs), strict=True))
+    return known
+
+
+def run_from(
+    program: Equations,
+    depths: Mapping[Any, int],
+    position: int,
+    owners: Sequence[str],
+    params: Mapping[str, PyTree],
+    updated: Mapping[Any, Any],
+    name: str,
+    layer: PyTree,
+) -> Scalar:
+    """The loss as a function of one layer: updated below it, as before above it."""
+    mixed = jax.tree.leaves({**params, name: layer})
+    known = {variable: value for variable, value in updated.items() if depths[variable] < position}
+    known |= {
+        variable: leaf
+        for variable, leaf in zip(program.inputs, mixed, strict=True)
+        if depths[variable] >= position
+    }
+    for equation in program.body:
+        if depths[equation.outvars[0]] >= position:
+            inputs = [equations.read(known, variable) for variable in equation.invars]
+            known.update(zip(equation.outvars, equations.evaluate(equation, inputs), strict=True))
+    result: Scalar = equations.read(known, program.result)
+    return result

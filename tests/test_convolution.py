@@ -1,0 +1,340 @@
+"""`convolve` against XLA's own convolution, in every form, derivative and transformation."""
+
+import functools
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+from jax.sharding import PartitionSpec
+
+from bnjax.arithmetic import convolution, convolution_table, winograd
+from bnjax.arithmetic.convolution import convolve
+from bnjax.arithmetic.convolution_forms import DIMENSIONS, FORMS, apply_form
+from bnjax.arithmetic.convolution_table import Choice
+from bnjax.arithmetic.geometry import Geometry, make_axis
+from bnjax.errors import UsageError
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def reference(images, kernel, *, strides=(1, 1), padding="SAME"):
+    return lax.conv_general_dilated(images, kernel, strides, padding, dimension_numbers=DIMENSIONS)
+
+
+def problem(size, taps=(3, 3), channels=(3, 4), batch=2, dtype=jnp.float64, seed=0):
+    keys = jax.random.split(jax.random.key(seed), 2)
+    images = jax.random.normal(keys[0], (batch, *size, channels[0]), dtype)
+    kernel = jax.random.normal(keys[1], (*taps, *channels), dtype)
+    return images, kernel
+
+
+def assert_close(actual, desired, rounding=200):
+    """Equal up to `rounding` units of the last place of the largest element."""
+    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(desired), strict=True):
+        assert a.dtype == b.dtype
+        a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+        epsilon = float(jnp.finfo(jax.tree.leaves(actual)[0].dtype).eps)
+        np.testing.assert_allclose(a, b, rtol=0, atol=rounding * epsilon * np.abs(b).max())
+
+
+def legal(name, taps, strides):
+    if "flipped" in name and strides != (1, 1):
+        return False
+    return "winograd" not in name or (taps == (3, 3) and strides == (1, 1))
+
+
+# size, taps, strides, padding: even and odd, square and not, smaller than the kernel.
+CASES = [
+    ((1, 1), (3, 3), (1, 1), "SAME"),
+    ((2, 2), (3, 3), (1, 1), "SAME"),
+    ((2, 3), (3, 3), (1, 1), "SAME"),
+    ((4, 3), (3, 3), (1, 1), "VALID"),
+    ((3, 4), (1, 1), (1, 1), "SAME"),
+    ((3, 4), (1, 1), (2, 2), "SAME"),
+    ((1, 4), (3, 3), (2, 2), "SAME"),
+    ((7, 6), (3, 3), (1, 2), "VALID"),
+    ((2, 5), (5, 2), (1, 1), "SAME"),
+    ((6, 5), (1, 3), (2, 1), "VALID"),
+    ((8, 7), (5, 5), (2, 2), "SAME"),
+    ((8, 9), (7, 7), (2, 1), "VALID"),
+    ((3, 2), (11, 11), (4, 4), "SAME"),
+]
+
+
+@pytest.mark.parametrize(("size", "taps", "strides", "padding"), CASES)
+def test_every_form_is_the_convolution(size, taps, strides, padding):
+    images, kernel = problem(size, taps)
+    expected = reference(images, kernel, strides=strides, padding=padding)
+    axes = (make_axis(*numbers, padding) for numbers in zip(size, taps, strides, strict=True))
+    geometry = Geometry(*axes)
+    assert expected.shape[1:3] == tuple(axis.out_size for axis in geometry)
+    names = [name for name in FORMS if legal(name, taps, strides)]
+    if np.prod(size) > 16:
+        names = [name for name in names if "dense" not in name]
+
+    def every_form(images, kernel):
+        return {name: apply_form(name, images, kernel, geometry) for name in names}
+
+    for output in jax.jit(every_form)(images, kernel).values():
+        assert_close(output, expected)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize(
+    ("size", "channels"),
+    [((1, 1), (16, 20)), ((2, 2), (16, 20)), ((4, 4), (17, 3)), ((7, 5), (3, 16))],
+)
+def test_value_and_both_gradients(size, channels, dtype):
+    images, kernel = problem(size, channels=channels, dtype=dtype)
+    cotangent = reference(images[::-1], kernel)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def value_and_gradients(conv, images, kernel):
+        value, pullback = jax.vjp(conv, images, kernel)
+        return value, pullback(cotangent)
+
+    actual, desired = (value_and_gradients(c, images, kernel) for c in (convolve, reference))
+    assert_close(actual, desired, 4 if dtype == jnp.bfloat16 else 100)
+
+
+@pytest.mark.parametrize(
+    ("taps", "strides", "padding"),
+    [
+        ((3, 3), (1, 1), "VALID"),
+        ((3, 3), (2, 2), "SAME"),
+        ((1, 1), (2, 2), "SAME"),
+        ((5, 5), (2, 1), "VALID"),
+    ],
+)
+def test_gradients_with_strides(taps, strides, padding):
+    point = problem((9, 8), taps)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def gradients(conv, *point):
+        value, pullback = jax.vjp(lambda *a: conv(*a, strides=strides, padding=padding), *point)
+        return pullback(jnp.cos(value))
+
+    assert_close(*(gradients(c, *point) for c in (convolve, reference)))
+
+
+# (size, taps, channels): the rules of the table, each at least once.
+RULES = [
+    ((1, 1), (3, 3), (16, 16)),
+    ((2, 2), (3, 3), (16, 16)),
+    ((5, 6), (3, 3), (16, 18)),
+    ((5, 6), (3, 3), (3, 5)),
+    ((5, 6), (5, 5), (16, 4)),
+]
+
+
+def network(conv, images, kernel):
+    return jnp.sum(jnp.tanh(conv(jnp.sin(images), kernel)) ** 2)
+
+
+@pytest.mark.parametrize(("size", "taps", "channels"), RULES)
+def test_forward_mode_and_second_derivatives(size, taps, channels):
+    point = problem(size, taps, channels)
+    vector = problem(size, taps, channels, seed=1)
+
+    def derivatives(conv):
+        loss = functools.partial(network, conv)
+        gradient = jax.grad(loss, (0, 1))
+
+        def slope(*point):
+            return jax.jvp(loss, point, vector)[1]
+
+        def product(*point):
+            return sum(map(jnp.vdot, gradient(*point), vector))
+
+        return {
+            "forward": slope(*point),
+            "forward over reverse": jax.jvp(gradient, point, vector)[1],
+            "reverse over reverse": jax.grad(product, (0, 1))(*point),
+            "reverse over forward": jax.grad(slope, (0, 1))(*point),
+            "forward over forward": jax.jvp(slope, point, vector)[1],
+        }
+
+    actual, desired = (jax.jit(lambda c=c: derivatives(c))() for c in (convolve, reference))
+    assert_close(actual, desired, 1000)
+
+
+@pytest.mark.parametrize(("size", "taps", "channels"), RULES)
+def test_vmap_over_images_kernels_and_both(size, taps, channels):
+    points = [problem(size, taps, channels, seed=seed) for seed in range(3)]
+    images, kernels = (jnp.stack(leaves) for leaves in zip(*points, strict=True))
+
+    def gradients(conv, images, kernel):
+        return jax.grad(functools.partial(network, conv), (0, 1))(images, kernel)
+
+    for axes, arguments in [
+        ((0, None), (images, kernels[0])),
+        ((None, 0), (images[0], kernels)),
+        ((0, 0), (images, kernels)),
+    ]:
+        actual = jax.jit(jax.vmap(functools.partial(gradients, convolve), axes))(*arguments)
+        desired = jax.jit(jax.vmap(functools.partial(gradients, reference), axes))(*arguments)
+        assert_close(actual, desired, 1000)
+
+
+def in_map(function, kernels):
+    return lax.map(function, kernels)
+
+
+def in_scan(function, kernels):
+    return lax.scan(lambda carry, kernel: (carry, function(kernel)), 0, kernels)[1]
+
+
+def in_while(function, kernels):
+    def body(state):
+        i, out = state
+        return i + 1, out.at[i].set(function(kernels[i]))
+
+    return lax.while_loop(lambda s: s[0] < len(kernels), body, (0, jnp.zeros_like(kernels)))[1]
+
+
+def in_checkpoint(function, kernels):
+    return lax.map(jax.checkpoint(function), kernels)
+
+
+def in_shard_map(function, kernels):
+    mesh = jax.make_mesh((1,), ("probe",), axis_types=(jax.sharding.AxisType.Auto,))
+    spec = PartitionSpec("probe")
+    mapped = functools.partial(lax.map, function)
+    return jax.shard_map(mapped, mesh=mesh, in_specs=spec, out_specs=spec)(kernels)
+
+
+@pytest.mark.parametrize("loop", [in_map, in_scan, in_while, in_checkpoint, in_shard_map])
+@pytest.mark.parametrize(("size", "taps", "channels"), RULES)
+def test_gradient_inside_control_flow(loop, size, taps, channels):
+    images, kernel = problem(size, taps, channels)
+    kernels = jnp.stack([kernel, 2 * kernel])
+    gradient = jax.grad(lambda kernel: network(convolve, images, kernel))
+    expected = [jax.grad(network, 2)(reference, images, kernel) for kernel in kernels]
+    assert_close(jax.jit(functools.partial(loop, gradient))(kernels), jnp.stack(expected), 1000)
+
+
+def test_gradient_through_a_scan_over_layers():
+    images, kernel = problem((4, 4), channels=(16, 16))
+    kernels = jnp.stack([kernel, 2 * kernel]) / 16
+
+    def loss(conv, kernels):
+        layer = lambda images, kernel: (jnp.tanh(conv(images, kernel)), None)  # noqa: E731
+        return jnp.sum(lax.scan(layer, images, kernels)[0] ** 2)
+
+    actual, desired = (
+        jax.jit(jax.grad(functools.partial(loss, c)))(kernels) for c in (convolve, reference)
+    )
+    assert_close(actual, desired, 1000)
+
+
+@pytest.mark.parametrize(("size", "channels"), [((2, 2), 64), ((8, 8), 64), ((9, 7), 64)])
+def test_winograd_rounds_like_direct_summation(size, channels):
+    images, kernel = problem(size, channels=(channels, channels))
+    exact = reference(images, kernel)
+    single = [x.astype(jnp.float32) for x in (images, kernel)]
+    axes = (make_axis(pixels, 3, 1, "SAME") for pixels in size)
+    error = np.abs(np.asarray(winograd.winograd(*single, Geometry(*axes))) - np.asarray(exact))
+    assert error.max() < 16 * jnp.finfo(jnp.float32).eps * np.abs(np.asarray(exact)).max()
+
+
+def test_a_batch_walked_through_in_pieces_gives_the_same(monkeypatch):
+    images, kernel = problem((6, 6), channels=(16, 16), batch=6)
+    monkeypatch.setattr(winograd, "CACHED_BYTES", 1)
+    axis = make_axis(6, 3, 1, "SAME")
+
+    def loss(form, images, kernel):
+        return jnp.sum(form(images, kernel) ** 2)
+
+    pieces = functools.partial(winograd.winograd, geometry=Geometry(axis, axis))
+    assert "scan" in str(jax.make_jaxpr(pieces)(images, kernel))
+    actual = jax.grad(functools.partial(loss, pieces), (0, 1))(images, kernel)
+    assert_close(actual, jax.grad(functools.partial(loss, reference), (0, 1))(images, kernel))
+
+
+@pytest.mark.parametrize(
+    ("number", "wanted", "divisor"),
+    [(128, 4.2, 4), (127, 4.0, 1), (6, 2.9, 3), (1, 9.0, 1), (0, 1.0, 1)],
+)
+def test_pieces_divide_the_batch(number, wanted, divisor):
+    assert winograd._near_divisor(number, wanted) == divisor
+
+
+def test_an_empty_batch_gives_an_empty_output():
+    images, kernel = problem((4, 4), channels=(16, 16), batch=0)
+    assert convolve(images, kernel).shape == (0, 4, 4, 16)
+
+
+@pytest.mark.parametrize("choice", ["taps", "native"])
+def test_what_is_not_differentiated_costs_nothing(choice, monkeypatch):
+    monkeypatch.setattr(convolution, "choose", lambda *_: Choice(choice, choice, choice))
+    images, kernel = problem((4, 4), channels=(16, 16))
+
+    def products(argnums):
+        gradient = jax.jit(jax.grad(functools.partial(network, convolve), argnums))
+        text = gradient.lower(images, kernel).as_text()
+        return text.count("stablehlo.dot_general") + text.count("stablehlo.convolution")
+
+    one = {"taps": 9, "native": 1}[choice]
+    assert products(0) == products(1) == 2 * one
+    assert products((0, 1)) == 3 * one
+
+
+def test_matmul_precision_is_respected():
+    images, kernel = problem((4, 4), channels=(16, 16))
+    gradient = jax.grad(functools.partial(network, convolve), (0, 1))
+    with jax.default_matmul_precision("highest"):
+        text = jax.jit(gradient).lower(images, kernel).as_text()
+    products = [line for line in text.splitlines() if "stablehlo.dot_general" in line]
+    assert products
+    assert all("HIGHEST" in line for line in products)
+
+
+@pytest.mark.parametrize("backend", ["gpu", "cuda", "rocm", "tpu", "METAL"])
+def test_backends_not_yet_measured_are_native(backend):
+    axis = make_axis(8, 3, 1, "SAME")
+    assert convolution_table.choose(backend, Geometry(axis, axis), 64, 64) == Choice(
+        "native", "native", "native"
+    )
+
+
+def test_the_table_names_known_forms_that_apply():
+    numbers = itertools.product([1, 2, 4, 32], [1, 3, 5], [1, 2], ["SAME", "VALID"], [3, 64])
+    for size, taps, stride, padding, channels in numbers:
+        axis = make_axis(size, taps, stride, padding)
+        choice = convolution_table.choose("cpu", Geometry(axis, axis), channels, channels)
+        assert all(name in FORMS and legal(name, (taps, taps), (stride, stride)) for name in choice)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x, k: convolve(x[0], k), "do not fit"),
+        (lambda x, k: convolve(x, k[:, :, 1:]), "do not fit"),
+        (lambda x, k: convolve(x.astype(jnp.float32), k), "same floating dtype"),
+        (lambda x, k: convolve(x, k, padding="same"), "choose SAME or VALID"),
+        (lambda x, k: convolve(x, k, strides=(0, 1)), "two integers of 1 or more"),
+        (lambda x, k: convolve(x[:, :2], k, padding="VALID"), "leaves nothing"),
+    ],
+)
+def test_wrong_calls_name_the_remedy(change, message):
+    with pytest.raises(UsageError, match=message):
+        change(*problem((4, 4)))
+
+
+def test_the_tuning_benchmark_runs_and_prints_its_table():
+    script = REPOSITORY / "benchmarks" / "tune_convolution.py"
+    run = subprocess.run(
+        [sys.executable, str(script), "--toy"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    assert "fastest in a loop" in run.stdout
+    assert all(name in run.stdout for name in ("native", "taps", "patches", "winograd"))
