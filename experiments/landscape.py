@@ -67,6 +67,11 @@ class Config(RunConfig):
         )
 
     @property
+    def probes_training_loss(self) -> bool:
+        """Whether the probed loss is the very one that training differentiates."""
+        return self.statistics == "batch" and not (self.probe_decay and self.weight_decay)
+
+    @property
     def step_sizes(self) -> np.ndarray:
         """η in parameter units per gradient unit, float32 `[points]`."""
         return (self.lr * np.geomspace(self.min_step, self.max_step, self.points)).astype(
@@ -98,17 +103,19 @@ def probes(config: Config, arm: Arm) -> Mapping[str, Probe]:
         objective=losses.OBJECTIVES[config.objective],
         weight_decay=config.weight_decay if config.probe_decay else 0.0,
     )
+    same_precision = jax.default_backend() == "cpu" or config.precision == config.probe_precision
     line = landscape.make_line(
         loss,
         config.step_sizes,
         stream_key(arm.seed, "probe"),
         directions=config.directions,
         parameters=is_last if config.parameters == "last" else None,
+        reuse_gradient=config.probes_training_loss and same_precision,
         precision=config.probe_precision,
     )
     when = every(config.probe_every)
     measured = {"line": Probe(when, line)}
-    if jax.default_backend() != "cpu" and config.precision != config.probe_precision:
+    if not same_precision:
         rounding = landscape.make_rounding(
             loss, precision=config.precision, reference=config.probe_precision
         )

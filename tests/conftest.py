@@ -1,10 +1,15 @@
 """Strict JAX for every test: 64 bits, no silent rank or dtype promotion, shapes checked."""
 
 import os
+import tempfile
 
 # Results must not depend on an accelerator or on a cache that an earlier run filled.
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["BNJAX_CACHE_DIR"] = ""
+# Within one session the same program is compiled once, whichever tests need it.
+COMPILED = tempfile.TemporaryDirectory(prefix="bnjax-tests-")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = COMPILED.name
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 
 from jaxtyping import install_import_hook
 

@@ -1,5 +1,10 @@
 """The line probe against slow twins and known Hessians."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -146,6 +151,10 @@ def test_line_refuses_what_it_cannot_measure():
         probes.line(loss, params, step_sizes, direction={"w": jnp.ones(3)})
     with pytest.raises(UsageError, match="no parameter is selected"):
         probes.line(loss, params, step_sizes, parameters=lambda name: False)
+    with pytest.raises(UsageError, match="chunk=0 must be 1 or more"):
+        probes.line(loss, params, step_sizes, chunk=0)
+    with pytest.raises(UsageError, match="it needs one named 'probe'"):
+        probes.line(loss, params, step_sizes, mesh=jax.make_mesh((1,), ("data",)))
     with pytest.raises(UsageError, match="give one of them"):
         probes.line(loss, params, step_sizes, direction=params, random_key=jax.random.key(0))
 
@@ -167,3 +176,69 @@ def test_rounding_noise_is_the_distance_between_two_precisions(problem):
     # bfloat16 keeps 8 bits also on the way back through the cast.
     np.testing.assert_allclose(noise, expected, rtol=0.2)
     assert expected > 0
+
+
+@pytest.mark.parametrize("chunk", [2, 3, 4, 7])
+def test_chunks_give_the_numbers_of_single_points(problem, chunk):
+    _, params, _, loss = problem
+    whole = jax.jit(lambda p: probes.line(loss, p, STEP_SIZES, limits=False))(params)
+    chunked = jax.jit(lambda p: probes.line(loss, p, STEP_SIZES, limits=False, chunk=chunk))(params)
+    np.testing.assert_allclose(fields(chunked), fields(whole), rtol=1e-10)
+    assert np.isnan(whole.smoothness_limit)
+
+
+def test_a_known_centre_is_used_instead_of_a_new_gradient(problem):
+    _, params, _, loss = problem
+    centre = jax.value_and_grad(loss)(params)
+    known = probes.line(loss, params, STEP_SIZES, centre=centre, limits=False)
+    chex.assert_trees_all_close(
+        known, probes.line(loss, params, STEP_SIZES, limits=False), rtol=1e-10
+    )
+    doubled = (centre[0], jax.tree.map(lambda g: 2 * g, centre[1]))
+    moved = probes.line(loss, params, STEP_SIZES / 2, centre=doubled, limits=False)
+    np.testing.assert_allclose(moved.losses, known.losses, rtol=1e-10)
+    np.testing.assert_allclose(moved.gradient_norm, 2 * known.gradient_norm, rtol=1e-12)
+
+
+def test_losses_alone_are_those_of_the_line(problem):
+    _, params, _, loss = problem
+    line = probes.line(loss, params, STEP_SIZES, limits=False)
+    losses = probes.losses_on_line(loss, params, STEP_SIZES, jax.grad(loss)(params), chunk=3)
+    np.testing.assert_allclose(losses, line.losses, rtol=1e-10)
+
+
+def test_eight_devices_give_the_numbers_of_one():
+    """In a process of its own: the number of devices is fixed when JAX starts."""
+    program = """
+import jax, jax.numpy as jnp, numpy as np
+from conftest import tiny_model
+from bnjax import losses, probes
+from bnjax.data import Batch
+images = jax.random.normal(jax.random.key(1), (16, 8, 8, 3))
+batch = Batch(images, jnp.arange(16, dtype=jnp.int32) % 10)
+model = tiny_model("batch")
+variables = model.init(jax.random.key(0), images)
+loss = losses.on_batch(model, variables["batch_stats"], batch)
+params = variables["params"]
+mesh = jax.make_mesh((8,), ("probe",))
+step_sizes = jnp.geomspace(0.01, 0.4, 11)
+for chunk in (1, 2):
+    one, eight = (
+        jax.jit(lambda p: probes.line(loss, p, step_sizes, chunk=chunk, mesh=m))(params)
+        for m in (None, mesh)
+    )
+    for name, a, b in zip(one._fields, one, eight):
+        np.testing.assert_allclose(a, b, rtol=1e-9, equal_nan=True, err_msg=name)
+print("agree on", jax.device_count(), "devices")
+"""
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    tests = Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=tests,
+        env=environment,
+        check=False,
+    )
+    assert done.stdout == "agree on 8 devices\n", done.stderr

@@ -24,12 +24,11 @@ def start(dataset, norm="batch", lr=0.1, batch_size=16, augmented=False):
     return model, program, pipeline, lambda: training.init_state(model, optimizer, KEY, images)
 
 
-def line_probe(model, pipeline, when):
+def line_probe(model, pipeline, when, **options):
     loss = landscape.make_loss(model, pipeline)
     step_sizes = np.array([0.05, 0.1], np.float32)
-    return Probe(
-        when, landscape.make_line(loss, step_sizes, KEY, directions=("gradient", "random"))
-    )
+    directions = ("gradient", "random")
+    return Probe(when, landscape.make_line(loss, step_sizes, KEY, directions=directions, **options))
 
 
 @pytest.mark.parametrize("norm", ["none", "batch"])
@@ -60,6 +59,19 @@ def test_a_probe_sees_the_batch_and_the_parameters_before_the_update(noise_datas
         np.testing.assert_allclose(norm, each.metrics.gradient_norm, rtol=1e-4)
 
 
+def test_training_s_own_gradient_serves_as_the_centre(noise_dataset):
+    model, program, pipeline, init = start(noise_dataset)
+    probes = {
+        name: line_probe(model, pipeline, training.every(1), reuse_gradient=reuse)
+        for name, reuse in (("anew", False), ("reused", True))
+    }
+    for progress in training.run(
+        program, pipeline, noise_dataset.train, KEY, init(), start=0, stop=3, probes=probes
+    ):
+        chex.assert_trees_all_close(*progress.measured.values(), rtol=1e-3)
+        assert progress.measured["reused"].loss[0] == progress.metrics.loss
+
+
 def test_nothing_compiles_twice_in_a_run(noise_dataset):
     model, program, pipeline, init = start(noise_dataset)
     probe = line_probe(model, pipeline, training.every(1))
@@ -67,7 +79,8 @@ def test_nothing_compiles_twice_in_a_run(noise_dataset):
         program, pipeline, noise_dataset.train, KEY, init(), start=0, stop=8, probes={"line": probe}
     ):
         pass
-    assert program.step._cache_size() == 1
+    assert program.gradient._cache_size() == 1
+    assert program.update._cache_size() == 1
     assert program.batch._cache_size() == 1
     assert probe.measure._cache_size() == 1
 
@@ -109,7 +122,7 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_counter(noise_dataset
     poisoned = state._replace(params=jax.tree.map(lambda p: 1e20 * p, state.params))
     kept = jax.tree.map(np.array, poisoned)
     batch = program.batch(noise_dataset.train, pipeline.order(KEY, 0), KEY, jnp.int32(0))
-    after, metrics = program.step(poisoned, batch)
+    after, metrics = program.update(poisoned, program.gradient(poisoned, batch))
     assert not metrics.finite
     assert not np.isfinite(metrics.loss)
     chex.assert_trees_all_equal(after._replace(step=0), kept._replace(step=0))

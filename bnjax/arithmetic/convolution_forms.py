@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from bnjax.arithmetic.geometry import Axis, Geometry, Images, Kernel, Output
+from bnjax.arithmetic.geometry import Axis, Geometry, Images, Kernel, Output, tap_matrices
 from bnjax.arithmetic.winograd import winograd
 
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
@@ -38,6 +38,7 @@ def taps(images: Images, kernel: Kernel, geometry: Geometry) -> Output:
     """
     height, width = geometry
     batch, channels = images.shape[0], kernel.shape[-1]
+    matrices = tap_matrices(kernel)
     output = jnp.zeros((batch, height.out_size, width.out_size, channels), images.dtype)
     for i in range(height.taps):
         for j in range(width.taps):
@@ -54,7 +55,7 @@ def taps(images: Images, kernel: Kernel, geometry: Geometry) -> Output:
                 last = (stop - 1) * axis.stride + tap - axis.pad_low
                 met = lax.slice_in_dim(met, first, last + 1, axis.stride, dimension)
                 margins.append((start, axis.out_size - stop, 0))
-            product = met.reshape(math.prod(met.shape[:3]), met.shape[3]) @ kernel[i, j]
+            product = met.reshape(math.prod(met.shape[:3]), met.shape[3]) @ matrices[i][j]
             product = product.reshape(*met.shape[:3], channels)
             zero = jnp.zeros((), images.dtype)
             output = output + lax.pad(product, zero, [*margins, (0, 0, 0)])
@@ -67,6 +68,7 @@ def dense(images: Images, kernel: Kernel, geometry: Geometry) -> Output:
     The matrix `[height·width·in, out_height·out_width·out]` is put together from the kernel's taps.
     """
     height, width = geometry
+    matrices = tap_matrices(kernel)
     zero = jnp.zeros(kernel.shape[2:], kernel.dtype)
 
     def block(pixel: tuple[int, int], out_pixel: tuple[int, int]) -> Array:
@@ -75,7 +77,7 @@ def dense(images: Images, kernel: Kernel, geometry: Geometry) -> Output:
             for p, o, axis in zip(pixel, out_pixel, geometry, strict=True)
         )
         inside = 0 <= i < height.taps and 0 <= j < width.taps
-        return kernel[i, j] if inside else zero
+        return matrices[i][j] if inside else zero
 
     pixels = [(h, w) for h in range(height.size) for w in range(width.size)]
     out_pixels = [(h, w) for h in range(height.out_size) for w in range(width.out_size)]
@@ -94,10 +96,11 @@ def patches(images: Images, kernel: Kernel, geometry: Geometry) -> Output:
     shifted = [_window(padded, j, width, dimension=2) for j in range(width.taps)]
     rows = jnp.concatenate(shifted, axis=3)
 
+    [matrices] = tap_matrices(kernel.reshape(1, height.taps, rows.shape[3], kernel.shape[3]))
+
     def row(i: int) -> Array:
         window = _window(rows, i, height, dimension=1)
-        matrix = kernel[i].reshape(window.shape[3], kernel.shape[3])
-        product = window.reshape(math.prod(window.shape[:3]), window.shape[3]) @ matrix
+        product = window.reshape(math.prod(window.shape[:3]), window.shape[3]) @ matrices[i]
         return product.reshape(*window.shape[:3], kernel.shape[3])
 
     return sum((row(i) for i in range(1, height.taps)), row(0))
@@ -114,11 +117,13 @@ def flipped(name: str, images: Images, kernel: Kernel, geometry: Geometry) -> Ou
     That transpose convolves with the kernel turned by 180° and its channels exchanged; a form is
     often faster than its transpose.
     """
-    turned = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
+    turned = jnp.flip(kernel, (0, 1))
     back = Geometry(*(axis.reversed() for axis in geometry))
 
     def transpose(output: Output) -> Images:
-        return FORMS[name](output, turned, back)
+        if name == "winograd":
+            return winograd(output, turned, back, exchanged=True)
+        return FORMS[name](output, turned.swapaxes(2, 3), back)
 
     batch, channels = images.shape[0], kernel.shape[3]
     shape = (batch, geometry.height.out_size, geometry.width.out_size, channels)

@@ -52,19 +52,19 @@ def _run_nested(jaxpr: Any, constants: Sequence[Any], values: Sequence[Any]) -> 
         inputs = [read(known, variable) for variable in equation.invars]
         if equation.primitive.name in TRANSPARENT:
             inner = equation.params.get("jaxpr") or equation.params["call_jaxpr"]
-            closed = (inner.jaxpr, inner.consts) if hasattr(inner, "consts") else (inner, ())
-            outputs = _run_nested(*closed, inputs)
+            constants = getattr(inner, "consts", ())
+            outputs = _run_nested(getattr(inner, "jaxpr", inner), constants, inputs)
         else:
             outputs = evaluate(equation, inputs)
         known.update(zip(equation.outvars, outputs, strict=True))
     return [read(known, variable) for variable in jaxpr.outvars]
 
 
-def evaluate(equation: Any, inputs: Sequence[Any]) -> Sequence[Any]:
+def evaluate(equation: Any, inputs: Sequence[Any]) -> list[Any]:
     """The results of one equation."""
     params = equation.primitive.get_bind_params(equation.params)
     results = equation.primitive.bind(*inputs, **params)
-    return results if equation.primitive.multiple_results else [results]
+    return list(results) if equation.primitive.multiple_results else [results]
 
 
 def read(known: dict[Any, Any], variable: Any) -> Any:

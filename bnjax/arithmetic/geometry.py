@@ -2,6 +2,7 @@
 
 from typing import NamedTuple, TypeAlias
 
+from jax import lax
 from jaxtyping import Array, Float
 
 Images: TypeAlias = Float[Array, "batch height width in_channels"]
@@ -46,3 +47,15 @@ def make_axis(size: int, taps: int, stride: int, padding: str) -> Axis:
     out_size = -(-size // stride)
     total = max(0, (out_size - 1) * stride + taps - size)
     return Axis(size, out_size, taps, stride, total // 2, total - total // 2)
+
+
+def tap_matrices(kernel: Float[Array, "kernel_height kernel_width rows columns"]) -> list[list]:
+    """The kernel's matrices, one a tap.
+
+    By `lax.split`, whose transpose puts the gradients of all taps together in one go; that of
+    `kernel[i, j]` pads each of them to the whole kernel and adds: half of a VGG-16's time.
+    """
+    height, width, rows, columns = kernel.shape
+    flat = kernel.reshape(height * width, rows, columns)
+    matrices = [m.reshape(rows, columns) for m in lax.split(flat, [1] * (height * width))]
+    return [matrices[i * width : (i + 1) * width] for i in range(height)]

@@ -12,9 +12,9 @@ from typing import NamedTuple, TypeAlias
 
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
-from bnjax.arithmetic.geometry import Axis, Geometry, Images, Kernel, Output
+from bnjax.arithmetic.geometry import Axis, Geometry, Images, Output, tap_matrices
 
 Matrix: TypeAlias = tuple[tuple[float, ...], ...]
 Grid: TypeAlias = list[list[Array]]
@@ -53,7 +53,9 @@ def applies(geometry: Geometry) -> bool:
     return all(axis.taps == 3 and axis.stride == 1 for axis in geometry)
 
 
-def winograd(images: Images, kernel: Kernel, geometry: Geometry) -> Output:
+def winograd(
+    images: Images, kernel: Float[Array, "3 3 _ _"], geometry: Geometry, *, exchanged: bool = False
+) -> Output:
     """A 3×3 convolution of stride 1 by products of transformed images and kernels.
 
     The batch is walked through in pieces whose transform stays in the processor's cache.
@@ -62,22 +64,25 @@ def winograd(images: Images, kernel: Kernel, geometry: Geometry) -> Output:
       images: `[batch, height, width, in_channels]`.
       kernel: `[3, 3, in_channels, out_channels]`.
       geometry: spatial axes for which `applies` holds.
+      exchanged: the kernel is `[3, 3, out_channels, in_channels]`; its products then read it
+        transposed, which costs nothing, where to transpose a wide kernel costs as much as they do.
 
     Returns:
       `[batch, out_height, out_width, out_channels]`.
     """
     batch = images.shape[0]
     algorithms = [_algorithm(axis) for axis in geometry]
-    rows = [[kernel[i, j] for j in range(3)] for i in range(3)]
-    transformed = _transform(rows, [a.kernel for a in algorithms])
-    kernels = jnp.stack([matrix for row in transformed for matrix in row])
+    kernels = _transform(tap_matrices(kernel), [a.kernel for a in algorithms])
 
     def piece(images: Images) -> Output:
-        return _filter(images, kernels, geometry, algorithms)
+        return _filter(images, kernels, geometry, algorithms, exchanged)
 
-    expansion = kernels.shape[0] * _tiles(geometry.height) * _tiles(geometry.width)
-    wanted = batch * expansion * images.shape[3] * images.dtype.itemsize
-    pieces = _near_divisor(batch, wanted / max(CACHED_BYTES, kernels.size * kernels.dtype.itemsize))
+    products = len(kernels) * len(kernels[0])
+    matrix_bytes = kernels[0][0].size * kernel.dtype.itemsize
+    tiles = batch * _tiles(geometry.height) * _tiles(geometry.width)
+    transformed_bytes = products * tiles * images.shape[3] * images.dtype.itemsize
+    wanted = transformed_bytes / max(CACHED_BYTES, products * matrix_bytes)
+    pieces = _near_divisor(batch, wanted)
     if pieces == 1:
         return piece(images)
     output = lax.map(piece, images.reshape(pieces, batch // pieces, *images.shape[1:]))
@@ -125,7 +130,11 @@ def _transform(grid: Grid, matrices: Sequence[Matrix]) -> Grid:
 
 
 def _filter(
-    images: Images, kernels: Array, geometry: Geometry, algorithms: Sequence[Algorithm]
+    images: Images,
+    kernels: Grid,
+    geometry: Geometry,
+    algorithms: Sequence[Algorithm],
+    exchanged: bool,
 ) -> Output:
     height, width = geometry
     batch, _, _, channels = images.shape
@@ -148,17 +157,19 @@ def _filter(
     sizes = [len(algorithm.inputs[0]) for algorithm in algorithms]
     grid = [[pixels(i, j) for j in range(sizes[1])] for i in range(sizes[0])]
     grid = _transform(grid, [a.inputs for a in algorithms])
-    step = len(algorithms[1].inputs)
     pixel_count = batch * tiles[0] * tiles[1]
-    shape = (batch, *tiles, kernels.shape[2])
+    shape = (batch, *tiles, kernels[0][0].shape[0 if exchanged else 1])
+    contracted = 1 if exchanged else 0
+
+    def product(x: Array, matrix: Array) -> Array:
+        dimensions = (((1,), (contracted,)), ((), ()))
+        return lax.dot_general(x.reshape(pixel_count, channels), matrix, dimensions).reshape(shape)
+
     products = [
-        [
-            (x.reshape(pixel_count, channels) @ kernels[i * step + j]).reshape(shape)
-            for j, x in enumerate(row)
-        ]
-        for i, row in enumerate(grid)
+        [product(x, matrix) for x, matrix in zip(*rows, strict=True)]
+        for rows in zip(grid, kernels, strict=True)
     ]
     grid = _transform(products, [a.outputs for a in algorithms])
     output = jnp.stack([jnp.stack(row, axis=3) for row in grid], axis=2)
-    output = output.reshape(batch, 2 * tiles[0], 2 * tiles[1], kernels.shape[2])
+    output = output.reshape(batch, 2 * tiles[0], 2 * tiles[1], shape[3])
     return output[:, : height.out_size, : width.out_size]

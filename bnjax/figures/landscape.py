@@ -29,18 +29,15 @@ def draw(results: Results, folder: Path) -> Sequence[Path]:
         with style.figure(2, 2, size=(9.0, 6.4)) as (drawn, panels):
             loss, predictiveness, smoothness, training = panels
             draw_band(loss, results, direction, "losses")
-            loss.set(
-                title="a  Loss variation", ylabel=f"loss L(θ − ηd)  {unit(results)}", yscale="log"
-            )
+            loss.set(title="a  Loss variation", ylabel=f"loss L(θ − ηd)  {unit(results)}")
             draw_band(predictiveness, results, direction, "gradient_distances")
-            predictiveness.set(
-                title="b  Gradient predictiveness", ylabel="‖∇L(θ − ηd) − ∇L(θ)‖₂", yscale="log"
-            )
+            predictiveness.set(title="b  Gradient predictiveness", ylabel="‖∇L(θ − ηd) − ∇L(θ)‖₂")
             draw_smoothness(smoothness, results, direction)
             draw_training(training, results)
             for panel in panels:
                 panel.set_xlabel("training step")
                 panel.set_xlim(0, results.axes["step"][-1] + 1)
+                style.log_scale(panel)
                 panel.grid(alpha=0.25, linewidth=0.5)
             loss.legend(loc="best")
             drawn.suptitle(caption(results, direction), fontsize=8.5, x=0.01, ha="left")
@@ -52,13 +49,14 @@ def caption(results: Results, direction: str) -> str:
     """What was run, on what."""
     config, facts = results.config, results.facts
     low, high = results.axes["step_size"][[0, -1]]
+    points = len(results.axes["step_size"])
     seeds = len(results.axes["seed"])
     spread = "one seed" if seeds == 1 else f"median over {seeds} seeds"
     parts = [
         f"{config['model'].upper()} ×{config['width']:g}, {facts['dataset']}",
-        f"SGD lr {config['lr']:g}, batch {config['batch_size']}, {config['statistics']} statistics, "
-        f"η from {low:.3g} to {high:.3g} along the {direction} ({len(results.axes['step_size'])} "
-        f"points), {spread}",
+        f"SGD lr {config['lr']:g}, batch {config['batch_size']}, {config['statistics']} "
+        f"statistics, η from {low:.3g} to {high:.3g} along the {direction} ({points} points), "
+        f"{spread}",
     ]
     if config["parameters"] != "all":
         parts[1] += f", {config['parameters']} layer only"
@@ -147,7 +145,7 @@ def draw_smoothness(panel: Axes, results: Results, direction: str) -> None:
         mark_ends(panel, results, str(norm))
     for value, name in reference_lines(2 / results.config["lr"], 1 / smallest):
         style.reference_line(panel, value, name)
-    panel.set(title="c  Effective β-smoothness", ylabel="β = ‖Δ∇L‖₂ / ‖ηd‖₂", yscale="log")
+    panel.set(title="c  Effective β-smoothness", ylabel="β = ‖Δ∇L‖₂ / ‖ηd‖₂")
     panel.legend(loc="best")
 
 
@@ -185,7 +183,7 @@ def draw_training(panel: Axes, results: Results) -> None:
         mark_ends(panel, results, str(norm))
     chance = chance_loss(results.config["objective"], results.facts["num_classes"])
     style.reference_line(panel, chance, "chance")
-    panel.set(title="d  Training", ylabel=f"loss  {unit(results)}", yscale="log")
+    panel.set(title="d  Training", ylabel=f"loss  {unit(results)}")
     panel.legend(loc="best")
 
 

@@ -9,6 +9,7 @@ import matplotlib
 
 matplotlib.use("Agg")  # files only: no window system is needed or asked for
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -61,6 +62,14 @@ def figure(rows: int, columns: int, size: tuple[float, float]) -> Iterator[tuple
             yield drawn, list(axes.flat)
         finally:
             plt.close(drawn)
+
+
+def log_scale(panel: Axes) -> None:
+    """A logarithmic y axis, unless nothing positive and finite was drawn (an arm that diverged)."""
+    drawn = [np.asarray(line.get_ydata(), dtype=float) for line in panel.get_lines()]
+    values = np.concatenate([np.empty(0), *drawn])
+    if np.any(np.isfinite(values) & (values > 0)):
+        panel.set_yscale("log", nonpositive="mask")
 
 
 def reference_line(panel: Axes, value: float, name: str) -> None:

@@ -1,7 +1,7 @@
 """Floor 1: probes. `loss(params) -> scalar` in, a NamedTuple of arrays out, nothing touched."""
 
-from bnjax.probes.line import Line, line
+from bnjax.probes.line import Line, line, losses_on_line
 from bnjax.probes.precision import rounding_noise
 from bnjax.probes.shift import Shift, shift
 
-__all__ = ["Line", "Shift", "line", "rounding_noise", "shift"]
+__all__ = ["Line", "Shift", "line", "losses_on_line", "rounding_noise", "shift"]

@@ -4,6 +4,8 @@ Loss variation, gradient predictiveness and effective β-smoothness of Santurkar
 (Fig. 4) are all read off the `Line` that one compiled call returns.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +14,7 @@ import optax
 
 from bnjax.arithmetic import trees
 from bnjax.errors import UsageError
-from bnjax.types import Loss, Params, Points, PRNGKey, Scalar
+from bnjax.types import Array, Loss, Params, Points, PRNGKey, PyTree, Scalar
 
 
 class Line(NamedTuple):
@@ -42,14 +44,19 @@ def line(
     direction: Params | None = None,
     random_key: PRNGKey | None = None,
     parameters: trees.Predicate | None = None,
+    centre: tuple[Scalar, Params] | None = None,
+    limits: bool = True,
+    chunk: int = 1,
+    mesh: jax.sharding.Mesh | None = None,
     precision: str = "highest",
 ) -> Line:
     r"""Measure losses and gradients at `params − η · direction` for every step size η.
 
     $\beta(\eta) = \|g(\eta) - g\|_2 / \|\eta d\|_2$ with $g(\eta) = \nabla L(\theta - \eta d)$,
-    and its limit $\|Hd\| / \|d\|$ for η → 0 by one Hessian-vector product. Points are visited one
-    after the other inside one program, so memory does not grow with their number. Pure: works
-    under `jit`, in float32 and float64. NaN and inf are results and are returned as they are.
+    and its limit $\|Hd\| / \|d\|$ for η → 0 by one Hessian-vector product. Points are visited
+    `chunk` at a time inside one program, so neither memory nor compilation grows with their
+    number. Pure: works under `jit`, in float32 and float64. NaN and inf are results and are
+    returned as they are.
 
     Args:
       loss: `loss(params) -> scalar`, differentiable; the batch and the statistics are inside it.
@@ -61,6 +68,11 @@ def line(
       parameters: keeps only the leaves whose name (`"conv3/kernel"`) satisfies it; the others
         stay where they are, and gradients and norms are over the kept leaves. `direction`, if
         given, still has the structure of all of `params`.
+      centre: loss and gradient at `params` where they are known already, e.g. from training;
+        they have to be those of this very `loss`.
+      limits: whether to measure the limits for η → 0; without, they are NaN.
+      chunk: points at a time; more memory for fewer, larger products.
+      mesh: devices with an axis `probe` over which the points are spread.
       precision: a value of `jax.default_matmul_precision` for the probe. At η = lr/100 the
         gradient moves by about 2 %, close to the rounding of TF32.
 
@@ -69,7 +81,7 @@ def line(
 
     Raises:
       UsageError: the loss is not scalar, `direction` does not match `params`, `step_sizes` is
-        empty or not one-dimensional, or `parameters` selects nothing.
+        empty or not one-dimensional, `parameters` selects nothing, or `chunk` is below 1.
 
     Source: Santurkar et al. 2018, §3.1 and Fig. 4 a–c.
 
@@ -91,7 +103,103 @@ def line(
         if direction is not None:
             direction, _ = trees.partition(direction, parameters)
     with jax.default_matmul_precision(precision):
-        return _line(loss, params, step_sizes, direction, random_key)
+        if centre is None:
+            centre = jax.value_and_grad(loss)(params)
+        elif parameters is not None:
+            centre = centre[0], trees.partition(centre[1], parameters)[0]
+        along = functools.partial(map_points, chunk=chunk, mesh=mesh)
+        return _line(loss, params, step_sizes, direction, random_key, centre, limits, along)
+
+
+def losses_on_line(
+    loss: Loss,
+    params: Params,
+    step_sizes: Points,
+    direction: Params,
+    *,
+    chunk: int = 1,
+    mesh: jax.sharding.Mesh | None = None,
+    precision: str = "highest",
+) -> Points:
+    """Losses alone at `params − η · direction`: forward passes only.
+
+    Args:
+      loss: `loss(params) -> scalar`.
+      params: pytree of floating-point arrays, the centre.
+      step_sizes: η, `[num_step_sizes]`.
+      direction: pytree like `params`.
+      chunk: points at a time.
+      mesh: devices with an axis `probe` over which the points are spread.
+      precision: a value of `jax.default_matmul_precision`.
+
+    Returns:
+      Losses `[num_step_sizes]`.
+
+    Raises:
+      UsageError: as `line` does.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> losses_on_line(jnp.square, jnp.array(2.0), jnp.array([0.5, 1.0]), jnp.array(2.0)).tolist()
+      [1.0, 0.0]
+    """
+    step_sizes = jnp.asarray(step_sizes)
+    _check(loss, params, step_sizes, direction)
+    with jax.default_matmul_precision(precision):
+        losses: Points = map_points(
+            lambda step_size: loss(trees.move(params, direction, step_size)),
+            step_sizes,
+            chunk=chunk,
+            mesh=mesh,
+        )
+    return losses
+
+
+def map_points(
+    measure: Callable[[Scalar], PyTree],
+    step_sizes: Points,
+    *,
+    chunk: int = 1,
+    mesh: jax.sharding.Mesh | None = None,
+) -> PyTree:
+    """`measure` at each step size, `chunk` at a time, spread over the axis `probe` of a mesh.
+
+    Args:
+      measure: of one step size; returns a pytree of arrays.
+      step_sizes: `[num_step_sizes]`.
+      chunk: points that one pass through the program measures together.
+      mesh: devices, or None for the current one.
+
+    Returns:
+      The pytree with a leading axis `[num_step_sizes]`.
+
+    Raises:
+      UsageError: a chunk below 1, or a mesh without an axis `probe`.
+    """
+    if chunk < 1:
+        raise UsageError(f"chunk={chunk} must be 1 or more points")
+    if mesh is not None and "probe" not in mesh.axis_names:
+        raise UsageError(f"the mesh has the axes {mesh.axis_names}: it needs one named 'probe'")
+    devices = 1 if mesh is None else mesh.shape["probe"]
+    count = step_sizes.shape[0]
+    # Padded with the last point, so that every device and every chunk does the same.
+    rows = -(-count // (devices * chunk)) * devices
+    padded = jnp.pad(step_sizes, (0, rows * chunk - count), mode="edge").reshape(rows, chunk)
+    single = chunk == 1
+
+    def visit(rows: Array) -> PyTree:
+        if single:
+            return jax.lax.map(measure, rows[:, 0])
+        together = jax.lax.map(jax.vmap(measure), rows)
+        return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), together)
+
+    if mesh is not None:
+        # Sharding by the compiler: an explicit mesh would want every closed-over array placed.
+        automatic = (jax.sharding.AxisType.Auto,) * len(mesh.axis_names)
+        mesh = jax.sharding.Mesh(mesh.devices, mesh.axis_names, axis_types=automatic)
+        spec = jax.sharding.PartitionSpec("probe")
+        visit = jax.shard_map(visit, mesh=mesh, in_specs=spec, out_specs=spec)
+    return jax.tree.map(lambda leaf: leaf[:count], visit(padded))
 
 
 def _line(
@@ -100,15 +208,22 @@ def _line(
     step_sizes: Points,
     direction: Params | None,
     random_key: PRNGKey | None,
+    centre: tuple[Scalar, Params],
+    limits: bool,
+    along: Callable[..., tuple[Array, ...]],
 ) -> Line:
-    centre_loss, gradient = jax.value_and_grad(loss)(params)
+    centre_loss, gradient = centre
     gradient_norm = optax.tree.norm(gradient)
     if random_key is not None:
         direction = trees.random_direction(random_key, params, gradient_norm)
     elif direction is None:
         direction = gradient
-    _, hessian_direction = jax.jvp(jax.grad(loss), (params,), (direction,))
     direction_norm = optax.tree.norm(direction)
+    smoothness_limit = curvature_limit = jnp.full_like(direction_norm, jnp.nan)
+    if limits:
+        _, hessian_direction = jax.jvp(jax.grad(loss), (params,), (direction,))
+        smoothness_limit = optax.tree.norm(hessian_direction) / direction_norm
+        curvature_limit = optax.tree.vdot(direction, hessian_direction) / direction_norm**2
 
     def measure(step_size: Scalar) -> tuple[Scalar, ...]:
         point = trees.move(params, direction, step_size)
@@ -122,7 +237,7 @@ def _line(
             distance / (jnp.abs(step_size).astype(distance.dtype) * direction_norm),
         )
 
-    losses, norms, distances, cosines, smoothness = jax.lax.map(measure, step_sizes)
+    losses, norms, distances, cosines, smoothness = along(measure, step_sizes)
     return Line(
         step_sizes=step_sizes,
         losses=losses,
@@ -133,8 +248,8 @@ def _line(
         loss=centre_loss,
         gradient_norm=gradient_norm,
         direction_norm=direction_norm,
-        smoothness_limit=optax.tree.norm(hessian_direction) / direction_norm,
-        curvature_limit=optax.tree.vdot(direction, hessian_direction) / direction_norm**2,
+        smoothness_limit=smoothness_limit,
+        curvature_limit=curvature_limit,
     )
 
 

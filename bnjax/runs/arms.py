@@ -108,7 +108,7 @@ def run_arm(
                     raise Interrupted(f"at step {done} of {config.steps} of the arm {arm.label}")
         records.put(record, pending)
         if records.ended_at(record) is None:
-            final = test.measure(state, first)
+            final = test.measure(state, None, None)
             records.put(record, [records.Entry("test", rows["test"][config.steps], final)])
         record["complete"][...] = 1
         checkpoints.save(saved, config.steps, {"state": state, "record": record})
@@ -132,8 +132,10 @@ def test_probe(config: RunConfig, arm: Arm) -> Probe:
     """Evaluation on the whole test set, with running statistics, as one more probe."""
     evaluate = training.make_evaluate(arm.model, arm.dataset)
 
-    def measure(state: TrainState, batch: Batch) -> training.Evaluation:
-        del batch  # the whole test set instead
+    def measure(
+        state: TrainState, batch: Batch | None, gradient: training.Gradient | None
+    ) -> training.Evaluation:
+        del batch, gradient  # the whole test set instead
         return evaluate(state.params, state.batch_stats, arm.dataset.test)
 
     return Probe(training.every(config.evaluate_every, last=config.steps), measure)
@@ -153,8 +155,12 @@ def empty_record(
     batch: Batch,
 ) -> records.Record:
     """An empty record with the shapes of all that will be measured."""
-    _, metrics = jax.eval_shape(program.step, state, batch)
-    shapes = {name: jax.eval_shape(probe.measure, state, batch) for name, probe in probes.items()}
+    gradient = jax.eval_shape(program.gradient, state, batch)
+    _, metrics = jax.eval_shape(program.update, state, gradient)
+    shapes = {
+        name: jax.eval_shape(probe.measure, state, batch, gradient)
+        for name, probe in probes.items()
+    }
     groups = {name: (len(rows[name]), shapes[name]) for name in probes}
     return records.empty({"train": (config.steps, metrics), **groups})
 

@@ -3,10 +3,18 @@
 from bnjax.training.evaluation import Evaluation, make_evaluate
 from bnjax.training.loop import Probe, Progress, run
 from bnjax.training.schedule import every
-from bnjax.training.step import Metrics, Program, TrainState, init_state, make_program
+from bnjax.training.step import (
+    Gradient,
+    Metrics,
+    Program,
+    TrainState,
+    init_state,
+    make_program,
+)
 
 __all__ = [
     "Evaluation",
+    "Gradient",
     "Metrics",
     "Probe",
     "Program",

@@ -11,7 +11,7 @@ from bnjax import losses, probes
 from bnjax.arithmetic import trees
 from bnjax.data import Batch, Pipeline
 from bnjax.models import Model
-from bnjax.training.step import TrainState
+from bnjax.training.step import Gradient, TrainState
 from bnjax.types import Loss, Pixels, PRNGKey, Scalar
 
 MakeLoss: TypeAlias = Callable[[TrainState, Batch], Loss]
@@ -79,8 +79,9 @@ def make_line(
     *,
     directions: Sequence[str] = ("gradient",),
     parameters: trees.Predicate | None = None,
+    reuse_gradient: bool = False,
     precision: str = "highest",
-) -> Callable[[TrainState, Batch], probes.Line]:
+) -> Callable[[TrainState, Batch, Gradient], probes.Line]:
     """Compile the line probe for the states of one training run.
 
     Args:
@@ -89,15 +90,19 @@ def make_line(
       key: typed PRNG key; the random direction of step t depends on it and on t alone.
       directions: `gradient`, `random` (Gaussian, of the gradient's norm), or both.
       parameters: keeps the leaves whose name satisfies it, see `probes.line`.
+      reuse_gradient: take training's own loss and gradient for the centre; right only where the
+        probed loss is training's, computed at the same precision.
       precision: matrix-product precision of the probe.
 
     Returns:
-      `measure(state, batch) -> Line`, compiled; each field has a leading axis `[direction]`.
+      `measure(state, batch, gradient) -> Line`, compiled; fields have a leading axis
+      `[direction]`.
     """
 
     @jax.jit
-    def measure(state: TrainState, batch: Batch) -> probes.Line:
+    def measure(state: TrainState, batch: Batch, computed: Gradient) -> probes.Line:
         loss = make_loss(state, batch)
+        centre = (computed.loss, computed.gradient) if reuse_gradient else None
         random_keys = {"gradient": None, "random": jax.random.fold_in(key, state.step)}
         lines = [
             probes.line(
@@ -106,6 +111,7 @@ def make_line(
                 jnp.asarray(step_sizes),
                 random_key=random_keys[direction],
                 parameters=parameters,
+                centre=centre,
                 precision=precision,
             )
             for direction in directions
@@ -117,11 +123,12 @@ def make_line(
 
 def make_rounding(
     make_loss: MakeLoss, *, precision: str, reference: str
-) -> Callable[[TrainState, Batch], Rounding]:
+) -> Callable[[TrainState, Batch, Gradient], Rounding]:
     """Compile the rounding noise of a gradient on a training state, see `probes.rounding_noise`."""
 
     @jax.jit
-    def measure(state: TrainState, batch: Batch) -> Rounding:
+    def measure(state: TrainState, batch: Batch, computed: Gradient) -> Rounding:
+        del computed  # of one precision only
         loss = make_loss(state, batch)
         return Rounding(
             probes.rounding_noise(loss, state.params, precision=precision, reference=reference)

@@ -7,16 +7,16 @@ reads the numbers of step t while step t + 1 is under way keeps the device busy.
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-from bnjax.data import Batch, Pipeline, Split
+from bnjax.data import Pipeline, Split
 from bnjax.training.step import Metrics, Program, TrainState
 from bnjax.types import PRNGKey, PyTree
 
 
 class Probe(NamedTuple):
-    """A measurement, and when to take it. It sees the state and the batch and changes neither."""
+    """A measurement, and when to take it. It sees state, batch and gradient and changes none."""
 
     when: Callable[[int], bool]  # of the step, counted from 0
-    measure: Callable[[TrainState, Batch], PyTree]  # compiled; before the update of that step
+    measure: Callable[..., PyTree]  # of state, batch and gradient, before the update; compiled
 
 
 class Progress(NamedTuple):
@@ -63,8 +63,11 @@ def run(
             epoch = pipeline.epoch(step)
             order = pipeline.order(key, epoch)
         batch = program.batch(split, order, key, state.step)
+        gradient = program.gradient(state, batch)
         measured = {
-            name: probe.measure(state, batch) for name, probe in probes.items() if probe.when(step)
+            name: probe.measure(state, batch, gradient)
+            for name, probe in probes.items()
+            if probe.when(step)
         }
-        state, metrics = program.step(state, batch)
+        state, metrics = program.update(state, gradient)
         yield Progress(step, state, metrics, measured)

@@ -34,11 +34,25 @@ class Metrics(NamedTuple):
     finite: Flag  # False: loss or gradient was NaN or infinite, and the state was left as it was
 
 
+class Gradient(NamedTuple):
+    """The first half of a step: all that one forward and backward pass through a batch gives."""
+
+    loss: Scalar
+    accuracy: Scalar  # single-minibatch training accuracy, in [0, 1]
+    gradient: Params
+    batch_stats: BatchStats  # running statistics after this batch
+
+
 class Program(NamedTuple):
-    """The compiled functions of a run; the split is an argument, not a constant inside."""
+    """The compiled functions of a run; the split is an argument, not a constant inside.
+
+    A step is two programs, so that a probe can take the gradient that training computes anyway,
+    and training gives the same numbers, bit for bit, whether a probe rides along or not.
+    """
 
     batch: Callable[[Split, Int[Array, " two_epochs"], PRNGKey, Index], Batch]
-    step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+    gradient: Callable[[TrainState, Batch], Gradient]
+    update: Callable[[TrainState, Gradient], tuple[TrainState, Metrics]]
 
 
 def init_state(
@@ -57,24 +71,16 @@ def init_state(
     return TrainState(jnp.zeros((), jnp.int32), **variables, opt_state=opt_state)
 
 
-def train_step(
-    model: Model,
-    optimizer: optax.GradientTransformation,
-    objective: Objective,
-    state: TrainState,
-    batch: Batch,
-) -> tuple[TrainState, Metrics]:
-    """One optimiser step on one batch; a step that is not finite leaves everything but `step`.
+def compute_gradient(
+    model: Model, objective: Objective, state: TrainState, batch: Batch
+) -> Gradient:
+    """Loss and gradient on one batch, with the statistics of that batch.
 
     Args:
       model: a `bnjax.models.Model`.
-      optimizer: any optax optimiser; weight decay belongs there.
       objective: logits and labels to a scalar.
-      state: state before the step.
+      state: the point.
       batch: the step's batch.
-
-    Returns:
-      The state after the step, and its `Metrics`.
     """
 
     def loss(params: Params) -> tuple[Scalar, tuple[Array, BatchStats]]:
@@ -82,21 +88,33 @@ def train_step(
         return objective(logits, batch.labels), (logits, batch_stats)
 
     (value, (logits, batch_stats)), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
-    updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+    return Gradient(value, jnp.mean(correct(logits, batch.labels)), gradient, batch_stats)
+
+
+def apply_gradient(
+    optimizer: optax.GradientTransformation, state: TrainState, computed: Gradient
+) -> tuple[TrainState, Metrics]:
+    """The optimiser's update; one that is not finite leaves everything but `step` as it was.
+
+    Args:
+      optimizer: any optax optimiser; weight decay belongs there.
+      state: state before the step.
+      computed: the step's gradient.
+
+    Returns:
+      The state after the step, and the step's `Metrics`.
+    """
+    updates, opt_state = optimizer.update(computed.gradient, state.opt_state, state.params)
     # Gated on the device: a NaN must never reach what a checkpoint keeps.
-    finite = jnp.isfinite(value) & trees.all_finite(gradient)
+    finite = jnp.isfinite(computed.loss) & trees.all_finite(computed.gradient)
     new = state._replace(
         params=optax.apply_updates(state.params, updates),
-        batch_stats=batch_stats,
+        batch_stats=computed.batch_stats,
         opt_state=opt_state,
     )
     kept: TrainState = optax.tree.where(finite, new, state)
-    metrics = Metrics(
-        loss=value,
-        accuracy=jnp.mean(correct(logits, batch.labels)),
-        gradient_norm=optax.tree.norm(gradient),
-        finite=finite,
-    )
+    norm = optax.tree.norm(computed.gradient)
+    metrics = Metrics(computed.loss, computed.accuracy, gradient_norm=norm, finite=finite)
     return kept._replace(step=state.step + 1), metrics
 
 
@@ -119,12 +137,15 @@ def make_program(
         `jax.default_matmul_precision`; probes have their own.
 
     Returns:
-      A `Program`. `step` donates its state: the state that was passed in is gone afterwards.
+      A `Program`. `update` donates its state: the state that was passed in is gone afterwards.
     """
-    step = functools.partial(train_step, model, optimizer, objective)
 
-    def precise_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    def gradient(state: TrainState, batch: Batch) -> Gradient:
         with jax.default_matmul_precision(precision):
-            return step(state, batch)
+            return compute_gradient(model, objective, state, batch)
 
-    return Program(batch=jax.jit(pipeline.batch), step=jax.jit(precise_step, donate_argnums=0))
+    return Program(
+        batch=jax.jit(pipeline.batch),
+        gradient=jax.jit(gradient),
+        update=jax.jit(functools.partial(apply_gradient, optimizer), donate_argnums=0),
+    )
