@@ -1,6 +1,9 @@
 """One convolution that is fast everywhere: value and both gradients each in their best form."""
 
+import contextlib
+import contextvars
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -9,7 +12,7 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
 from bnjax.arithmetic.convolution_forms import apply_form
-from bnjax.arithmetic.convolution_table import choose
+from bnjax.arithmetic.convolution_table import Choice, choose
 from bnjax.arithmetic.geometry import Geometry, Images, Kernel, Output, make_axis
 from bnjax.errors import UsageError
 
@@ -69,9 +72,31 @@ def convolve(
     return _convolve(images, kernel, Geometry(height, width))
 
 
+_ONCE: contextvars.ContextVar[bool] = contextvars.ContextVar("once", default=False)
+
+
+@contextlib.contextmanager
+def running_once() -> Iterator[None]:
+    """Within the block, convolutions are traced in forms that compile fast rather than run fast.
+
+    For a part of a program that runs rarely and outside of every loop, such as a Hessian-vector
+    product beside a line of gradients: there compiling is what costs, and XLA's own convolution
+    is not slow.
+    """
+    token = _ONCE.set(True)
+    try:
+        yield
+    finally:
+        _ONCE.reset(token)
+
+
+def _choose(geometry: Geometry, kernel: Kernel) -> Choice:
+    return choose(jax.default_backend(), geometry, *kernel.shape[2:], once=_ONCE.get())
+
+
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _convolve(images: Images, kernel: Kernel, geometry: Geometry) -> Output:
-    forms = choose(jax.default_backend(), geometry, *kernel.shape[2:])
+    forms = _choose(geometry, kernel)
     return apply_form(forms.value, images, kernel, geometry)
 
 
@@ -94,7 +119,7 @@ def _convolve_jvp(
 ) -> tuple[Output, Output]:
     images, kernel = primals
     d_images, d_kernel = tangents
-    forms = choose(jax.default_backend(), geometry, *kernel.shape[2:])
+    forms = _choose(geometry, kernel)
     terms = []
     if not isinstance(d_images, SymbolicZero):
         terms.append(_term(forms.input_gradient, d_images, kernel, geometry))

@@ -35,7 +35,8 @@ RC: Any = {
     "axes.spines.right": False,
     "axes.titlelocation": "left",
     "axes.titlesize": 10,
-    "legend.frameon": False,
+    "legend.edgecolor": "none",
+    "legend.framealpha": 0.85,
     "legend.fontsize": 8,
     "figure.dpi": 100,
     "savefig.dpi": 200,
@@ -83,6 +84,7 @@ def reference_line(panel: Axes, value: float, name: str) -> None:
         va="bottom",
         fontsize=7.5,
         color="0.25",
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
     )
 
 

@@ -2,6 +2,6 @@
 
 from bnjax.probes.line import Line, line, losses_on_line
 from bnjax.probes.precision import rounding_noise
-from bnjax.probes.shift import Shift, shift
+from bnjax.probes.shift import Shift, layer_order, shift
 
-__all__ = ["Line", "Shift", "line", "losses_on_line", "rounding_noise", "shift"]
+__all__ = ["Line", "Shift", "layer_order", "line", "losses_on_line", "rounding_noise", "shift"]

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from bnjax.arithmetic import trees
+from bnjax.arithmetic.convolution import running_once
 from bnjax.errors import UsageError
 from bnjax.types import Array, Loss, Params, Points, PRNGKey, PyTree, Scalar
 
@@ -221,7 +222,8 @@ def _line(
     direction_norm = optax.tree.norm(direction)
     smoothness_limit = curvature_limit = jnp.full_like(direction_norm, jnp.nan)
     if limits:
-        _, hessian_direction = jax.jvp(jax.grad(loss), (params,), (direction,))
+        with running_once():
+            _, hessian_direction = jax.jvp(jax.grad(loss), (params,), (direction,))
         smoothness_limit = optax.tree.norm(hessian_direction) / direction_norm
         curvature_limit = optax.tree.vdot(direction, hessian_direction) / direction_norm**2
 

@@ -96,10 +96,7 @@ def _shift(
     layers: Sequence[str] | None,
     gradient: Params | None,
 ) -> Shift:
-    leaves, structure = jax.tree.flatten(params)
-    program = equations.trace(lambda *flat: loss(jax.tree.unflatten(structure, flat)), leaves)
-    # The layer of each leaf, in the order of the program's inputs.
-    owners = [name for name in sorted(params) for _ in jax.tree.leaves(params[name])]
+    program, owners = take_apart(loss, params)
     order = order_of_use(program, owners)
     measured = order if layers is None else tuple(layers)
     if unknown := [name for name in measured if name not in order]:
@@ -120,6 +117,26 @@ def _shift(
 
     columns = zip(*(measure(name) for name in measured), strict=True)
     return Shift(measured, *(jnp.stack(column) for column in columns))
+
+
+def layer_order(loss: Loss, params: Mapping[str, PyTree]) -> tuple[str, ...]:
+    """The layers of `params` in the order in which the loss uses them; nothing is computed.
+
+    Args:
+      loss: `loss(params) -> scalar`.
+      params: mapping from a layer's name to a pytree of arrays.
+
+    Returns:
+      Names of layers; one that the loss does not use is left out.
+    """
+    return order_of_use(*take_apart(loss, params))
+
+
+def take_apart(loss: Loss, params: Mapping[str, PyTree]) -> tuple[Equations, list[str]]:
+    """The loss's equations, and for each of their inputs the layer that it belongs to."""
+    leaves, structure = jax.tree.flatten(params)
+    program = equations.trace(lambda *flat: loss(jax.tree.unflatten(structure, flat)), leaves)
+    return program, [name for name in sorted(params) for _ in jax.tree.leaves(params[name])]
 
 
 def order_of_use(program: Equations, owners: Sequence[str]) -> tuple[str, ...]:

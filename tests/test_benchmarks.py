@@ -1,0 +1,39 @@
+"""The benchmarks run at toy size, so that they cannot rot. No time is asserted."""
+
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+import run as bench
+from jobs import BnjaxJobs, forward_flops
+
+
+def test_every_job_runs_and_leaves_a_table(tmp_path, capsys):
+    out = tmp_path / "table.json"
+    bench.main(bench.Options(toy=True, repeats=1, out=out))
+    written = json.loads(out.read_text())
+    assert [row["name"] for row in written["rows"]] == [row.name for row in bench.rows(toy=True)]
+    assert all(row["seconds"]["bnjax"] > 0 for row in written["rows"])
+    assert "naive JAX" in written["rows"][1]["seconds"]
+    assert "landscape toy" in capsys.readouterr().out
+
+
+def test_operations_are_counted_by_the_textbook():
+    # One image through VGG-16 at full width: 313.2 million multiplications with additions
+    # in the convolutions and 5,120 in the classifier.
+    row = bench.Row("", "train_step", "vgg16", "none", 1.0, batch=1)
+    jobs = BnjaxJobs(row, "highest")
+    expected = 2 * (313_196_544 + 5_120)
+    np.testing.assert_allclose(forward_flops(jobs.model, jobs.state, jobs.batch), expected)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed here")
+def test_pytorch_and_bnjax_do_the_same_jobs():
+    from torch_loops import Jobs
+
+    for row in bench.rows(toy=True):
+        request = row.request()
+        job = request.pop("job")
+        subject = Jobs(*(request.pop(key) for key in ("model", "norm", "width", "batch")))
+        getattr(subject, job)(**request)
