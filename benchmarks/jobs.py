@@ -19,7 +19,7 @@ def matrix_product_rate(precision: str, size: int) -> float:
     with jax.default_matmul_precision(precision):
         product = jax.jit(jnp.matmul).lower(*[jax.ShapeDtypeStruct((size, size), jnp.float32)] * 2)
     product = product.compile()
-    matrix = jax.random.normal(jax.random.key(0), (size, size))
+    matrix = jax.random.normal(jax.random.key(0), (size, size), jnp.float32)
     seconds = []
     for _ in range(6):
         started = time.perf_counter()
@@ -37,13 +37,13 @@ class BnjaxJobs:
         depth = 11 if row.model == "vggA" else int(row.model.removeprefix("vgg"))
         norm = models.norms.by_name(row.norm)
         self.model = models.vgg(depth, norm=norm, width=row.width, hidden=hidden)
-        images = jax.random.normal(jax.random.key(0), (row.batch, 32, 32, 3))
+        images = jax.random.normal(jax.random.key(0), (row.batch, 32, 32, 3), jnp.float32)
         self.batch = data.Batch(images, jnp.arange(row.batch, dtype=jnp.int32) % 10)
         optimizer = optax.sgd(STEP_SIZE)
         self.state = training.init_state(self.model, optimizer, jax.random.key(1), images)
         pipeline = data.Pipeline(row.batch, row.batch, (0.0,) * 3, (1.0,) * 3)
         self.program = training.make_program(self.model, optimizer, pipeline, precision=precision)
-        self.step_sizes = STEP_SIZE * 2 ** (jnp.arange(row.points) / max(1, row.points))
+        self.step_sizes = STEP_SIZE * jnp.geomspace(1, 2, max(1, row.points), dtype=jnp.float32)
         self.direction = jax.tree.map(jnp.ones_like, self.state.params)
 
     def job(self, state: Any, batch: Any, direction: Any) -> Any:

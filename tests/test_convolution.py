@@ -273,7 +273,7 @@ def test_an_empty_batch_gives_an_empty_output():
 
 @pytest.mark.parametrize("choice", ["taps", "native"])
 def test_what_is_not_differentiated_costs_nothing(choice, monkeypatch):
-    monkeypatch.setattr(convolution, "choose", lambda *_: Choice(choice, choice, choice))
+    monkeypatch.setattr(convolution, "choose", lambda *_, **__: Choice(choice, choice, choice))
     images, kernel = problem((4, 4), channels=(16, 16))
 
     def products(function):
@@ -313,7 +313,7 @@ def test_backends_not_yet_measured_are_native(backend):
 
 
 def test_the_table_names_known_forms_that_apply():
-    numbers = itertools.product([1, 2, 4, 32], [1, 3, 5], [1, 2], ["SAME", "VALID"], [3, 64])
+    numbers = itertools.product([1, 2, 4, 32], [1, 3, 5], [1, 2], ["SAME", "VALID"], [3, 64, 512])
     for size, taps, stride, padding, channels in numbers:
         axis = make_axis(size, taps, stride, padding)
         choice = convolution_table.choose("cpu", Geometry(axis, axis), channels, channels)
@@ -347,3 +347,16 @@ def test_the_tuning_benchmark_runs_and_prints_its_table():
     )
     assert "fastest in a loop" in run.stdout
     assert all(name in run.stdout for name in ("native", "taps", "patches", "winograd"))
+
+
+def test_forms_that_compile_fast_serve_where_a_program_runs_once():
+    images, kernel = jnp.ones((2, 8, 8, 256)), jnp.ones((3, 3, 256, 256))
+
+    def value(images, kernel):
+        return convolve(images, kernel)
+
+    assert "conv_general_dilated" not in str(jax.make_jaxpr(value)(images, kernel))
+    with convolution.running_once():
+        once = jax.make_jaxpr(lambda *a: value(*a))(images, kernel)
+    assert "conv_general_dilated" in str(once)
+    assert "conv_general_dilated" not in str(jax.make_jaxpr(lambda *a: value(*a))(images, kernel))

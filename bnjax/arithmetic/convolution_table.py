@@ -64,13 +64,13 @@ def choose(
     if height.size == width.size == 1:
         # A single tap meets a single pixel under SAME padding: one product.
         return TAPS
+    tiles = winograd.applies(geometry)
+    if tiles and min(in_channels, out_channels) >= WIDE:
+        return WINOGRAD
     if height.size * width.size <= FEW_PIXELS:
-        return TAPS if min(in_channels, out_channels) < WIDE else WINOGRAD
-    if winograd.applies(geometry):
-        if min(in_channels, out_channels) >= WIDE:
-            return WINOGRAD
-        if in_channels >= 16:
-            return Choice("native", "flipped native", "taps")
+        return TAPS
+    if tiles and in_channels >= 16:
+        return Choice("native", "flipped native", "taps")
     if in_channels < 16:
         return Choice("native", "taps", "patches")
     return Choice("native", "taps", "taps")
