@@ -51,7 +51,7 @@ class RunConfig:
     """Random flips and translations by up to 4 pixels."""
     precision: Precision = "default"
     """Matrix-product precision of training (TF32 on GPUs and bfloat16 on TPUs by default)."""
-    probe_every: int = 10
+    probe_every: int = 5
     """Steps between probes."""
     evaluate_every: int = 50
     """Steps between evaluations on the whole test set."""
