@@ -5,8 +5,8 @@
 
 At every probed step: losses and gradients at θ − η g for step sizes η around the learning rate, on
 the batch of that step. Out comes the figure of loss variation, gradient predictiveness and
-effective β-smoothness, and a verdict for each claim. `quick` (the default) takes about a minute on
-two CPU cores.
+effective β-smoothness, and a verdict for each claim. `quick` (the default) takes under two minutes
+on two CPU cores.
 """
 
 import dataclasses
