@@ -223,6 +223,10 @@ def test_the_script_itself_starts_and_explains_its_options():
     )
     assert wrong.returncode == 2
     assert wrong.stderr == "error: --lr 0.0: must be above 0 and finite, e.g. 0.1\n"
+    bogus = subprocess.run(
+        [*script, "--bogus", "1"], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert bogus.stderr == "error: Unrecognized options: --bogus, 1: see --help\n"
 
 
 def test_presets_are_valid_and_the_paper_points_are_the_papers():

@@ -39,7 +39,7 @@ def draw(results: Results, folder: Path) -> Sequence[Path]:
                 panel.set_xlim(0, results.axes["step"][-1] + 1)
                 style.log_scale(panel)
                 panel.grid(alpha=0.25, linewidth=0.5)
-            loss.legend(loc="best")
+            style.legend(loss)
             drawn.suptitle(caption(results, direction), fontsize=8.5, x=0.01, ha="left")
             paths += style.save(drawn, folder, name)
     return paths
@@ -146,7 +146,7 @@ def draw_smoothness(panel: Axes, results: Results, direction: str) -> None:
     for value, name in reference_lines(2 / results.config["lr"], 1 / smallest):
         style.reference_line(panel, value, name)
     panel.set(title="c  Effective β-smoothness", ylabel="β = ‖Δ∇L‖₂ / ‖ηd‖₂")
-    panel.legend(loc="best")
+    style.legend(panel)
 
 
 def reference_lines(edge: float, saturation: float) -> list[tuple[float, str]]:
@@ -184,7 +184,7 @@ def draw_training(panel: Axes, results: Results) -> None:
     chance = chance_loss(results.config["objective"], results.facts["num_classes"])
     style.reference_line(panel, chance, "chance")
     panel.set(title="d  Training", ylabel=f"loss  {unit(results)}")
-    panel.legend(loc="best")
+    style.legend(panel)
 
 
 def mark_ends(panel: Axes, results: Results, norm: str) -> None:

@@ -35,8 +35,7 @@ RC: Any = {
     "axes.spines.right": False,
     "axes.titlelocation": "left",
     "axes.titlesize": 10,
-    "legend.edgecolor": "none",
-    "legend.framealpha": 0.85,
+    "legend.frameon": False,
     "legend.fontsize": 8,
     "figure.dpi": 100,
     "savefig.dpi": 200,
@@ -71,6 +70,11 @@ def log_scale(panel: Axes) -> None:
     values = np.concatenate([np.empty(0), *drawn])
     if np.any(np.isfinite(values) & (values > 0)):
         panel.set_yscale("log", nonpositive="mask")
+
+
+def legend(panel: Axes) -> None:
+    """A legend in two columns below the panel, where it hides nothing that was measured."""
+    panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
 
 
 def reference_line(panel: Axes, value: float, name: str) -> None:

@@ -54,7 +54,7 @@ def parse(presets: Mapping[str, Config], arguments: Sequence[str], description: 
 
 def one_line(framed: str) -> str:
     """The message inside tyro's frame, without the frame."""
-    lines = [re.sub(r"^[│╭╰╮╯─\\s]+|[│╭╰╮╯─\\s]+$", "", line) for line in framed.splitlines()]
+    lines = [re.sub(r"^[│╭╰╮╯─\s]+|[│╭╰╮╯─\s]+$", "", line) for line in framed.splitlines()]
     message = []
     for line in lines[1:]:
         if not line:
