@@ -57,7 +57,7 @@ def one_line(framed: str) -> str:
     lines = [re.sub(r"^[│╭╰╮╯─\s]+|[│╭╰╮╯─\s]+$", "", line) for line in framed.splitlines()]
     message = []
     for line in lines[1:]:
-        if not line:
+        if not line or "──" in line:  # the rule below the message
             break
         message.append(line)
     return " ".join(message) + ": see --help"
