@@ -10,22 +10,23 @@ naive JAX, so the ratios hold when the machine's speed drifts; medians after a w
 compilation apart.
 """
 
+import contextlib
 import dataclasses
 import json
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import tyro
+from jax.experimental.compilation_cache import compilation_cache
 from jobs import BnjaxJobs, NaiveJobs, matrix_product_rate
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from bnjax.runs.fingerprint import fingerprint
 
@@ -41,7 +42,7 @@ class Options:
     repeats: int = 5
     """Counted repetitions of each row, after one that is not counted."""
     naive: bool = True
-    """Time JAX written naively too (native convolutions, vmap over the points)."""
+    """Time JAX written naively too (native convolutions, vmap over the points), up to ×0.25."""
     precision: str = "highest"
     """Matrix-product precision of bnjax and PyTorch alike: highest, or default (TF32 on GPUs)."""
     toy: bool = False
@@ -124,10 +125,14 @@ def rows(toy: bool) -> list[Row]:
 class TorchProcess:
     """PyTorch's loops in another interpreter, asked over a pipe."""
 
-    def __init__(self, python: str, precision: str) -> None:
+    def __init__(self, python: str, precision: str, *, denormals: bool = False) -> None:
         script = str(Path(__file__).with_name("torch_loops.py"))
         self.process = subprocess.Popen(
-            [python, script, precision], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [python, script, precision],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "FLUSH_DENORMAL": "0" if denormals else "1"},
         )
         self.about = self.read()
 
@@ -140,10 +145,11 @@ class TorchProcess:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def seconds(self, row: Row) -> float:
-        """One repetition of a row."""
+    def seconds(self, row: Row, job: str = "") -> float:
+        """One repetition of a row, by its own job or another of the same kind."""
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(row.request()) + "\n")
+        request = row.request() | ({"job": job} if job else {})
+        self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
         return float(self.read()["seconds"])
 
@@ -155,74 +161,113 @@ def timed(run: Callable[[], Any]) -> float:
     return time.perf_counter() - started
 
 
-def measure(row: Row, options: Options, torch: TorchProcess | None) -> dict[str, Any]:
-    """Time one row in turn."""
-    contestants: dict[str, Callable[[], float]] = {}
-    ours = BnjaxJobs(row, options.precision)
-    compile_seconds = ours.compile()
-    contestants["bnjax"] = lambda: timed(ours.run)
+def contestants(
+    row: Row, ours: BnjaxJobs, options: Options, torch: TorchProcess | None
+) -> dict[str, Callable[[], float]]:
+    """Who takes turns at a row: each runs it once and returns its seconds."""
+    runners: dict[str, Callable[[], float]] = {"bnjax": lambda: timed(ours.run)}
     if torch is not None:
-        contestants["PyTorch"] = lambda: torch.seconds(row)
-    if options.naive and row.job == "landscape":
+        runners["PyTorch"] = lambda: torch.seconds(row)
+    if torch is not None and row.job == "landscape" and torch.about["cuda"]:
+        runners["PyTorch, one graph"] = lambda: torch.seconds(row, "landscape_at_best")
+    if torch is not None and row.job == "landscape" and row.norm == "none":
+        # Without this the network without normalisation meets denormals, which XLA flushes.
+        kept = TorchProcess(options.torch_python, options.precision, denormals=True)
+        runners["PyTorch, denormals kept"] = lambda: kept.seconds(row)
+    if options.naive and row.job == "landscape" and row.width <= 0.25 and row.points <= 7:
         naive = NaiveJobs(row, options.precision)
         naive.compile()
-        contestants["naive JAX"] = lambda: timed(naive.run)
-    times: dict[str, list[float]] = {name: [] for name in contestants}
+        runners["naive JAX"] = lambda: timed(naive.run)
+    return runners
+
+
+def measure(row: Row, options: Options, torch: TorchProcess | None) -> dict[str, Any]:
+    """Time one row in turn."""
+    ours = BnjaxJobs(row, options.precision)
+    compile_seconds = ours.compile()
+    jax.clear_caches()
+    again = BnjaxJobs(row, options.precision).compile()  # from the cache on disk
+    runners = contestants(row, ours, options, torch)
+    times: dict[str, list[float]] = {name: [] for name in runners}
     for repetition in range(options.repeats + 1):
-        for name, run in contestants.items():
+        for name, run in runners.items():
             seconds = run()
             if repetition:
                 times[name].append(seconds)
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    result: dict[str, Any] = {"name": row.name, "seconds": medians, "compile": compile_seconds}
-    if "PyTorch" in times:
-        pairs = zip(times["bnjax"], times["PyTorch"], strict=True)
-        result["ratio"] = statistics.median(a / b for a, b in pairs)
-    result["temporary_mebibytes"] = ours.temporary_mebibytes()
-    result["rate"] = ours.flops() / medians["bnjax"]
+    result: dict[str, Any] = {
+        "name": row.name,
+        "seconds": {name: statistics.median(values) for name, values in times.items()},
+        "ratio": {
+            name: statistics.median(a / b for a, b in zip(times["bnjax"], other, strict=True))
+            for name, other in times.items()
+            if name != "bnjax"
+        },
+        "compile": compile_seconds,
+        "compile_again": again,
+        "temporary_mebibytes": ours.temporary_mebibytes(),
+    }
+    result["rate"] = ours.flops() / result["seconds"]["bnjax"]
     return result
+
+
+def cells(result: dict[str, Any], peak: float) -> list[str]:
+    """A row of the table."""
+    ratios = result["ratio"]
+    others = [f"{name} {ratio:.2f}" for name, ratio in ratios.items() if name != "PyTorch"]
+    return [
+        result["name"],
+        f"{result['seconds']['bnjax']:.3f}",
+        f"{result['seconds']['PyTorch']:.3f}" if "PyTorch" in ratios else "",
+        f"{ratios['PyTorch']:.2f}" if "PyTorch" in ratios else "",
+        ", ".join(others),
+        f"{result['compile']:.1f} / {result['compile_again']:.1f}",
+        f"{result['temporary_mebibytes']:.0f}",
+        f"{result['rate'] / peak:.0%}" if result["rate"] else "",
+    ]
+
+
+@contextlib.contextmanager
+def empty_compilation_cache() -> Iterator[None]:
+    """Compiled programs go to a folder that is empty at first and gone at the end."""
+    settings = {
+        "jax_compilation_cache_dir": None,
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, value in (settings | {"jax_compilation_cache_dir": folder}).items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()  # the folder is read once, at the first compilation
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                jax.config.update(name, value)
+            compilation_cache.reset_cache()
 
 
 def main(options: Options) -> None:
     """Time all rows and print the table."""
-    console = Console()
     torch = TorchProcess(options.torch_python, options.precision) if options.torch_python else None
     peak = matrix_product_rate(options.precision, size=256 if options.toy else 2048)
     about = {**fingerprint(), "matrix product FLOP/s": peak, "precision": options.precision}
     about |= torch.about if torch else {"torch": "not measured"}
-    console.print(about)
-    table = Table(
-        "job",
-        "bnjax",
-        "PyTorch",
-        "bnjax / PyTorch",
-        "naive JAX",
-        "compile",
-        "temporary",
-        "of peak",
-        box=box.SIMPLE,
-    )
+    print(about)
+    headings = ("job", "bnjax s", "PyTorch s", "bnjax / PyTorch", "bnjax / others")
+    headings += ("compile / again s", "temporary MiB", "of peak")
+    print(" | ".join(headings))
     results = []
-    for row in rows(options.toy):
-        if options.only and not any(word in row.name for word in options.only):
-            continue
-        result = measure(row, options, torch)
-        results.append(result)
-        seconds = result["seconds"]
-        cells = [
-            f"{seconds[name]:.3f} s" if name in seconds else "" for name in ("bnjax", "PyTorch")
-        ]
-        ratio = f"{result['ratio']:.2f}" if "ratio" in result else ""
-        naive = f"{seconds['naive JAX']:.3f} s" if "naive JAX" in seconds else ""
-        share = f"{result['rate'] / peak:.0%}"
-        memory = f"{result['temporary_mebibytes']:.0f} MiB"
-        table.add_row(row.name, *cells, ratio, naive, f"{result['compile']:.1f} s", memory, share)
-        print(row.name, *cells, ratio, naive, share, flush=True)
-        if options.out is not None:
-            options.out.parent.mkdir(parents=True, exist_ok=True)
-            options.out.write_text(json.dumps({"about": about, "rows": results}, indent=2) + "\n")
-        jax.clear_caches()
-    console.print(table)
+    with empty_compilation_cache():
+        for row in rows(options.toy):
+            if options.only and not any(word in row.name for word in options.only):
+                continue
+            results.append(measure(row, options, torch))
+            print(" | ".join(cells(results[-1], peak)), flush=True)
+            if options.out is not None:
+                options.out.parent.mkdir(parents=True, exist_ok=True)
+                whole = json.dumps({"about": about, "rows": results}, indent=2)
+                options.out.write_text(whole + "\n")
+            jax.clear_caches()
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ on any backend.
 
 import argparse
 import functools
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ import jax
 from jax import Array, lax
 
 from bnjax.arithmetic import winograd
-from bnjax.arithmetic.convolution_forms import apply_form
+from bnjax.arithmetic.convolution_forms import FORMS, apply_form
 from bnjax.arithmetic.convolution_table import choose
 from bnjax.arithmetic.geometry import Geometry, make_axis
 
@@ -53,19 +54,14 @@ LAYERS = (
 )
 TOY_LAYERS = (Layer(5, 3, 1, 3, 4),)
 OPERATIONS = ("value", "input_gradient", "kernel_gradient")
-# A dense matrix has (pixels · channels)² elements; above this many pixels it is hopeless.
-DENSE_PIXELS = 16
+# 0.6 GFLOP/s inside a loop (jax issue 12868): half a minute a call, and never the fastest.
+HOPELESS = ("cpu", "native", "kernel_gradient")
 
 
-def candidates(layer: Layer, geometry: Geometry) -> list[str]:
+def candidates(geometry: Geometry) -> list[str]:
     """The forms that can compute the layer."""
-    bases = ["native", "taps", "patches"]
-    if layer.size**2 <= DENSE_PIXELS:
-        bases.append("dense")
-    if winograd.applies(geometry):
-        bases.append("winograd")
-    turned = [f"flipped {name}" for name in bases if name != "native"]
-    return bases + (turned if layer.stride == 1 else [])
+    special = ("winograd", "flipped winograd")
+    return [name for name in FORMS if name not in special or winograd.applies(geometry)]
 
 
 def operation(name: str, form: str, geometry: Geometry) -> Callable[[Array, Array, Array], Array]:
@@ -115,7 +111,7 @@ def measure(layer: Layer, batch: int, points: int, dtype: str, repeats: int) -> 
     single = [array[0] for array in stacked]
     in_loop: dict[str, dict[str, float]] = {name: {} for name in OPERATIONS}
     print(f"\n{layer}: milliseconds one by one / in a loop", flush=True)
-    for form in candidates(layer, geometry):
+    for form in candidates(geometry):
         cells = []
         for name in OPERATIONS:
             one = operation(name, form, geometry)
@@ -124,21 +120,24 @@ def measure(layer: Layer, batch: int, points: int, dtype: str, repeats: int) -> 
                 return lax.map(lambda point: one(*point), arrays)
 
             alone = median_seconds(one, *single, repeats=repeats)
-            # Native gradients may be hundreds of times slower in a loop (jax issue 12868).
-            few = 1 if form.endswith("native") else repeats
-            in_loop[name][form] = median_seconds(loop, *stacked, repeats=few) / points
+            if (jax.default_backend(), form, name) == HOPELESS:
+                in_loop[name][form] = math.nan
+            else:
+                in_loop[name][form] = median_seconds(loop, *stacked, repeats=repeats) / points
             cells.append(f"{name[0]} {1e3 * alone:8.2f} / {1e3 * in_loop[name][form]:8.2f}")
         print(f"  {form:17}", "   ".join(cells), flush=True)
     chosen = choose(jax.default_backend(), geometry, layer.in_channels, layer.out_channels)
     for name, now in zip(OPERATIONS, chosen, strict=True):
-        best = min(in_loop[name], key=in_loop[name].__getitem__)
-        ratio = in_loop[name][now] / in_loop[name][best] if now in in_loop[name] else float("nan")
+        times = in_loop[name]
+        best = min(times, key=lambda form: (math.isnan(times[form]), times[form]))
+        ratio = times[now] / times[best]
         print(f"  fastest in a loop: {name:15} {best:17} (table: {now}, {ratio:.2f} of it)")
 
 
 def main() -> None:
     """Measure all layers."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--layers", type=int, nargs="*", help="only those, counted from 0")
     parser.add_argument("--toy", action="store_true", help="one tiny layer, one repetition")
     parser.add_argument("--batch", type=int, default=128, help="images (default: %(default)s)")
     parser.add_argument("--points", type=int, default=3, help="of the loop (default: %(default)s)")
@@ -148,7 +147,8 @@ def main() -> None:
     if options.dtype == "float64":
         jax.config.update("jax_enable_x64", True)
     print(f"jax {jax.__version__}, {jax.devices()[0].device_kind}, {options.dtype}")
-    for layer in TOY_LAYERS if options.toy else LAYERS:
+    layers = LAYERS if options.layers is None else [LAYERS[index] for index in options.layers]
+    for layer in TOY_LAYERS if options.toy else layers:
         batch, points, repeats = options.batch, options.points, options.repeats
         if options.toy:
             batch, points, repeats = 4, 2, 1

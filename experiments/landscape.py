@@ -48,6 +48,8 @@ class Config(RunConfig):
     """Whether the probed loss contains the L2 term of --weight-decay."""
     probe_precision: Precision = "highest"
     """Matrix-product precision of the probes."""
+    chunk: Literal["auto"] | int = "auto"
+    """Points measured at a time; auto: as many as stay in the processor's cache together."""
 
     def validate(self) -> None:
         """Refuse impossible values."""
@@ -59,6 +61,8 @@ class Config(RunConfig):
         distinct = len(set(self.directions)) == len(self.directions)
         legal = distinct and "gradient" in self.directions
         require("--directions", " ".join(self.directions), legal, "gradient, or gradient random")
+        legal = self.chunk == "auto" or 1 <= int(self.chunk) <= self.points
+        require("--chunk", self.chunk, legal, f"auto, or from 1 to --points {self.points}")
         require(
             "--calibration-batches",
             self.calibration_batches,
@@ -111,6 +115,7 @@ def probes(config: Config, arm: Arm) -> Mapping[str, Probe]:
         directions=config.directions,
         parameters=is_last if config.parameters == "last" else None,
         reuse_gradient=config.probes_training_loss and same_precision,
+        chunk=config.chunk,
         precision=config.probe_precision,
     )
     when = every(config.probe_every)

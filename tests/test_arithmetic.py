@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bnjax.arithmetic import trees
-from bnjax.arithmetic.moments import moments, standardise
+from bnjax.arithmetic.moments import batch_normalise, moments, standardise
 
 
 @pytest.mark.parametrize("axes", [(0,), (0, 1, 2), (1, 2), (3,)])
@@ -57,3 +57,39 @@ def test_all_finite_sees_one_bad_element():
     assert trees.all_finite(good)
     for bad in (jnp.nan, jnp.inf):
         assert not trees.all_finite({**good, "b": jnp.asarray(bad)})
+
+
+def plain_batch_normalise(x, scale, bias, epsilon):
+    mean = x.mean(axis=tuple(range(x.ndim - 1)))
+    var = x.var(axis=tuple(range(x.ndim - 1)))
+    return (x - mean) / jnp.sqrt(var + epsilon) * scale + bias, (mean, var)
+
+
+@pytest.mark.parametrize("shape", [(6, 3), (4, 2, 5, 3)])
+def test_batch_normalise_has_the_derivatives_of_the_formula(shape):
+    keys = jax.random.split(jax.random.key(3), 4)
+    x = 2 + jax.random.normal(keys[0], shape)
+    point = (x, 1.5 + jnp.arange(3.0), jnp.arange(3.0) - 1)
+    weights = jax.random.normal(keys[1], shape)
+    tangent = tuple(jax.random.normal(keys[2], leaf.shape) for leaf in point)
+
+    def derivatives(function):
+        def loss(point):
+            y, (mean, var) = function(*point, 0.1)
+            return jnp.sum(weights * jnp.tanh(y)) + jnp.sum(mean * var**2)
+
+        gradient = jax.grad(loss)
+        return loss(point), gradient(point), jax.jvp(gradient, (point,), (tangent,))[1]
+
+    with jax.numpy_rank_promotion("allow"):
+        expected = derivatives(plain_batch_normalise)
+    chex.assert_trees_all_close(jax.jit(derivatives, static_argnums=0)(batch_normalise), expected)
+
+
+def test_batch_normalise_of_bfloat16_keeps_float32_moments():
+    x = 100 + jax.random.normal(jax.random.key(0), (64, 2), jnp.bfloat16)
+    y, (mean, var) = batch_normalise(x, jnp.ones(2, x.dtype), jnp.zeros(2, x.dtype), 1e-5)
+    assert (y.dtype, mean.dtype, var.dtype) == (jnp.bfloat16, jnp.float32, jnp.float32)
+    gradient = jax.grad(lambda x: batch_normalise(x, *jnp.ones((2, 2), x.dtype), 1e-5)[0].sum())(x)
+    assert gradient.dtype == jnp.bfloat16
+    np.testing.assert_allclose(gradient.astype(jnp.float32), 0, atol=0.02)

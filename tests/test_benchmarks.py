@@ -37,3 +37,8 @@ def test_pytorch_and_bnjax_do_the_same_jobs():
         job = request.pop("job")
         subject = Jobs(*(request.pop(key) for key in ("model", "norm", "width", "batch")))
         getattr(subject, job)(**request)
+        if job == "landscape":
+            request_of_network = [getattr(row, key) for key in ("model", "norm", "width", "batch")]
+            with_host = np.reshape(Jobs(*request_of_network).landscape(**request), (-1, 3))
+            without = Jobs(*request_of_network).landscape_at_best(**request).numpy()
+            np.testing.assert_allclose(without, with_host, rtol=1e-4)

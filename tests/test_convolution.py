@@ -13,11 +13,12 @@ import pytest
 from jax import lax
 from jax.sharding import PartitionSpec
 
-from bnjax.arithmetic import convolution, convolution_table, winograd
+from bnjax.arithmetic import convolution, convolution_forms, convolution_table, winograd
 from bnjax.arithmetic.convolution import convolve
 from bnjax.arithmetic.convolution_forms import DIMENSIONS, FORMS, apply_form
 from bnjax.arithmetic.convolution_table import Choice
 from bnjax.arithmetic.geometry import Geometry, make_axis
+from bnjax.arithmetic.pieces import nearest_divisor
 from bnjax.errors import UsageError
 
 REPOSITORY = Path(__file__).parents[1]
@@ -49,6 +50,13 @@ def legal(name, taps, strides):
     return "winograd" not in name or (taps == (3, 3) and strides == (1, 1))
 
 
+@pytest.fixture(autouse=True)
+def small_networks_use_winograd_too(monkeypatch):
+    """The table's thresholds are about speed; below them every rule can be seen at small sizes."""
+    monkeypatch.setattr(convolution_table, "WIDE", 16)
+    monkeypatch.setattr(convolution_table, "WORTH_COMPILING", 0)
+
+
 # size, taps, strides, padding: even and odd, square and not, smaller than the kernel.
 CASES = [
     ((1, 1), (3, 3), (1, 1), "SAME"),
@@ -75,8 +83,6 @@ def test_every_form_is_the_convolution(size, taps, strides, padding):
     geometry = Geometry(*axes)
     assert expected.shape[1:3] == tuple(axis.out_size for axis in geometry)
     names = [name for name in FORMS if legal(name, taps, strides)]
-    if np.prod(size) > 16:
-        names = [name for name in names if "dense" not in name]
 
     def every_form(images, kernel):
         return {name: apply_form(name, images, kernel, geometry) for name in names}
@@ -243,18 +249,20 @@ def test_winograd_rounds_like_direct_summation(size, channels):
     assert error.max() < 16 * jnp.finfo(jnp.float32).eps * np.abs(np.asarray(exact)).max()
 
 
-def test_a_batch_walked_through_in_pieces_gives_the_same(monkeypatch):
-    images, kernel = problem((6, 6), channels=(16, 16), batch=6)
+@pytest.mark.parametrize("name", ["winograd", "flipped winograd", "bands"])
+def test_a_batch_walked_through_in_pieces_gives_the_same(name, monkeypatch):
+    images, kernel = problem((6, 6), channels=(5, 7), batch=6)
     monkeypatch.setattr(winograd, "CACHED_BYTES", 1)
+    monkeypatch.setattr(convolution_forms, "BAND_BYTES", 1)
     axis = make_axis(6, 3, 1, "SAME")
 
     def loss(form, images, kernel):
         weights = jnp.arange(6.0).reshape(6, 1, 1, 1)
         return jnp.sum(weights * form(images, kernel) ** 2)
 
-    pieces = functools.partial(winograd.winograd, geometry=Geometry(axis, axis))
+    pieces = functools.partial(apply_form, name, geometry=Geometry(axis, axis))
     assert "scan" in str(jax.make_jaxpr(pieces)(images, kernel))
-    actual = jax.grad(functools.partial(loss, pieces), (0, 1))(images, kernel)
+    actual = jax.jit(jax.grad(functools.partial(loss, pieces), (0, 1)))(images, kernel)
     assert_close(actual, jax.grad(functools.partial(loss, reference), (0, 1))(images, kernel))
 
 
@@ -263,7 +271,7 @@ def test_a_batch_walked_through_in_pieces_gives_the_same(monkeypatch):
     [(128, 4.2, 4), (127, 4.0, 1), (6, 2.9, 3), (1, 9.0, 1), (0, 1.0, 1)],
 )
 def test_pieces_divide_the_batch(number, wanted, divisor):
-    assert winograd._near_divisor(number, wanted) == divisor
+    assert nearest_divisor(number, wanted) == divisor
 
 
 def test_an_empty_batch_gives_an_empty_output():
@@ -346,7 +354,7 @@ def test_the_tuning_benchmark_runs_and_prints_its_table():
         check=True,
     )
     assert "fastest in a loop" in run.stdout
-    assert all(name in run.stdout for name in ("native", "taps", "patches", "winograd"))
+    assert all(name in run.stdout for name in ("native", "taps", "bands", "winograd"))
 
 
 def test_forms_that_compile_fast_serve_where_a_program_runs_once():

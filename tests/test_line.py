@@ -14,7 +14,10 @@ import pytest
 from bnjax import probes
 from bnjax.arithmetic import trees
 from bnjax.errors import UsageError
+from bnjax.probes import points
 
+# The package exports the function of the same name.
+line_module = sys.modules["bnjax.probes.line"]
 STEP_SIZES = np.array([0.05, 0.1, 0.2, 0.4])
 
 
@@ -185,6 +188,28 @@ def test_chunks_give_the_numbers_of_single_points(problem, chunk):
     chunked = jax.jit(lambda p: probes.line(loss, p, STEP_SIZES, limits=False, chunk=chunk))(params)
     np.testing.assert_allclose(fields(chunked), fields(whole), rtol=1e-10)
     assert np.isnan(whole.smoothness_limit)
+
+
+def test_as_many_points_at_a_time_as_fit_the_cache():
+    loss = lambda w: jnp.sum(jnp.sin(w) ** 2)  # noqa: E731
+    small, large = (jax.ShapeDtypeStruct((n,), jnp.float32) for n in (1000, 10**7))
+    # Two arrays of 4 kB and a scalar a point: far more than eight fit into four MiB.
+    assert points.points_that_fit(loss, small, 8) == 8
+    assert points.points_that_fit(loss, large, 8) == 1
+    middle = jax.ShapeDtypeStruct((2**17,), jnp.float32)
+    assert points.points_that_fit(loss, middle, 8) == 3  # 1 MiB each, and a scalar
+
+
+def test_chunks_are_chosen_unless_given(problem, monkeypatch):
+    _, params, _, loss = problem
+    asked = []
+    monkeypatch.setattr(
+        line_module, "map_points", lambda f, x, *, chunk, **_: asked.append(chunk) or jnp.asarray(x)
+    )
+    for options in ({}, {"chunk": 2}):
+        direction = jax.tree.map(jnp.ones_like, params)
+        probes.losses_on_line(loss, params, STEP_SIZES, direction, **options)
+    assert asked == [len(STEP_SIZES), 2]
 
 
 def test_a_known_centre_is_used_instead_of_a_new_gradient(problem):

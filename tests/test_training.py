@@ -14,12 +14,12 @@ from bnjax.training import Probe, landscape
 KEY = jax.random.key(5)
 
 
-def start(dataset, norm="batch", lr=0.1, batch_size=16, augmented=False):
+def start(dataset, norm="batch", lr=0.1, batch_size=16, augmented=False, block_steps=1):
     """Program, pipeline and a function that makes the first state anew (states are donated)."""
     model = tiny_model(norm)
     optimizer = optax.sgd(lr, momentum=0.9)
     pipeline = data.make_pipeline(dataset, batch_size, augmented=augmented)
-    program = training.make_program(model, optimizer, pipeline)
+    program = training.make_program(model, optimizer, pipeline, block_steps=block_steps)
     images = jnp.zeros((2, *dataset.train.pixels.shape[1:]), jnp.float32)
     return model, program, pipeline, lambda: training.init_state(model, optimizer, KEY, images)
 
@@ -83,6 +83,57 @@ def test_nothing_compiles_twice_in_a_run(noise_dataset):
     assert program.update._cache_size() == 1
     assert program.batch._cache_size() == 1
     assert probe.measure._cache_size() == 1
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_blocks_of_steps_agree_with_single_steps(noise_dataset, norm):
+    probe = lambda model, pipeline: line_probe(model, pipeline, training.every(5))  # noqa: E731
+
+    def train(block_steps):
+        model, program, pipeline, init = start(noise_dataset, norm, block_steps=block_steps)
+        steps = training.run(
+            program,
+            pipeline,
+            noise_dataset.train,
+            KEY,
+            init(),
+            start=0,
+            stop=13,
+            probes={"line": probe(model, pipeline)},
+        )
+        columns, spans = [], []
+        for each in steps:
+            spans.append((each.step, each.stop))
+            taken = each.stop - each.step
+            columns.append([np.atleast_1d(field)[:taken] for field in each.metrics])
+        rows = [np.concatenate(field).astype(np.float32) for field in zip(*columns, strict=True)]
+        return rows, spans, program, pipeline, jax.tree.map(np.array, each.state)
+
+    single, _, _, _, last = train(1)
+    blocks, spans, program, pipeline, block_last = train(3)
+    assert [first for first, _ in spans[1:]] == [stop for _, stop in spans[:-1]]
+    assert (spans[0], spans[-1][1]) == ((0, 1), 13)
+    assert {(5, 6), (10, 11)} < set(spans)
+    assert {stop - first for first, stop in spans} == {1, 2, 3}
+    assert all(pipeline.epoch(first) == pipeline.epoch(stop - 1) for first, stop in spans)
+    assert program.block._cache_size() == 1
+    chex.assert_trees_all_close(
+        blocks, [jax.tree.map(np.float32, row) for row in single], rtol=1e-4
+    )
+    chex.assert_trees_all_close(block_last, last, rtol=1e-3, atol=1e-6)
+
+
+def test_a_block_ends_at_the_step_that_is_not_finite(noise_dataset):
+    _, program, pipeline, init = start(noise_dataset, "none", lr=1e30, block_steps=6)
+    [first, *_] = training.run(
+        program, pipeline, noise_dataset.train, KEY, init(), start=0, stop=4, probes={}
+    )
+    finite = np.asarray(first.metrics.finite)
+    ended = int(np.flatnonzero(finite == 0)[0])
+    assert 0 < ended < 3
+    assert (finite[:ended] == 1).all()
+    assert np.isnan(finite[ended + 1 :]).all()
+    assert int(first.state.step) == ended + 1
 
 
 def test_starting_in_the_middle_continues_bit_for_bit(noise_dataset):

@@ -14,8 +14,12 @@ from jax import lax
 from jaxtyping import Array
 
 from bnjax.arithmetic.geometry import Axis, Geometry, Images, Kernel, Output, tap_matrices
+from bnjax.arithmetic.pieces import in_pieces
 from bnjax.arithmetic.winograd import winograd
 
+# Of the images of a piece or of their output; the product in `bands` reads and makes three times
+# as many.
+BAND_BYTES = 2**20
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 
 
@@ -62,32 +66,6 @@ def taps(images: Images, kernel: Kernel, geometry: Geometry) -> Output:
     return output
 
 
-def dense(images: Images, kernel: Kernel, geometry: Geometry) -> Output:
-    """One product from whole image to whole output, for images of few pixels.
-
-    The matrix `[height·width·in, out_height·out_width·out]` is put together from the kernel's taps.
-    """
-    height, width = geometry
-    matrices = tap_matrices(kernel)
-    zero = jnp.zeros(kernel.shape[2:], kernel.dtype)
-
-    def block(pixel: tuple[int, int], out_pixel: tuple[int, int]) -> Array:
-        i, j = (
-            p - o * axis.stride + axis.pad_low
-            for p, o, axis in zip(pixel, out_pixel, geometry, strict=True)
-        )
-        inside = 0 <= i < height.taps and 0 <= j < width.taps
-        return matrices[i][j] if inside else zero
-
-    pixels = [(h, w) for h in range(height.size) for w in range(width.size)]
-    out_pixels = [(h, w) for h in range(height.out_size) for w in range(width.out_size)]
-    matrix = jnp.concatenate(
-        [jnp.concatenate([block(p, o) for o in out_pixels], axis=1) for p in pixels], axis=0
-    )
-    output = images.reshape(images.shape[0], matrix.shape[0]) @ matrix
-    return output.reshape(images.shape[0], height.out_size, width.out_size, kernel.shape[3])
-
-
 def patches(images: Images, kernel: Kernel, geometry: Geometry) -> Output:
     """One product per row of the kernel, its taps side by side: wide where channels are few."""
     height, width = geometry
@@ -106,25 +84,56 @@ def patches(images: Images, kernel: Kernel, geometry: Geometry) -> Output:
     return sum((row(i) for i in range(1, height.taps)), row(0))
 
 
+def bands(images: Images, kernel: Kernel, geometry: Geometry) -> Output:
+    """One product for all taps: shifted columns side by side in, a partial sum per kernel row out.
+
+    Both sides of the product are wide even where channels are few, and so is its kernel gradient.
+    What surrounds it moves memory, so the batch is walked through in pieces that stay in cache.
+    """
+    height, width = geometry
+    channels, features = kernel.shape[2:]
+    matrix = kernel.transpose(1, 2, 0, 3).reshape(width.taps * channels, height.taps * features)
+    zero = jnp.zeros((), images.dtype)
+
+    def piece(images: Images) -> Output:
+        pads = [(0, 0, 0), (0, 0, 0), (width.pad_low, width.pad_high, 0), (0, 0, 0)]
+        padded = lax.pad(images, zero, pads)
+        columns = [_window(padded, j, width, dimension=2) for j in range(width.taps)]
+        band = jnp.concatenate(columns, axis=3)
+        product = band.reshape(math.prod(band.shape[:3]), matrix.shape[0]) @ matrix
+        product = product.reshape(*band.shape[:3], matrix.shape[1])
+        partial = lax.split(product, [features] * height.taps, axis=3)
+        shifted = (_shift_rows(rows, i, height) for i, rows in enumerate(partial))
+        return sum(shifted, jnp.zeros((), images.dtype))
+
+    pixels = images.shape[0] * height.size * width.size
+    wider = pixels * max(channels, features) * images.dtype.itemsize
+    return in_pieces(piece, images, wider / max(BAND_BYTES, matrix.nbytes / 4))
+
+
+def _shift_rows(partial: Array, tap: int, axis: Axis) -> Array:
+    """Row o of the result is row o · stride + tap − pad_low of `partial`, 0 outside of it."""
+    low = axis.pad_low - tap
+    high = (axis.out_size - 1) * axis.stride + 1 - axis.size - low
+    zero = jnp.zeros((), partial.dtype)
+    rows = lax.pad(partial, zero, [(0, 0, 0), (low, high, 0), (0, 0, 0), (0, 0, 0)])
+    return lax.slice_in_dim(rows, 0, rows.shape[1], axis.stride, axis=1)
+
+
 def _window(images: Array, tap: int, axis: Axis, dimension: int) -> Array:
     stop = tap + (axis.out_size - 1) * axis.stride + 1
     return lax.slice_in_dim(images, tap, stop, axis.stride, dimension)
 
 
-def flipped(name: str, images: Images, kernel: Kernel, geometry: Geometry) -> Output:
-    """The convolution of stride 1 whose transpose in the images is the form of that name itself.
+def flipped_winograd(images: Images, kernel: Kernel, geometry: Geometry) -> Output:
+    """The convolution of stride 1 whose transpose in the images is Winograd's form itself.
 
-    That transpose convolves with the kernel turned by 180° and its channels exchanged; a form is
-    often faster than its transpose.
+    That transpose convolves with the kernel turned by 180° and its channels exchanged; the form is
+    twice as fast as its transpose.
     """
     turned = jnp.flip(kernel, (0, 1))
     back = Geometry(*(axis.reversed() for axis in geometry))
-
-    def transpose(output: Output) -> Images:
-        if name == "winograd":
-            return winograd(output, turned, back, exchanged=True)
-        return FORMS[name](output, turned.swapaxes(2, 3), back)
-
+    transpose = functools.partial(winograd, kernel=turned, geometry=back, exchanged=True)
     batch, channels = images.shape[0], kernel.shape[3]
     shape = (batch, geometry.height.out_size, geometry.width.out_size, channels)
     (output,) = jax.linear_transpose(transpose, jax.ShapeDtypeStruct(shape, images.dtype))(images)
@@ -134,11 +143,11 @@ def flipped(name: str, images: Images, kernel: Kernel, geometry: Geometry) -> Ou
 FORMS: dict[str, Callable[[Images, Kernel, Geometry], Output]] = {
     "native": native,
     "taps": taps,
-    "dense": dense,
     "patches": patches,
+    "bands": bands,
     "winograd": winograd,
+    "flipped winograd": flipped_winograd,
 }
-FORMS |= {f"flipped {name}": functools.partial(flipped, name) for name in FORMS}
 
 
 def apply_form(name: str, images: Images, kernel: Kernel, geometry: Geometry) -> Output:

@@ -33,10 +33,10 @@ class Choice(NamedTuple):
 NATIVE = Choice("native", "native", "native")
 TAPS = Choice("taps", "taps", "taps")
 WINOGRAD = Choice("winograd", "flipped winograd", "winograd")
-# In narrower layers Winograd gains a seventh (VGG-11 at a quarter of its width: 0.48 against 0.55 s
-# for four gradients in a loop) and takes three times as long to compile (14.4 against 4.7 s).
-WIDE = 256
-FEW_PIXELS = 4  # up to 2×2, where the native form runs at a hundredth of its speed
+# Winograd takes three times as long to compile: it has to save more than that over a short run.
+WIDE = 64  # channels on both sides
+WORTH_COMPILING = 4e6  # operations on one image
+FEW_PIXELS = 16  # up to 4×4 the native form is slow, at 2×2 a hundred times so
 
 
 def choose(
@@ -59,18 +59,17 @@ def choose(
     if backend != "cpu":
         return NATIVE
     height, width = geometry
+    few = height.size * width.size <= FEW_PIXELS
+    if height.taps == width.taps == 1 or height.size == width.size == 1:
+        # A single tap meets the image, or (SAME padding) a single pixel the kernel: one product.
+        return TAPS
+    if height.stride != 1 or width.stride != 1:
+        return Choice("native", "patches", "patches")
     if once:
-        return TAPS if height.size * width.size <= FEW_PIXELS else NATIVE
-    if height.size == width.size == 1:
-        # A single tap meets a single pixel under SAME padding: one product.
-        return TAPS
-    tiles = winograd.applies(geometry)
-    if tiles and min(in_channels, out_channels) >= WIDE:
+        return Choice("bands", "bands", "bands") if few else NATIVE
+    taps = height.taps * width.taps
+    operations = 2 * taps * height.out_size * width.out_size * in_channels * out_channels
+    worth = operations >= WORTH_COMPILING and min(in_channels, out_channels) >= WIDE
+    if worth and winograd.applies(geometry):
         return WINOGRAD
-    if height.size * width.size <= FEW_PIXELS:
-        return TAPS
-    if tiles and in_channels >= 16:
-        return Choice("native", "flipped native", "taps")
-    if in_channels < 16:
-        return Choice("native", "taps", "patches")
-    return Choice("native", "taps", "taps")
+    return Choice("bands" if few else "native", "bands", "bands")

@@ -4,9 +4,11 @@ Two passes: probes compare nearly equal numbers, and the one-pass E[x²] − E[x
 digits where the mean is large against the deviation.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -79,3 +81,73 @@ def standardise(
     scale = 1 / jnp.sqrt(var + epsilon)
     standardised = (x.astype(mean.dtype) - mean.reshape(shape)) * scale.reshape(shape)
     return standardised.astype(x.dtype)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
+def batch_normalise(
+    x: Float[Array, "*batch channels"],
+    scale: Float[Array, " channels"],
+    bias: Float[Array, " channels"],
+    epsilon: float,
+) -> tuple[Float[Array, "*batch channels"], Moments]:
+    r"""Normalise each channel by its own mean and variance, then scale and shift it.
+
+    $y = \gamma \hat x + \beta$ with $\hat x = (x - \mu) / \sqrt{\sigma^2 + \epsilon}$ and the
+    moments over all axes but the last. The derivative is the closed one,
+    $dy = k\,(dx - \overline{dx} - \hat x\,\overline{\hat x\,dx}) + \hat x\,d\gamma + d\beta$
+    with $k = \gamma / \sqrt{\sigma^2 + \epsilon}$: a symmetric map of $dx$, so the backward pass is
+    two sums over the batch, shared with the gradients of γ and β, where differentiating the
+    formula takes twice the time. It may itself be differentiated again.
+
+    Args:
+      x: array whose last axis holds the channels.
+      scale: γ, in the dtype of `x`.
+      bias: β, in the dtype of `x`.
+      epsilon: added to the variance, units of `x` squared.
+
+    Returns:
+      `y` of the shape and dtype of `x`, and the `Moments` of `x`, float32 or wider.
+
+    Source: Ioffe & Szegedy 2015, Algorithm 1 and the derivatives below it.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> y, _ = batch_normalise(jnp.array([[1.0], [3.0]]), jnp.ones(1), jnp.zeros(1), 0.0)
+      >>> y.tolist()
+      [[-1.0], [1.0]]
+    """
+    y, statistics, _, _ = _normalise(x, scale, bias, epsilon)
+    return y, statistics
+
+
+def _normalise(
+    x: Array, scale: Array, bias: Array, epsilon: float
+) -> tuple[Array, Moments, Array, Array]:
+    shape = (1,) * (x.ndim - 1) + scale.shape
+    statistics = moments(x, axes=range(x.ndim - 1))
+    inverse = 1 / jnp.sqrt(statistics.var + epsilon)
+    centred = x.astype(inverse.dtype) - statistics.mean.reshape(shape)
+    standardised = centred * inverse.reshape(shape)
+    y = standardised.astype(x.dtype) * scale.reshape(shape) + bias.reshape(shape)
+    return y, statistics, standardised, inverse
+
+
+@batch_normalise.defjvp
+def _batch_normalise_jvp(
+    epsilon: float, primals: tuple[Array, Array, Array], tangents: tuple[Array, Array, Array]
+) -> tuple[tuple[Array, Moments], tuple[Array, Moments]]:
+    x, scale, bias = primals
+    y, statistics, standardised, inverse = _normalise(x, scale, bias, epsilon)
+    wide = inverse.dtype
+    dx, dscale, dbias = (tangent.astype(wide) for tangent in tangents)
+    axes, shape = tuple(range(x.ndim - 1)), (1,) * (x.ndim - 1) + scale.shape
+    count = x.size // scale.size
+    # The factors stand on the sums, not on dx, so that transposition leaves bare sums over the
+    # batch, which are also the gradients of β and γ: the compiler computes them once.
+    total, projection = jnp.sum(dx, axes), jnp.sum(standardised * dx, axes)
+    factor = scale.astype(wide) * inverse
+    constant = (dbias - factor * total / count).reshape(shape)
+    along = (dscale - factor * projection / count).reshape(shape)
+    dy = factor.reshape(shape) * dx + along * standardised + constant
+    dvar = 2 * projection / (inverse * count)
+    return (y, statistics), (dy.astype(x.dtype), Moments(total / count, dvar))

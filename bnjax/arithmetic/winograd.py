@@ -15,6 +15,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from bnjax.arithmetic.geometry import Axis, Geometry, Images, Output, tap_matrices
+from bnjax.arithmetic.pieces import in_pieces
 
 Matrix: TypeAlias = tuple[tuple[float, ...], ...]
 Grid: TypeAlias = list[list[Array]]
@@ -82,11 +83,7 @@ def winograd(
     tiles = batch * _tiles(geometry.height) * _tiles(geometry.width)
     transformed_bytes = products * tiles * images.shape[3] * images.dtype.itemsize
     wanted = transformed_bytes / max(CACHED_BYTES, products * matrix_bytes)
-    pieces = _near_divisor(batch, wanted)
-    if pieces == 1:
-        return piece(images)
-    output = lax.map(piece, images.reshape(pieces, batch // pieces, *images.shape[1:]))
-    return output.reshape(batch, *output.shape[2:])
+    return in_pieces(piece, images, wanted)
 
 
 def _algorithm(axis: Axis) -> Algorithm:
@@ -96,12 +93,6 @@ def _algorithm(axis: Axis) -> Algorithm:
 
 def _tiles(axis: Axis) -> int:
     return -(-axis.out_size // 2)
-
-
-def _near_divisor(number: int, wanted: float) -> int:
-    """The divisor of `number` whose ratio to `wanted` is nearest to 1."""
-    divisors = [d for d in range(1, number + 1) if number % d == 0]
-    return min(divisors, key=lambda d: max(d / wanted, wanted / d), default=1)
 
 
 def _combine(coefficients: Sequence[float], arrays: Sequence[Array]) -> Array:

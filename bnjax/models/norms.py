@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from bnjax.arithmetic.moments import accumulator, moments, standardise
+from bnjax.arithmetic.moments import accumulator, batch_normalise, standardise
 from bnjax.errors import UsageError
 
 
@@ -51,19 +51,18 @@ class BatchNorm(nn.Module):
         wide = accumulator(x.dtype)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,), wide)
         running_var = self.variable("batch_stats", "var", jnp.ones, (channels,), wide)
-        if train:
-            mean, var = moments(x, axes=tuple(range(x.ndim - 1)))
-            if self.is_mutable_collection("moments"):
-                self.put_variable("moments", "mean", mean)
-                self.put_variable("moments", "var", var)
-            if self.is_mutable_collection("batch_stats"):
-                for running, batch in ((running_mean, mean), (running_var, var)):
-                    running.value = self.momentum * running.value + (1 - self.momentum) * batch
-        else:
-            mean, var = running_mean.value, running_var.value
-        channel_shape = (1,) * (x.ndim - 1) + (channels,)
-        standardised = standardise(x, mean, var, self.epsilon)
-        return standardised * scale.reshape(channel_shape) + bias.reshape(channel_shape)
+        if not train:
+            standardised = standardise(x, running_mean.value, running_var.value, self.epsilon)
+            channel_shape = (1,) * (x.ndim - 1) + (channels,)
+            return standardised * scale.reshape(channel_shape) + bias.reshape(channel_shape)
+        normalised, (mean, var) = batch_normalise(x, scale, bias, self.epsilon)
+        if self.is_mutable_collection("moments"):
+            self.put_variable("moments", "mean", mean)
+            self.put_variable("moments", "var", var)
+        if self.is_mutable_collection("batch_stats"):
+            for running, batch in ((running_mean, mean), (running_var, var)):
+                running.value = self.momentum * running.value + (1 - self.momentum) * batch
+        return normalised
 
 
 def batch_norm(momentum: float = 0.9, epsilon: float = 1e-5) -> Norm:

@@ -14,10 +14,13 @@ Record = dict[str, np.ndarray]
 
 
 class Entry(NamedTuple):
-    """A measurement on its way from the device: the NamedTuple `values` is row `row` of `group`."""
+    """A measurement on its way from the device: the NamedTuple `values` is row `row` of `group`.
+
+    A block of steps fills a slice of rows with the first values of its own, longer arrays.
+    """
 
     group: str
-    row: int
+    row: int | slice
     values: Any
 
 
@@ -40,7 +43,10 @@ def put(record: Record, entries: Iterable[Entry]) -> None:
     """Fetch measurements from the device, waiting for them if need be, and write their rows."""
     for entry in entries:
         for field, value in jax.device_get(entry.values)._asdict().items():
-            record[f"{entry.group}.{field}"][entry.row] = value
+            rows = record[f"{entry.group}.{field}"]
+            if isinstance(entry.row, slice) and value.ndim:
+                value = value[: entry.row.stop - entry.row.start]
+            rows[entry.row] = value
 
 
 def ended_at(record: Record) -> int | None:

@@ -1,7 +1,7 @@
 """The line probe on a training state: which batch, which statistics, which directions."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -80,6 +80,7 @@ def make_line(
     directions: Sequence[str] = ("gradient",),
     parameters: trees.Predicate | None = None,
     reuse_gradient: bool = False,
+    chunk: int | Literal["auto"] = "auto",
     precision: str = "highest",
 ) -> Callable[[TrainState, Batch, Gradient], probes.Line]:
     """Compile the line probe for the states of one training run.
@@ -92,6 +93,7 @@ def make_line(
       parameters: keeps the leaves whose name satisfies it, see `probes.line`.
       reuse_gradient: take training's own loss and gradient for the centre; right only where the
         probed loss is training's, computed at the same precision.
+      chunk: points at a time, see `probes.line`.
       precision: matrix-product precision of the probe.
 
     Returns:
@@ -112,6 +114,7 @@ def make_line(
                 random_key=random_keys[direction],
                 parameters=parameters,
                 centre=centre,
+                chunk=chunk,
                 precision=precision,
             )
             for direction in directions

@@ -7,6 +7,8 @@ reads the numbers of step t while step t + 1 is under way keeps the device busy.
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
+import jax.numpy as jnp
+
 from bnjax.data import Pipeline, Split
 from bnjax.training.step import Metrics, Program, TrainState
 from bnjax.types import PRNGKey, PyTree
@@ -20,12 +22,13 @@ class Probe(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """One step of a run: the state after it, and what was measured before its update."""
+    """One step of a run, or a block of them: the state afterwards, and what was measured."""
 
-    step: int
+    step: int  # the first one
+    stop: int  # after the last one
     state: TrainState
-    metrics: Metrics
-    measured: dict[str, PyTree]  # the probes that were due at this step
+    metrics: Metrics  # scalars; of a block `[block_steps]`, whose rows from `stop` on are NaN
+    measured: dict[str, PyTree]  # the probes that were due at this step, before its update
 
 
 def run(
@@ -53,21 +56,33 @@ def run(
         parameters before the update, as in Santurkar et al. 2018.
 
     Yields:
-      `Progress` for each step. Its state is donated to the next step: whoever needs it longer
+      `Progress` for each step, or for each block of steps without a probe where the program has
+      blocks. Its state is donated to the next step: whoever needs it longer
       copies it before going on.
     """
     epoch = pipeline.epoch(start)
     order = pipeline.order(key, epoch)
-    for step in range(start, stop):
+    step = start
+    while step < stop:
         if pipeline.epoch(step) != epoch:
             epoch = pipeline.epoch(step)
             order = pipeline.order(key, epoch)
+        due = {name: probe for name, probe in probes.items() if probe.when(step)}
+        if program.block is not None and not due:
+            until = min(stop, step + program.block_steps, pipeline.last_step(epoch) + 1)
+            until = next((s for s in range(step, until) if any_due(probes, s)), until)
+            state, metrics = program.block(split, order, key, state, jnp.int32(until))
+            yield Progress(step, until, state, metrics, {})
+            step = until
+            continue
         batch = program.batch(split, order, key, state.step)
         gradient = program.gradient(state, batch)
-        measured = {
-            name: probe.measure(state, batch, gradient)
-            for name, probe in probes.items()
-            if probe.when(step)
-        }
+        measured = {name: probe.measure(state, batch, gradient) for name, probe in due.items()}
         state, metrics = program.update(state, gradient)
-        yield Progress(step, state, metrics, measured)
+        yield Progress(step, step + 1, state, metrics, measured)
+        step += 1
+
+
+def any_due(probes: Mapping[str, Probe], step: int) -> bool:
+    """Whether some probe is due at a step."""
+    return any(probe.when(step) for probe in probes.values())

@@ -53,6 +53,9 @@ class Program(NamedTuple):
     batch: Callable[[Split, Int[Array, " two_epochs"], PRNGKey, Index], Batch]
     gradient: Callable[[TrainState, Batch], Gradient]
     update: Callable[[TrainState, Gradient], tuple[TrainState, Metrics]]
+    # Several steps at once, up to a given one; None where starting a program costs nothing.
+    block: Callable[..., tuple[TrainState, Metrics]] | None = None
+    block_steps: int = 1  # at most so many at once
 
 
 def init_state(
@@ -125,6 +128,7 @@ def make_program(
     *,
     objective: Objective = cross_entropy,
     precision: str = "default",
+    block_steps: int = 1,
 ) -> Program:
     """Compile a model's batches and steps.
 
@@ -135,6 +139,9 @@ def make_program(
       objective: logits and labels to a scalar.
       precision: matrix-product precision of training, a value of
         `jax.default_matmul_precision`; probes have their own.
+      block_steps: steps without a probe that are compiled into one program. More than one spares
+        an accelerator the wait for its host; the numbers then agree to rounding, not bit for bit,
+        with those of single steps.
 
     Returns:
       A `Program`. `update` donates its state: the state that was passed in is gone afterwards.
@@ -144,8 +151,36 @@ def make_program(
         with jax.default_matmul_precision(precision):
             return compute_gradient(model, objective, state, batch)
 
+    update = functools.partial(apply_gradient, optimizer)
+
+    def block(
+        split: Split, order: Int[Array, " two_epochs"], key: PRNGKey, state: TrainState, stop: Index
+    ) -> tuple[TrainState, Metrics]:
+        """Steps from `state.step` up to `stop`; NaN in the rows of steps that were not taken."""
+        first = state.step
+
+        def step(carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
+            state, rows = carry
+            row = state.step - first
+            state, metrics = update(
+                state, gradient(state, pipeline.batch(split, order, key, row + first))
+            )
+            return state, jax.tree.map(
+                lambda to, x: to.at[row].set(x.astype(to.dtype)), rows, metrics
+            )
+
+        def proceed(carry: tuple[TrainState, Metrics]) -> Flag:
+            state, rows = carry
+            last = rows.finite[jnp.maximum(state.step - first - 1, 0)]
+            return (state.step < stop) & ~(last == 0)  # NaN before the first step
+
+        empty = Metrics(*(jnp.full((block_steps,), jnp.nan, jnp.float32) for _ in Metrics._fields))
+        return jax.lax.while_loop(proceed, step, (state, empty))
+
     return Program(
         batch=jax.jit(pipeline.batch),
         gradient=jax.jit(gradient),
-        update=jax.jit(functools.partial(apply_gradient, optimizer), donate_argnums=0),
+        update=jax.jit(update, donate_argnums=0),
+        block=jax.jit(block, donate_argnums=3) if block_steps > 1 else None,
+        block_steps=block_steps,
     )

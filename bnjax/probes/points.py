@@ -1,0 +1,93 @@
+"""The same measurement at many points: how many at a time, and on which devices."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from bnjax.errors import UsageError
+from bnjax.types import Array, Loss, Params, Points, PyTree, Scalar
+
+# What the points of one chunk may make on their way forward, in bytes. Beyond the cache a larger
+# chunk gains nothing (benchmarks/README.md, "points at a time"); on accelerators it is their
+# second-level cache, not yet measured.
+CACHE_BYTES = {"cpu": 4 * 2**20}
+ACCELERATOR_CACHE_BYTES = 48 * 2**20
+
+
+def points_that_fit(loss: Loss, params: Params, num_points: int) -> int:
+    """How many points of a line to measure at a time, so that they stay in the cache together.
+
+    A small network is bound by the cost of starting each operation, and profits from several
+    points at once; a large one is bound by memory and arithmetic, and takes one. The size of a
+    point is the sum of all that the loss computes on its way forward; nothing is run.
+
+    Args:
+      loss: `loss(params) -> scalar`.
+      params: pytree of arrays.
+      num_points: more than that are never taken.
+
+    Returns:
+      From 1 to `num_points`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> points_that_fit(lambda w: jnp.sum(w**2), jnp.zeros(1000), num_points=8)
+      8
+    """
+    program = jax.make_jaxpr(loss)(params)
+    made = sum(
+        variable.aval.size * variable.aval.dtype.itemsize
+        for equation in program.jaxpr.eqns
+        for variable in equation.outvars
+        if isinstance(variable.aval, jax.core.ShapedArray)
+    )
+    budget = CACHE_BYTES.get(jax.default_backend(), ACCELERATOR_CACHE_BYTES)
+    return int(min(max(1, budget // max(1, made)), num_points))
+
+
+def map_points(
+    measure: Callable[[Scalar], PyTree],
+    step_sizes: Points,
+    *,
+    chunk: int = 1,
+    mesh: jax.sharding.Mesh | None = None,
+) -> PyTree:
+    """`measure` at each step size, `chunk` at a time, spread over the axis `probe` of a mesh.
+
+    Args:
+      measure: of one step size; returns a pytree of arrays.
+      step_sizes: `[num_step_sizes]`.
+      chunk: points that one pass through the program measures together.
+      mesh: devices, or None for the current one.
+
+    Returns:
+      The pytree with a leading axis `[num_step_sizes]`.
+
+    Raises:
+      UsageError: a chunk below 1, or a mesh without an axis `probe`.
+    """
+    if chunk < 1:
+        raise UsageError(f"chunk={chunk} must be 1 or more points")
+    if mesh is not None and "probe" not in mesh.axis_names:
+        raise UsageError(f"the mesh has the axes {mesh.axis_names}: it needs one named 'probe'")
+    devices = 1 if mesh is None else mesh.shape["probe"]
+    count = step_sizes.shape[0]
+    # Padded with the last point, so that every device and every chunk does the same.
+    rows = -(-count // (devices * chunk)) * devices
+    padded = jnp.pad(step_sizes, (0, rows * chunk - count), mode="edge").reshape(rows, chunk)
+    single = chunk == 1
+
+    def visit(rows: Array) -> PyTree:
+        if single:
+            return jax.lax.map(measure, rows[:, 0])
+        together = jax.lax.map(jax.vmap(measure), rows)
+        return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), together)
+
+    if mesh is not None:
+        # Sharding by the compiler: an explicit mesh would want every closed-over array placed.
+        automatic = (jax.sharding.AxisType.Auto,) * len(mesh.axis_names)
+        mesh = jax.sharding.Mesh(mesh.devices, mesh.axis_names, axis_types=automatic)
+        spec = jax.sharding.PartitionSpec("probe")
+        visit = jax.shard_map(visit, mesh=mesh, in_specs=spec, out_specs=spec)
+    return jax.tree.map(lambda leaf: leaf[:count], visit(padded))
