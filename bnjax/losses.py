@@ -4,44 +4,91 @@ The statistics that BatchNorm normalises with are a factor of every experiment o
 (Ghorbani et al. 2019 measure another Hessian under running statistics); here they are chosen.
 """
 
+import math
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
-from bnjax.data import Batch
+from bnjax.data import Batch, Dataset
 from bnjax.errors import UsageError
 from bnjax.models import Model
-from bnjax.types import BatchStats, Labels, Logits, Loss, Params, Scalar
+from bnjax.types import BatchStats, Labels, Logits, Loss, Params, PRNGKey, Scalar
 
 Statistics: TypeAlias = Literal["batch", "running", "frozen", "recalibrated"]
-Objective: TypeAlias = Callable[[Logits, Labels], Scalar]
 
 
-def cross_entropy(logits: Logits, labels: Labels) -> Scalar:
-    """Mean softmax cross-entropy over the batch, in nats."""
-    return optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+class Objective(NamedTuple):
+    """A training loss: what one example costs, and how examples are put together."""
+
+    each: Callable[[Logits, Labels], Float[Array, " batch"]]
+    summed: bool = False  # over the batch, else averaged
+
+    def __call__(self, logits: Logits, labels: Labels) -> Scalar:
+        """The loss of a batch."""
+        costs = self.each(logits, labels)
+        return costs.sum() if self.summed else costs.mean()
 
 
-def squared_error(logits: Logits, labels: Labels) -> Scalar:
-    """Half the squared distance to the one-hot label, mean over the batch.
-
-    It keeps its curvature where cross-entropy flattens out, so it can show the edge of stability
-    on data that a network fits (Cohen et al. 2021, 2103.00065).
-    """
-    targets = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
-    return optax.losses.l2_loss(logits, targets).sum(axis=-1).mean()
+def each_cross_entropy(logits: Logits, labels: Labels) -> Float[Array, " batch"]:
+    """Softmax cross-entropy of each example, in nats."""
+    return optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels)
 
 
-def correct(logits: Logits, labels: Labels) -> Bool[Array, " batch"]:
+def each_squared_error(logits: Logits, labels: Labels) -> Float[Array, " batch"]:
+    """Half the squared distance of each example to its target, or to the one-hot label."""
+    targets = labels
+    if not jnp.issubdtype(labels.dtype, jnp.floating):
+        targets = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
+    return optax.losses.l2_loss(logits, targets).sum(axis=-1)
+
+
+# Squared error keeps its curvature where cross-entropy flattens out, so it can show the edge of
+# stability on data that a network fits (Cohen et al. 2021, 2103.00065). Summed over the batch it is
+# the loss of the deep linear network of Santurkar et al. 2018.
+cross_entropy = Objective(each_cross_entropy)
+squared_error = Objective(each_squared_error)
+summed_squared_error = Objective(each_squared_error, summed=True)
+OBJECTIVES: dict[str, Objective] = {
+    "cross_entropy": cross_entropy,
+    "squared_error": squared_error,
+    "summed_squared_error": summed_squared_error,
+}
+
+
+def accuracy(logits: Logits, labels: Labels) -> Scalar:
+    """Share of examples whose largest logit is the label's; NaN where labels are no classes."""
+    if jnp.issubdtype(labels.dtype, jnp.floating):
+        return jnp.full((), jnp.nan, logits.dtype)
+    return jnp.mean(correct(logits, labels), dtype=logits.dtype)
+
+
+def correct(logits: Logits, labels: Int[Array, " batch"]) -> Bool[Array, " batch"]:
     """Whether the largest logit is the label's, for each example."""
     return jnp.argmax(logits, axis=-1).astype(labels.dtype) == labels
 
 
-OBJECTIVES: dict[str, Objective] = {"cross_entropy": cross_entropy, "squared_error": squared_error}
+def chance(objective: Objective, dataset: Dataset) -> float:
+    """The loss of the best constant guess: ln C for C balanced classes, ½ Σ Var for targets.
+
+    Args:
+      objective: the loss.
+      dataset: gives the number of classes, or the training targets.
+
+    Returns:
+      The loss of a batch that is the whole split, where losses are summed.
+    """
+    targets = dataset.train.labels
+    if dataset.is_regression:
+        each = float(0.5 * jnp.sum(jnp.var(targets, axis=0)))
+    elif objective.each is each_cross_entropy:
+        each = math.log(dataset.num_classes)
+    else:
+        each = 0.5 * (1 - 1 / dataset.num_classes)
+    return each * targets.shape[0] if objective.summed else each
 
 
 def l2_penalty(params: Params, weight_decay: float) -> Scalar:
@@ -98,20 +145,21 @@ def on_batch(
     if statistics == "frozen":
         if centre is None:
             raise UsageError("statistics='frozen' needs the point they are taken at: give centre=")
-        batch_stats = model.moments(centre, batch_stats, batch.images)
+        batch_stats = model.moments(centre, batch_stats, batch.images, key=batch.key)
     elif statistics == "recalibrated":
         if centre is None or calibration is None:
             raise UsageError(
                 "statistics='recalibrated' needs a point and images: give centre= and calibration="
             )
-        batch_stats = pooled_statistics(model, centre, batch_stats, calibration)
+        batch_stats = pooled_statistics(model, centre, batch_stats, calibration, key=batch.key)
     elif statistics not in ("batch", "running"):
         raise UsageError(
             f"statistics={statistics!r} is not known: choose batch, running, frozen or recalibrated"
         )
 
     def loss(params: Params) -> Scalar:
-        logits, _ = model.apply(params, batch_stats, batch.images, train=train)
+        key = batch.key if train else None
+        logits, _ = model.apply(params, batch_stats, batch.images, train=train, key=key)
         value = objective(logits, batch.labels)
         return value + l2_penalty(params, weight_decay) if weight_decay else value
 
@@ -123,6 +171,8 @@ def pooled_statistics(
     params: Params,
     batch_stats: BatchStats,
     calibration: Float[Array, "num_batches batch height width channels"],
+    *,
+    key: PRNGKey | None = None,
 ) -> BatchStats:
     r"""Statistics of many batches at one point: mean of means, total variance.
 
@@ -134,19 +184,24 @@ def pooled_statistics(
       params: the point.
       batch_stats: gives the structure.
       calibration: images, `[num_batches, batch, height, width, channels]`.
+      key: typed PRNG key, for models that draw random numbers.
 
     Returns:
       A pytree like `batch_stats`.
 
     Source: Wu & Johnson 2021 (2105.07576), "PreciseBN".
     """
-    each = jax.lax.map(lambda images: model.moments(params, batch_stats, images), calibration)
+    each = jax.lax.map(
+        lambda images: model.moments(params, batch_stats, images, key=key), calibration
+    )
 
     def pool(layer: dict) -> dict:
-        spread = jnp.var(layer["mean"], axis=0)
-        return {"mean": layer["mean"].mean(axis=0), "var": layer["var"].mean(axis=0) + spread}
+        pooled = {name: values.mean(axis=0) for name, values in layer.items()}
+        if "var" in layer:
+            pooled["var"] += jnp.var(layer["mean"], axis=0)
+        return pooled
 
     def is_layer(node: object) -> bool:
-        return isinstance(node, dict) and set(node) == {"mean", "var"}
+        return isinstance(node, dict) and "mean" in node
 
     return jax.tree.map(pool, each, is_leaf=is_layer)

@@ -16,8 +16,12 @@ Scalar: TypeAlias = Float[Array, ""]
 Loss: TypeAlias = Callable[[Any], Any]  # params -> scalar
 PRNGKey: TypeAlias = Key[Array, ""]
 Images: TypeAlias = Float[Array, "batch height width channels"]
-Pixels: TypeAlias = UInt8[Array, "num_images height width channels"]
-Labels: TypeAlias = Int[Array, " batch"]
+# Grey levels 0 … 255, or floating-point inputs that are used as they are.
+Pixels: TypeAlias = (
+    UInt8[Array, "num_images height width channels"]
+    | Float[Array, "num_images height width channels"]
+)
+Labels: TypeAlias = Int[Array, " batch"] | Float[Array, "batch num_classes"]  # or targets
 Logits: TypeAlias = Float[Array, "batch num_classes"]
 Points: TypeAlias = Float[Array | np.ndarray, " num_step_sizes"]
 Flag: TypeAlias = Bool[Array, ""]

@@ -1,11 +1,13 @@
-"""The landscape along the gradient, with and without BatchNorm (Santurkar et al. 2018, Fig. 4).
+"""The landscape along the gradient, with and without BatchNorm (Santurkar et al. 2018).
 
     python experiments/landscape.py --lr 0.4
+    python experiments/landscape.py --model dln                     # the deep linear network
     python experiments/landscape.py --preset paper --data-dir DIR   # CIFAR-10, VGG-16, 15,000 steps
 
 At every probed step: losses and gradients at θ − η g for step sizes η around the learning rate, on
-the batch of that step. Out comes the figure of loss variation, gradient predictiveness and
-effective β-smoothness, and a verdict for each claim. `quick` (the default) takes under two minutes
+the batch of that step. Out come the figures of loss variation, gradient predictiveness and
+effective β-smoothness (its Fig. 4, 10, 12, 13), of gradient differences against η (Fig. 11), and a
+verdict for each claim. `quick` (the default) takes under two minutes
 on two CPU cores.
 """
 
@@ -36,6 +38,10 @@ class Config(RunConfig):
     """Largest probed step size, in units of --lr."""
     points: int = 4
     """Number of step sizes, geometrically spaced (the paper's four: ½, 1, 2, 4)."""
+    multiples: tuple[float, ...] = ()
+    """Step sizes in units of --lr, in place of --min-step, --max-step and --points."""
+    difference_steps: tuple[int, ...] = ()
+    """Probed steps whose gradient difference is drawn against η; empty: five of them."""
     directions: tuple[Literal["gradient", "random"], ...] = ("gradient",)
     """Directions; random ones have the gradient's norm and are redrawn at each probe."""
     parameters: Literal["all", "last"] = "all"
@@ -61,8 +67,16 @@ class Config(RunConfig):
         distinct = len(set(self.directions)) == len(self.directions)
         legal = distinct and "gradient" in self.directions
         require("--directions", " ".join(self.directions), legal, "gradient, or gradient random")
+        legal = all(0 < multiple < np.inf for multiple in self.multiples)
+        legal = legal and list(self.multiples) == sorted(set(self.multiples))
+        shown = " ".join(f"{multiple:g}" for multiple in self.multiples)
+        require("--multiples", shown, legal and len(self.multiples) != 1, "2 or more, rising")
+        for step in self.difference_steps:
+            legal = 0 <= step < self.steps and step % self.probe_every == 0
+            expected = f"a probed step: a multiple of {self.probe_every} below {self.steps}"
+            require("--difference-steps", step, legal, expected)
         legal = self.chunk == "auto" or 1 <= int(self.chunk) <= self.points
-        require("--chunk", self.chunk, legal, f"auto, or from 1 to --points {self.points}")
+        require("--chunk", self.chunk, legal, f"auto, or from 1 to {self.points}")
         require(
             "--calibration-batches",
             self.calibration_batches,
@@ -78,11 +92,21 @@ class Config(RunConfig):
     @property
     def step_sizes(self) -> np.ndarray:
         """η in parameter units per gradient unit, float32 `[points]`."""
-        return (self.lr * np.geomspace(self.min_step, self.max_step, self.points)).astype(
-            np.float32
-        )
+        multiples = self.multiples or np.geomspace(self.min_step, self.max_step, self.points)
+        return (self.lr * np.asarray(multiples)).astype(np.float32)
 
 
+LINEAR = Config(
+    model="dln",
+    dataset="gaussian",
+    objective="summed_squared_error",
+    batch_size=1000,
+    lr=1e-6,
+    multiples=(0.01, 0.1, 1.0, 10.0, 10**1.5),  # the published 1e-8, 1e-7, 1e-6, 1e-5, 3.16e-5
+    steps=2000,
+    probe_every=20,
+    evaluate_every=500,
+)
 PRESETS = {
     "quick": Config(),
     "paper": Config(
@@ -94,6 +118,8 @@ PRESETS = {
         probe_every=100,
         evaluate_every=500,
     ),
+    "quick dln": LINEAR,
+    "paper dln": dataclasses.replace(LINEAR, preset="paper", steps=10_000, probe_every=50),
 }
 
 
@@ -130,7 +156,7 @@ def probes(config: Config, arm: Arm) -> Mapping[str, Probe]:
 
 def is_last(name: str) -> bool:
     """Whether a parameter belongs to the last layer."""
-    return name.startswith("output/")
+    return name.startswith(("output/", "dense25/"))
 
 
 EXPERIMENT = Experiment(

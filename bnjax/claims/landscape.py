@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 
 from bnjax.claims.claim import Claim, Comparison, Verdict, decide_ratio, format_interval, interval
-from bnjax.runs.config import chance_loss
 from bnjax.runs.results import Results
 
 TRAINED = 0.9  # of the loss of chance: an arm at or above it has not begun to train
@@ -130,7 +129,7 @@ def compare(results: Results, quantity: Quantity, norm: str) -> Claim:
 
 def why_not_trained(results: Results, norm: str) -> str:
     """Why no claim can rest on an arm, or nothing."""
-    chance = chance_loss(results.config["objective"], results.facts["num_classes"])
+    chance = results.facts["chance_loss"]
     for seed in results.axes["seed"].tolist():
         finite = results.select("train.finite", norm=norm, seed=seed)
         if (finite == 0).any():
@@ -150,7 +149,7 @@ def across_seeds(
     pairs: Callable[[np.ndarray, np.ndarray, float], tuple[np.ndarray, np.ndarray]],
 ) -> Comparison:
     """The ratio none/norm of a quantity, median over pairs of steps, over seeds."""
-    chance = chance_loss(results.config["objective"], results.facts["num_classes"])
+    chance = results.facts["chance_loss"]
     ratios = []
     for seed in results.axes["seed"].tolist():
         left, right = pairs(

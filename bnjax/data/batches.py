@@ -40,7 +40,12 @@ def epoch_order(key: PRNGKey, epoch: Index | int, num_images: int) -> Int[Array,
 def standardise_pixels(
     pixels: Pixels, mean: tuple[float, ...], std: tuple[float, ...], dtype: jnp.dtype
 ) -> Images:
-    """Grey levels 0 … 255 to channels of mean 0 and deviation 1 over the training split."""
+    """Grey levels 0 … 255 to channels of mean 0 and deviation 1 over the training split.
+
+    Floating-point inputs are left as they are.
+    """
+    if jnp.issubdtype(pixels.dtype, jnp.floating):
+        return pixels.astype(dtype)
     shift, scale = (jnp.asarray(values, dtype).reshape(1, 1, 1, -1) for values in (mean, std))
     return (pixels.astype(dtype) / 255 - shift) / scale
 
@@ -100,7 +105,7 @@ class Pipeline:
         Args:
           split: the training split.
           order: `order(key, epoch)` of the epoch in which the step's batch begins.
-          key: the key of the data stream; fixes the augmentation of the step too.
+          key: the key of the data stream; fixes the augmentation and the noise of the step too.
           step: counted from 0.
 
         Returns:
@@ -109,10 +114,13 @@ class Pipeline:
         start = step.astype(jnp.int32) * self.batch_size % self.num_images
         indices = jax.lax.dynamic_slice_in_dim(order, start, self.batch_size)
         images = self.standardise(split.pixels[indices])
+        # Folded twice, so that no step shares its keys with an epoch's order.
+        augmentation, noise = (
+            jax.random.fold_in(jax.random.fold_in(key, 2**31 + use), step) for use in (0, 1)
+        )
         if self.augmented:
-            # Folded twice, so that no augmentation shares its key with an epoch's order.
-            images = augment(jax.random.fold_in(jax.random.fold_in(key, 2**31), step), images)
-        return Batch(images, split.labels[indices])
+            images = augment(augmentation, images)
+        return Batch(images, split.labels[indices], noise)
 
 
 def make_pipeline(dataset: Dataset, batch_size: int, *, augmented: bool = False) -> Pipeline:

@@ -1,39 +1,50 @@
-"""What a data set is once it is in memory: two splits of uint8 arrays and a few facts."""
+"""What a data set is once it is in memory: two splits of arrays and a few facts."""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int
 
-from bnjax.types import Images, Labels, Pixels
+from bnjax.types import Images, Labels, Pixels, PRNGKey
 
 
 class Split(NamedTuple):
-    """Pixels `[num_images, height, width, channels]` uint8 and labels `[num_images]` int32."""
+    """Pixels `[num_images, height, width, channels]` uint8 and labels `[num_images]` int32.
+
+    Of a regression: float32 inputs, used as they are, and float32 targets `[num_images, outputs]`.
+    """
 
     pixels: Pixels
-    labels: Int[Array, " num_images"]
+    labels: Labels
 
 
 class Batch(NamedTuple):
-    """Standardised images `[batch, height, width, channels]` and integer labels `[batch]`."""
+    """Standardised images `[batch, height, width, channels]` and integer labels `[batch]`.
+
+    Everything random in a step comes from its key, so a probe sees what training saw.
+    """
 
     images: Images
     labels: Labels
+    key: PRNGKey | None = None
 
 
 class Dataset(NamedTuple):
     """A data set, whole, on the default device."""
 
     name: str
-    num_classes: int
+    num_classes: int  # of a regression: outputs
     train: Split
     test: Split
     mean: tuple[float, ...]  # per channel over the training split, in units of 255 grey levels
     std: tuple[float, ...]
     note: str  # what must be said beside numbers made with it
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether the labels are targets, not classes."""
+        return bool(jnp.issubdtype(self.train.labels.dtype, jnp.floating))
 
 
 def from_arrays(
@@ -47,15 +58,21 @@ def from_arrays(
 
     Args:
       name: for records and messages.
-      num_classes: labels are 0 … num_classes − 1.
-      train: pixels `[num_images, height, width, channels]` uint8, labels `[num_images]`.
+      num_classes: labels are 0 … num_classes − 1; of a regression the number of outputs.
+      train: pixels `[num_images, height, width, channels]` uint8, labels `[num_images]`; or
+        floating-point inputs, which are not standardised, and targets `[num_images, num_classes]`.
       test: likewise.
       note: a remark that every result must carry, e.g. that it is a subset.
     """
-    mean, std = channel_statistics(train[0])
+    floating = np.issubdtype(train[0].dtype, np.floating)
+    channels = train[0].shape[-1]
+    mean, std = (0.0,) * channels, (1.0,) * channels
+    if not floating:
+        mean, std = channel_statistics(train[0])
 
     def split(pixels: np.ndarray, labels: np.ndarray) -> Split:
-        return jax.device_put(Split(jnp.asarray(pixels), jnp.asarray(labels, dtype=jnp.int32)))
+        dtype = jnp.float32 if np.issubdtype(labels.dtype, np.floating) else jnp.int32
+        return jax.device_put(Split(jnp.asarray(pixels), jnp.asarray(labels, dtype=dtype)))
 
     return Dataset(name, num_classes, split(*train), split(*test), mean, std, note)
 

@@ -1,4 +1,4 @@
-"""Where data sets come from: scikit-learn's digits, embedded, and prepared TFDS folders.
+"""Where data sets come from: made or embedded ones, and prepared TFDS folders.
 
 Reading a prepared folder needs no TensorFlow; only its first preparation does.
 """
@@ -13,18 +13,19 @@ from bnjax.data.dataset import Dataset, from_arrays
 from bnjax.errors import RunError, UsageError
 
 TFDS_DATASETS = ("mnist", "fashion_mnist", "cifar10", "cifar100")
-DATASETS = ("digits", *TFDS_DATASETS)
+DATASETS = ("digits", "gaussian", *TFDS_DATASETS)
 DIGITS_TEST_SIZE = 360
 REBUILT_CIFAR10 = "CIFAR-10 (rebuilt, 92 images JPEG-substituted)"
 
 
-def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
+def load(name: str, data_dir: str | os.PathLike[str] | None = None, *, seed: int = 0) -> Dataset:
     """Load a data set whole, as uint8 arrays on the default device.
 
     Args:
-      name: one of `DATASETS`. `digits` needs no file and no download.
+      name: one of `DATASETS`. `digits` and `gaussian` need no file and no download.
       data_dir: folder of prepared tensorflow-datasets; by default `$TFDS_DATA_DIR`, else
         `~/tensorflow_datasets`.
+      seed: of `gaussian`, see `make_gaussian`; the others are what they are.
 
     Returns:
       A `Dataset` with images of 32×32 pixels; CIFAR and digits have 3 channels, MNIST has 1.
@@ -39,7 +40,33 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
     """
     if name not in DATASETS:
         raise UsageError(f"dataset {name!r} is not known: choose from {', '.join(DATASETS)}")
+    if name == "gaussian":
+        return make_gaussian(seed)
     return load_digits() if name == "digits" else load_tfds(name, data_dir)
+
+
+def make_gaussian(seed: int, *, num_examples: int = 1000, size: int = 10) -> Dataset:
+    """Inputs x and targets A x with Gaussian x and A, for the deep linear network.
+
+    Args:
+      seed: of A and of all x.
+      num_examples: training examples; as many more, with the same A, for testing.
+      size: of x and of A x.
+
+    Returns:
+      A `Dataset` of inputs `[num_examples, 1, 1, size]` and targets `[num_examples, size]`.
+
+    Source: Santurkar et al. 2018, appendix A.1 (1,000 examples, 10×10).
+    """
+    generator = np.random.default_rng(seed)
+    matrix = generator.standard_normal((size, size))
+    inputs = generator.standard_normal((2, num_examples, size))
+    train, test = (
+        (x.reshape(-1, 1, 1, size).astype(np.float32), (x @ matrix.T).astype(np.float32))
+        for x in inputs
+    )
+    note = f"x and A x, Gaussian, {num_examples:,} examples, seed {seed}"
+    return from_arrays("gaussian", size, train, test, note)
 
 
 def load_digits() -> Dataset:

@@ -1,7 +1,8 @@
 """The figure of a landscape run: loss, gradient and smoothness along the gradient, and training."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,15 +10,22 @@ from matplotlib.axes import Axes
 from bnjax.claims import landscape as claims
 from bnjax.figures import style
 from bnjax.figures.style import LOOKS
-from bnjax.runs.config import chance_loss
+from bnjax.runs.published import Published
 from bnjax.runs.results import Results
 
+# The panels of the published curves that belong to panels a, b and c.
+PUBLISHED = {
+    "vgg": ("fig12b_vgg_loss", "fig12c_vgg_gradpred", "fig12d_vgg_beta"),
+    "dln": ("fig10a_dln_loss", "fig10b_dln_gradpred", "fig10c_dln_beta"),
+}
 
-def draw(results: Results, folder: Path) -> Sequence[Path]:
+
+def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]:
     """Draw `landscape.png` and `.pdf` from a run's results, one figure a direction.
 
     Args:
       results: as `bnjax.runs.results.read` returns them.
+      published: curves to draw beside the measured ones; may be empty.
       folder: where the figures go.
 
     Returns:
@@ -28,12 +36,15 @@ def draw(results: Results, folder: Path) -> Sequence[Path]:
         name = "landscape" if direction == "gradient" else f"landscape_{direction}"
         with style.figure(2, 2, size=(9.0, 6.4)) as (drawn, panels):
             loss, predictiveness, smoothness, training = panels
+            panel_names = PUBLISHED["dln" if results.config["model"] == "dln" else "vgg"]
             draw_band(loss, results, direction, "losses")
             loss.set(title="a  Loss variation", ylabel=f"loss L(θ − ηd)  {unit(results)}")
             draw_band(predictiveness, results, direction, "gradient_distances")
             predictiveness.set(title="b  Gradient predictiveness", ylabel="‖∇L(θ − ηd) − ∇L(θ)‖₂")
             draw_smoothness(smoothness, results, direction)
             draw_training(training, results)
+            for panel, panel_name in zip(panels, panel_names, strict=False):
+                style.overlay(panel, results.axes["norm"], published, panel_name)
             for panel in panels:
                 panel.set_xlabel("training step")
                 panel.set_xlim(0, results.axes["step"][-1] + 1)
@@ -42,7 +53,45 @@ def draw(results: Results, folder: Path) -> Sequence[Path]:
             style.legend(loss)
             drawn.suptitle(caption(results, direction), fontsize=8.5, x=0.01, ha="left")
             paths += style.save(drawn, folder, name)
-    return paths
+    return [*paths, *draw_differences(results, folder)]
+
+
+def draw_differences(results: Results, folder: Path) -> Sequence[Path]:
+    """Draw `gradient_difference.png` and `.pdf`: ‖g(η) − g‖ against η at some steps (Fig. 11)."""
+    norms, probed = results.axes["norm"], results.axes["probe_step"]
+    evenly = probed[np.unique(np.linspace(0, len(probed) - 1, 5).round().astype(int))]
+    steps = results.config["difference_steps"] or evenly.tolist()
+    columns = len(norms)
+    with style.figure(1, columns, size=(1.2 + 3.2 * columns, 3.6)) as (drawn, panels):
+        for panel, norm in zip(panels, norms, strict=True):
+            shades = style.shades(len(steps))
+            for step, shade in zip(steps, shades, strict=True):
+                distances = results.select(
+                    "line.gradient_distances", norm=norm, direction="gradient", probe_step=step
+                )
+                panel.plot(
+                    results.axes["step_size"],
+                    over_seeds(distances),
+                    color=shade,
+                    marker=LOOKS[str(norm)].marker,
+                    markersize=4,
+                    linewidth=1.1,
+                    label=f"step {step}",
+                )
+            panel.axvline(results.config["lr"], color="0.35", linestyle=(0, (6, 2)), linewidth=0.9)
+            panel.set_xscale("log")
+            style.log_scale(panel)
+            panel.set(title=LOOKS[str(norm)].label, xlabel="step size η")
+            panel.grid(alpha=0.25, linewidth=0.5)
+            style.legend(panel)
+        panels[0].set_ylabel("‖∇L(θ − ηd) − ∇L(θ)‖₂")
+        drawn.suptitle(
+            caption(results, "gradient").split("\n")[0] + "; dashed: the learning rate",
+            fontsize=8.5,
+            x=0.01,
+            ha="left",
+        )
+        return style.save(drawn, folder, "gradient_difference")
 
 
 def caption(results: Results, direction: str) -> str:
@@ -53,7 +102,7 @@ def caption(results: Results, direction: str) -> str:
     seeds = len(results.axes["seed"])
     spread = "one seed" if seeds == 1 else f"median over {seeds} seeds"
     parts = [
-        f"{config['model'].upper()} ×{config['width']:g}, {facts['dataset']}",
+        f"{network(config)}, {facts['dataset']}",
         f"SGD lr {config['lr']:g}, batch {config['batch_size']}, {config['statistics']} "
         f"statistics, η from {low:.3g} to {high:.3g} along the {direction} ({points} points), "
         f"{spread}",
@@ -62,6 +111,13 @@ def caption(results: Results, direction: str) -> str:
         parts[1] += f", {config['parameters']} layer only"
     parts.append("; ".join(verdict(results, str(norm)) for norm in results.axes["norm"]))
     return "\n".join(parts)
+
+
+def network(config: Mapping[str, Any]) -> str:
+    """The network as a caption names it."""
+    if config["model"] == "dln":
+        return "25 linear layers of 10×10"
+    return f"{config['model'].upper()} ×{config['width']:g}"
 
 
 def verdict(results: Results, norm: str) -> str:
@@ -181,7 +237,7 @@ def draw_training(panel: Axes, results: Results) -> None:
             label=f"{look.label}, test set",
         )
         mark_ends(panel, results, str(norm))
-    chance = chance_loss(results.config["objective"], results.facts["num_classes"])
+    chance = results.facts["chance_loss"]
     style.reference_line(panel, chance, "chance")
     panel.set(title="d  Training", ylabel=f"loss  {unit(results)}")
     style.legend(panel)

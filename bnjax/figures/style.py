@@ -1,6 +1,6 @@
 """One look for all figures: legible in print, in grey and to the colour-blind."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,12 +13,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bnjax.runs.published import Published
+
 
 class Look(NamedTuple):
     """How an arm is drawn: hue and, for prints in grey, line, marker and hatch differ too."""
 
     colour: str
-    line: str
+    line: str | tuple
     marker: str
     hatch: str
     label: str
@@ -28,6 +30,11 @@ class Look(NamedTuple):
 LOOKS = {
     "none": Look("#D55E00", "--", "o", "////", "no normalisation"),
     "batch": Look("#0072B2", "-", "s", "", "BatchNorm"),
+    "l1": Look("#009E73", "-.", "^", "....", "ℓ₁ norm"),
+    "l2": Look("#CC79A7", (0, (5, 1)), "v", "xxxx", "ℓ₂ norm"),
+    "linf": Look("#E69F00", (0, (3, 1, 1, 1)), "D", "\\\\\\\\", "ℓ∞ norm"),
+    "noisy_batch": Look("#56B4E9", (0, (1, 1)), "P", "....", "BatchNorm + noise"),
+    "noise": Look("#000000", ":", "X", "xxxx", "noise alone"),
 }
 RC: Any = {
     "font.size": 9,
@@ -90,6 +97,22 @@ def reference_line(panel: Axes, value: float, name: str) -> None:
         color="0.25",
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
     )
+
+
+def overlay(panel: Axes, norms: Iterable[object], published: Published, panel_name: str) -> None:
+    """Published curves of some arms as thin lines of the arm's hue, both edges of a band."""
+    for norm in norms:
+        curve = published.get((panel_name, str(norm)))
+        if curve is not None:
+            look = LOOKS[str(norm)]
+            shown = {"color": look.colour, "linewidth": 0.5, "alpha": 0.8}
+            panel.plot(curve.steps, curve.low, **shown, label=f"{look.label}, published")
+            panel.plot(curve.steps, curve.high, **shown)
+
+
+def shades(count: int) -> list[tuple[float, float, float, float]]:
+    """Colours from dark to light for steps in their order; in grey their lightness still rises."""
+    return [matplotlib.colormaps["viridis"](0.9 * i / max(1, count - 1)) for i in range(count)]
 
 
 def save(drawn: Figure, folder: Path, name: str) -> list[Path]:

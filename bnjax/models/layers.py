@@ -13,7 +13,7 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from bnjax.arithmetic.convolution import convolve
-from bnjax.models.norms import Norm
+from bnjax.models.norm import Norm
 
 
 class Convolution(nn.Module):
@@ -43,6 +43,7 @@ class Dense(nn.Module):
     features: int
     norm: Norm
     kernel_init: Callable[..., Any]
+    use_bias: bool = True
 
     @nn.compact
     def __call__(
@@ -50,6 +51,7 @@ class Dense(nn.Module):
     ) -> Float[Array, "batch features"]:
         """Vectors `[batch, channels]` to pre-activations."""
         kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features), x.dtype)
-        bias = self.param("bias", nn.initializers.zeros, (self.features,), x.dtype)
-        x = x @ kernel + bias.reshape(1, -1)
+        x = x @ kernel
+        if self.use_bias:
+            x = x + self.param("bias", nn.initializers.zeros, (self.features,), x.dtype)[None]
         return x if self.norm.build is None else self.norm.build(name="norm")(x, train=train)

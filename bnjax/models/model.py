@@ -6,8 +6,10 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+from jaxtyping import Array
 
 from bnjax.errors import UsageError
+from bnjax.models.layers import Convolution, Dense
 from bnjax.types import BatchStats, Images, Logits, Params, PRNGKey
 
 
@@ -51,7 +53,13 @@ class Model:
         return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
 
     def apply(
-        self, params: Params, batch_stats: BatchStats, images: Images, *, train: bool
+        self,
+        params: Params,
+        batch_stats: BatchStats,
+        images: Images,
+        *,
+        train: bool,
+        key: PRNGKey | None = None,
     ) -> tuple[Logits, BatchStats]:
         """Logits, and the running statistics after this batch.
 
@@ -61,6 +69,7 @@ class Model:
           images: standardised, `[batch, height, width, channels]`.
           train: normalise with the statistics of `images` and advance the running ones; else
             normalise with the running ones and return them as they are.
+          key: typed PRNG key of the step, for models that draw random numbers when training.
 
         Returns:
           `(logits [batch, num_classes], batch_stats)`.
@@ -69,27 +78,76 @@ class Model:
         if not train:
             logits: Any = self.module.apply(variables, images, train=False)
             return logits, batch_stats
-        trained: Any = self.module.apply(variables, images, train=True, mutable=["batch_stats"])
+        trained: Any = self.module.apply(
+            variables, images, train=True, mutable=["batch_stats"], rngs=streams(key)
+        )
         logits, updated = trained
         return logits, updated.get("batch_stats", {})
 
-    def moments(self, params: Params, batch_stats: BatchStats, images: Images) -> BatchStats:
+    def preactivations(
+        self,
+        params: Params,
+        batch_stats: BatchStats,
+        images: Images,
+        *,
+        train: bool = True,
+        key: PRNGKey | None = None,
+    ) -> dict[str, Array]:
+        """What each weight layer hands to its non-linearity, normalised where a normaliser stands.
+
+        The layers are intercepted from outside; the module needs no change.
+
+        Args:
+          params: as `init` returns them.
+          batch_stats: running statistics; left as they are.
+          images: standardised, `[batch, height, width, channels]`.
+          train: normalise with the statistics of `images`, else with the running ones.
+          key: as in `apply`.
+
+        Returns:
+          Activations `[batch, …, features]` by the layer's name (`conv3`), in the order of use.
+        """
+        _, variables = self.module.apply(
+            {"params": params, "batch_stats": batch_stats},
+            images,
+            train=train,
+            mutable=["batch_stats", "intermediates"],
+            capture_intermediates=is_weight_layer,
+            rngs=streams(key),
+        )
+        return {
+            name: outputs["__call__"][0] for name, outputs in variables["intermediates"].items()
+        }
+
+    def moments(
+        self,
+        params: Params,
+        batch_stats: BatchStats,
+        images: Images,
+        *,
+        key: PRNGKey | None = None,
+    ) -> BatchStats:
         """The statistics of this very batch, in the structure of `batch_stats`.
 
         Args:
           params: the point at which activations are computed.
           batch_stats: gives the structure only.
           images: standardised, `[batch, height, width, channels]`.
+          key: as in `apply`.
 
         Returns:
-          A pytree like `batch_stats` with mean and biased variance of the batch in every layer.
+          A pytree like `batch_stats` with the batch's own statistics in every layer.
 
         Raises:
           UsageError: a normaliser keeps running statistics and reports no moments.
         """
         variables = {"params": params, "batch_stats": batch_stats}
         _, updated = self.module.apply(
-            variables, images, train=True, mutable=["batch_stats", "moments"]
+            variables,
+            images,
+            train=True,
+            mutable=["batch_stats", "moments"],
+            rngs=streams(key),
         )
         found = updated.get("moments", {})
         expected: Any = jax.tree.structure(batch_stats)
@@ -100,3 +158,13 @@ class Model:
                 "'recalibrated' need: use bnjax.norms.batch_norm, or statistics='batch'"
             )
         return found
+
+
+def is_weight_layer(module: nn.Module, method: str) -> bool:
+    """Whether a call is that of a layer with a kernel."""
+    return method == "__call__" and isinstance(module, (Convolution, Dense, nn.Conv, nn.Dense))
+
+
+def streams(key: PRNGKey | None) -> dict[str, PRNGKey] | None:
+    """The random streams of a step, from its key."""
+    return None if key is None else {"noise": key}

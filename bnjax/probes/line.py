@@ -5,7 +5,7 @@ Loss variation, gradient predictiveness and effective β-smoothness of Santurkar
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -31,6 +31,9 @@ class Line(NamedTuple):
     gradient_distances: Points  # ‖g(η) − g‖₂, "gradient predictiveness"
     cosines: Points  # ⟨g(η), g⟩ / (‖g(η)‖ ‖g‖)
     smoothness: Points  # β(η) = ‖g(η) − g‖₂ / ‖η d‖₂
+    # β(η) of the kernels alone, each in units of its own norm, so that it does not depend on the
+    # scale of weights that a normaliser makes irrelevant; NaN where no leaf has two or more axes.
+    scaled_smoothness: Points
     loss: Scalar  # L(θ)
     gradient_norm: Scalar  # ‖g‖₂
     direction_norm: Scalar  # ‖d‖₂
@@ -189,16 +192,22 @@ def _line(
     def measure(step_size: Scalar) -> tuple[Scalar, ...]:
         point = trees.move(params, direction, step_size)
         point_loss, point_gradient = jax.value_and_grad(loss)(point)
-        distance = optax.tree.norm(optax.tree.sub(point_gradient, gradient))
+        change = optax.tree.sub(point_gradient, gradient)
+        distance = optax.tree.norm(change)
+        length = jnp.abs(step_size).astype(distance.dtype)
         return (
             point_loss,
             optax.tree.norm(point_gradient),
             distance,
             trees.cosine(point_gradient, gradient),
-            distance / (jnp.abs(step_size).astype(distance.dtype) * direction_norm),
+            distance / (length * direction_norm),
+            scaled_norm(change, kernels, 1) / (length * scaled_norm(direction, kernels, -1)),
         )
 
-    losses, norms, distances, cosines, smoothness = along(measure, step_sizes)
+    kernels = [
+        optax.tree.norm(leaf) if jnp.ndim(leaf) >= 2 else None for leaf in jax.tree.leaves(params)
+    ]
+    losses, norms, distances, cosines, smoothness, scaled = along(measure, step_sizes)
     return Line(
         step_sizes=step_sizes,
         losses=losses,
@@ -206,12 +215,28 @@ def _line(
         gradient_distances=distances,
         cosines=cosines,
         smoothness=smoothness,
+        scaled_smoothness=scaled,
         loss=centre_loss,
         gradient_norm=gradient_norm,
         direction_norm=direction_norm,
         smoothness_limit=smoothness_limit,
         curvature_limit=curvature_limit,
     )
+
+
+def scaled_norm(tree: Params, kernels: Sequence[Scalar | None], power: int) -> Scalar:
+    """Norm of the leaves that are kernels, each multiplied by its kernel's norm to a power.
+
+    In coordinates w/‖w‖ a gradient is ‖w‖ times as large, a displacement 1/‖w‖ times.
+    """
+    squares = [
+        jnp.sum(jnp.square(leaf)) * jnp.square(norm) ** power
+        for leaf, norm in zip(jax.tree.leaves(tree), kernels, strict=True)
+        if norm is not None
+    ]
+    if not squares:
+        return jnp.full((), jnp.nan, jnp.result_type(*jax.tree.leaves(tree)))
+    return jnp.sqrt(sum(squares[1:], squares[0]))
 
 
 def _check(loss: Loss, params: Params, step_sizes: Points, direction: Params | None) -> None:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +11,15 @@ import optax
 
 from bnjax import training
 from bnjax.data import Batch, Dataset, Pipeline
-from bnjax.losses import OBJECTIVES
+from bnjax.losses import (
+    OBJECTIVES,
+    Objective,
+    each_cross_entropy,
+    each_squared_error,
+    on_batch,
+)
 from bnjax.models import Model
+from bnjax.probes import layer_order
 from bnjax.runs import checkpoints, records
 from bnjax.runs.config import RunConfig, stream_key
 from bnjax.runs.interrupts import Interrupted, StopRequest
@@ -25,7 +32,7 @@ ACCELERATOR_BLOCK_STEPS = 64
 class Arm(NamedTuple):
     """What is known of an arm before its first step."""
 
-    norm: str
+    values: Mapping[str, Any]  # of the experiment's factors: normaliser, learning rate, …
     seed: int
     model: Model
     dataset: Dataset
@@ -34,7 +41,16 @@ class Arm(NamedTuple):
     @property
     def label(self) -> str:
         """How messages name it."""
-        return f"{self.norm}, seed {self.seed}"
+        named = (
+            str(value) if name == "norm" else f"{name} {value:g}"
+            for name, value in self.values.items()
+        )
+        return f"{', '.join(named)}, seed {self.seed}"
+
+    @property
+    def folder(self) -> str:
+        """The name of its folder of checkpoints."""
+        return "-".join(f"{value}" for value in (*self.values.values(), self.seed))
 
 
 @runtime_checkable
@@ -56,8 +72,8 @@ def run_arm(
     """Train one arm from its start, or from its last checkpoint, to its end.
 
     Args:
-      config: options.
-      arm: normaliser, seed, model and data.
+      config: options, those of this very arm where arms differ.
+      arm: factors, seed, model and data.
       probes: by name; what one measures is a NamedTuple of arrays.
       folder: of the arm's checkpoints.
       display: is told of each step.
@@ -116,6 +132,17 @@ def run_arm(
     return record
 
 
+def layer_names(arm: Arm) -> tuple[str, ...]:
+    """The layers of the arm's network in the order of their use; nothing is computed."""
+    pixels = arm.dataset.train.pixels[:2]
+    batch = Batch(arm.pipeline.standardise(pixels), arm.dataset.train.labels[:2], jax.random.key(0))
+    variables = jax.eval_shape(arm.model.init, jax.random.key(0), batch.images)
+    fresh = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), variables["batch_stats"])
+    objective = each_squared_error if arm.dataset.is_regression else each_cross_entropy
+    loss = on_batch(arm.model, fresh, batch, objective=Objective(objective))
+    return layer_order(loss, variables["params"])
+
+
 def build(config: RunConfig, arm: Arm) -> tuple[Program, optax.GradientTransformation]:
     """The compiled program and the optimiser of an arm."""
     optimizer = optax.chain(optax.add_decayed_weights(config.weight_decay), optax.sgd(config.lr))
@@ -134,7 +161,9 @@ def build(config: RunConfig, arm: Arm) -> tuple[Program, optax.GradientTransform
 
 def test_probe(config: RunConfig, arm: Arm) -> Probe:
     """Evaluation on the whole test set, with running statistics, as one more probe."""
-    evaluate = training.make_evaluate(arm.model, arm.dataset)
+    evaluate = training.make_evaluate(
+        arm.model, arm.dataset, objective=OBJECTIVES[config.objective]
+    )
 
     def measure(
         state: TrainState, batch: Batch | None, gradient: training.Gradient | None

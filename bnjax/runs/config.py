@@ -2,8 +2,9 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import jax
 
@@ -11,6 +12,8 @@ from bnjax import models
 from bnjax.errors import UsageError
 
 Precision = Literal["default", "high", "highest"]
+DatasetName = Literal["digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "gaussian"]
+NormName = Literal["none", "batch", "l1", "l2", "linf", "noisy_batch", "noise"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,16 +22,16 @@ class RunConfig:
 
     preset: Literal["quick", "paper"] = "quick"
     """quick: digits, two minutes on two cores. paper: the setting of the publication."""
-    norms: tuple[Literal["none", "batch"], ...] = ("none", "batch")
+    norms: tuple[NormName, ...] = ("none", "batch")
     """The arms: one network for each normaliser, alike in all else."""
     lr: float = 0.1
     """Learning rate of plain SGD (parameter units per gradient unit)."""
-    model: Literal["vgg11", "vgg13", "vgg16", "vgg19"] = "vgg11"
-    """Network."""
+    model: Literal["vgg11", "vgg13", "vgg16", "vgg19", "dln"] = "vgg11"
+    """Network; dln is the deep linear one, 25 layers of 10×10, with presets of its own."""
     width: float = 0.25
     """Factor on the network's channels; 1 is the full network."""
-    dataset: Literal["digits", "mnist", "fashion_mnist", "cifar10", "cifar100"] = "digits"
-    """Data set; all but digits are read from prepared tensorflow-datasets."""
+    dataset: DatasetName = "digits"
+    """Data set; all but digits and gaussian are read from prepared tensorflow-datasets."""
     data_dir: Path | None = None
     """Folder of prepared data sets (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets)."""
     steps: int = 200
@@ -39,7 +42,7 @@ class RunConfig:
     """Number of seeds; each gives an initialisation and an order of the data to all arms."""
     seed: int = 0
     """The first seed."""
-    objective: Literal["cross_entropy", "squared_error"] = "cross_entropy"
+    objective: Literal["cross_entropy", "squared_error", "summed_squared_error"] = "cross_entropy"
     """Training loss."""
     initializer: Literal[
         "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_normal", "orthogonal"
@@ -55,6 +58,8 @@ class RunConfig:
     """Steps between probes."""
     evaluate_every: int = 50
     """Steps between evaluations on the whole test set."""
+    published: Path | None = None
+    """CSV of published curves to draw beside the measured ones (panel,series,step,low,high)."""
     out: Path = Path("runs")
     """Folder of all runs; this one goes to OUT/<experiment>/<digest of the options>."""
     fresh: bool = False
@@ -81,11 +86,36 @@ class RunConfig:
         if self.data_dir is not None:
             is_folder = self.data_dir.expanduser().is_dir()
             require("--data-dir", self.data_dir, is_folder, "a folder of prepared data sets")
-        if self.dataset == "digits" and self.data_dir is not None:
-            raise UsageError("--data-dir has no use with --dataset digits: leave it out")
+        if self.dataset in ("digits", "gaussian") and self.data_dir is not None:
+            raise UsageError(f"--data-dir has no use with --dataset {self.dataset}: leave it out")
+        if (self.model == "dln") != (self.dataset == "gaussian"):
+            raise UsageError(
+                f"--model {self.model} does not go with --dataset {self.dataset}: the deep linear "
+                "network and the Gaussian data need each other; --model dln alone chooses both"
+            )
+        require(
+            "--objective",
+            self.objective,
+            self.dataset != "gaussian" or self.objective != "cross_entropy",
+            "a squared error with --dataset gaussian, which has no classes",
+        )
+
+    @property
+    def arm_axes(self) -> dict[str, tuple[Any, ...]]:
+        """The factors of the experiment, in the order of the axes of its results."""
+        return {"norm": self.norms}
+
+    def for_arm(self, values: Mapping[str, Any]) -> Self:
+        """The configuration of one arm: `values` of the `arm_axes`, put where they belong."""
+        names = {field.name for field in dataclasses.fields(self)}
+        return dataclasses.replace(self, **{k: v for k, v in values.items() if k in names})
 
     def build_model(self, norm: str, num_classes: int) -> models.Model:
         """The network of one arm."""
+        if self.model == "dln":
+            return models.deep_linear(
+                norm=models.norms.by_name(norm), width=num_classes, initializer=self.initializer
+            )
         return models.vgg(
             int(self.model.removeprefix("vgg")),
             norm=models.norms.by_name(norm),
@@ -99,13 +129,6 @@ def require(option: str, value: Any, legal: bool, expected: str) -> None:
     """Raise a `UsageError` that names option, value and remedy unless `legal`."""
     if not legal:
         raise UsageError(f"{option} {value}: must be {expected}")
-
-
-def chance_loss(objective: str, num_classes: int) -> float:
-    """The loss of the best constant guess on balanced classes: ln C, or ½ (1 − 1/C)."""
-    return {"cross_entropy": math.log(num_classes), "squared_error": 0.5 * (1 - 1 / num_classes)}[
-        objective
-    ]
 
 
 def stream_key(seed: int, stream: Literal["init", "data", "probe"]) -> jax.Array:

@@ -25,7 +25,8 @@ def parse(presets: Mapping[str, Config], arguments: Sequence[str], description: 
     """Parse a command line over the defaults of the preset that it names.
 
     Args:
-      presets: by name, a complete configuration; the first one is the default.
+      presets: by name, a complete configuration; the first one is the default. A model may have
+        presets of its own, named e.g. `quick dln`.
       arguments: the command line without the program's name.
       description: for `--help`.
 
@@ -34,13 +35,9 @@ def parse(presets: Mapping[str, Config], arguments: Sequence[str], description: 
       SystemExit: after `--help`.
     """
     arguments = list(arguments)
-    preset = next(iter(presets))
-    for position, argument in enumerate(arguments):
-        if argument == "--preset" and position + 1 < len(arguments):
-            preset = arguments[position + 1]
-        elif argument.startswith("--preset="):
-            preset = argument.removeprefix("--preset=")
-    default = presets.get(preset, next(iter(presets.values())))
+    preset = given(arguments, "--preset") or next(iter(presets))
+    own = f"{preset} {given(arguments, '--model')}"
+    default = presets.get(own) or presets.get(preset) or next(iter(presets.values()))
     complaint = io.StringIO()
     try:
         # tyro frames its messages over several lines; here each has to fit in one.
@@ -50,6 +47,16 @@ def parse(presets: Mapping[str, Config], arguments: Sequence[str], description: 
         if not exit_request.code:
             raise
         raise UsageError(one_line(complaint.getvalue())) from None
+
+
+def given(arguments: Sequence[str], option: str) -> str:
+    """The value of an option on a command line that is not parsed yet; empty if it is not there."""
+    for position, argument in enumerate(arguments):
+        if argument == option and position + 1 < len(arguments):
+            return arguments[position + 1]
+        if argument.startswith(f"{option}="):
+            return argument.removeprefix(f"{option}=")
+    return ""
 
 
 def one_line(framed: str) -> str:

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.console import Console
 
-from bnjax import data
+from bnjax import data, losses
 from bnjax.errors import UsageError
 from bnjax.runs import arms, cache, console, folder, records, results
 from bnjax.runs.config import RunConfig
 from bnjax.runs.fingerprint import fingerprint
 from bnjax.runs.interrupts import Interrupted, stop_on_signals
+from bnjax.runs.published import Published, read_published
 from bnjax.training import Probe
 
 
@@ -29,7 +30,7 @@ class Experiment(NamedTuple):
     dims: Mapping[str, Mapping[str, tuple[str, ...]]]  # of each probe's fields, after its steps
     axes: Callable[[Any], Mapping[str, Sequence[Any]]]  # values of the axes named in `dims`
     claims: Callable[[results.Results], Sequence[Any]]
-    draw: Callable[[results.Results, Path], Sequence[Path]]
+    draw: Callable[[results.Results, Published, Path], Sequence[Path]]
 
 
 def main(experiment: Experiment, arguments: Sequence[str] | None = None) -> int:
@@ -86,32 +87,40 @@ def run(experiment: Experiment, config: RunConfig) -> Path:
     cache.enable()
     terminal = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     path = config.out / experiment.name / folder.digest(config)
+    published = read_published(config.published) if config.published else {}
     if folder.is_finished(path) and not config.fresh:
         terminal.print(f"finished before: {path}")
+        if published:
+            experiment.draw(results.read(path), published, path)
         report(terminal, path)
         return path
-    dataset = data.load(config.dataset, config.data_dir)
+    dataset = data.load(config.dataset, config.data_dir, seed=config.seed)
     pipeline = data.make_pipeline(dataset, config.batch_size, augmented=config.augment)
-    facts = {**fingerprint(), "dataset": dataset.note, "num_classes": dataset.num_classes}
+    chance = losses.chance(losses.OBJECTIVES[config.objective], dataset)
+    facts = {**fingerprint(), "dataset": dataset.note, "chance_loss": chance}
     path = folder.open_folder(config.out, experiment.name, config, facts, fresh=config.fresh)
     terminal.print(f"{dataset.note}; {facts['device']}, jax {facts['jax']}; {path}")
 
     seeds = range(config.seed, config.seed + config.seeds)
-    finished: dict[tuple[str, int], records.Record] = {}
+    factors = config.arm_axes
+    finished: list[records.Record] = []
     with stop_on_signals() as stop, console.display(config.steps, len(seeds)) as display:
-        for norm, seed in itertools.product(config.norms, seeds):
-            model = config.build_model(norm, dataset.num_classes)
-            arm = arms.Arm(norm, seed, model, dataset, pipeline)
-            probes = experiment.probes(config, arm)
-            checkpoint = path / folder.CHECKPOINTS / f"{norm}-{seed}"
-            finished[norm, seed] = arms.run_arm(config, arm, probes, checkpoint, display, stop)
+        for *chosen, seed in itertools.product(*factors.values(), seeds):
+            values = dict(zip(factors, chosen, strict=True))
+            own = config.for_arm(values)
+            model = own.build_model(values["norm"], dataset.num_classes)
+            arm = arms.Arm(values, seed, model, dataset, pipeline)
+            probes = experiment.probes(own, arm)
+            checkpoint = path / folder.CHECKPOINTS / arm.folder
+            finished.append(arms.run_arm(own, arm, probes, checkpoint, display, stop))
             if stop.received:
                 raise Interrupted(f"after the arm {arm.label}")
 
-    stacked = records.stack([[finished[norm, seed] for seed in seeds] for norm in config.norms])
-    measured = label(experiment, config, stacked, facts)
+    sizes = [len(values) for values in (*factors.values(), seeds)]
+    stacked = records.stack(finished, sizes)
+    measured = label(experiment, config, stacked, arms.layer_names(arm), facts)
     results.write(measured, path)
-    figures = experiment.draw(results.read(path), path)
+    figures = experiment.draw(results.read(path), published, path)
     claims = [claim._asdict() for claim in experiment.claims(results.read(path))]
     files = [folder.CONFIG, folder.METRICS, folder.PROBES, *(figure.name for figure in figures)]
     folder.write_json(path / folder.SUMMARY, {"claims": claims, "files": files})
@@ -120,7 +129,11 @@ def run(experiment: Experiment, config: RunConfig) -> Path:
 
 
 def label(
-    experiment: Experiment, config: Any, stacked: records.Record, facts: dict[str, Any]
+    experiment: Experiment,
+    config: Any,
+    stacked: records.Record,
+    layers: Sequence[str],
+    facts: dict[str, Any],
 ) -> results.Results:
     """Name the axes of stacked records."""
     every_step = range(config.steps + 1)
@@ -129,11 +142,12 @@ def label(
         step for step in every_step if step % config.evaluate_every == 0 or step == config.steps
     ]
     axes = {
-        "norm": config.norms,
+        **config.arm_axes,
         "seed": range(config.seed, config.seed + config.seeds),
         "step": every_step[:-1],
         "test_step": test_steps,
         "probe_step": probe_steps,
+        "layer": layers,
         **experiment.axes(config),
     }
     outer = {"train": ("step",), "test": ("test_step",)}
@@ -141,7 +155,7 @@ def label(
     for name in stacked:
         group, _, field = name.partition(".")
         inner = outer.get(group, ("probe_step", *experiment.dims.get(group, {}).get(field, ())))
-        dims[name] = ("norm", "seed", *(inner if field else ()))
+        dims[name] = (*config.arm_axes, "seed", *(inner if field else ()))
     return results.Results(
         arrays=stacked,
         dims=dims,

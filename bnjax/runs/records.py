@@ -55,9 +55,9 @@ def ended_at(record: Record) -> int | None:
     return int(steps[0]) if len(steps) else None
 
 
-def stack(records: Sequence[Sequence[Record]]) -> Record:
-    """Records by normaliser and seed, as arrays `[norm, seed, …]`."""
+def stack(records: Sequence[Record], sizes: Sequence[int]) -> Record:
+    """Records of all arms and seeds, the last factor fastest, as arrays `[*sizes, …]`."""
     return {
-        name: np.stack([np.stack([record[name] for record in arm]) for arm in records])
-        for name in sorted(records[0][0])  # a restored record has another order than a new one
+        name: np.stack([record[name] for record in records]).reshape(*sizes, *first.shape)
+        for name, first in sorted(records[0].items())  # a restored record has another order
     }

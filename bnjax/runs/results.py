@@ -71,18 +71,19 @@ def read(folder: Path) -> Results:
 
 def metric_rows(results: Results) -> Iterator[Mapping[str, Any]]:
     """One row for each step and each evaluation of each arm and seed, in the order of the run."""
-    for arm, norm in enumerate(results.axes["norm"]):
-        for index, seed in enumerate(results.axes["seed"]):
-            where = {"norm": str(norm), "seed": int(seed)}
-            for group, axis in (("train", "step"), ("test", "test_step")):
-                columns = {
-                    name.removeprefix(f"{group}."): values[arm, index]
-                    for name, values in results.arrays.items()
-                    if name.startswith(f"{group}.")
-                }
-                yield from (
-                    {**where, "step": int(step)}
-                    | {f"{group}_{name}": float(column[row]) for name, column in columns.items()}
-                    for row, step in enumerate(results.axes[axis])
-                    if not all(np.isnan(column[row]) for column in columns.values())
-                )
+    outer = results.dims["train.loss"][:-1]
+    sizes = [len(results.axes[axis]) for axis in outer]
+    for index in np.ndindex(*sizes):
+        where = {axis: results.axes[axis][i].item() for axis, i in zip(outer, index, strict=True)}
+        for group, axis in (("train", "step"), ("test", "test_step")):
+            columns = {
+                name.removeprefix(f"{group}."): values[index]
+                for name, values in results.arrays.items()
+                if name.startswith(f"{group}.")
+            }
+            yield from (
+                {**where, "step": int(step)}
+                | {f"{group}_{name}": float(column[row]) for name, column in columns.items()}
+                for row, step in enumerate(results.axes[axis])
+                if not all(np.isnan(column[row]) for column in columns.values())
+            )

@@ -5,31 +5,35 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Int
 
 from bnjax.data import Dataset, Split
 from bnjax.data.batches import standardise_pixels
-from bnjax.losses import correct
+from bnjax.losses import Objective, correct, cross_entropy
 from bnjax.models import Model
-from bnjax.types import BatchStats, Params, Pixels, Scalar
+from bnjax.types import BatchStats, Labels, Params, Pixels, Scalar
 
 
 class Evaluation(NamedTuple):
-    """Means over a whole split."""
+    """Loss and accuracy on a whole split."""
 
-    loss: Scalar  # cross-entropy, nats
-    accuracy: Scalar  # in [0, 1]
+    loss: Scalar  # mean over the split, nats for cross-entropy; its sum if the objective is one
+    accuracy: Scalar  # in [0, 1]; NaN of a regression
 
 
 def make_evaluate(
-    model: Model, dataset: Dataset, *, chunk: int = 500
+    model: Model,
+    dataset: Dataset,
+    *,
+    objective: Objective = cross_entropy,
+    chunk: int = 500,
 ) -> Callable[[Params, BatchStats, Split], Evaluation]:
     """Compile the evaluation of a model on any split of a data set.
 
     Args:
       model: a `bnjax.models.Model`.
       dataset: gives the standardisation.
+      objective: the loss.
       chunk: images at a time; the last chunk is padded and masked, so every image counts once.
 
     Returns:
@@ -41,14 +45,17 @@ def make_evaluate(
         params: Params,
         batch_stats: BatchStats,
         pixels: Pixels,
-        labels: Int[Array, " num_images"],
+        labels: Labels,
         counted: Int[Array, ""],
     ) -> Evaluation:
         images = standardise_pixels(pixels, dataset.mean, dataset.std, jnp.dtype(jnp.float32))
         logits, _ = model.apply(params, batch_stats, images, train=False)
         mask = jnp.arange(chunk, dtype=counted.dtype) < counted
-        losses = optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels)
-        hits = correct(logits, labels)
+        losses = objective.each(logits, labels)
+        if dataset.is_regression:
+            hits = jnp.full_like(losses, jnp.nan)
+        else:
+            hits = correct(logits, labels).astype(losses.dtype)
         return Evaluation(jnp.sum(losses, where=mask), jnp.sum(hits, where=mask))
 
     def evaluate(params: Params, batch_stats: BatchStats, split: Split) -> Evaluation:
@@ -61,7 +68,7 @@ def make_evaluate(
             )
             sums.append(chunk_sums(params, batch_stats, *piece, jnp.int32(counted)))
         return Evaluation(
-            loss=sum(part.loss for part in sums) / total,
+            loss=sum(part.loss for part in sums) / (1 if objective.summed else total),
             accuracy=sum(part.accuracy for part in sums) / total,
         )
 

@@ -17,7 +17,14 @@ from bnjax.types import Loss, Pixels, PRNGKey, Scalar
 MakeLoss: TypeAlias = Callable[[TrainState, Batch], Loss]
 
 # The axes of a measured field, after those of arm, seed and step.
-POINTWISE = ("losses", "gradient_norms", "gradient_distances", "cosines", "smoothness")
+POINTWISE = (
+    "losses",
+    "gradient_norms",
+    "gradient_distances",
+    "cosines",
+    "smoothness",
+    "scaled_smoothness",
+)
 CENTRAL = ("loss", "gradient_norm", "direction_norm", "smoothness_limit", "curvature_limit")
 DIMS = {
     **{field: ("direction", "step_size") for field in ("step_sizes", *POINTWISE)},

@@ -11,7 +11,7 @@ from jaxtyping import Array, Int
 
 from bnjax.arithmetic import trees
 from bnjax.data import Batch, Pipeline, Split
-from bnjax.losses import Objective, correct, cross_entropy
+from bnjax.losses import Objective, accuracy, cross_entropy
 from bnjax.models import Model
 from bnjax.types import BatchStats, Flag, Index, Params, PRNGKey, Scalar
 
@@ -29,7 +29,7 @@ class Metrics(NamedTuple):
     """What one step measured on its own minibatch, before the update."""
 
     loss: Scalar
-    accuracy: Scalar  # single-minibatch training accuracy, in [0, 1]
+    accuracy: Scalar  # single-minibatch training accuracy, in [0, 1]; NaN of a regression
     gradient_norm: Scalar
     finite: Flag  # False: loss or gradient was NaN or infinite, and the state was left as it was
 
@@ -87,11 +87,13 @@ def compute_gradient(
     """
 
     def loss(params: Params) -> tuple[Scalar, tuple[Array, BatchStats]]:
-        logits, batch_stats = model.apply(params, state.batch_stats, batch.images, train=True)
+        logits, batch_stats = model.apply(
+            params, state.batch_stats, batch.images, train=True, key=batch.key
+        )
         return objective(logits, batch.labels), (logits, batch_stats)
 
     (value, (logits, batch_stats)), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
-    return Gradient(value, jnp.mean(correct(logits, batch.labels)), gradient, batch_stats)
+    return Gradient(value, accuracy(logits, batch.labels), gradient, batch_stats)
 
 
 def apply_gradient(

@@ -1,0 +1,81 @@
+"""Distributions of activations: histograms, percentiles, moments, and how a step moves them."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from bnjax.errors import UsageError
+
+PERCENTILES = (15.0, 50.0, 85.0)  # those of Ioffe & Szegedy 2015, Fig. 1
+
+
+class Distribution(NamedTuple):
+    """What `distribution` measured of one layer's activations; scalars unless said otherwise."""
+
+    histogram: Float[Array, " num_bins"]  # share of all activations in each bin; sums to 1
+    percentiles: Float[Array, " num_percentiles"]  # over all activations of the layer
+    unit_percentiles: Float[Array, " num_percentiles"]  # of one unit, over the batch and pixels
+    mean: Float[Array, ""]  # average over units of the unit's mean
+    deviation: Float[Array, ""]  # average over units of the unit's standard deviation
+    mean_change: Float[Array, ""]  # average over units of |μ'_j − μ_j|, NaN without `after`
+    variance_change: Float[Array, ""]  # average over units of |σ'_j² − σ_j²|
+
+
+def distribution(
+    before: Float[Array, "*batch units"],
+    after: Float[Array, "*batch units"] | None = None,
+    *,
+    edges: Float[Array, " num_edges"],
+    percentiles: Sequence[float] = PERCENTILES,
+    unit: int = 0,
+) -> Distribution:
+    r"""The distribution of a layer's activations on one batch, and what an update does to it.
+
+    Args:
+      before: activations `[batch, …, units]`, e.g. before the non-linearity.
+      after: the same activations on the same batch after an optimiser step.
+      edges: of the histogram, ascending; what lies outside counts in the first or last bin, so no
+        activation is dropped.
+      percentiles: in [0, 100].
+      unit: the one whose own percentiles are taken.
+
+    Returns:
+      A `Distribution`.
+
+    Raises:
+      UsageError: no such unit, or fewer than two edges.
+
+    Source: Santurkar et al. 2018, Fig. 1c and 8; Ioffe & Szegedy 2015, Fig. 1.
+
+    Example:
+      >>> x = jnp.array([[0.0, 1.0], [2.0, 3.0]])
+      >>> distribution(x, edges=jnp.array([0.0, 1.5, 4.0])).histogram.tolist()
+      [0.5, 0.5]
+    """
+    units = before.shape[-1]
+    if not 0 <= unit < units:
+        raise UsageError(f"unit={unit} does not exist: choose from 0 to {units - 1}")
+    if edges.ndim != 1 or edges.shape[0] < 2:
+        raise UsageError(f"edges has shape {edges.shape}: give at least two, ascending")
+    rows = before.reshape(-1, units)
+    # A bin's number is how many inner edges lie at or below the value.
+    bins = jnp.searchsorted(edges[1:-1], rows.ravel(), side="right")
+    counts = jnp.zeros(edges.shape[0] - 1, rows.dtype).at[bins].add(1)
+    levels = jnp.asarray(percentiles, rows.dtype)
+    mean, variance = rows.mean(axis=0), rows.var(axis=0)
+    mean_change = variance_change = jnp.full((), jnp.nan, rows.dtype)
+    if after is not None:
+        moved = after.reshape(-1, units)
+        mean_change = jnp.mean(jnp.abs(moved.mean(axis=0) - mean))
+        variance_change = jnp.mean(jnp.abs(moved.var(axis=0) - variance))
+    return Distribution(
+        histogram=counts / rows.size,
+        percentiles=jnp.percentile(rows, levels),
+        unit_percentiles=jnp.percentile(rows[:, unit], levels),
+        mean=jnp.mean(mean),
+        deviation=jnp.mean(jnp.sqrt(variance)),
+        mean_change=mean_change,
+        variance_change=variance_change,
+    )

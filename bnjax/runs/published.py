@@ -1,0 +1,72 @@
+"""Published curves, read from a table that someone took off a paper's figures."""
+
+import csv
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+
+from bnjax.errors import UsageError
+
+COLUMNS = ("panel", "series", "step", "low", "high")
+# The names of the series and the normalisers that they stand for.
+SERIES = {
+    "none": "standard",
+    "batch": "batchnorm",
+    "l1": "l1",
+    "l2": "l2",
+    "linf": "linf",
+    "noisy_batch": "noisy_batchnorm",
+}
+MAX_BYTES = 50 * 2**20
+
+
+class Curve(NamedTuple):
+    """A band over training steps (or a line, where low = high); the first step is −1 or 0."""
+
+    steps: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+Published: TypeAlias = Mapping[tuple[str, str], Curve]  # by panel and normaliser
+
+
+def read_published(path: Path) -> Published:
+    """Read a CSV file with the columns `panel,series,step,low,high`.
+
+    Args:
+      path: the file.
+
+    Returns:
+      Curves by panel (`fig4a_vgg_loss`) and normaliser (`none`, `batch`, `l1`, …); a series of
+      another name keeps its own.
+
+    Raises:
+      UsageError: unreadable, too large, other columns, or a value that is not a number.
+    """
+    norms = {series: norm for norm, series in SERIES.items()}
+    points: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UsageError(f"--published {path} is larger than {MAX_BYTES} bytes: give a CSV")
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            columns = tuple(reader.fieldnames or ())
+            if columns != COLUMNS:
+                raise UsageError(
+                    f"--published {path} has the columns {','.join(columns)[:200]}; "
+                    f"they must be {','.join(COLUMNS)}"
+                )
+            for row in reader:
+                values = (float(row["step"]), float(row["low"]), float(row["high"]))
+                if not all(map(math.isfinite, values)):
+                    raise ValueError(f"{values} is not finite")
+                key = (row["panel"], norms.get(row["series"], row["series"]))
+                points.setdefault(key, []).append(values)
+    except (OSError, UnicodeDecodeError, ValueError, TypeError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"--published {path} cannot be read ({reason}): give a CSV") from error
+    return {key: Curve(*np.array(sorted(rows)).T) for key, rows in points.items()}

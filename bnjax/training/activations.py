@@ -1,0 +1,74 @@
+"""Distributions of activations along training, before each layer's non-linearity."""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from bnjax.data import Batch
+from bnjax.errors import UsageError
+from bnjax.models import Model
+from bnjax.probes.activations import PERCENTILES, Distribution, distribution
+from bnjax.training.step import Gradient, TrainState, apply_gradient
+
+DIMS = {
+    "histogram": ("shown_layer", "bin"),
+    "percentiles": ("shown_layer", "percentile"),
+    "unit_percentiles": ("shown_layer", "percentile"),
+    **{
+        field: ("shown_layer",) for field in ("mean", "deviation", "mean_change", "variance_change")
+    },
+}
+
+
+def make_distributions(
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    layers: Sequence[str],
+    edges: np.ndarray,
+    *,
+    percentiles: Sequence[float] = PERCENTILES,
+    unit: int = 0,
+) -> Callable[[TrainState, Batch, Gradient], Distribution]:
+    """Compile the distributions of some layers for the states of one training run.
+
+    Args:
+      model: the model that is trained.
+      optimizer: the one that trains; its update from this step gives the change per step.
+      layers: names, e.g. `("conv3", "conv11")`.
+      edges: of the histograms, ascending, `[num_edges]`.
+      percentiles: in [0, 100].
+      unit: the one whose own percentiles are taken.
+
+    Returns:
+      `measure(state, batch, gradient) -> Distribution`, compiled, with a leading axis
+      `[num_layers]`; training mode, on the batch of the step.
+
+    Raises:
+      UsageError: at the first call, a layer that the model does not have.
+    """
+
+    @jax.jit
+    def measure(state: TrainState, batch: Batch, computed: Gradient) -> Distribution:
+        after, _ = apply_gradient(optimizer, state, computed)
+        here, there = (
+            model.preactivations(params, state.batch_stats, batch.images, key=batch.key)
+            for params in (state.params, after.params)
+        )
+        if unknown := [name for name in layers if name not in here]:
+            raise UsageError(f"--layers {' '.join(unknown)}: the model has {' '.join(here)}")
+        rows = [
+            distribution(
+                here[name],
+                there[name],
+                edges=jnp.asarray(edges, here[name].dtype),
+                percentiles=percentiles,
+                unit=unit,
+            )
+            for name in layers
+        ]
+        return jax.tree.map(lambda *fields: jnp.stack(fields), *rows)
+
+    return measure

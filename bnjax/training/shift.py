@@ -1,0 +1,61 @@
+"""Internal covariate shift along training: the shift probe with the optimiser's actual update."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import optax
+from jaxtyping import Array, Float
+
+from bnjax import probes
+from bnjax.data import Batch
+from bnjax.training.landscape import MakeLoss
+from bnjax.training.step import Gradient, TrainState, apply_gradient
+
+
+class ShiftRow(NamedTuple):
+    """What `make_shift` measures; arrays `[num_layers]`, layers in the order of their use."""
+
+    distances: Float[Array, " num_layers"]  # ‖G_i − G'_i‖₂
+    relative_distances: Float[Array, " num_layers"]  # ‖G_i − G'_i‖₂ / ‖G_i‖₂
+    cosines: Float[Array, " num_layers"]  # cos(G_i, G'_i)
+
+
+DIMS = {field: ("layer",) for field in ShiftRow._fields}
+
+
+def make_shift(
+    make_loss: MakeLoss,
+    optimizer: optax.GradientTransformation,
+    *,
+    reuse_gradient: bool = False,
+    precision: str = "highest",
+) -> Callable[[TrainState, Batch, Gradient], ShiftRow]:
+    """Compile the shift probe for the states of one training run.
+
+    Args:
+      make_loss: the probed loss, see `landscape.make_loss`.
+      optimizer: the one that trains; its update from this very step moves the layers below.
+      reuse_gradient: take training's own gradient for G; right only where the probed loss is
+        training's, computed at the same precision.
+      precision: matrix-product precision of the probe.
+
+    Returns:
+      `measure(state, batch, gradient) -> ShiftRow`, compiled; all layers, each `[num_layers]`.
+
+    Source: Santurkar et al. 2018, Definition 2.1.
+    """
+
+    @jax.jit
+    def measure(state: TrainState, batch: Batch, computed: Gradient) -> ShiftRow:
+        after, _ = apply_gradient(optimizer, state, computed)
+        measured = probes.shift(
+            make_loss(state, batch),
+            state.params,
+            after.params,
+            gradient=computed.gradient if reuse_gradient else None,
+            precision=precision,
+        )
+        return ShiftRow(measured.distances, measured.relative_distances, measured.cosines)
+
+    return measure
