@@ -46,12 +46,17 @@ def each_squared_error(logits: Logits, labels: Labels) -> Float[Array, " batch"]
     return optax.losses.l2_loss(logits, targets).sum(axis=-1)
 
 
+def each_squared_distance(logits: Logits, labels: Labels) -> Float[Array, " batch"]:
+    """The whole squared distance, twice `each_squared_error`."""
+    return 2 * each_squared_error(logits, labels)
+
+
 # Squared error keeps its curvature where cross-entropy flattens out, so it can show the edge of
-# stability on data that a network fits (Cohen et al. 2021, 2103.00065). Summed over the batch it is
-# the loss of the deep linear network of Santurkar et al. 2018.
+# stability on data that a network fits (Cohen et al. 2021, 2103.00065). Whole and summed over the
+# batch it is the loss of the deep linear network of Santurkar et al. 2018 (`data.make_gaussian`).
 cross_entropy = Objective(each_cross_entropy)
 squared_error = Objective(each_squared_error)
-summed_squared_error = Objective(each_squared_error, summed=True)
+summed_squared_error = Objective(each_squared_distance, summed=True)
 OBJECTIVES: dict[str, Objective] = {
     "cross_entropy": cross_entropy,
     "squared_error": squared_error,
@@ -84,6 +89,8 @@ def chance(objective: Objective, dataset: Dataset) -> float:
     targets = dataset.train.labels
     if dataset.is_regression:
         each = float(0.5 * jnp.sum(jnp.var(targets, axis=0)))
+        if objective.each is each_squared_distance:
+            each *= 2
     elif objective.each is each_cross_entropy:
         each = math.log(dataset.num_classes)
     else:

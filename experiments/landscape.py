@@ -98,7 +98,7 @@ class Config(RunConfig):
 
 LINEAR = Config(
     model="dln",
-    dataset="gaussian",
+    dataset="gaussian_positive",
     objective="summed_squared_error",
     batch_size=1000,
     lr=1e-6,

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::Depr
 def toy(monkeypatch, noise_dataset):
     """The experiment on noise images with a network that compiles in a moment."""
     monkeypatch.setattr(RunConfig, "build_model", lambda self, norm, num_classes: tiny_model(norm))
-    monkeypatch.setattr("bnjax.data.load", lambda name, data_dir: noise_dataset)
+    monkeypatch.setattr("bnjax.data.load", lambda *_, **__: noise_dataset)
     return landscape.EXPERIMENT
 
 
@@ -40,7 +40,9 @@ def test_a_run_leaves_results_figure_and_claims(toy, tmp_path, capsys):
     path = only_folder(tmp_path)
     names = {child.name for child in path.iterdir()}
     figures = {
-        f"{name}.{kind}" for name in ("landscape", "landscape_random") for kind in ("png", "pdf")
+        f"{name}.{kind}"
+        for name in ("landscape", "landscape_random", "gradient_difference")
+        for kind in ("png", "pdf")
     }
     assert names == {
         "config.json",

@@ -51,7 +51,8 @@ def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]
                 style.log_scale(panel)
                 panel.grid(alpha=0.25, linewidth=0.5)
             style.legend(loss)
-            drawn.suptitle(caption(results, direction), fontsize=8.5, x=0.01, ha="left")
+            note = f"\n{style.PUBLISHED_NOTE}" if published else ""
+            drawn.suptitle(caption(results, direction) + note, fontsize=8.5, x=0.01, ha="left")
             paths += style.save(drawn, folder, name)
     return [*paths, *draw_differences(results, folder)]
 

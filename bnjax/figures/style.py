@@ -36,6 +36,7 @@ LOOKS = {
     "noisy_batch": Look("#56B4E9", (0, (1, 1)), "P", "....", "BatchNorm + noise"),
     "noise": Look("#000000", ":", "X", "xxxx", "noise alone"),
 }
+PUBLISHED_NOTE = "thin lines: published"
 RC: Any = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -52,19 +53,24 @@ RC: Any = {
 
 
 @contextmanager
-def figure(rows: int, columns: int, size: tuple[float, float]) -> Iterator[tuple[Figure, list]]:
+def figure(
+    rows: int, columns: int, size: tuple[float, float], **layout: Any
+) -> Iterator[tuple[Figure, list]]:
     """A figure of `rows` × `columns` panels in this look, closed at the end.
 
     Args:
       rows: of panels.
       columns: of panels.
       size: width and height in inches.
+      layout: further arguments of `matplotlib.pyplot.subplots`.
 
     Yields:
       The figure and its axes, row by row.
     """
     with plt.rc_context(RC):
-        drawn, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
+        drawn, axes = plt.subplots(
+            rows, columns, figsize=size, layout="constrained", squeeze=False, **layout
+        )
         try:
             yield drawn, list(axes.flat)
         finally:
@@ -79,9 +85,9 @@ def log_scale(panel: Axes) -> None:
         panel.set_yscale("log", nonpositive="mask")
 
 
-def legend(panel: Axes) -> None:
-    """A legend in two columns below the panel, where it hides nothing that was measured."""
-    panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
+def legend(panel: Axes, columns: int = 2) -> None:
+    """A legend below the panel, where it hides nothing that was measured."""
+    panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=columns)
 
 
 def reference_line(panel: Axes, value: float, name: str) -> None:
@@ -100,13 +106,16 @@ def reference_line(panel: Axes, value: float, name: str) -> None:
 
 
 def overlay(panel: Axes, norms: Iterable[object], published: Published, panel_name: str) -> None:
-    """Published curves of some arms as thin lines of the arm's hue, both edges of a band."""
+    """Published curves of some arms as thin lines of the arm's hue, both edges of a band.
+
+    They get no entry in the legend: the caption says what thin lines are (`PUBLISHED_NOTE`).
+    """
     for norm in norms:
         curve = published.get((panel_name, str(norm)))
         if curve is not None:
             look = LOOKS[str(norm)]
             shown = {"color": look.colour, "linewidth": 0.5, "alpha": 0.8}
-            panel.plot(curve.steps, curve.low, **shown, label=f"{look.label}, published")
+            panel.plot(curve.steps, curve.low, **shown)
             panel.plot(curve.steps, curve.high, **shown)
 
 

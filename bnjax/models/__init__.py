@@ -2,7 +2,7 @@
 
 from bnjax.models import initializers, norms
 from bnjax.models.deep_linear import DeepLinear, deep_linear
-from bnjax.models.model import Model
+from bnjax.models.model import Model, layer_names
 from bnjax.models.vgg import VGG, VGG_DEPTHS, vgg, vgg11, vgg13, vgg16, vgg19
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Model",
     "deep_linear",
     "initializers",
+    "layer_names",
     "norms",
     "vgg",
     "vgg11",

@@ -6,6 +6,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array
 
 from bnjax.errors import UsageError
@@ -158,6 +159,26 @@ class Model:
                 "'recalibrated' need: use bnjax.norms.batch_norm, or statistics='batch'"
             )
         return found
+
+
+def layer_names(model: Model, image_shape: tuple[int, ...]) -> tuple[str, ...]:
+    """The weight layers of a model in the order of their use; nothing is computed.
+
+    Args:
+      model: a `Model`.
+      image_shape: of one image, `(height, width, channels)`.
+    """
+    images = jax.ShapeDtypeStruct((2, *image_shape), "float32")
+    variables = jax.eval_shape(model.init, jax.random.key(0), images)
+
+    found: list[str] = []
+
+    def record(params: Params, batch_stats: BatchStats) -> None:
+        zeros = jnp.zeros(images.shape, images.dtype)
+        found.extend(model.preactivations(params, batch_stats, zeros, key=jax.random.key(0)))
+
+    jax.eval_shape(record, variables["params"], variables["batch_stats"])
+    return tuple(found)
 
 
 def is_weight_layer(module: nn.Module, method: str) -> bool:

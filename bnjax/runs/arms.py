@@ -11,15 +11,8 @@ import optax
 
 from bnjax import training
 from bnjax.data import Batch, Dataset, Pipeline
-from bnjax.losses import (
-    OBJECTIVES,
-    Objective,
-    each_cross_entropy,
-    each_squared_error,
-    on_batch,
-)
+from bnjax.losses import OBJECTIVES
 from bnjax.models import Model
-from bnjax.probes import layer_order
 from bnjax.runs import checkpoints, records
 from bnjax.runs.config import RunConfig, stream_key
 from bnjax.runs.interrupts import Interrupted, StopRequest
@@ -130,17 +123,6 @@ def run_arm(
         record["complete"][...] = 1
         checkpoints.save(saved, config.steps, {"state": state, "record": record})
     return record
-
-
-def layer_names(arm: Arm) -> tuple[str, ...]:
-    """The layers of the arm's network in the order of their use; nothing is computed."""
-    pixels = arm.dataset.train.pixels[:2]
-    batch = Batch(arm.pipeline.standardise(pixels), arm.dataset.train.labels[:2], jax.random.key(0))
-    variables = jax.eval_shape(arm.model.init, jax.random.key(0), batch.images)
-    fresh = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), variables["batch_stats"])
-    objective = each_squared_error if arm.dataset.is_regression else each_cross_entropy
-    loss = on_batch(arm.model, fresh, batch, objective=Objective(objective))
-    return layer_order(loss, variables["params"])
 
 
 def build(config: RunConfig, arm: Arm) -> tuple[Program, optax.GradientTransformation]:

@@ -2,9 +2,9 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import jax
 
@@ -12,7 +12,10 @@ from bnjax import models
 from bnjax.errors import UsageError
 
 Precision = Literal["default", "high", "highest"]
-DatasetName = Literal["digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "gaussian"]
+DatasetName = Literal[
+    "digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "gaussian", "gaussian_positive"
+]
+LINEAR_DATASETS = ("gaussian", "gaussian_positive")
 NormName = Literal["none", "batch", "l1", "l2", "linf", "noisy_batch", "noise"]
 
 
@@ -31,7 +34,8 @@ class RunConfig:
     width: float = 0.25
     """Factor on the network's channels; 1 is the full network."""
     dataset: DatasetName = "digits"
-    """Data set; all but digits and gaussian are read from prepared tensorflow-datasets."""
+    """Data set; digits is embedded, gaussian and gaussian_positive (linear targets, of a matrix with
+    Gaussian or positive entries) are made, the others are read from prepared tensorflow-datasets."""
     data_dir: Path | None = None
     """Folder of prepared data sets (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets)."""
     steps: int = 200
@@ -86,9 +90,9 @@ class RunConfig:
         if self.data_dir is not None:
             is_folder = self.data_dir.expanduser().is_dir()
             require("--data-dir", self.data_dir, is_folder, "a folder of prepared data sets")
-        if self.dataset in ("digits", "gaussian") and self.data_dir is not None:
+        if self.dataset in ("digits", *LINEAR_DATASETS) and self.data_dir is not None:
             raise UsageError(f"--data-dir has no use with --dataset {self.dataset}: leave it out")
-        if (self.model == "dln") != (self.dataset == "gaussian"):
+        if (self.model == "dln") != (self.dataset in LINEAR_DATASETS):
             raise UsageError(
                 f"--model {self.model} does not go with --dataset {self.dataset}: the deep linear "
                 "network and the Gaussian data need each other; --model dln alone chooses both"
@@ -96,8 +100,8 @@ class RunConfig:
         require(
             "--objective",
             self.objective,
-            self.dataset != "gaussian" or self.objective != "cross_entropy",
-            "a squared error with --dataset gaussian, which has no classes",
+            self.dataset not in LINEAR_DATASETS or self.objective != "cross_entropy",
+            "a squared error with --dataset gaussian…, which has no classes",
         )
 
     @property
@@ -105,7 +109,7 @@ class RunConfig:
         """The factors of the experiment, in the order of the axes of its results."""
         return {"norm": self.norms}
 
-    def for_arm(self, values: Mapping[str, Any]) -> Self:
+    def for_arm(self, values: Mapping[str, Any]) -> "RunConfig":
         """The configuration of one arm: `values` of the `arm_axes`, put where they belong."""
         names = {field.name for field in dataclasses.fields(self)}
         return dataclasses.replace(self, **{k: v for k, v in values.items() if k in names})
@@ -129,6 +133,15 @@ def require(option: str, value: Any, legal: bool, expected: str) -> None:
     """Raise a `UsageError` that names option, value and remedy unless `legal`."""
     if not legal:
         raise UsageError(f"{option} {value}: must be {expected}")
+
+
+def require_layers(option: str, layers: Sequence[str], config: RunConfig) -> None:
+    """Refuse names of layers that the model does not have; the message lists those it has."""
+    linear = config.model == "dln"
+    model = config.build_model("none", num_classes=10)
+    known = models.layer_names(model, (1, 1, 10) if linear else (32, 32, 3))
+    if unknown := [name for name in layers if name not in known]:
+        raise UsageError(f"{option} {' '.join(unknown)}: the model has {' '.join(known)}")
 
 
 def stream_key(seed: int, stream: Literal["init", "data", "probe"]) -> jax.Array:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.console import Console
 
-from bnjax import data, losses
+from bnjax import data, losses, models
 from bnjax.errors import UsageError
 from bnjax.runs import arms, cache, console, folder, records, results
 from bnjax.runs.config import RunConfig
@@ -44,10 +44,27 @@ def main(experiment: Experiment, arguments: Sequence[str] | None = None) -> int:
       The exit status: 0, 2 for a wrong call, 1 for any other failure, 130 after a signal.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    try:
+
+    def act() -> None:
         config = console.parse(experiment.presets, arguments, experiment.description)
         config.validate()
         run(experiment, config)
+
+    return guarded(act, arguments)
+
+
+def guarded(act: Callable[[], None], arguments: Sequence[str]) -> int:
+    """Do something for a person: whatever goes wrong becomes one line and an exit status.
+
+    Args:
+      act: what to do.
+      arguments: the command line, asked for `--debug`.
+
+    Returns:
+      The exit status, as `main` has it.
+    """
+    try:
+        act()
     except UsageError as error:
         return fail(error, arguments, status=2)
     except Interrupted as error:
@@ -118,7 +135,8 @@ def run(experiment: Experiment, config: RunConfig) -> Path:
 
     sizes = [len(values) for values in (*factors.values(), seeds)]
     stacked = records.stack(finished, sizes)
-    measured = label(experiment, config, stacked, arms.layer_names(arm), facts)
+    layers = models.layer_names(model, dataset.train.pixels.shape[1:])
+    measured = label(experiment, config, stacked, layers, facts)
     results.write(measured, path)
     figures = experiment.draw(results.read(path), published, path)
     claims = [claim._asdict() for claim in experiment.claims(results.read(path))]

@@ -41,6 +41,23 @@ class Results(NamedTuple):
             index[self.dims[name].index(axis)] = found[0]
         return self.arrays[name][tuple(index)]
 
+    def at(self, **where: Any) -> "Results":
+        """The results at given values of some axes, as if the run had had no other.
+
+        A factor that is an option as well (`lr`) takes its value in `config` too.
+
+        Raises:
+          KeyError: no such axis or value.
+        """
+        arrays, dims = {}, {}
+        for name, axes in self.dims.items():
+            here = {axis: value for axis, value in where.items() if axis in axes}
+            arrays[name] = self.select(name, **here)
+            dims[name] = tuple(axis for axis in axes if axis not in here)
+        rest = {axis: values for axis, values in self.axes.items() if axis not in where}
+        options = {name: value for name, value in where.items() if name in self.config}
+        return Results(arrays, dims, rest, {**self.config, **options}, self.facts)
+
 
 def write(results: Results, folder: Path) -> None:
     """Write `probes.npz` and `metrics.jsonl`."""

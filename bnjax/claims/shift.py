@@ -1,0 +1,109 @@
+"""The claims of Santurkar et al. 2018, §2.2 and Fig. 3, on internal covariate shift."""
+
+import numpy as np
+
+from bnjax.claims.claim import (
+    ONE_SEED_MARGIN,
+    Claim,
+    Interval,
+    Verdict,
+    format_interval,
+    interval,
+)
+from bnjax.claims.landscape import (
+    MINIMUM_PAIRS,
+    at_equal_loss,
+    at_equal_step,
+    why_not_trained,
+)
+from bnjax.runs.results import Results
+
+RULE = (
+    "median over probed steps and layers but the first of the ratio {norm}/none of ‖G − G'‖/‖G‖, "
+    "at equal step and at equal loss, only where both arms are below 0.9 of the loss of chance; "
+    "geometric mean over seeds, 95 % t interval (one seed: a factor of 1.1); supported unless one "
+    "of the two lies below 1; not supported if both do; inconclusive if only one does, or an arm "
+    "is dead or diverged"
+)
+PUBLISHED = {
+    "vgg": "late cosines none / batch at lr 0.1: layer 5 .47 / .39, layer 10 .06 / .04",
+    "dln": "late cosines none / batch: layers 9, 17 at lr 1e-7 1.00, 1.00 / .78, .23; at 1e-6 .92, "
+    "−.94 / .90, −.90",
+}
+
+
+def claims(results: Results) -> list[Claim]:
+    """One claim for each learning rate and each normaliser that ran beside `none`."""
+    norms = [str(norm) for norm in results.axes["norm"]]
+    compared = [norm for norm in norms if norm != "none"] if "none" in norms else []
+    return [
+        compare(results.at(lr=lr), norm) for lr in results.axes["lr"].tolist() for norm in compared
+    ]
+
+
+def compare(results: Results, norm: str) -> Claim:
+    """Decide whether a normaliser leaves internal covariate shift as large as it is without."""
+    reasons = [reason for arm in ("none", norm) if (reason := why_not_trained(results, arm))]
+    found: dict[str, Interval] = {}
+    for name, pairs in (("equal step", at_equal_step), ("equal loss", at_equal_loss)):
+        ratios = []
+        for seed in results.axes["seed"].tolist():
+            left, right = pairs(
+                probed_loss(results, "none", seed),
+                probed_loss(results, norm, seed),
+                results.facts["chance_loss"],
+            )
+            ratio = shift(results, norm, seed)[right] / shift(results, "none", seed)[left]
+            ratio = ratio[np.isfinite(ratio) & (ratio > 0)]
+            if len(left) >= MINIMUM_PAIRS and ratio.size:
+                ratios.append(float(np.median(ratio)))
+        if len(ratios) == len(results.axes["seed"]):
+            found[name] = interval(ratios)
+        else:
+            reasons.append(f"fewer than {MINIMUM_PAIRS} pairs of steps at {name}")
+    below = [is_below(ratio) for ratio in found.values()]
+    verdict: Verdict = "inconclusive"
+    if not reasons and len(set(below)) == 1:
+        verdict = "not supported" if below[0] else "supported"
+    elif not reasons:
+        reasons.append("below 1 in one comparison, not in the other")
+    lr = results.config["lr"]
+    family = "dln" if results.config["model"] == "dln" else "vgg"
+    late = "; ".join(
+        f"late cosine of {layer} {late_cosine(results, 'none', layer):.2f} none, "
+        f"{late_cosine(results, norm, layer):.2f} {norm}"
+        for layer in results.config["layers"]
+    )
+    ratios_text = "; ".join(f"{name} {format_interval(ratio)}" for name, ratio in found.items())
+    return Claim(
+        identifier=f"fig3-{norm}-lr{lr:g}",
+        sentence=f"{norm} does not reduce internal covariate shift (lr {lr:g})",
+        source="Santurkar et al. 2018, §2.2 and Fig. 3",
+        rule=RULE.format(norm=norm),
+        measured=f"{ratios_text or 'not measured'}; {late}",
+        published=PUBLISHED[family],
+        verdict=verdict,
+        reason="; ".join(reasons),
+    )
+
+
+def probed_loss(results: Results, norm: str, seed: int) -> np.ndarray:
+    """The minibatch loss at the probed steps."""
+    return results.select("train.loss", norm=norm, seed=seed)[results.axes["probe_step"]]
+
+
+def shift(results: Results, norm: str, seed: int) -> np.ndarray:
+    """‖G − G'‖ / ‖G‖ of all layers but the first, whose shift is zero: `[probe_step, layer]`."""
+    return results.select("shift.relative_distances", norm=norm, seed=seed)[:, 1:]
+
+
+def is_below(ratio: Interval) -> bool:
+    """Whether a ratio is below 1: its interval, or with one seed its value over the margin."""
+    return bool((ratio.high if ratio.seeds > 1 else ratio.centre * ONE_SEED_MARGIN) < 1)
+
+
+def late_cosine(results: Results, norm: str, layer: str) -> float:
+    """Median of cos(G, G') of a layer over the last quarter of probes and all seeds."""
+    cosines = results.select("shift.cosines", norm=norm, layer=layer)
+    late = cosines[:, -max(1, cosines.shape[1] // 4) :]
+    return float(np.nanmedian(late)) if np.isfinite(late).any() else float("nan")

@@ -1,0 +1,111 @@
+"""The figure of a shift run: cosines of all layers as heat maps, the highlighted ones as curves."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from bnjax.figures import style
+from bnjax.figures.landscape import network, over_seeds
+from bnjax.figures.style import LOOKS
+from bnjax.runs.published import Published
+from bnjax.runs.results import Results
+
+
+def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]:
+    """Draw `shift.png` and `.pdf`: a row for each learning rate.
+
+    Args:
+      results: as `bnjax.runs.results.read` returns them.
+      published: curves to draw beside the measured ones; may be empty.
+      folder: where the figures go.
+
+    Returns:
+      The paths of the files.
+    """
+    norms, lrs, layers = (results.axes[axis] for axis in ("norm", "lr", "layer"))
+    highlighted = results.config["layers"]
+    columns = len(norms) + 2
+    with style.figure(len(lrs), columns, size=(3.0 * columns, 0.9 + 3.4 * len(lrs))) as (
+        drawn,
+        panels,
+    ):
+        for row, lr in enumerate(lrs.tolist()):
+            here = results.at(lr=lr)
+            maps = panels[row * columns : row * columns + len(norms)]
+            for panel, norm in zip(maps, norms, strict=True):
+                image = draw_map(panel, here, str(norm), layers)
+                panel.set_title(f"{norm}, lr {lr:g}")
+            drawn.colorbar(image, ax=maps, label="cos(G, G')", shrink=0.8)
+            cosines, distances = panels[row * columns + len(norms) : (row + 1) * columns]
+            for layer in highlighted:
+                draw_layer(cosines, here, "cosines", layer, highlighted.index(layer))
+                draw_layer(distances, here, "relative_distances", layer, highlighted.index(layer))
+                number = layer.removeprefix("conv").removeprefix("dense")
+                for panel, measure in ((cosines, "cos"), (distances, "l2")):
+                    if measure == "cos":
+                        name = f"_ics_{measure}_layer{number}_lr{lr:g}".replace("e-0", "e-")
+                        figure = "fig3b_dln" if results.config["model"] == "dln" else "fig3a_vgg"
+                        style.overlay(panel, norms, published, figure + name)
+            cosines.set(title=f"cosine, lr {lr:g}", ylabel="cos(G, G')", ylim=(-1.05, 1.05))
+            distances.set(title=f"relative distance, lr {lr:g}", ylabel="‖G − G'‖₂ / ‖G‖₂")
+            style.log_scale(distances)
+            for panel in (cosines, distances):
+                panel.grid(alpha=0.25, linewidth=0.5)
+                panel.set_xlabel("training step")
+                panel.set_xlim(0, results.axes["step"][-1] + 1)
+                style.legend(panel, columns=1)
+        note = f"; {style.PUBLISHED_NOTE}" if published else ""
+        drawn.suptitle(caption(results) + note, fontsize=8.5, x=0.01, ha="left")
+        return style.save(drawn, folder, "shift")
+
+
+def caption(results: Results) -> str:
+    """What was run, on what, and what G and G' are."""
+    seeds = len(results.axes["seed"])
+    spread = "one seed" if seeds == 1 else f"median over {seeds} seeds"
+    return (
+        f"{network(results.config)}, {results.facts['dataset']}; SGD, batch "
+        f"{results.config['batch_size']}, {spread}\n"
+        "G: gradient of a layer; G': the same after the layers below took the step's actual update"
+    )
+
+
+def draw_map(panel: Axes, results: Results, norm: str, layers: np.ndarray) -> object:
+    """Cosines of all layers over training; grey where an arm had ended."""
+    steps = results.axes["probe_step"]
+    cosines = over_seeds(results.select("shift.cosines", norm=norm)).T
+    panel.set_facecolor("0.8")
+    width = steps[1] - steps[0] if len(steps) > 1 else 1
+    image = panel.imshow(
+        cosines,
+        aspect="auto",
+        origin="lower",
+        cmap="RdYlBu",
+        vmin=-1,
+        vmax=1,
+        interpolation="none",
+        extent=(steps[0] - width / 2, steps[-1] + width / 2, 0.5, len(layers) + 0.5),
+    )
+    shown = range(0, len(layers), max(1, len(layers) // 8))
+    panel.set_yticks([index + 1 for index in shown], [str(layers[index]) for index in shown])
+    panel.set_xlabel("training step")
+    return image
+
+
+def draw_layer(panel: Axes, results: Results, name: str, layer: str, index: int) -> None:
+    """One field of one layer for every arm; the second and later layers are drawn thinner."""
+    for norm in results.axes["norm"]:
+        look = LOOKS[str(norm)]
+        panel.plot(
+            results.axes["probe_step"],
+            over_seeds(results.select(f"shift.{name}", norm=norm, layer=layer)),
+            color=look.colour,
+            linestyle=look.line,
+            linewidth=1.6 if index == 0 else 0.8,
+            marker=look.marker,
+            markersize=3 if index == 0 else 2,
+            markevery=0.1,
+            label=f"{look.label}, {layer}",
+        )

@@ -1,0 +1,127 @@
+"""All experiments of Santurkar et al. 2018 at one preset, and one table of their claims.
+
+    python experiments/reproduce.py
+    python experiments/reproduce.py --dry-run
+    python experiments/reproduce.py --preset paper --data-dir DIR --seeds 5 --published CSV
+
+Each part has its own run folder, so what is finished is not run again and what was interrupted goes
+on. `quick` takes about a quarter of an hour on two CPU cores. Ends with a table: claim, measured
+(interval over seeds), published, verdict; the same stands in OUT/reproduce.json.
+"""
+
+import dataclasses
+import importlib
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
+
+from rich.console import Console
+
+from bnjax.errors import UsageError
+from bnjax.runs import console, folder
+from bnjax.runs.config import LINEAR_DATASETS, RunConfig
+from bnjax.runs.experiment import Experiment, guarded, run
+
+ALL_NORMS = ("none", "batch", "l1", "l2", "linf")
+
+
+class Part(NamedTuple):
+    """One run: an experiment, the presets of which model, and options of its own."""
+
+    name: str
+    script: str
+    model: str = ""  # empty: the experiment's own VGG
+    options: Mapping[str, Any] = MappingProxyType({})
+
+
+PARTS = (
+    Part("vgg_training", "vgg_training"),
+    Part("distributions", "distributions"),
+    Part("distributions-dln", "distributions", "dln"),
+    Part("noisy_batchnorm", "noisy_batchnorm"),
+    Part("shift", "shift"),
+    Part("shift-dln", "shift", "dln"),
+    Part("landscape", "landscape", options={"norms": ALL_NORMS}),
+    Part("landscape-dln", "landscape", "dln", {"norms": ALL_NORMS}),
+    Part("lp_norms", "lp_norms"),
+    Part("lp_norms-dln", "lp_norms", "dln"),
+    Part("theory", "theory"),
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to reproduce, and where."""
+
+    preset: Literal["quick", "paper"] = "quick"
+    """quick: minutes on two cores. paper: the setting of the publication."""
+    only: tuple[str, ...] = ()
+    """Names of parts to run; empty: all."""
+    dry_run: bool = False
+    """Say what would be run, and where, and stop."""
+    seeds: int = 1
+    """Number of seeds of every part."""
+    data_dir: Path | None = None
+    """Folder of prepared data sets (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets)."""
+    published: Path | None = None
+    """CSV of published curves to draw beside the measured ones (panel,series,step,low,high)."""
+    out: Path = Path("runs")
+    """Folder of all runs."""
+    debug: bool = False
+    """Show tracebacks."""
+
+
+def configure(part: Part, options: Options) -> tuple[Experiment, RunConfig]:
+    """The experiment of a part and its whole configuration."""
+    experiment: Experiment = importlib.import_module(part.script).EXPERIMENT
+    preset = experiment.presets[f"{options.preset} {part.model}".strip()]
+    embedded = preset.dataset in ("digits", *LINEAR_DATASETS)
+    config = dataclasses.replace(
+        preset,
+        seeds=options.seeds,
+        data_dir=None if embedded else options.data_dir,
+        published=options.published,
+        out=options.out,
+        debug=options.debug,
+        **part.options,
+    )
+    config.validate()
+    return experiment, config
+
+
+def reproduce(options: Options) -> None:
+    """Run the parts one after the other, and put their claims into one table."""
+    names = [part.name for part in PARTS]
+    if unknown := [name for name in options.only if name not in names]:
+        raise UsageError(f"--only {' '.join(unknown)}: choose from {' '.join(names)}")
+    chosen = [part for part in PARTS if not options.only or part.name in options.only]
+    planned = [(part, *configure(part, options)) for part in chosen]
+    terminal = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    claims = []
+    for part, experiment, config in planned:
+        path = config.out / experiment.name / folder.digest(config)
+        state = "finished" if folder.is_finished(path) else "begun" if path.exists() else "new"
+        terminal.print(f"{part.name}: {path} ({state})")
+        if not options.dry_run:
+            summary = folder.read_json(run(experiment, config) / folder.SUMMARY)
+            claims += [{"part": part.name, **claim} for claim in summary["claims"]]
+    if not options.dry_run:
+        folder.write_json(options.out / "reproduce.json", {"claims": claims})
+        terminal.print(console.claims_table(claims))
+
+
+def main() -> int:
+    """Run from the command line; returns the exit status."""
+    arguments = sys.argv[1:]
+    presets = {"quick": Options(), "paper": Options(preset="paper")}
+
+    def act() -> None:
+        reproduce(console.parse(presets, arguments, __doc__))
+
+    return guarded(act, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

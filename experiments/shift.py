@@ -1,0 +1,109 @@
+"""Internal covariate shift of every layer (Santurkar et al. 2018, Definition 2.1 and Fig. 3).
+
+    python experiments/shift.py
+    python experiments/shift.py --model dln                      # the deep linear network
+    python experiments/shift.py --preset paper --data-dir DIR    # CIFAR-10, VGG-16, lr 0.1 and 0.01
+
+At every probed step: the gradient of each layer before and after the layers below it took the
+optimiser's actual update, on the same batch; their distance, relative distance and cosine. Out come
+a heat map layer × step for each arm, the curves of the highlighted layers, and a verdict for each
+claim. `quick` takes under two minutes on two CPU cores.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from bnjax import losses
+from bnjax.claims import shift as claims
+from bnjax.figures import shift as figure
+from bnjax.runs.arms import Arm, build
+from bnjax.runs.config import Precision, RunConfig, require, require_layers
+from bnjax.runs.experiment import Experiment, main
+from bnjax.training import Probe, every, landscape, shift
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(RunConfig):
+    """Options of the shift experiment."""
+
+    lrs: tuple[float, ...] = (0.1, 0.01)
+    """Learning rates, each with arms of its own; --lr is not used."""
+    layers: tuple[str, ...] = ("conv5", "conv8")
+    """Highlighted layers; all are measured."""
+    probe_precision: Precision = "highest"
+    """Matrix-product precision of the probe."""
+
+    def validate(self) -> None:
+        """Refuse impossible values."""
+        super().validate()
+        shown = " ".join(f"{lr:g}" for lr in self.lrs)
+        legal = len(self.lrs) == len(set(self.lrs)) > 0 and all(
+            0 < lr < float("inf") for lr in self.lrs
+        )
+        require("--lrs", shown, legal, "one or more different learning rates above 0")
+        require_layers("--layers", self.layers, self)
+
+    @property
+    def arm_axes(self) -> dict[str, tuple[Any, ...]]:
+        """Normaliser and learning rate."""
+        return {"norm": self.norms, "lr": self.lrs}
+
+
+LINEAR = Config(
+    model="dln",
+    dataset="gaussian_positive",
+    objective="summed_squared_error",
+    batch_size=1000,
+    lrs=(1e-6, 1e-7),
+    layers=("dense9", "dense17"),
+    steps=1000,
+    probe_every=20,
+    evaluate_every=500,
+)
+PRESETS = {
+    "quick": Config(steps=100, lrs=(0.1,)),
+    "paper": Config(
+        preset="paper",
+        dataset="cifar10",
+        model="vgg16",
+        width=1.0,
+        layers=("conv5", "conv10"),
+        steps=15_000,
+        probe_every=100,
+        evaluate_every=500,
+    ),
+    "quick dln": LINEAR,
+    "paper dln": dataclasses.replace(LINEAR, preset="paper", steps=10_000, probe_every=50),
+}
+
+
+def probes(config: Config, arm: Arm) -> Mapping[str, Probe]:
+    """The shift probe of one arm."""
+    loss = landscape.make_loss(
+        arm.model, arm.pipeline, objective=losses.OBJECTIVES[config.objective]
+    )
+    _, optimizer = build(config, arm)
+    same_precision = jax.default_backend() == "cpu" or config.precision == config.probe_precision
+    measure = shift.make_shift(
+        loss, optimizer, reuse_gradient=same_precision, precision=config.probe_precision
+    )
+    return {"shift": Probe(every(config.probe_every), measure)}
+
+
+EXPERIMENT = Experiment(
+    name="shift",
+    description=__doc__,
+    presets=PRESETS,
+    probes=probes,
+    dims={"shift": shift.DIMS},
+    axes=lambda config: {},
+    claims=claims.claims,
+    draw=figure.draw,
+)
+
+if __name__ == "__main__":
+    sys.exit(main(EXPERIMENT))

@@ -1,0 +1,90 @@
+"""The shift experiment: claims on known numbers, and the whole at toy size."""
+
+import numpy as np
+import pytest
+import shift
+from conftest import tiny_model
+
+from bnjax.claims import shift as claims
+from bnjax.runs import experiment as frame
+from bnjax.runs import results
+from bnjax.runs.config import RunConfig
+from bnjax.runs.results import Results
+
+STEPS = np.arange(0, 40, 4)
+
+
+def synthetic(factor, loss_none=1.0, finite=1.0):
+    """Two arms, one learning rate, one seed: the shift of `batch` is `factor` that of `none`."""
+    loss = np.stack([np.full(40, loss_none), np.full(40, 1.0)]).reshape(2, 1, 1, 40)
+    base = np.ones((1, 1, len(STEPS), 3))
+    outer = ("norm", "lr", "seed")
+    arrays = {
+        "train.loss": loss,
+        "train.finite": np.full((2, 1, 1, 40), finite),
+        "shift.relative_distances": np.stack([base, factor * base]),
+        "shift.cosines": np.stack([base, base]),
+    }
+    dims = {
+        "train.loss": (*outer, "step"),
+        "train.finite": (*outer, "step"),
+        "shift.relative_distances": (*outer, "probe_step", "layer"),
+        "shift.cosines": (*outer, "probe_step", "layer"),
+    }
+    axes = {
+        "norm": np.array(["none", "batch"]),
+        "lr": np.array([0.1]),
+        "seed": np.array([0]),
+        "step": np.arange(40),
+        "probe_step": STEPS,
+        "layer": np.array(["conv1", "conv2", "output"]),
+    }
+    config = {"lr": 0.5, "model": "vgg11", "layers": ["conv2"]}
+    return Results(arrays, dims, axes, config, {"chance_loss": 2.3})
+
+
+@pytest.mark.parametrize(
+    ("factor", "verdict"), [(3.0, "supported"), (1.05, "supported"), (0.5, "not supported")]
+)
+def test_a_shift_that_is_not_smaller_supports_the_claim(factor, verdict):
+    [claim] = claims.claims(synthetic(factor))
+    assert claim.verdict == verdict
+    assert claim.identifier == "fig3-batch-lr0.1"
+    assert f"equal step {factor:.3g} (one seed)" in claim.measured
+
+
+def test_a_claim_on_an_arm_that_does_not_train_is_inconclusive():
+    [claim] = claims.claims(synthetic(3.0, loss_none=2.3))
+    assert claim.verdict == "inconclusive"
+    assert "none does not train" in claim.reason
+    [claim] = claims.claims(synthetic(3.0, finite=0.0))
+    assert "diverged at step 0" in claim.reason
+
+
+def test_two_learning_rates_end_to_end(tmp_path, monkeypatch, noise_dataset):
+    monkeypatch.setattr(RunConfig, "build_model", lambda self, norm, num_classes: tiny_model(norm))
+    monkeypatch.setattr("bnjax.data.load", lambda *_, **__: noise_dataset)
+    monkeypatch.setattr(shift, "require_layers", lambda *_: None)
+    arguments = ["--steps", "6", "--batch-size", "16", "--probe-every", "2", "--lrs", "0.1", "0.01"]
+    arguments += ["--layers", "conv2", "--out", str(tmp_path), "--debug"]
+    assert frame.main(shift.EXPERIMENT, arguments) == 0
+    (path,) = (tmp_path / "shift").iterdir()
+    measured = results.read(path)
+    assert measured.axes["layer"].tolist() == ["conv1", "conv2", "output"]
+    assert measured.dims["shift.cosines"] == ("norm", "lr", "seed", "probe_step", "layer")
+    first = measured.select("shift.distances", layer="conv1")
+    np.testing.assert_array_equal(first, np.zeros((2, 2, 1, 3)))
+    slow, fast = (
+        measured.select("shift.relative_distances", lr=lr, layer="output").mean()
+        for lr in (0.01, 0.1)
+    )
+    assert 0 < slow < fast
+    assert measured.at(lr=0.01).config["lr"] == 0.01
+    assert (path / "shift.png").stat().st_size > 10_000
+    assert len(list((path / "checkpoints").iterdir())) == 4
+
+
+def test_a_layer_that_is_not_there_is_refused_before_anything_runs(tmp_path, capsys):
+    assert frame.main(shift.EXPERIMENT, ["--layers", "conv12", "--out", str(tmp_path)]) == 2
+    assert "--layers conv12: the model has conv1" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
