@@ -17,8 +17,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-from rich.console import Console
-
 from bnjax.errors import UsageError
 from bnjax.runs import console, folder
 from bnjax.runs.config import LINEAR_DATASETS, RunConfig
@@ -98,7 +96,7 @@ def reproduce(options: Options) -> None:
         raise UsageError(f"--only {' '.join(unknown)}: choose from {' '.join(names)}")
     chosen = [part for part in PARTS if not options.only or part.name in options.only]
     planned = [(part, *configure(part, options)) for part in chosen]
-    terminal = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    terminal = console.terminal()
     claims = []
     for part, experiment, config in planned:
         path = config.out / experiment.name / folder.digest(config)

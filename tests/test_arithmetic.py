@@ -8,6 +8,7 @@ import pytest
 
 from bnjax.arithmetic import trees
 from bnjax.arithmetic.moments import batch_normalise, moments, standardise
+from bnjax.arithmetic.percentiles import percentiles
 
 
 @pytest.mark.parametrize("axes", [(0,), (0, 1, 2), (1, 2), (3,)])
@@ -57,6 +58,19 @@ def test_all_finite_sees_one_bad_element():
     assert trees.all_finite(good)
     for bad in (jnp.nan, jnp.inf):
         assert not trees.all_finite({**good, "b": jnp.asarray(bad)})
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("count", [1, 2, 7, 1000])
+def test_percentiles_are_order_statistics(dtype, count):
+    generator = np.random.default_rng(count)
+    values = generator.standard_normal(count).astype(dtype)
+    values[: count // 3] = generator.choice([0.0, -0.0, 1e30, -np.inf, 5e-40], count // 3)
+    levels = (0.0, 15.0, 50.0, 85.0, 99.9, 100.0)
+    expected = np.percentile(values, levels, method="inverted_cdf")
+    # XLA on the CPU takes subnormal numbers for zero.
+    np.testing.assert_allclose(percentiles(jnp.asarray(values), levels), expected, atol=1e-38)
+    assert np.isnan(percentiles(jnp.asarray(np.append(values, np.nan)), levels)).all()
 
 
 def plain_batch_normalise(x, scale, bias, epsilon):

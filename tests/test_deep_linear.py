@@ -82,7 +82,7 @@ def test_the_deep_linear_network_needs_its_own_data():
         {"dataset": "gaussian"},
         {"model": "dln", "dataset": "gaussian", "objective": "cross_entropy"},
     ):
-        with pytest.raises(UsageError, match="(?i)gaussian"):
+        with pytest.raises(UsageError, match=r"(?i)gaussian"):
             RunConfig(**options).validate()
 
 

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from bnjax.types import PRNGKey
@@ -48,6 +49,10 @@ def draw_noise(
       >>> noise.shift.shape
       (4, 2)
     """
+    # XLA's own generator: JAX's default one takes seconds to compile for every layer on a CPU. The
+    # draws then depend on the backend and its version, which a run's fingerprint holds.
+    words = jax.random.key_data(key).reshape(-1)
+    key = jax.random.wrap_key_data(jnp.resize(words, (4,)), impl="rbg")
     keys = jax.random.split(key, 4)
     unit = (1,) * (len(shape) - 1) + shape[-1:]
     mean = jax.random.uniform(keys[0], unit, dtype, -strength.mean, strength.mean)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
 
 from bnjax.figures import style
 from bnjax.figures.landscape import network, over_seeds
@@ -72,7 +73,7 @@ def caption(results: Results) -> str:
     )
 
 
-def draw_map(panel: Axes, results: Results, norm: str, layers: np.ndarray) -> object:
+def draw_map(panel: Axes, results: Results, norm: str, layers: np.ndarray) -> AxesImage:
     """Cosines of all layers over training; grey where an arm had ended."""
     steps = results.axes["probe_step"]
     cosines = over_seeds(results.select("shift.cosines", norm=norm)).T

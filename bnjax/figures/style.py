@@ -114,7 +114,7 @@ def overlay(panel: Axes, norms: Iterable[object], published: Published, panel_na
         curve = published.get((panel_name, str(norm)))
         if curve is not None:
             look = LOOKS[str(norm)]
-            shown = {"color": look.colour, "linewidth": 0.5, "alpha": 0.8}
+            shown: dict[str, Any] = {"color": look.colour, "linewidth": 0.5, "alpha": 0.8}
             panel.plot(curve.steps, curve.low, **shown)
             panel.plot(curve.steps, curve.high, **shown)
 

@@ -85,8 +85,8 @@ def check_running(momentum: float, epsilon: float) -> None:
 REGISTRY: dict[str, Callable[[], Norm]] = {
     "none": none,
     "batch": batch_norm,
-    "l1": functools.partial(lp_norm, 1),
-    "l2": functools.partial(lp_norm, 2),
+    "l1": functools.partial(lp_norm, 1.0),
+    "l2": functools.partial(lp_norm, 2.0),
     "linf": functools.partial(lp_norm, math.inf),
     "noisy_batch": lambda: noisy(batch_norm()),
     "noise": lambda: noisy(none()),

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from bnjax.arithmetic.percentiles import percentiles as percentiles_of
 from bnjax.errors import UsageError
 
 PERCENTILES = (15.0, 50.0, 85.0)  # those of Ioffe & Szegedy 2015, Fig. 1
@@ -63,7 +64,6 @@ def distribution(
     # A bin's number is how many inner edges lie at or below the value.
     bins = jnp.searchsorted(edges[1:-1], rows.ravel(), side="right")
     counts = jnp.zeros(edges.shape[0] - 1, rows.dtype).at[bins].add(1)
-    levels = jnp.asarray(percentiles, rows.dtype)
     mean, variance = rows.mean(axis=0), rows.var(axis=0)
     mean_change = variance_change = jnp.full((), jnp.nan, rows.dtype)
     if after is not None:
@@ -72,8 +72,8 @@ def distribution(
         variance_change = jnp.mean(jnp.abs(moved.var(axis=0) - variance))
     return Distribution(
         histogram=counts / rows.size,
-        percentiles=jnp.percentile(rows, levels),
-        unit_percentiles=jnp.percentile(rows[:, unit], levels),
+        percentiles=percentiles_of(rows.ravel(), percentiles),
+        unit_percentiles=percentiles_of(rows[:, unit], percentiles),
         mean=jnp.mean(mean),
         deviation=jnp.mean(jnp.sqrt(variance)),
         mean_change=mean_change,

@@ -34,8 +34,8 @@ class RunConfig:
     width: float = 0.25
     """Factor on the network's channels; 1 is the full network."""
     dataset: DatasetName = "digits"
-    """Data set; digits is embedded, gaussian and gaussian_positive (linear targets, of a matrix with
-    Gaussian or positive entries) are made, the others are read from prepared tensorflow-datasets."""
+    """Data set; digits is embedded, gaussian… are made (linear targets of a matrix with Gaussian or
+    with positive entries), the others are read from prepared tensorflow-datasets."""
     data_dir: Path | None = None
     """Folder of prepared data sets (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets)."""
     steps: int = 200

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import tyro
 from rich import box
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -19,6 +20,11 @@ from bnjax.runs.records import Record
 
 LINES_PER_ARM = 10
 Config = TypeVar("Config")
+
+
+def terminal() -> Console:
+    """Where a person reads: wrapped on a terminal, whole lines in a pipe."""
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
 def parse(presets: Mapping[str, Config], arguments: Sequence[str], description: str) -> Config:

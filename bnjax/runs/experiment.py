@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from rich.console import Console
 
 from bnjax import data, losses, models
 from bnjax.errors import UsageError
@@ -102,7 +101,7 @@ def run(experiment: Experiment, config: RunConfig) -> Path:
       The run folder.
     """
     cache.enable()
-    terminal = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    terminal = console.terminal()
     path = config.out / experiment.name / folder.digest(config)
     published = read_published(config.published) if config.published else {}
     if folder.is_finished(path) and not config.fresh:
@@ -183,7 +182,7 @@ def label(
     )
 
 
-def report(terminal: Console, path: Path) -> None:
+def report(terminal: console.Console, path: Path) -> None:
     """Print the claims table and the paths of what a finished run wrote."""
     summary = folder.read_json(path / folder.SUMMARY)
     terminal.print(console.claims_table(summary["claims"]))

@@ -1,0 +1,257 @@
+"""Figures of activations: their histograms over training, how stable they are, and noisy BatchNorm.
+
+Medians over seeds, except for the histograms, which are those of the first seed: units of two seeds
+have nothing to do with each other.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from bnjax.claims import distributions as claims
+from bnjax.claims.landscape import why_not_trained
+from bnjax.figures import style
+from bnjax.figures.landscape import mark_ends, network, over_seeds, unit
+from bnjax.figures.style import LOOKS
+from bnjax.runs.published import Published
+from bnjax.runs.results import Results
+
+SHOWN = (15.0, 50.0, 85.0)  # percentiles, those of Ioffe & Szegedy 2015, Fig. 1
+TITLES = {
+    "drift": "earth mover distance\nto the next probe",
+    "unit": "the same of one unit",
+    "mean": "change of units' mean\nin one step",
+    "variance": "change of units' variance\nin one step",
+}
+ACCURACY = "fig2_vgg_acc"  # the panel of the published curves, in percent
+
+
+def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]:
+    """Draw `distributions` and `stability`, each `.png` and `.pdf`, from a run's results.
+
+    Args:
+      results: as `bnjax.runs.results.read` returns them.
+      published: unused: no curve of these figures is published.
+      folder: where the figures go.
+
+    Returns:
+      The paths of the files.
+    """
+    del published
+    return [*draw_histograms(results, folder), *draw_stability(results, claims.QUANTITIES, folder)]
+
+
+def draw_noise(results: Results, published: Published, folder: Path) -> Sequence[Path]:
+    """Draw `noisy_batchnorm`, `distributions` and `stability` from the results of Fig. 2.
+
+    Args:
+      results: as `bnjax.runs.results.read` returns them.
+      published: curves to draw beside the measured ones; may be empty.
+      folder: where the figures go.
+
+    Returns:
+      The paths of the files.
+    """
+    return [
+        *draw_training(results, published, folder),
+        *draw_histograms(results, folder),
+        *draw_stability(results, claims.NOISY_QUANTITIES, folder),
+    ]
+
+
+def draw_histograms(results: Results, folder: Path) -> Sequence[Path]:
+    """For each layer and arm the histogram and percentiles of activations over training."""
+    norms = [str(norm) for norm in results.axes["norm"]]
+    layers = [str(layer) for layer in results.axes["shown_layer"]]
+    size = (0.8 + 2.4 * len(norms), 1.3 + 1.9 * len(layers))
+    with style.figure(len(layers), len(norms), size, sharex=True) as (drawn, panels):
+        grid = np.array(panels).reshape(len(layers), len(norms))
+        for row, layer in zip(grid, layers, strict=True):
+            for panel, norm in zip(row, norms, strict=True):
+                draw_histogram(panel, results, norm, layer)
+            row[0].set_ylabel(f"{layer}\nactivation")
+        for panel, norm in zip(grid[0], norms, strict=True):
+            panel.set_title(LOOKS[norm].label)
+        for panel in grid[-1]:
+            panel.set_xlabel("training step")
+        handles, names = grid[0, 0].get_legend_handles_labels()
+        drawn.legend(handles, names, loc="outside lower center", ncols=2)
+        seed = int(results.axes["seed"][0])
+        notes = [
+            caption(results),
+            f"Activations before the non-linearity, seed {seed}; darker: more of them; "
+            "each panel has its own scale.",
+            *dead(results),
+        ]
+        drawn.suptitle("\n".join(notes), fontsize=8, x=0.01, ha="left")
+        return style.save(drawn, folder, "distributions")
+
+
+def draw_histogram(panel: Axes, results: Results, norm: str, layer: str) -> None:
+    """One layer of one arm: histogram as grey levels, percentiles of all and of one unit."""
+    steps, seed = results.axes["probe_step"], int(results.axes["seed"][0])
+    histogram, quantiles, of_unit = (
+        claims.field(results, f"distributions.{name}", norm, seed, layer)
+        for name in ("histogram", "percentiles", "unit_percentiles")
+    )
+    inner = histogram[:, 1:-1]  # the outer bins hold all beyond, which is no density
+    panel.pcolormesh(
+        steps,
+        results.axes["bin"][1:-1],
+        # Each step by its own peak, so that a narrow distribution does not fade the wide ones.
+        (inner / inner.max(axis=-1, keepdims=True)).T,
+        shading="nearest",
+        cmap="Greys",
+        vmin=0,
+        vmax=1.6,
+        rasterized=True,
+    )
+    levels = [int(np.flatnonzero(results.axes["percentile"] == level)[0]) for level in SHOWN]
+    named = f"percentiles {', '.join(f'{level:g}' for level in SHOWN)}"
+    for values, colour, line, label in (
+        (quantiles, "#0072B2", "-", f"{named} of all units"),
+        (of_unit, "#D55E00", (0, (3, 1)), f"{named} of unit {results.config['unit']}"),
+    ):
+        for column in levels:
+            first = column == levels[0]
+            panel.plot(
+                steps,
+                values[:, column],
+                color=colour,
+                linestyle=line,
+                linewidth=1.2 if column == levels[1] else 0.7,
+                label=label if first else None,
+            )
+    limits(panel, np.concatenate([quantiles, of_unit[:, levels]], axis=-1))
+    mark_ends(panel, results, norm)
+
+
+def limits(panel: Axes, values: np.ndarray) -> None:
+    """An activation axis that holds nearly all that was measured."""
+    finite = values[np.isfinite(values)]
+    if len(finite):
+        low, high = finite.min(), finite.max()
+        margin = 0.15 * (high - low) or 1.0
+        panel.set_ylim(low - margin, high + margin)
+
+
+def draw_stability(
+    results: Results, quantities: Sequence[claims.Quantity], folder: Path
+) -> Sequence[Path]:
+    """For each layer what the claims compare, against the step; training progress below."""
+    layers = [str(layer) for layer in results.axes["shown_layer"]]
+    shape = (len(layers) + 1, len(quantities))
+    size = (0.9 + 2.5 * shape[1], 1.5 + 1.8 * shape[0])
+    with style.figure(*shape, size, sharex=True) as (drawn, panels):
+        grid = np.array(panels).reshape(shape)
+        for row, layer in zip(grid, layers, strict=False):
+            for panel, quantity in zip(row, quantities, strict=True):
+                draw_quantity(panel, results, quantity, layer)
+            row[0].set_ylabel(f"{layer}\nrelative to deviation")
+        for panel, quantity in zip(grid[0], quantities, strict=True):
+            panel.set_title(TITLES[quantity.identifier])
+        draw_loss(grid[-1, 0], results)
+        grid[-1, 0].set_ylabel(f"minibatch loss  {unit(results)}")
+        for panel in grid[-1, 1:]:
+            panel.set_axis_off()
+        for panel in (*grid[-2, 1:], grid[-1, 0]):
+            panel.set_xlabel("training step")
+            panel.tick_params(labelbottom=True)
+        handles, names = grid[0, 0].get_legend_handles_labels()
+        grid[-1, 1].legend(handles, names, loc="center left")
+        notes = [caption(results), f"Lines: {spread(results)}.", *dead(results)]
+        drawn.suptitle("\n".join(notes), fontsize=8, x=0.01, ha="left")
+        return style.save(drawn, folder, "stability")
+
+
+def draw_quantity(panel: Axes, results: Results, quantity: claims.Quantity, layer: str) -> None:
+    """One quantity of one layer for every arm."""
+    for norm in results.axes["norm"]:
+        values = np.array(
+            [
+                quantity.values(results, str(norm), seed, layer)
+                for seed in results.axes["seed"].tolist()
+            ]
+        )
+        plot(panel, results, str(norm), results.axes["probe_step"], over_seeds(values))
+    style.log_scale(panel)
+    panel.grid(alpha=0.25, linewidth=0.5)
+
+
+def draw_loss(panel: Axes, results: Results) -> None:
+    """The minibatch training loss of every arm, and that of chance."""
+    for norm in results.axes["norm"]:
+        losses = over_seeds(results.select("train.loss", norm=norm))
+        plot(panel, results, str(norm), results.axes["step"], losses)
+    style.reference_line(panel, results.facts["chance_loss"], "chance")
+    style.log_scale(panel)
+    panel.grid(alpha=0.25, linewidth=0.5)
+
+
+def draw_training(results: Results, published: Published, folder: Path) -> Sequence[Path]:
+    """Draw `noisy_batchnorm`: accuracy and loss of all arms over training (Fig. 2, left)."""
+    with style.figure(1, 2, size=(9.0, 4.2)) as (drawn, (accuracy, loss)):
+        for norm in results.axes["norm"]:
+            look = LOOKS[str(norm)]
+            values = 100 * over_seeds(results.select("train.accuracy", norm=norm))
+            plot(accuracy, results, str(norm), results.axes["step"], values)
+            test = 100 * over_seeds(results.select("test.accuracy", norm=norm))
+            accuracy.plot(
+                results.axes["test_step"],
+                test,
+                color=look.colour,
+                marker=look.marker,
+                linestyle="none",
+                markersize=5,
+                fillstyle="none",
+            )
+        draw_loss(loss, results)
+        style.overlay(accuracy, results.axes["norm"], published, ACCURACY)
+        accuracy.set(title="a  Accuracy", ylabel="accuracy  [%]", ylim=(0, 102))
+        accuracy.grid(alpha=0.25, linewidth=0.5)
+        loss.set(title="b  Training", ylabel=f"minibatch loss  {unit(results)}")
+        for panel in (accuracy, loss):
+            panel.set_xlabel("training step")
+            panel.set_xlim(0, results.axes["step"][-1] + 1)
+        handles, names = loss.get_legend_handles_labels()
+        drawn.legend(handles, names, loc="outside lower center", ncols=4)
+        notes = [
+            caption(results),
+            f"Lines: minibatch of the step; markers: whole test set; {spread(results)}.",
+            *dead(results),
+            *([style.PUBLISHED_NOTE] if published else []),
+        ]
+        drawn.suptitle("\n".join(notes), fontsize=8, x=0.01, ha="left")
+        return style.save(drawn, folder, "noisy_batchnorm")
+
+
+def plot(panel: Axes, results: Results, norm: str, steps: np.ndarray, values: np.ndarray) -> None:
+    """One arm's line in the arm's look, with a cross where it diverged."""
+    look = LOOKS[norm]
+    panel.plot(
+        steps, values, color=look.colour, linestyle=look.line, linewidth=1.1, label=look.label
+    )
+    mark_ends(panel, results, norm)
+
+
+def caption(results: Results) -> str:
+    """What was run, on what."""
+    config, facts = results.config, results.facts
+    return (
+        f"{network(config)}, {facts['dataset']}; SGD lr {config['lr']:g}, "
+        f"batch {config['batch_size']}"
+    )
+
+
+def spread(results: Results) -> str:
+    """What a line is of the seeds."""
+    seeds = len(results.axes["seed"])
+    return "one seed" if seeds == 1 else f"median over {seeds} seeds"
+
+
+def dead(results: Results) -> list[str]:
+    """Arms whose curves must not be compared, and why; at most one line."""
+    reasons = [why_not_trained(results, str(norm)) for norm in results.axes["norm"]]
+    return ["; ".join(filter(None, reasons))] if any(reasons) else []

@@ -1,0 +1,207 @@
+"""One layer of a model taken out from outside: what enters it, and all that comes after it.
+
+The module needs no change: `flax.linen.intercept_methods` sees each call of a submodule by its
+path. What lies below the layer is not run again by a head; the compiler drops it.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import flax.linen as nn
+import jax
+from jaxtyping import Array, Float
+
+from bnjax.errors import UsageError
+from bnjax.models.model import Model, is_weight_layer
+from bnjax.types import BatchStats, Images, Logits, Params, PRNGKey
+
+Activations: TypeAlias = Float[Array, "batch *pixels units"]
+Place: TypeAlias = Callable[[Any], str | None]  # of a call's context: the name of its layer
+
+
+class Interception(NamedTuple):
+    """One layer on one batch, in training mode."""
+
+    activations: Activations
+    head: Callable[[Activations], Logits]  # from what stands behind the place to the logits
+
+
+def at_norms(
+    model: Model,
+    layers: Sequence[str],
+    params: Params,
+    batch_stats: BatchStats,
+    images: Images,
+    *,
+    key: PRNGKey | None = None,
+) -> dict[str, Interception]:
+    """The normalisers of some layers: each one's input y, and the logits as a function of output z.
+
+    Args:
+      model: a `bnjax.models.Model`; a normaliser is the submodule `norm` of a layer.
+      layers: their names, e.g. `["conv3"]`.
+      params: as `Model.init` returns them.
+      batch_stats: running statistics; left as they are.
+      images: standardised, `[batch, height, width, channels]`.
+      key: as in `Model.apply`.
+
+    Returns:
+      By layer, from one forward pass for all: y `[batch, …, units]`, and `head(z) -> logits`, z of
+      the shape of y.
+
+    Raises:
+      UsageError: a layer has no normaliser or does not exist; the message lists those that have
+        one.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from bnjax.models import norms, vgg11
+      >>> model = vgg11(norm=norms.batch_norm(), width=0.0625)
+      >>> images = jnp.zeros((2, 32, 32, 3))
+      >>> variables = model.init(jax.random.key(0), images)
+      >>> found = at_norms(model, ["conv8"], **variables, images=images)["conv8"]
+      >>> found.activations.shape, found.head(found.activations).shape
+      ((2, 2, 2, 32), (2, 10))
+    """
+    return intercept(model, norm_call, layers, params, batch_stats, images, key)
+
+
+def at_outputs(
+    model: Model,
+    layers: Sequence[str],
+    params: Params,
+    batch_stats: BatchStats,
+    images: Images,
+    *,
+    key: PRNGKey | None = None,
+) -> dict[str, Interception]:
+    """Some weight layers: each one's output, and the logits as a function of it.
+
+    Args:
+      model: a `bnjax.models.Model`.
+      layers: their names, e.g. `["conv3"]`.
+      params: as `Model.init` returns them.
+      batch_stats: running statistics; left as they are.
+      images: standardised, `[batch, height, width, channels]`.
+      key: as in `Model.apply`.
+
+    Returns:
+      By layer, the output `[batch, …, units]` before the non-linearity, normalised where the layer
+      has a normaliser, and `head(output) -> logits`.
+
+    Raises:
+      UsageError: a layer does not exist; the message lists those of the model.
+    """
+    return intercept(model, weight_call, layers, params, batch_stats, images, key)
+
+
+def intercept(
+    model: Model,
+    place: Place,
+    layers: Sequence[str],
+    params: Params,
+    batch_stats: BatchStats,
+    images: Images,
+    key: PRNGKey | None,
+) -> dict[str, Interception]:
+    """Activations and heads at one place of some layers."""
+    seen = activations(model, place, params, batch_stats, images, key=key)
+    what = "layers with a normaliser" if place is norm_call else "weight layers"
+    if unknown := [name for name in layers if name not in seen]:
+        raise UsageError(
+            f"layers {' '.join(unknown)} are not among the model's {what}: "
+            f"{' '.join(seen) or 'it has none'}"
+        )
+    return {
+        name: Interception(
+            seen[name], replacing(model, place, name, params, batch_stats, images, key=key)
+        )
+        for name in layers
+    }
+
+
+def activations(
+    model: Model,
+    place: Place,
+    params: Params,
+    batch_stats: BatchStats,
+    images: Images,
+    *,
+    key: PRNGKey | None = None,
+) -> dict[str, Activations]:
+    """What enters each normaliser (`norm_call`) or leaves each weight layer (`weight_call`).
+
+    Returns:
+      Arrays `[batch, …, units]` by the layer's name, in the order of use.
+    """
+    found: dict[str, Activations] = {}
+
+    def record(call: Callable[..., Any], inputs: Any, options: Any, context: Any) -> Any:
+        output = call(*inputs, **options)
+        if name := place(context):
+            found[name] = inputs[0] if place is norm_call else output
+        return output
+
+    with nn.intercept_methods(record):
+        model.apply(params, batch_stats, images, train=True, key=key)
+    return found
+
+
+def units_of_norms(model: Model, images: jax.ShapeDtypeStruct) -> dict[str, int]:
+    """The number of units of each layer that has a normaliser; nothing is computed.
+
+    Args:
+      model: a `bnjax.models.Model`.
+      images: shape and dtype of a batch.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from bnjax.models import deep_linear, norms
+      >>> model = deep_linear(norm=norms.batch_norm(), depth=2)
+      >>> units_of_norms(model, jax.ShapeDtypeStruct((2, 1, 1, 10), jnp.float32))
+      {'dense1': 10, 'dense2': 10}
+    """
+    key = jax.random.key(0)
+
+    def inputs(images: Images) -> dict[str, Activations]:
+        variables = model.init(key, images)
+        return activations(model, norm_call, **variables, images=images, key=key)
+
+    shapes = jax.eval_shape(inputs, images)
+    return {name: found.shape[-1] for name, found in shapes.items()}
+
+
+def replacing(
+    model: Model,
+    place: Place,
+    layer: str,
+    params: Params,
+    batch_stats: BatchStats,
+    images: Images,
+    *,
+    key: PRNGKey | None = None,
+) -> Callable[[Activations], Logits]:
+    """The logits as a function of what the call at one place returns."""
+
+    def head(output: Activations) -> Logits:
+        def replace(call: Callable[..., Any], inputs: Any, options: Any, context: Any) -> Any:
+            return output if place(context) == layer else call(*inputs, **options)
+
+        with nn.intercept_methods(replace):
+            logits, _ = model.apply(params, batch_stats, images, train=True, key=key)
+        return logits
+
+    return head
+
+
+def norm_call(context: Any) -> str | None:
+    """The name of the layer whose normaliser is called, if one is."""
+    *layer, last = context.module.path or ("",)
+    is_norm = context.method_name == "__call__" and last == "norm"
+    return "/".join(layer) if is_norm else None
+
+
+def weight_call(context: Any) -> str | None:
+    """The name of the weight layer that is called, if one is."""
+    found = is_weight_layer(context.module, context.method_name)
+    return "/".join(context.module.path) if found else None

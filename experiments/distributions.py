@@ -1,0 +1,116 @@
+"""Distributions of activations over training (Santurkar et al. 2018, Fig. 1c, 6, 8 and 9).
+
+    python experiments/distributions.py
+    python experiments/distributions.py --norms none batch l1 l2 linf    # Fig. 6
+    python experiments/distributions.py --model dln                      # the deep linear network
+    python experiments/distributions.py --preset paper --data-dir DIR    # CIFAR-10, VGG-16
+
+At every probed step, before the non-linearity of the shown layers: the histogram and percentiles of
+all activations, the percentiles of one unit, and what one step changes in mean and variance. Out
+come the histograms over training, the measures of their stability, and a verdict for each claim.
+`quick` takes under two minutes on two CPU cores.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Mapping
+
+import numpy as np
+
+from bnjax.claims import distributions as claims
+from bnjax.figures import distributions as figure
+from bnjax.runs.arms import Arm, build
+from bnjax.runs.config import RunConfig, require, require_layers
+from bnjax.runs.experiment import Experiment, main
+from bnjax.training import Probe, activations, every
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(RunConfig):
+    """Options of the distributions experiment."""
+
+    layers: tuple[str, ...] = ("conv3", "conv7")
+    """Layers whose activations are shown; the paper's: conv2 conv3 conv9 conv11 conv13."""
+    unit: int = 0
+    """Unit (channel) whose own percentiles are taken."""
+    bins: int = 400
+    """Bins of the histograms."""
+    range: tuple[float, float] = (-10.0, 10.0)
+    """Edges of the histograms, in units of the activations; the outer bins hold all beyond."""
+
+    def validate(self) -> None:
+        """Refuse impossible values."""
+        super().validate()
+        require("--unit", self.unit, self.unit >= 0, "0 or more")
+        require("--bins", self.bins, 3 <= self.bins <= 10_000, "from 3 to 10000")
+        low, high = self.range
+        rising = -np.inf < low < high < np.inf
+        require("--range", f"{low:g} {high:g}", rising, "two finite numbers, rising, e.g. -10 10")
+        distinct = len(set(self.layers)) == len(self.layers) > 0
+        require("--layers", " ".join(self.layers), distinct, "one or more different layers")
+        require_layers("--layers", self.layers, self)
+
+    @property
+    def edges(self) -> np.ndarray:
+        """Edges of the histograms, `[bins + 1]`."""
+        return np.linspace(*self.range, self.bins + 1)
+
+
+LINEAR = Config(
+    model="dln",
+    dataset="gaussian_positive",
+    objective="summed_squared_error",
+    batch_size=1000,
+    lr=1e-6,
+    layers=("dense1", "dense11", "dense24"),
+    steps=2000,
+    probe_every=20,
+    evaluate_every=500,
+)
+PRESETS = {
+    "quick": Config(),
+    "paper": Config(
+        preset="paper",
+        dataset="cifar10",
+        model="vgg16",
+        width=1.0,
+        layers=("conv2", "conv3", "conv9", "conv11", "conv13"),
+        steps=15_000,
+        probe_every=100,
+        evaluate_every=500,
+    ),
+    "quick dln": LINEAR,
+    "paper dln": dataclasses.replace(LINEAR, preset="paper", steps=10_000, probe_every=50),
+}
+
+
+def probes(config: Config, arm: Arm) -> Mapping[str, Probe]:
+    """The distributions of the shown layers of one arm."""
+    measure = activations.make_distributions(
+        arm.model,
+        build(config, arm)[1],
+        config.layers,
+        config.edges,
+        percentiles=claims.LEVELS,
+        unit=config.unit,
+    )
+    return {"distributions": Probe(every(config.probe_every), measure)}
+
+
+EXPERIMENT = Experiment(
+    name="distributions",
+    description=__doc__,
+    presets=PRESETS,
+    probes=probes,
+    dims={"distributions": activations.DIMS},
+    axes=lambda config: {
+        "shown_layer": config.layers,
+        "bin": (config.edges[1:] + config.edges[:-1]) / 2,
+        "percentile": claims.LEVELS,
+    },
+    claims=claims.claims,
+    draw=figure.draw,
+)
+
+if __name__ == "__main__":
+    sys.exit(main(EXPERIMENT))

@@ -1,0 +1,102 @@
+"""Training with and without BatchNorm (Santurkar et al. 2018, Fig. 1a, b).
+
+    python experiments/vgg_training.py --lrs 0.1 0.5
+    python experiments/vgg_training.py --preset paper --data-dir DIR            # CIFAR-10, VGG-16
+    python experiments/vgg_training.py --preset paper --dataset cifar100 --data-dir DIR
+
+Every normaliser at every learning rate, from the same initialisation on the same batches. Out come
+loss and accuracy on training minibatches and on the test set against steps, the steps to a target
+and the generalisation gap of each arm, and a verdict for each claim: who ends better, who gets
+there sooner, who trains at learning rates at which the other does not. `quick` (the default) takes
+under two minutes on two CPU cores.
+"""
+
+import dataclasses
+import math
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from bnjax import data, training
+from bnjax.claims import training as claims
+from bnjax.errors import UsageError
+from bnjax.figures import training as figure
+from bnjax.losses import OBJECTIVES
+from bnjax.runs.arms import Arm
+from bnjax.runs.config import require
+from bnjax.runs.experiment import Experiment, main
+from bnjax.training import Probe, every
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(claims.TargetConfig):
+    """Options of the training experiment."""
+
+    lrs: tuple[float, ...] = (0.1, 0.5)
+    """Learning rates of plain SGD; each normaliser runs at each (0.001: none hardly moves)."""
+    lr: float = math.nan
+    """Not for this experiment: give --lrs, one or several."""
+
+    def validate(self) -> None:
+        """Refuse impossible values."""
+        if not math.isnan(self.lr):
+            raise UsageError(f"--lr {self.lr:g} is not for this experiment: give --lrs {self.lr:g}")
+        shown = " ".join(f"{lr:g}" for lr in self.lrs)
+        legal = all(0 < lr < math.inf for lr in self.lrs)
+        legal = legal and len(set(self.lrs)) == len(self.lrs) > 0
+        require("--lrs", shown, legal, "one or more different rates above 0, e.g. 0.1 0.5")
+        if self.model == "dln":
+            raise UsageError("--model dln is not for this experiment: see experiments/lp_norms.py")
+        super(Config, dataclasses.replace(self, lr=self.lrs[0])).validate()
+
+    @property
+    def arm_axes(self) -> dict[str, tuple[Any, ...]]:
+        """Every normaliser at every learning rate."""
+        return {"norm": self.norms, "lr": self.lrs}
+
+
+PRESETS = {
+    "quick": Config(probe_every=30, evaluate_every=30),
+    "paper": Config(
+        preset="paper",
+        dataset="cifar10",
+        model="vgg16",
+        width=1.0,
+        steps=15_000,
+        window=101,
+        probe_every=500,
+        evaluate_every=500,
+    ),
+}
+
+
+def probes(config: Config, arm: Arm) -> Mapping[str, Probe]:
+    """Loss and accuracy on as many training images as the test set has, as the test set is read."""
+    evaluate = training.make_evaluate(
+        arm.model, arm.dataset, objective=OBJECTIVES[config.objective]
+    )
+    train, count = arm.dataset.train, len(arm.dataset.test.labels)
+    fitted = data.Split(train.pixels[:count], train.labels[:count])
+
+    def measure(
+        state: training.TrainState, batch: data.Batch, gradient: training.Gradient
+    ) -> training.Evaluation:
+        del batch, gradient  # other images
+        return evaluate(state.params, state.batch_stats, fitted)
+
+    return {"fit": Probe(every(config.probe_every), measure)}
+
+
+EXPERIMENT = Experiment(
+    name="vgg_training",
+    description=__doc__,
+    presets=PRESETS,
+    probes=probes,
+    dims={},
+    axes=lambda config: {},
+    claims=claims.claims,
+    draw=figure.draw,
+)
+
+if __name__ == "__main__":
+    sys.exit(main(EXPERIMENT))

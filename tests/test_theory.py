@@ -1,0 +1,385 @@
+"""The theorems on random layers in float64 against dense twins, and the experiment end to end."""
+
+import csv
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import theory as script
+from conftest import cast, tiny_model
+
+from bnjax import models, training
+from bnjax.claims import theory as claims
+from bnjax.data import Batch
+from bnjax.errors import UsageError
+from bnjax.losses import cross_entropy
+from bnjax.models import interception, norms
+from bnjax.probes.theory import steepness, theory
+from bnjax.runs import experiment as frame
+from bnjax.runs import results
+from bnjax.runs.config import RunConfig
+from bnjax.training.theory import make_theory
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
+EQUALITIES = ("lipschitz", "curvature", "worst_gradient")
+
+
+def tiny_exact(norm):
+    """`tiny_model` whose BatchNorm has ε = 0."""
+    module = tiny_model(norm).module
+    return models.Model(
+        module.clone(norm=norms.batch_norm(epsilon=0.0)) if norm == "batch" else module
+    )
+
+
+def measured_at(head, y, scale, shift, **options):
+    """`theory` as one compiled program."""
+    return jax.jit(lambda *layer: theory(head, *layer, **options))(y, scale, shift)
+
+
+def random_layer(shape=(12, 5), seed=0):
+    """y, γ (of either sign), β and a smooth head that ties rows and units together."""
+    keys = jax.random.split(jax.random.key(seed), 5)
+    y, mix = (jax.random.normal(key, shape, jnp.float64) for key in keys[:2])
+    scale, shift = (jax.random.normal(key, shape[-1:], jnp.float64) for key in keys[2:4])
+    scale = scale + jnp.sign(scale) / 2
+    weights = jax.random.normal(keys[4], (shape[-1], 7), jnp.float64)
+
+    def head(z):
+        hidden = jnp.tanh((z + mix) @ weights)
+        return jnp.sum(jax.nn.logsumexp(hidden, axis=-1)) + jnp.sum(hidden[:-1] * hidden[1:])
+
+    return head, 3 * y + 1, scale, shift
+
+
+@pytest.fixture(scope="module")
+def trained(batch):
+    """A tiny network with BatchNorm, ε = 0, away from its initialisation."""
+    model = tiny_exact("batch")
+    variables = cast(model.init(jax.random.key(0), batch.images))
+    generator = np.random.default_rng(3)
+    moved = jax.tree.map(
+        lambda x: x + 0.1 * generator.standard_normal(x.shape), variables["params"]
+    )
+    return model, moved, variables["batch_stats"]
+
+
+@pytest.mark.parametrize("shape", [(12, 5), (200, 2)])
+def test_the_equalities_hold_on_random_dense_layers(shape):
+    measured = measured_at(*random_layer(shape), units=range(shape[1]), input_norm=0.3)
+    for name in EQUALITIES:
+        equality = getattr(measured, name)
+        assert np.abs(equality.residual).max() <= 1e-10, name
+        assert np.abs(equality.left).max() > 1e-3, name
+
+
+def test_the_equalities_hold_on_a_convolution_of_a_network(trained, batch):
+    model, params, batch_stats = trained
+    found = interception.at_norms(model, ["conv1"], params, batch_stats, batch.images)["conv1"]
+    shape = found.activations.shape
+    assert shape == (16, 8, 8, 4)
+    norm = params["conv1"]["norm"]
+
+    def head(rows):
+        return cross_entropy(found.head(rows.reshape(shape)), batch.labels)
+
+    rows = found.activations.reshape(-1, shape[-1])
+    measured = measured_at(head, rows, norm["scale"], norm["bias"], units=[0, 3])
+    for name in EQUALITIES:
+        assert np.abs(getattr(measured, name).residual).max() <= 1e-10, name
+
+    # v and ⟨g, ŷ⟩ against the gradient of the whole network through its own BatchNorm.
+    def loss(params):
+        logits, _ = model.apply(params, batch_stats, batch.images, train=True)
+        return cross_entropy(logits, batch.labels)
+
+    value, gradient = jax.jit(jax.value_and_grad(loss))(params)
+    patches = jax.lax.conv_general_dilated_patches(
+        batch.images, (3, 3), (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    ).reshape(-1, 3, 3, 3)
+    kernel = np.einsum("rcij,ru->ijcu", patches, measured.steepness.gradient)
+    np.testing.assert_allclose(kernel, gradient["conv1"]["kernel"], atol=1e-13)
+    np.testing.assert_allclose(measured.alignment, gradient["conv1"]["norm"]["scale"], atol=1e-12)
+    np.testing.assert_allclose(measured.steepness.loss, value, rtol=1e-12)
+
+
+def test_the_printed_coefficient_is_wrong():
+    measured = measured_at(*random_layer(), units=[0])
+    assert np.abs(measured.printed.residual).max() > 1e-2
+    # The inequality as printed is wrong as well: 1/√m takes away too much.
+    assert (measured.lipschitz.left > measured.printed.right).all()
+
+
+def test_both_sides_against_dense_hessians():
+    head, y, scale, shift = random_layer((9, 3), seed=4)
+    units = [2, 0]
+    measured = measured_at(head, y, scale, shift, units=units)
+
+    def normalise(y):
+        return (y - y.mean(0, keepdims=True)) / y.std(0, keepdims=True) * scale[None] + shift[None]
+
+    def through(y):
+        return head(normalise(y))
+
+    v = jax.jit(jax.grad(through))(y)
+    inner, outer = (jax.jit(jax.hessian(f))(x) for f, x in ((head, normalise(y)), (through, y)))
+    for i, j in enumerate(units):
+        quadratic = v[:, j] @ inner[:, j, :, j] @ v[:, j]
+        np.testing.assert_allclose(measured.quadratic[i], quadratic, rtol=1e-10)
+        curvature = v[:, j] @ outer[:, j, :, j] @ v[:, j]
+        np.testing.assert_allclose(measured.curvature.left[i], curvature, rtol=1e-9)
+    whole = jnp.einsum("iu,iujv,jv->", v, outer, v)
+    np.testing.assert_allclose(measured.steepness.layer_curvature, whole, rtol=1e-10)
+    np.testing.assert_allclose(measured.steepness.gradient, v, rtol=1e-10, atol=1e-14)
+    np.testing.assert_allclose(measured.variance, y.var(0), rtol=1e-12)
+    plain = jax.jit(lambda y: steepness(through, y, units=units))(y)
+    np.testing.assert_allclose(plain.curvature, measured.curvature.left, rtol=1e-9)
+    np.testing.assert_allclose(plain.layer_curvature, whole, rtol=1e-10)
+
+
+def test_no_input_of_bounded_norm_beats_the_worst_gradient_and_one_reaches_it():
+    head, y, scale, shift = random_layer((8, 3), seed=5)
+    bound = 0.7
+    measured = measured_at(head, y, scale, shift, units=[0], input_norm=bound)
+    v = np.asarray(measured.steepness.gradient)
+    generator = np.random.default_rng(0)
+    best = np.zeros(3)
+    for _ in range(2000):
+        x = generator.standard_normal((8, 4))
+        x *= bound / np.linalg.norm(x, 2)
+        best = np.maximum(best, np.square(x.T @ v).sum(axis=0))
+    worst = np.asarray(measured.worst_gradient.left)
+    assert (best <= worst).all()
+    assert (best > 0.3 * worst).all()
+    for j in range(3):
+        x = bound * np.outer(v[:, j], np.eye(4)[0]) / np.linalg.norm(v[:, j])
+        np.testing.assert_allclose(np.square(x.T @ v[:, j]).sum(), worst[j], rtol=1e-12)
+    np.testing.assert_allclose(measured.worst_gradient.right, worst, rtol=1e-9)
+
+
+def test_epsilon_spoils_the_equality_by_about_its_share_of_the_variance():
+    layer = random_layer()
+    residuals = [
+        float(np.abs(measured_at(*layer, units=[0], epsilon=epsilon).lipschitz.residual).max())
+        for epsilon in (1e-3, 1e-2)
+    ]
+    assert 1e-8 < residuals[0] < 1e-3
+    np.testing.assert_allclose(residuals[1] / residuals[0], 10, rtol=0.05)
+
+
+def test_a_unit_without_gradient_has_no_residual():
+    _, y, scale, shift = random_layer()
+    measured = measured_at(lambda z: jnp.sum(z[:, 1:] ** 3), y, scale, shift, units=[0, 1])
+    for name in EQUALITIES:
+        assert getattr(measured, name).residual[0] == 0
+    assert measured.steepness.gradient_squared[0] == 0
+
+
+def test_impossible_arguments_are_named():
+    head, y, scale, shift = random_layer()
+    with pytest.raises(UsageError, match=r"units \[5\] do not exist: choose from 0 to 4"):
+        theory(head, y, scale, shift, units=[0, 5])
+
+
+def test_interception_leaves_the_network_as_it_is(problem, batch):
+    model, params, batch_stats, _ = problem
+    expected, _ = model.apply(params, batch_stats, batch.images, train=True)
+    outputs = interception.at_outputs(model, ["conv2", "output"], params, batch_stats, batch.images)
+    for found in outputs.values():
+        np.testing.assert_array_equal(found.head(found.activations), expected)
+    seen = model.preactivations(params, batch_stats, batch.images)
+    np.testing.assert_array_equal(outputs["conv2"].activations, seen["conv2"])
+    with pytest.raises(UsageError, match=r"layers conv9 are not .* conv1 conv2 output"):
+        interception.at_outputs(model, ["conv9"], params, batch_stats, batch.images)
+    if not batch_stats:
+        with pytest.raises(UsageError, match=r"conv1 are not .* normaliser: it has none"):
+            interception.at_norms(model, ["conv1"], params, batch_stats, batch.images)
+        return
+    found = interception.at_norms(model, ["conv1"], params, batch_stats, batch.images)["conv1"]
+    kernel, bias = params["conv1"]["kernel"], params["conv1"]["bias"]
+    raw = jax.lax.conv_general_dilated(
+        batch.images, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    np.testing.assert_allclose(found.activations, raw + bias.reshape(1, 1, 1, -1), atol=1e-12)
+    with pytest.raises(UsageError, match=r"output are not .* normaliser: conv1 conv2"):
+        interception.at_norms(model, ["output"], params, batch_stats, batch.images)
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_the_probe_is_in_64_bits_even_where_training_knows_32_only(norm, batch):
+    import optax
+
+    with jax.enable_x64(False):
+        model = tiny_exact(norm)
+        images = jnp.asarray(np.asarray(batch.images), jnp.float32)
+        own = Batch(images, jnp.asarray(np.asarray(batch.labels)))
+        state = training.init_state(model, optax.sgd(0.1), jax.random.key(0), images)
+        measure = make_theory(model, ["conv2"], [1], normalised=norm == "batch")
+        shapes = jax.eval_shape(measure, state, own, None)
+        row = measure(state, own, None)
+    assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {np.dtype("float64")}
+    assert row.gradient_squared > 0
+    if norm == "batch":
+        assert np.abs(row.unit_curvature_residual) <= 1e-10
+        assert row.lipschitz_residual <= 1e-10
+        assert row.printed_residual > 1e-6
+    else:
+        assert np.isnan(row.lipschitz_residual).all()
+        assert row.unit_curvature >= 0  # behind a ReLU network: a convex loss of a linear map
+
+
+@pytest.fixture
+def toy(monkeypatch, noise_dataset):
+    """The experiment on noise images with a network that compiles in a moment."""
+    monkeypatch.setattr(RunConfig, "build_model", lambda self, norm, num_classes: tiny_model(norm))
+    monkeypatch.setattr("bnjax.data.load", lambda *arguments, **options: noise_dataset)
+    return script.EXPERIMENT
+
+
+TOY = ["--steps", "4", "--batch-size", "16", "--probe-every", "2", "--evaluate-every", "4"]
+PLACES = ["--layers", "conv1", "conv2", "--units", "0", "2"]
+
+
+def test_a_run_leaves_tables_figures_and_claims(toy, tmp_path):
+    arguments = [*TOY, *PLACES, "--debug", "--out", str(tmp_path), "--seeds", "2"]
+    assert frame.main(toy, arguments) == 0
+    (path,) = (tmp_path / "theory").iterdir()
+    figures = {
+        f"{name}.{kind}" for name in ("theory", "theory_comparison") for kind in ("png", "pdf")
+    }
+    assert {*figures, "theory.csv", "theory_units.csv"} <= {child.name for child in path.iterdir()}
+    measured = results.read(path)
+    assert measured.arrays["theory.unit_curvature"].shape == (2, 2, 2, 2, 2)
+    loss = measured.arrays["theory.loss"][..., 0]
+    np.testing.assert_allclose(loss, measured.arrays["train.loss"][:, :, ::2], rtol=1e-5)
+    assert np.nanmax(np.abs(measured.arrays["theory.lipschitz_residual"])) <= 1e-10
+
+    table = list(csv.DictReader((path / "theory.csv").open(encoding="utf-8")))
+    assert len(table) == 2 * 2 * 2 * 2
+    row = next(row for row in table if row["norm"] == "batch" and row["probe_step"] == "2")
+    assert abs(float(row["gradient_squared"]) / float(row["lipschitz_right"]) - 1) <= 1e-10
+    assert next(row for row in table if row["norm"] == "none")["lipschitz_right"] == ""
+    units = list(csv.DictReader((path / "theory_units.csv").open(encoding="utf-8")))
+    assert len(units) == 2 * len(table)
+    assert {row["unit"] for row in units} == {"0", "2"}
+
+    decided = {
+        claim["identifier"]: claim
+        for claim in json.loads((path / "summary.json").read_text())["claims"]
+    }
+    for name in ("theorem-4.1", "theorem-4.2", "theorem-4.4"):
+        assert decided[name]["verdict"] == "supported", decided[name]
+    terms = {f"{term}-{layer}" for term in ("lipschitz", "curvature") for layer in PLACES[1:3]}
+    others = {"printed-4.1", "convex", "aligned", "assumptions"}
+    assert decided.keys() == {"theorem-4.1", "theorem-4.2", "theorem-4.4"} | terms | others
+
+
+def made_up(rough=3.0, residual=1e-14, aligned=1.0, quadratic=1.0, epsilon=0.0, train_loss=0.1):
+    """Results in which `none` is steeper than `batch` by a factor, at every step and loss."""
+    probes, steps, layers, units = 8, 40, 1, 2
+    shape = (2, 1, probes, layers)
+    factor = np.array([rough, 1.0]).reshape(2, 1, 1, 1)
+    loss = np.broadcast_to(np.geomspace(1.5, 0.1, probes).reshape(1, 1, -1, 1), shape)
+    each = np.broadcast_to(factor, shape)
+    arrays = {
+        "theory.loss": loss,
+        "theory.gradient_squared": each,
+        "theory.curvature": each,
+        "theory.variance": np.ones(shape),
+        "theory.lipschitz_residual": np.full(shape, residual),
+        "theory.unit_curvature_residual": np.full((*shape, units), -residual),
+        "theory.unit_worst_residual": np.full((*shape, units), residual),
+        "theory.printed_share": np.zeros(shape),
+        "theory.aligned_share": np.full(shape, aligned),
+        "theory.unit_alignment": np.full((*shape, units), 2 * aligned - 1),
+        "theory.unit_quadratic": np.full((*shape, units), quadratic),
+        "train.loss": np.full((2, 1, steps), train_loss),
+        "train.finite": np.ones((2, 1, steps)),
+    }
+    inner = ("norm", "seed", "probe_step", "probed_layer", "unit")
+    dims = {
+        name: ("norm", "seed", "step") if name.startswith("train") else inner[: array.ndim]
+        for name, array in arrays.items()
+    }
+    axes = {
+        "norm": np.array(["none", "batch"]),
+        "seed": np.arange(1),
+        "probed_layer": np.array(["conv1"]),
+        "probe_step": np.arange(0, steps, steps // probes),
+    }
+    config = {"float64": True, "epsilon": epsilon}
+    return results.Results(arrays, dims, axes, config, {"chance_loss": np.log(10)})
+
+
+def verdicts(made):
+    return {claim.identifier: claim.verdict for claim in claims.claims(made)}
+
+
+def test_residuals_decide_the_theorems():
+    names = ("theorem-4.1", "theorem-4.2", "theorem-4.4")
+    for options, verdict in (
+        ({}, "supported"),
+        ({"residual": 1e-6}, "not supported"),
+        ({"residual": 1e-6, "epsilon": 1e-5}, "inconclusive"),
+        ({"residual": np.nan}, "inconclusive"),
+    ):
+        decided = verdicts(made_up(**options))
+        assert [decided[name] for name in names] == [verdict] * 3, options
+    assert decided["printed-4.1"] == "not supported"
+
+
+def test_shares_decide_the_assumptions():
+    decided = verdicts(made_up())
+    assert [decided[n] for n in ("convex", "aligned", "assumptions")] == ["supported"] * 3
+    decided = verdicts(made_up(aligned=0.4))
+    assert [decided[n] for n in ("convex", "aligned")] == ["supported", "not supported"]
+    assert decided["assumptions"] == "not supported"
+    decided = verdicts(made_up(quadratic=-1.0))
+    assert [decided[n] for n in ("convex", "aligned")] == ["not supported", "supported"]
+
+
+@pytest.mark.parametrize(
+    ("rough", "verdict"), [(3.0, "supported"), (1 / 3, "not supported"), (1.0, "inconclusive")]
+)
+def test_the_ratio_decides_the_comparison(rough, verdict):
+    decided = verdicts(made_up(rough=rough))
+    assert decided["lipschitz-conv1"] == decided["curvature-conv1"] == verdict
+
+
+def test_a_dead_arm_decides_nothing_but_the_equalities():
+    decided = verdicts(made_up(train_loss=2.3))
+    theorems = {"theorem-4.1", "theorem-4.2", "theorem-4.4"}
+    assert {decided.pop(name) for name in theorems} == {"supported"}
+    assert set(decided.values()) == {"inconclusive"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--layers", "conv9"],
+            "--layers conv9: no such layer with a normaliser; choose from conv1",
+        ),
+        (["--layers", "output"], "--layers output: no such layer with a normaliser"),
+        (
+            ["--layers", "conv1", "conv1"],
+            "--layers conv1 conv1: must be one or more, all different",
+        ),
+        (["--units", "4"], "--units 4: must be from 0 to 3, the units of conv1"),
+        (["--units", "-1"], "--units -1: must be from 0"),
+        (["--epsilon", "-1"], "--epsilon -1.0: must be from 0"),
+        (["--input-norm", "0"], "--input-norm 0.0: must be above 0"),
+        (["--norms", "l1"], "--norms l1: must be none, batch or both"),
+    ],
+)
+def test_a_wrong_call_gives_one_line_and_writes_nothing(toy, tmp_path, capsys, arguments, message):
+    out = tmp_path / "runs"
+    places = [] if arguments[0] == "--layers" else ["--layers", "conv1", "conv2"]
+    assert frame.main(toy, [*TOY, *places, *arguments, "--out", str(out)]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ")
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+    assert not out.exists()
