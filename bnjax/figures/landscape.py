@@ -79,9 +79,11 @@ def draw_differences(results: Results, folder: Path) -> Sequence[Path]:
                     linewidth=1.1,
                     label=f"step {step}",
                 )
-            panel.axvline(results.config["lr"], color="0.35", linestyle=(0, (6, 2)), linewidth=0.9)
             panel.set_xscale("log")
-            style.log_scale(panel)
+            smallest, largest = results.axes["step_size"][[0, -1]].astype(float)
+            panel.set_xlim(smallest / 1.2, largest * 1.2)
+            style.log_scale(panel)  # before the line below, whose ends are no measurement
+            panel.axvline(results.config["lr"], color="0.35", linestyle=(0, (6, 2)), linewidth=0.9)
             panel.set(title=LOOKS[str(norm)].label, xlabel="step size η")
             panel.grid(alpha=0.25, linewidth=0.5)
             style.legend(panel)
