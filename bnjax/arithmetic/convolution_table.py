@@ -35,7 +35,7 @@ TAPS = Choice("taps", "taps", "taps")
 WINOGRAD = Choice("winograd", "flipped winograd", "winograd")
 # Winograd takes three times as long to compile: it has to save more than that over a short run.
 WIDE = 64  # channels on both sides
-WORTH_COMPILING = 4e6  # operations on one image
+WORTH_COMPILING = 16e6  # operations on one image
 FEW_PIXELS = 16  # up to 4×4 the native form is slow, at 2×2 a hundred times so
 
 

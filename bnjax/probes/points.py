@@ -8,9 +8,8 @@ import jax.numpy as jnp
 from bnjax.errors import UsageError
 from bnjax.types import Array, Loss, Params, Points, PyTree, Scalar
 
-# What the points of one chunk may make on their way forward, in bytes. Beyond the cache a larger
-# chunk gains nothing (benchmarks/README.md, "points at a time"); on accelerators it is their
-# second-level cache, not yet measured.
+# What the points of one chunk may make on their way forward, in bytes: about a cache. A choice by
+# reasoning, not yet by measurement.
 CACHE_BYTES = {"cpu": 4 * 2**20}
 ACCELERATOR_CACHE_BYTES = 48 * 2**20
 
