@@ -1,19 +1,9 @@
 """Which form of a convolution is fastest where; `benchmarks/tune_convolution.py` measures it again.
 
-Milliseconds inside `lax.map` on two EPYC cores (float32, batch 128, jax 0.12, best of four):
-
-| 3×3 layer, stride 1 | value: native, Winograd | input gradient | kernel gradient: taps, Winograd |
-|---|---|---|---|
-| 64 channels, 32×32 | 69, 60 | 584, 57 | (patches: 172), 96 |
-| 128 channels, 16×16 | 58, 60 | 562, 34 | 105, 64 |
-| 256 channels, 8×8 | 51, 25 | 516, 28 | 65, 55 |
-| 512 channels, 4×4 | 49, 31 | 483, 44 | 48, 55 |
-| 512 channels, 2×2 (taps, Winograd) | 12, 9 | 12, 4.5 | 14, 10 |
-
-The native kernel gradient is not timed in a loop (jax issue 12868). On jax 0.10 the same forms win.
-The input gradient as a native convolution of the turned kernel ("flipped native") is as fast inside
-a loop as outside. Its own derivative for the kernel, in reverse mode, is the slow native one: for
-other kernels than 3×3 it is not chosen.
+The rules, for a CPU and stride 1 (times: `benchmarks/README.md`): Winograd where channels are many;
+else XLA's own convolution for the value, unless the image has few pixels, and `bands` for both
+gradients. Inside a loop XLA's own input gradient is ten times slower than outside, and its kernel
+gradient a hundred times (jax issue 12868): they are never chosen there.
 """
 
 from typing import NamedTuple
