@@ -18,10 +18,11 @@ from bnjax.claims import training as claims
 from bnjax.figures import training as figure
 from bnjax.runs.config import NormName
 from bnjax.runs.experiment import Experiment, main
+from bnjax.runs.targets import TargetConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(claims.TargetConfig):
+class Config(TargetConfig):
     """Options of the ℓp experiment."""
 
     norms: tuple[NormName, ...] = ("none", "batch", "l1", "l2", "linf")

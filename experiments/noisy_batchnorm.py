@@ -23,6 +23,7 @@ from jaxtyping import Array, Float
 
 from bnjax.arithmetic.moments import moments
 from bnjax.claims import distributions as claims
+from bnjax.claims import noise
 from bnjax.data import Batch
 from bnjax.figures import distributions as figure
 from bnjax.models import Model
@@ -133,7 +134,7 @@ EXPERIMENT = Experiment(
         "bin": (EDGES[1:] + EDGES[:-1]) / 2,
         "percentile": claims.LEVELS,
     },
-    claims=claims.noise_claims,
+    claims=noise.noise_claims,
     draw=figure.draw_noise,
 )
 

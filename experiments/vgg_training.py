@@ -25,11 +25,12 @@ from bnjax.losses import OBJECTIVES
 from bnjax.runs.arms import Arm
 from bnjax.runs.config import require
 from bnjax.runs.experiment import Experiment, main
+from bnjax.runs.targets import TargetConfig
 from bnjax.training import Probe, every
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(claims.TargetConfig):
+class Config(TargetConfig):
     """Options of the training experiment."""
 
     lrs: tuple[float, ...] = (0.1, 0.5)

@@ -14,7 +14,9 @@ import vgg_training
 from conftest import tiny_model
 
 from bnjax import data, training
+from bnjax.claims import curves, learning_rates
 from bnjax.claims import training as claims
+from bnjax.claims.claim import difference
 from bnjax.data.sources import make_gaussian
 from bnjax.figures import style
 from bnjax.figures import training as figure
@@ -103,8 +105,8 @@ def test_smoothing_is_the_median_of_the_last_values_and_keeps_gaps():
         np.nan if np.isnan(values[i]) else np.nanmedian(values[max(0, i - 4) : i + 1])
         for i in range(30)
     ]
-    np.testing.assert_array_equal(claims.smooth(values, 5), slow)
-    np.testing.assert_array_equal(claims.smooth(values, 1), values)
+    np.testing.assert_array_equal(curves.smooth(values, 5), slow)
+    np.testing.assert_array_equal(curves.smooth(values, 1), values)
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
@@ -120,11 +122,11 @@ def test_steps_to_the_target_decide_who_is_faster(reaches, verdict, seeds):
 def test_steps_are_minibatches_until_the_median_reaches_the_target():
     made = made_up({"none": Arm(60), "batch": Arm(20)})
     # The jump at step 20 outweighs the median of three at step 21, the 22nd minibatch.
-    assert claims.steps_to_target(made, "batch", 0) == 22
+    assert curves.steps_to_target(made, "batch", 0) == 22
     by_loss = made_up({"none": Arm(60), "batch": Arm(20)}, target_loss=0.5)
-    assert claims.steps_to_target(by_loss, "none", 0) == 62
+    assert curves.steps_to_target(by_loss, "none", 0) == 62
     never = made_up({"none": Arm(60), "batch": Arm(20)}, target_loss=0.05)
-    assert claims.steps_to_target(never, "none", 0) == math.inf
+    assert curves.steps_to_target(never, "none", 0) == math.inf
 
 
 def test_an_arm_that_never_gets_there_bounds_the_ratio_on_one_side():
@@ -162,15 +164,15 @@ def test_accuracy_and_gap_are_decided_by_differences(test, verdict, seeds):
 def test_the_interval_of_differences_is_students():
     values = [0.01, 0.03, 0.02]
     low, high = scipy.stats.t.interval(0.95, 2, 0.02, scipy.stats.sem(values))
-    np.testing.assert_allclose(claims.difference(values)[:3], [0.02, low, high], rtol=1e-12)
+    np.testing.assert_allclose(difference(values)[:3], [0.02, low, high], rtol=1e-12)
 
 
 def test_the_final_accuracy_is_of_the_last_tenth_and_the_gap_of_the_same():
     made = made_up({"none": Arm(), "batch": Arm()})
     made.arrays["test.accuracy"][1, 0] = [0.0, 0.1, 0.7, 0.8]
     made.arrays["fit.accuracy"][1, 0] = [0.0, 0.2, 0.95]
-    assert claims.test_accuracy(made, "batch", 0) == pytest.approx(0.75)
-    assert claims.gap(made, "batch", 0) == pytest.approx(0.2)
+    assert curves.test_accuracy(made, "batch", 0) == pytest.approx(0.75)
+    assert curves.gap(made, "batch", 0) == pytest.approx(0.2)
 
 
 def test_gaps_are_compared_only_between_arms_that_fit_equally_well():
@@ -392,7 +394,7 @@ def test_published_curves_are_those_of_the_learning_rate():
             return len(panels[0].get_lines())
 
     arms = {("batch", lr): Arm() for lr in (0.1, 0.01, 0.5)}
-    at = dict(claims.at_each_lr(made_up(arms, lrs=[0.1, 0.01, 0.5])))
+    at = dict(learning_rates.at_each_lr(made_up(arms, lrs=[0.1, 0.01, 0.5])))
     assert lines(at[0.1], "accuracy", names=["fig3a_vgg_acc_lr0.1"]) > 0
     assert lines(at[0.1], "accuracy", names=["fig3a_vgg_acc_lr0.01", "fig5a_vgg_acc"]) == 0
     assert lines(at[0.01], "accuracy", names=["fig3a_vgg_acc_lr0.01"]) > 0

@@ -65,17 +65,29 @@ def interval(ratios: Sequence[float]) -> Interval:
     return Interval(centre, centre * np.exp(-half), centre * np.exp(half), len(logs))
 
 
+def difference(values: Sequence[float]) -> Interval:
+    """Mean and 95 % t interval of differences, one for each seed; one has no interval."""
+    centre = float(np.mean(values))
+    if len(values) < 2:
+        return Interval(centre, np.nan, np.nan, len(values))
+    half = scipy.stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * scipy.stats.sem(values)
+    return Interval(centre, centre - half, centre + half, len(values))
+
+
+def limits(ratio: Interval) -> tuple[float, float]:
+    """Low and high of a ratio; with one seed a factor of 1.1 either way."""
+    if ratio.seeds > 1:
+        return ratio.low, ratio.high
+    return ratio.centre / ONE_SEED_MARGIN, ratio.centre * ONE_SEED_MARGIN
+
+
 def decide_ratio(ratio: Interval) -> Verdict:
     """Whether a ratio that the claim wants above 1 is.
 
     Supported if its interval lies above 1, not supported if it lies below 1, else inconclusive.
     With one seed the interval is taken as a factor of 1.1 either way.
     """
-    low, high = (
-        (ratio.low, ratio.high)
-        if ratio.seeds > 1
-        else (ratio.centre / ONE_SEED_MARGIN, ratio.centre * ONE_SEED_MARGIN)
-    )
+    low, high = limits(ratio)
     return "supported" if low > 1 else "not supported" if high < 1 else "inconclusive"
 
 

@@ -7,34 +7,18 @@ Behind BatchNorm a unit's mean and variance over its own batch are β and γ² b
 a step changes in them is its change of β and γ² alone.
 """
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import scipy.stats
 
-from bnjax.claims.claim import (
-    CONFIDENCE,
-    ONE_SEED_MARGIN,
-    Claim,
-    Comparison,
-    Interval,
-    Verdict,
-    decide_ratio,
-    format_interval,
-    interval,
-)
-from bnjax.claims.landscape import MINIMUM_PAIRS, at_equal_loss, at_equal_step, why_not_trained
+from bnjax.claims.claim import Claim, Comparison, Verdict, decide_ratio, limits
+from bnjax.claims.pairs import PAIRS, describe, probed_loss, ratio_over_seeds, why_not_trained
 from bnjax.runs.results import Results
 
 LEVELS = tuple(float(level) for level in range(5, 100, 5))  # percentiles a drift is taken over
 MARGINAL = 2.0  # a difference of stability is marginal within this factor
-ACCURACY_MARGIN = 0.02  # as accurate: no more than this below
-ONE_SEED_ACCURACY = 0.01  # with one seed there is no interval: a difference is this wide
-TARGET = 0.5  # of the loss of chance: the loss that the time is taken to
-SLOWER = 1.5  # as fast: the target is reached no later than this factor
-PAIRS = {"equal step": at_equal_step, "equal loss": at_equal_loss}
-
 RULE = (
     "median over probed steps of the ratio {above}/{below} of {quantity}, in every shown layer, at "
     "equal step and at equal loss, only where both arms are below 0.9 of the loss of chance; "
@@ -115,16 +99,6 @@ def variance_change(
     return field(results, f"{probe}.variance_change", norm, seed, layer) / deviation**2
 
 
-def redrawn_mean_change(results: Results, norm: str, seed: int, layer: str) -> np.ndarray:
-    """`mean_change` of one step and of the noise that is redrawn for the next one."""
-    return mean_change(results, norm, seed, layer, "redrawn")
-
-
-def redrawn_variance_change(results: Results, norm: str, seed: int, layer: str) -> np.ndarray:
-    """`variance_change` of one step and of the noise that is redrawn for the next one."""
-    return variance_change(results, norm, seed, layer, "redrawn")
-
-
 QUANTITIES = (
     Quantity("drift", "the earth mover distance to the next probe", drift),
     Quantity("unit", "the earth mover distance of one unit to the next probe", unit_drift),
@@ -133,13 +107,6 @@ QUANTITIES = (
         "variance",
         "a step's change of the units' variances (behind batch: of γ²)",
         variance_change,
-    ),
-)
-NOISY_QUANTITIES = (
-    QUANTITIES[1],
-    Quantity("mean", "the change of the units' means to the next step", redrawn_mean_change),
-    Quantity(
-        "variance", "the change of the units' variances to the next step", redrawn_variance_change
     ),
 )
 
@@ -179,43 +146,23 @@ def measure(results: Results, quantity: Quantity, above: str, below: str) -> Rat
     """The ratio of a quantity in every shown layer, at equal step and at equal loss."""
     reasons = [reason for arm in (above, below) if (reason := why_not_trained(results, arm))]
     found = {
-        f"{layer} {name}": across_seeds(results, quantity, above, below, str(layer), name)
+        f"{layer} {name}": ratio_over_seeds(
+            results,
+            name,
+            losses=functools.partial(probed_loss, results),
+            values=functools.partial(of_layer, results, quantity, str(layer)),
+            above=above,
+            below=below,
+        )
         for layer in results.axes["shown_layer"]
         for name in PAIRS
     }
     return Ratios(found, reasons or sorted({c.reason for c in found.values() if c.reason}))
 
 
-def across_seeds(
-    results: Results, quantity: Quantity, above: str, below: str, layer: str, name: str
-) -> Comparison:
-    """The ratio above/below of a quantity in one layer, median over pairs of steps, over seeds."""
-    chance = results.facts["chance_loss"]
-    ratios = []
-    for seed in results.axes["seed"].tolist():
-        left, right = PAIRS[name](
-            probed_loss(results, above, seed), probed_loss(results, below, seed), chance
-        )
-        upper = quantity.values(results, above, seed, layer)[left]
-        lower = quantity.values(results, below, seed, layer)[right]
-        usable = np.isfinite(upper) & np.isfinite(lower) & (upper > 0) & (lower > 0)
-        if usable.sum() < MINIMUM_PAIRS:
-            return Comparison(name, None, f"fewer than {MINIMUM_PAIRS} pairs of steps at {name}")
-        ratios.append(float(np.median(upper[usable] / lower[usable])))
-    return Comparison(name, interval(ratios))
-
-
-def probed_loss(results: Results, norm: str, seed: int) -> np.ndarray:
-    """The minibatch loss at the probed steps."""
-    return results.select("train.loss", norm=norm, seed=seed)[results.axes["probe_step"]]
-
-
-def describe(found: dict[str, Comparison]) -> str:
-    """The ratios as the claims table shows them."""
-    return "; ".join(
-        f"{name} {format_interval(c.ratio) if c.ratio else 'not measured'}"
-        for name, c in found.items()
-    )
+def of_layer(results: Results, quantity: Quantity, layer: str, norm: str, seed: int) -> np.ndarray:
+    """A quantity of one layer, `[probe_step]`."""
+    return quantity.values(results, norm, seed, layer)
 
 
 def compare(
@@ -242,12 +189,13 @@ def compare(
             for each in dict.fromkeys(verdicts.values())
         }
         reasons = [f"{each} for {names}" for each, names in grouped.items()]
+    described = describe(c._replace(name=name) for name, c in found.items())
     return Claim(
         identifier=identifier,
         sentence=f"{sentence}, by {quantity.name}",
         source=source,
         rule=RULE.format(above=above, below=below, quantity=quantity.name, verdict=ABOVE_ONE),
-        measured=f"{above}/{below}: {describe(found)}",
+        measured=f"{above}/{below}: {described}",
         published="curves without numbers",
         verdict=verdict,
         reason="; ".join(reasons),
@@ -293,177 +241,3 @@ def marginal(results: Results) -> Claim:
         verdict=verdict,
         reason="; ".join(reasons),
     )
-
-
-def limits(ratio: Interval) -> tuple[float, float]:
-    """The interval of a ratio; with one seed a factor of 1.1 either way."""
-    if ratio.seeds > 1:
-        return ratio.low, ratio.high
-    return ratio.centre / ONE_SEED_MARGIN, ratio.centre * ONE_SEED_MARGIN
-
-
-def noise_claims(results: Results) -> list[Claim]:
-    """The claims of Fig. 2, as far as the arms that they compare ran."""
-    norms = {str(norm) for norm in results.axes["norm"]}
-    return [claim for needed, made in NOISE_CLAIMS if needed <= norms for claim in made(results)]
-
-
-def less_stable(results: Results) -> Iterator[Claim]:
-    """BatchNorm with noise has less stable distributions than the standard network."""
-    for quantity in NOISY_QUANTITIES:
-        yield compare(
-            results,
-            quantity,
-            above="noisy_batch",
-            below="none",
-            identifier=f"fig2-{quantity.identifier}",
-            sentence="noisy_batch has less stable activations than no normalisation",
-            source="Santurkar et al. 2018, §2.1, Fig. 2 and 8",
-        )
-
-
-def as_accurate(results: Results) -> Iterator[Claim]:
-    """BatchNorm with noise ends as accurate as BatchNorm."""
-    accuracies = {
-        norm: results.select("test.accuracy", norm=norm)[:, -1] for norm in ("noisy_batch", "batch")
-    }
-    reasons = [reason for norm in accuracies if (reason := why_not_trained(results, norm))]
-    differences = accuracies["noisy_batch"] - accuracies["batch"]
-    half = ONE_SEED_ACCURACY
-    if len(differences) > 1:
-        spread = scipy.stats.sem(differences)
-        half = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, len(differences) - 1) * spread)
-    centre = float(differences.mean())
-    verdict: Verdict = "inconclusive"
-    if not reasons and centre - half > -ACCURACY_MARGIN:
-        verdict = "supported"
-    elif not reasons and centre + half < -ACCURACY_MARGIN:
-        verdict = "not supported"
-    elif not reasons:
-        reasons = [f"the interval holds −{ACCURACY_MARGIN:g}"]
-    ends = ", ".join(
-        f"{norm} {results.select('test.accuracy', norm=norm)[:, -1].mean():.3f} (training loss "
-        f"{final_loss(results, str(norm)):.3g})"
-        for norm in results.axes["norm"]
-    )
-    seeds = "one seed" if len(differences) == 1 else f"{len(differences)} seeds"
-    yield Claim(
-        identifier="fig2-accuracy",
-        sentence="noisy_batch ends as accurate as batch",
-        source="Santurkar et al. 2018, Fig. 2",
-        rule=(
-            "test accuracy after the last step, noisy_batch minus batch, 95 % t interval over "
-            f"seeds (one seed: ±{ONE_SEED_ACCURACY:g}): supported if above −{ACCURACY_MARGIN:g}, "
-            f"not supported if below −{ACCURACY_MARGIN:g}, else inconclusive; inconclusive if "
-            "an arm is dead or diverged"
-        ),
-        measured=f"difference {centre:+.3f} ± {half:.3f} ({seeds}); at the end: {ends}",
-        published="late minibatch accuracy: none 99.6 %, batch 98.6 %, noisy_batch 97.9 %",
-        verdict=verdict,
-        reason="; ".join(reasons),
-    )
-
-
-def final_loss(results: Results, norm: str) -> float:
-    """Median minibatch loss over the last tenth of the steps and all seeds."""
-    losses = results.select("train.loss", norm=norm)
-    return float(np.median(losses[:, -max(1, losses.shape[1] // 10) :]))
-
-
-def time_to_target(results: Results, norm: str, seed: int) -> tuple[int, bool]:
-    """Steps until the loss is half that of chance, and whether the run got there.
-
-    The loss is the median over the last fiftieth of the steps (at least 5), so that one easy batch
-    does not count. A run that does not get there gives its number of steps.
-    """
-    losses = results.select("train.loss", norm=norm, seed=seed)
-    window = min(len(losses), max(5, len(losses) // 50))
-    medians = np.median(np.lib.stride_tricks.sliding_window_view(losses, window), axis=-1)
-    reached = np.flatnonzero(medians < TARGET * results.facts["chance_loss"])
-    return (int(reached[0]) + window, True) if len(reached) else (len(losses), False)
-
-
-def as_fast(results: Results) -> Iterator[Claim]:
-    """BatchNorm with noise trains as fast as BatchNorm."""
-    yield faster(results, "batch", SLOWER, f"is as fast as batch, within a factor of {SLOWER:g}")
-
-
-def faster_than_none(results: Results) -> Iterator[Claim]:
-    """BatchNorm with noise trains faster than the standard network."""
-    yield faster(results, "none", 1.0, "trains faster than no normalisation")
-
-
-def faster(results: Results, other: str, allowance: float, sentence: str) -> Claim:
-    """Decide whether BatchNorm with noise reaches the target before `other` does."""
-    reasons = [
-        reason for norm in ("noisy_batch", other) if (reason := why_not_trained(results, norm))
-    ]
-    seeds = results.axes["seed"].tolist()
-    times = {
-        norm: [time_to_target(results, norm, seed) for seed in seeds]
-        for norm in ("noisy_batch", other)
-    }
-    if not all(reached for _, reached in times["noisy_batch"]):
-        reasons.append(f"noisy_batch does not reach {TARGET:g} of the loss of chance")
-    # Where `other` does not get there its true time, and so the ratio, is larger than this.
-    ratio = interval(
-        [b / a for (a, _), (b, _) in zip(times["noisy_batch"], times[other], strict=True)]
-    )
-    allowed = ratio._replace(
-        centre=allowance * ratio.centre, low=allowance * ratio.low, high=allowance * ratio.high
-    )
-    verdict: Verdict = "inconclusive" if reasons else decide_ratio(allowed)
-    censored = not all(reached for _, reached in times[other])
-    if censored and verdict == "not supported":
-        verdict, reasons = "inconclusive", [f"{other} does not reach the target"]
-    elif verdict == "inconclusive" and not reasons:
-        reasons = [f"the interval holds {1 / allowance:.3g}"]
-    return Claim(
-        identifier=f"fig2-time-{other}",
-        sentence=f"noisy_batch {sentence}",
-        source="Santurkar et al. 2018, Fig. 2",
-        rule=(
-            f"ratio {other}/noisy_batch of the steps until the minibatch loss (running median) is "
-            f"{TARGET:g} of that of chance; geometric mean over seeds, 95 % t interval (one seed: "
-            f"a factor of 1.1): supported if above {1 / allowance:.3g}, not supported if below; a "
-            "run that does not get there counts with all its steps; inconclusive otherwise, or if "
-            "an arm is dead or diverged"
-        ),
-        measured=f"{other}/noisy_batch {'at least ' if censored else ''}{format_interval(ratio)}; "
-        + ", ".join(f"{norm} {np.mean([t for t, _ in own]):.0f}" for norm, own in times.items())
-        + " steps",
-        published="minibatch accuracy, mean of the first 1500 steps: none 41 %, batch 69 %, "
-        "noisy_batch 64 %",
-        verdict=verdict,
-        reason="; ".join(reasons),
-    )
-
-
-def noise_alone_fails(results: Results) -> Iterator[Claim]:
-    """The same noise keeps the standard network from training."""
-    standard, noise = (why_not_trained(results, norm) for norm in ("none", "noise"))
-    verdict: Verdict = "supported" if noise else "not supported"
-    yield Claim(
-        identifier="fig2-noise",
-        sentence="the same noise keeps the network without BatchNorm from training",
-        source="Santurkar et al. 2018, §2.1 and Fig. 2",
-        rule=(
-            "supported if noise is dead (its late loss at or above 0.9 of that of chance) or "
-            "diverged in some seed, not supported if it trains in all; inconclusive if none itself "
-            "does not train"
-        ),
-        measured=f"late training loss: none {final_loss(results, 'none'):.3g}, noise "
-        f"{final_loss(results, 'noise'):.3g}, chance {results.facts['chance_loss']:.3g}",
-        published="'prevents it from training entirely'",
-        verdict="inconclusive" if standard else verdict,
-        reason=standard or noise,
-    )
-
-
-NOISE_CLAIMS: tuple[tuple[set[str], Callable[[Results], Iterator[Claim]]], ...] = (
-    ({"none", "noisy_batch"}, less_stable),
-    ({"batch", "noisy_batch"}, as_accurate),
-    ({"batch", "noisy_batch"}, as_fast),
-    ({"none", "noisy_batch"}, faster_than_none),
-    ({"none", "noise"}, noise_alone_fails),
-)

@@ -1,22 +1,19 @@
 """The claims of Santurkar et al. 2018, Fig. 4, decided on the arrays of a landscape run.
 
-Each comparison is made at equal step and at equal loss, because a network that does not train has
-a flat landscape: seen at lr 0.4, the standard VGG sits at ln 10 with a vanishing gradient and
-looks smoother than its rival. A claim that rests on an arm that is dead or diverged is
-inconclusive.
+Each comparison is made at equal step and at equal loss, and a claim that rests on an arm that is
+dead or diverged is inconclusive (`claims.pairs`).
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from bnjax.claims.claim import Claim, Comparison, Verdict, decide_ratio, format_interval, interval
+from bnjax.claims.claim import Claim, Verdict
+from bnjax.claims.pairs import PAIRS, agreement, describe, ratio_over_seeds, why_not_trained
 from bnjax.runs.results import Results
 
-TRAINED = 0.9  # of the loss of chance: an arm at or above it has not begun to train
-EQUAL_LOSS = 1.25  # two losses are called equal if neither exceeds the other by this factor
-MINIMUM_PAIRS = 3
 EDGE_TOLERANCE = 0.25  # how near to 2 (edge) or to 1 (saturation) ‖g(lr) − g‖ / ‖g‖ must be
 
 RULE = (
@@ -100,92 +97,28 @@ def claims(results: Results) -> list[Claim]:
 def compare(results: Results, quantity: Quantity, norm: str) -> Claim:
     """Decide whether `none` is rougher than `norm` in one quantity."""
     reasons = [reason for arm in ("none", norm) if (reason := why_not_trained(results, arm))]
-    comparisons = (
-        across_seeds("equal step", results, quantity, norm, at_equal_step),
-        across_seeds("equal loss", results, quantity, norm, at_equal_loss),
-    )
-    verdicts = {decide_ratio(c.ratio) if c.ratio else "inconclusive" for c in comparisons}
-    verdict: Verdict = verdicts.pop() if len(verdicts) == 1 else "inconclusive"
-    if reasons:
-        verdict = "inconclusive"
-    else:
-        reasons = [comparison.reason for comparison in comparisons if comparison.reason]
-        if verdict == "inconclusive" and not reasons:
-            reasons = ["the two comparisons do not agree, or an interval holds 1"]
+    comparisons = [
+        ratio_over_seeds(
+            results,
+            name,
+            losses=functools.partial(field, results, "loss"),
+            values=functools.partial(quantity.values, results),
+            above="none",
+            below=norm,
+        )
+        for name in PAIRS
+    ]
+    verdict, reasons = agreement(comparisons, reasons)
     return Claim(
         identifier=f"{quantity.identifier}-{norm}",
         sentence=quantity.sentence.format(norm=norm),
         source=quantity.source,
         rule=RULE.format(norm=norm, quantity=quantity.name),
-        measured="; ".join(
-            f"{c.name} {format_interval(c.ratio) if c.ratio else 'not measured'}"
-            for c in comparisons
-        ),
+        measured=describe(comparisons),
         published=quantity.published,
         verdict=verdict,
         reason="; ".join(reasons),
     )
-
-
-def why_not_trained(results: Results, norm: str) -> str:
-    """Why no claim can rest on an arm, or nothing."""
-    chance = results.facts["chance_loss"]
-    for seed in results.axes["seed"].tolist():
-        finite = results.select("train.finite", norm=norm, seed=seed)
-        if (finite == 0).any():
-            return f"{norm} diverged at step {int(np.flatnonzero(finite == 0)[0])}"
-        losses = results.select("train.loss", norm=norm, seed=seed)
-        final = float(np.median(losses[-max(1, len(losses) // 10) :]))
-        if not final < TRAINED * chance:
-            return f"{norm} does not train: its loss ends at {final:.3f}, chance is {chance:.3f}"
-    return ""
-
-
-def across_seeds(
-    name: str,
-    results: Results,
-    quantity: Quantity,
-    norm: str,
-    pairs: Callable[[np.ndarray, np.ndarray, float], tuple[np.ndarray, np.ndarray]],
-) -> Comparison:
-    """The ratio none/norm of a quantity, median over pairs of steps, over seeds."""
-    chance = results.facts["chance_loss"]
-    ratios = []
-    for seed in results.axes["seed"].tolist():
-        left, right = pairs(
-            field(results, "loss", "none", seed), field(results, "loss", norm, seed), chance
-        )
-        ratio = (
-            quantity.values(results, "none", seed)[left]
-            / quantity.values(results, norm, seed)[right]
-        )
-        ratio = ratio[np.isfinite(ratio) & (ratio > 0)]
-        if len(ratio) < MINIMUM_PAIRS:
-            return Comparison(name, None, f"fewer than {MINIMUM_PAIRS} pairs of steps at {name}")
-        ratios.append(float(np.median(ratio)))
-    return Comparison(name, interval(ratios))
-
-
-def at_equal_step(
-    left: np.ndarray, right: np.ndarray, chance: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the probed steps at which both arms are below chance."""
-    rows = np.flatnonzero((left < TRAINED * chance) & (right < TRAINED * chance))
-    return rows, rows
-
-
-def at_equal_loss(
-    left: np.ndarray, right: np.ndarray, chance: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of pairs of steps with equal loss: each step of `right` with the nearest of `left`."""
-    pairs = []
-    usable = np.flatnonzero(left < TRAINED * chance)
-    for row in np.flatnonzero(right < TRAINED * chance):
-        if len(usable):
-            gaps = np.abs(np.log(left[usable]) - np.log(right[row]))
-            if gaps.min() <= np.log(EQUAL_LOSS):
-                pairs.append((usable[gaps.argmin()], row))
-    return tuple(np.array(pairs, dtype=int).reshape(-1, 2).T)  # type: ignore[return-value]
 
 
 def at_learning_rate(results: Results, norm: str) -> tuple[float, float]:

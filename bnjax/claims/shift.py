@@ -1,19 +1,15 @@
 """The claims of Santurkar et al. 2018, §2.2 and Fig. 3, on internal covariate shift."""
 
+import functools
+
 import numpy as np
 
-from bnjax.claims.claim import (
-    ONE_SEED_MARGIN,
-    Claim,
-    Interval,
-    Verdict,
-    format_interval,
-    interval,
-)
-from bnjax.claims.landscape import (
-    MINIMUM_PAIRS,
-    at_equal_loss,
-    at_equal_step,
+from bnjax.claims.claim import Claim, Verdict, limits
+from bnjax.claims.pairs import (
+    PAIRS,
+    describe,
+    probed_loss,
+    ratio_over_seeds,
     why_not_trained,
 )
 from bnjax.runs.results import Results
@@ -44,24 +40,19 @@ def claims(results: Results) -> list[Claim]:
 def compare(results: Results, norm: str) -> Claim:
     """Decide whether a normaliser leaves internal covariate shift as large as it is without."""
     reasons = [reason for arm in ("none", norm) if (reason := why_not_trained(results, arm))]
-    found: dict[str, Interval] = {}
-    for name, pairs in (("equal step", at_equal_step), ("equal loss", at_equal_loss)):
-        ratios = []
-        for seed in results.axes["seed"].tolist():
-            left, right = pairs(
-                probed_loss(results, "none", seed),
-                probed_loss(results, norm, seed),
-                results.facts["chance_loss"],
-            )
-            ratio = shift(results, norm, seed)[right] / shift(results, "none", seed)[left]
-            ratio = ratio[np.isfinite(ratio) & (ratio > 0)]
-            if len(left) >= MINIMUM_PAIRS and ratio.size:
-                ratios.append(float(np.median(ratio)))
-        if len(ratios) == len(results.axes["seed"]):
-            found[name] = interval(ratios)
-        else:
-            reasons.append(f"fewer than {MINIMUM_PAIRS} pairs of steps at {name}")
-    below = [is_below(ratio) for ratio in found.values()]
+    comparisons = [
+        ratio_over_seeds(
+            results,
+            name,
+            losses=functools.partial(probed_loss, results),
+            values=functools.partial(shift, results),
+            above=norm,
+            below="none",
+        )
+        for name in PAIRS
+    ]
+    reasons += [comparison.reason for comparison in comparisons if comparison.reason]
+    below = [limits(c.ratio)[1] < 1 for c in comparisons if c.ratio]
     verdict: Verdict = "inconclusive"
     if not reasons and len(set(below)) == 1:
         verdict = "not supported" if below[0] else "supported"
@@ -74,32 +65,21 @@ def compare(results: Results, norm: str) -> Claim:
         f"{late_cosine(results, norm, layer):.2f} {norm}"
         for layer in results.config["layers"]
     )
-    ratios_text = "; ".join(f"{name} {format_interval(ratio)}" for name, ratio in found.items())
     return Claim(
         identifier=f"fig3-{norm}-lr{lr:g}",
         sentence=f"{norm} does not reduce internal covariate shift (lr {lr:g})",
         source="Santurkar et al. 2018, §2.2 and Fig. 3",
         rule=RULE.format(norm=norm),
-        measured=f"{ratios_text or 'not measured'}; {late}",
+        measured=f"{describe(comparisons)}; {late}",
         published=PUBLISHED[family],
         verdict=verdict,
         reason="; ".join(reasons),
     )
 
 
-def probed_loss(results: Results, norm: str, seed: int) -> np.ndarray:
-    """The minibatch loss at the probed steps."""
-    return results.select("train.loss", norm=norm, seed=seed)[results.axes["probe_step"]]
-
-
 def shift(results: Results, norm: str, seed: int) -> np.ndarray:
     """‖G − G'‖ / ‖G‖ of all layers but the first, whose shift is zero: `[probe_step, layer]`."""
     return results.select("shift.relative_distances", norm=norm, seed=seed)[:, 1:]
-
-
-def is_below(ratio: Interval) -> bool:
-    """Whether a ratio is below 1: its interval, or with one seed its value over the margin."""
-    return bool((ratio.high if ratio.seeds > 1 else ratio.centre * ONE_SEED_MARGIN) < 1)
 
 
 def late_cosine(results: Results, norm: str, layer: str) -> float:

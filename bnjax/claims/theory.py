@@ -1,36 +1,21 @@
 """The theorems of Santurkar et al. 2018, decided on the arrays of a theory run.
 
 The equalities are decided by their residuals, the assumptions of Theorem 4.2 by how often they
-hold, and the comparison of networks as in `claims.landscape`: at equal step and at equal loss, and
-only where both arms train.
+hold; the comparison of networks stands in `claims.terms`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from bnjax.claims.claim import Claim, Comparison, Verdict, decide_ratio, format_interval, interval
-from bnjax.claims.landscape import (
-    MINIMUM_PAIRS,
-    Quantity,
-    at_equal_loss,
-    at_equal_step,
-    why_not_trained,
-)
+from bnjax.claims import terms
+from bnjax.claims.claim import Claim, Verdict
+from bnjax.claims.pairs import why_not_trained
 from bnjax.runs.results import Results
 
 TOLERANCE = {True: 1e-10, False: 1e-3}  # of a relative residual, in float64 and in float32
 USUAL = 0.95  # an assumption that holds at least so often is said to hold
-
-RULE = (
-    "median over probed steps of the ratio none/batch of {quantity} of this layer, at equal step "
-    "and at equal loss, only where both arms are below 0.9 of the loss of chance and both values "
-    "are above 0; geometric mean over seeds, 95 % t interval (one seed: a factor of 1.1); "
-    "supported if above 1 in both comparisons, not supported if below 1 in both, else "
-    "inconclusive; inconclusive if an arm is dead or diverged; the ratio in units of each layer's "
-    "own deviation (‖v‖² times its variance, the curvature times its square) is shown, not decided"
-)
 
 
 class Theorem(NamedTuple):
@@ -68,49 +53,6 @@ THEOREMS = (
 )
 
 
-def gradient_squared(results: Results, norm: str, seed: int) -> np.ndarray:
-    """‖∂L/∂y‖², `[probe_step, layer]`."""
-    return results.select("theory.gradient_squared", norm=norm, seed=seed)
-
-
-def curvature(results: Results, norm: str, seed: int) -> np.ndarray:
-    """vᵀĤv along v = ∂L/∂y, `[probe_step, layer]`."""
-    return results.select("theory.curvature", norm=norm, seed=seed)
-
-
-class Term(NamedTuple):
-    """A term that the theorems bound, and the power of the variance that frees it of y's scale."""
-
-    quantity: Quantity
-    power: int
-
-
-TERMS = (
-    Term(
-        Quantity(
-            "lipschitz",
-            "BatchNorm lowers the gradient by a layer's activations",
-            "Santurkar et al. 2018, Theorem 4.1",
-            "‖∂L/∂y‖²",
-            "an upper bound at the same weights, no number",
-            gradient_squared,
-        ),
-        1,
-    ),
-    Term(
-        Quantity(
-            "curvature",
-            "BatchNorm lowers the curvature along the gradient by a layer's activations",
-            "Santurkar et al. 2018, Theorem 4.2",
-            "vᵀHv, v = ∂L/∂y",
-            "an upper bound at the same weights, no number",
-            curvature,
-        ),
-        2,
-    ),
-)
-
-
 def claims(results: Results) -> list[Claim]:
     """The equalities and assumptions where `batch` ran; the comparison where `none` ran beside."""
     norms = [str(norm) for norm in results.axes["norm"]]
@@ -120,7 +62,7 @@ def claims(results: Results) -> list[Claim]:
         decided += [decide_printed(results), *decide_assumptions(results)]
     if {"none", "batch"} <= set(norms):
         layers = [str(layer) for layer in results.axes["probed_layer"]]
-        decided += [compare(results, term, layer) for term in TERMS for layer in layers]
+        decided += [terms.compare(results, term, layer) for term in terms.TERMS for layer in layers]
     return decided
 
 
@@ -247,87 +189,3 @@ def decide_share(
         verdict=verdict,
         reason=reason,
     )
-
-
-def compare(results: Results, term: Term, layer: str) -> Claim:
-    """Decide whether one term of one layer is larger without normalisation."""
-    quantity = term.quantity
-    reasons = [reason for arm in ("none", "batch") if (reason := why_not_trained(results, arm))]
-    comparisons = [
-        across_seeds("equal step", results, term, layer, at_equal_step),
-        across_seeds("equal loss", results, term, layer, at_equal_loss),
-    ]
-    free = across_seeds("scale-free at equal loss", results, term, layer, at_equal_loss, free=True)
-    verdicts = {decide_ratio(c.ratio) if c.ratio else "inconclusive" for c in comparisons}
-    verdict: Verdict = verdicts.pop() if len(verdicts) == 1 else "inconclusive"
-    if reasons:
-        verdict = "inconclusive"
-    else:
-        reasons = [comparison.reason for comparison in comparisons if comparison.reason]
-        if verdict == "inconclusive" and not reasons:
-            reasons = ["the two comparisons do not agree, or an interval holds 1"]
-    return Claim(
-        identifier=f"{quantity.identifier}-{layer}",
-        sentence=f"{quantity.sentence} in {layer}",
-        source=quantity.source,
-        rule=RULE.format(quantity=quantity.name),
-        measured="; ".join(
-            f"{c.name} {format_interval(c.ratio) if c.ratio else 'not measured'}"
-            for c in (*comparisons, free)
-        ),
-        published=quantity.published,
-        verdict=verdict,
-        reason="; ".join(reasons),
-    )
-
-
-def across_seeds(
-    name: str,
-    results: Results,
-    term: Term,
-    layer: str,
-    pairs: Callable[[np.ndarray, np.ndarray, float], tuple[np.ndarray, np.ndarray]],
-    *,
-    free: bool = False,
-) -> Comparison:
-    """The ratio none/batch of a term, median over pairs of steps, over seeds."""
-    ratios = []
-    for seed in results.axes["seed"].tolist():
-        _, ratio = ratio_at_pairs(results, term, layer, seed, pairs, free=free)
-        ratio = ratio[np.isfinite(ratio) & (ratio > 0)]
-        if len(ratio) < MINIMUM_PAIRS:
-            return Comparison(name, None, f"fewer than {MINIMUM_PAIRS} pairs of steps at {name}")
-        ratios.append(float(np.median(ratio)))
-    return Comparison(name, interval(ratios))
-
-
-def ratio_at_pairs(
-    results: Results,
-    term: Term,
-    layer: str,
-    seed: int,
-    pairs: Callable[[np.ndarray, np.ndarray, float], tuple[np.ndarray, np.ndarray]],
-    *,
-    free: bool = False,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Losses of BatchNorm's arm at pairs of steps, and the ratio none/batch of a term there.
-
-    Args:
-      results: of a theory run with both arms.
-      term: what is compared.
-      layer: where.
-      seed: of the run.
-      pairs: `at_equal_step` or `at_equal_loss`.
-      free: in units of each layer's own deviation.
-    """
-    column = results.axes["probed_layer"].tolist().index(layer)
-    losses, values = [], []
-    for norm in ("none", "batch"):
-        losses.append(results.select("theory.loss", norm=norm, seed=seed)[:, column])
-        value = term.quantity.values(results, norm, seed)[:, column]
-        variance = results.select("theory.variance", norm=norm, seed=seed)[:, column]
-        # A ratio of a term to a negative one says nothing of which is flatter.
-        value = np.where(value > 0, value, np.nan)
-        values.append(value * variance**term.power if free else value)
-    left, right = pairs(losses[0], losses[1], results.facts["chance_loss"])
-    return losses[1][right], values[0][left] / values[1][right]

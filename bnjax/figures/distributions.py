@@ -11,7 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from bnjax.claims import distributions as claims
-from bnjax.claims.landscape import why_not_trained
+from bnjax.claims import noise
+from bnjax.claims.pairs import why_not_trained
 from bnjax.figures import style
 from bnjax.figures.landscape import mark_ends, network, over_seeds, unit
 from bnjax.figures.style import LOOKS
@@ -57,7 +58,7 @@ def draw_noise(results: Results, published: Published, folder: Path) -> Sequence
     return [
         *draw_training(results, published, folder),
         *draw_histograms(results, folder),
-        *draw_stability(results, claims.NOISY_QUANTITIES, folder),
+        *draw_stability(results, noise.NOISY_QUANTITIES, folder),
     ]
 
 

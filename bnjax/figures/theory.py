@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from bnjax.claims import terms
 from bnjax.claims import theory as claims
-from bnjax.claims.landscape import at_equal_loss
 from bnjax.figures import style
 from bnjax.figures.landscape import draw_training, mark_ends, network, over_seeds
 from bnjax.figures.style import LOOKS
@@ -191,13 +191,12 @@ def draw_equal_loss(
     """The ratio none/batch of both terms at pairs of steps with equal loss, all seeds."""
     compared = {"none", "batch"} <= set(norms)
     found = 0
-    for term, colour, marker in zip(claims.TERMS, ("#000000", "#CC79A7"), "s^", strict=True):
+    for term, colour, marker in zip(terms.TERMS, ("#000000", "#CC79A7"), "s^", strict=True):
         for i, layer in enumerate(layers if compared else []):
-            pairs = [
-                claims.ratio_at_pairs(results, term, layer, seed, at_equal_loss)
-                for seed in results.axes["seed"].tolist()
+            points = [
+                terms.at_pairs(results, term, layer, seed) for seed in results.axes["seed"].tolist()
             ]
-            loss, ratio = (np.concatenate(column) for column in zip(*pairs, strict=True))
+            loss, ratio = (np.concatenate(column) for column in zip(*points, strict=True))
             found += np.isfinite(ratio).sum()
             order = np.argsort(loss)
             panel.plot(

@@ -7,7 +7,9 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from bnjax.claims import training as claims
-from bnjax.claims.landscape import why_not_trained
+from bnjax.claims.curves import smooth
+from bnjax.claims.learning_rates import at_each_lr
+from bnjax.claims.pairs import why_not_trained
 from bnjax.figures import style
 from bnjax.figures.landscape import mark_ends, network, over_seeds, unit
 from bnjax.figures.style import LOOKS
@@ -28,7 +30,7 @@ def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]
     Returns:
       The paths of the files.
     """
-    columns = claims.at_each_lr(results)
+    columns = at_each_lr(results)
     quantities = ("loss", "accuracy") if claims.has_classes(results) else ("loss",)
     # One learning rate: loss and accuracy side by side; several: one below the other.
     rows, width = (len(quantities), len(columns)) if len(columns) > 1 else (1, len(quantities))
@@ -58,7 +60,7 @@ def draw_panel(panel: Axes, results: Results, quantity: str) -> None:
     for norm in map(str, results.axes["norm"]):
         look = LOOKS[norm]
         raw = scale * results.select(f"train.{quantity}", norm=norm)
-        smoothed = np.array([claims.smooth(seed, window) for seed in raw])
+        smoothed = np.array([smooth(seed, window) for seed in raw])
         steps = results.axes["step"]
         if window > 1:
             panel.plot(steps, raw[0], color=look.colour, linewidth=0.4, alpha=0.3)
@@ -158,7 +160,7 @@ def caption(results: Results) -> str:
         )
     if (results.arrays["train.finite"] == 0).any():
         lines[-1] += "; ×: diverged"
-    for lr, at_lr in claims.at_each_lr(results):
+    for lr, at_lr in at_each_lr(results):
         fates = [why_not_trained(at_lr, str(norm)) for norm in results.axes["norm"]]
         told = "; ".join(fate for fate in fates if fate)
         if all(fates):

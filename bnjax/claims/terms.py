@@ -1,0 +1,136 @@
+"""The terms that the theorems of Santurkar et al. 2018 bound, with BatchNorm and without.
+
+At equal step and at equal loss, and only where both arms train (`claims.pairs`).
+"""
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+
+from bnjax.claims.claim import Claim, Comparison
+from bnjax.claims.landscape import Quantity
+from bnjax.claims.pairs import (
+    PAIRS,
+    agreement,
+    at_equal_loss,
+    describe,
+    ratio_over_seeds,
+    why_not_trained,
+)
+from bnjax.runs.results import Results
+
+RULE = (
+    "median over probed steps of the ratio none/batch of {quantity} of this layer, at equal step "
+    "and at equal loss, only where both arms are below 0.9 of the loss of chance and both values "
+    "are above 0; geometric mean over seeds, 95 % t interval (one seed: a factor of 1.1); "
+    "supported if above 1 in both comparisons, not supported if below 1 in both, else "
+    "inconclusive; inconclusive if an arm is dead or diverged; the ratio in units of each layer's "
+    "own deviation (‖v‖² times its variance, the curvature times its square) is shown, not decided"
+)
+
+
+def gradient_squared(results: Results, norm: str, seed: int) -> np.ndarray:
+    """‖∂L/∂y‖², `[probe_step, layer]`."""
+    return results.select("theory.gradient_squared", norm=norm, seed=seed)
+
+
+def curvature(results: Results, norm: str, seed: int) -> np.ndarray:
+    """vᵀĤv along v = ∂L/∂y, `[probe_step, layer]`."""
+    return results.select("theory.curvature", norm=norm, seed=seed)
+
+
+class Term(NamedTuple):
+    """A term that the theorems bound, and the power of the variance that frees it of y's scale."""
+
+    quantity: Quantity
+    power: int
+
+
+TERMS = (
+    Term(
+        Quantity(
+            "lipschitz",
+            "BatchNorm lowers the gradient by a layer's activations",
+            "Santurkar et al. 2018, Theorem 4.1",
+            "‖∂L/∂y‖²",
+            "an upper bound at the same weights, no number",
+            gradient_squared,
+        ),
+        1,
+    ),
+    Term(
+        Quantity(
+            "curvature",
+            "BatchNorm lowers the curvature along the gradient by a layer's activations",
+            "Santurkar et al. 2018, Theorem 4.2",
+            "vᵀHv, v = ∂L/∂y",
+            "an upper bound at the same weights, no number",
+            curvature,
+        ),
+        2,
+    ),
+)
+
+
+def compare(results: Results, term: Term, layer: str) -> Claim:
+    """Decide whether one term of one layer is larger without normalisation."""
+    quantity = term.quantity
+    reasons = [reason for arm in ("none", "batch") if (reason := why_not_trained(results, arm))]
+    comparisons = [ratio(results, name, term, layer) for name in PAIRS]
+    free = ratio(results, "scale-free at equal loss", term, layer, free=True)
+    verdict, reasons = agreement(comparisons, reasons)
+    return Claim(
+        identifier=f"{quantity.identifier}-{layer}",
+        sentence=f"{quantity.sentence} in {layer}",
+        source=quantity.source,
+        rule=RULE.format(quantity=quantity.name),
+        measured=describe([*comparisons, free]),
+        published=quantity.published,
+        verdict=verdict,
+        reason="; ".join(reasons),
+    )
+
+
+def ratio(results: Results, name: str, term: Term, layer: str, *, free: bool = False) -> Comparison:
+    """The ratio none/batch of a term in one layer, over seeds.
+
+    Args:
+      results: of a theory run with both arms.
+      name: of the comparison, see `ratio_over_seeds`.
+      term: what is compared.
+      layer: where.
+      free: in units of each layer's own deviation.
+    """
+    return ratio_over_seeds(
+        results,
+        name,
+        losses=functools.partial(loss, results, layer),
+        values=functools.partial(value, results, term, layer, free=free),
+        above="none",
+        below="batch",
+    )
+
+
+def loss(results: Results, layer: str, norm: str, seed: int) -> np.ndarray:
+    """The loss at the probed steps."""
+    return results.select("theory.loss", norm=norm, seed=seed, probed_layer=layer)
+
+
+def value(
+    results: Results, term: Term, layer: str, norm: str, seed: int, *, free: bool = False
+) -> np.ndarray:
+    """A term at the probed steps, NaN where it is not positive: no ratio says which is flatter."""
+    column = results.axes["probed_layer"].tolist().index(layer)
+    found = term.quantity.values(results, norm, seed)[:, column]
+    found = np.where(found > 0, found, np.nan)
+    variance = results.select("theory.variance", norm=norm, seed=seed, probed_layer=layer)
+    return found * variance**term.power if free else found
+
+
+def at_pairs(results: Results, term: Term, layer: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Losses of BatchNorm's arm at pairs of equal loss, and a term's ratio none/batch there."""
+    losses = (loss(results, layer, "none", seed), loss(results, layer, "batch", seed))
+    none, batch = (value(results, term, layer, norm, seed) for norm in ("none", "batch"))
+    left, right = at_equal_loss(losses[0], losses[1], results.facts["chance_loss"])
+    return losses[1][right], none[left] / batch[right]
