@@ -4,7 +4,7 @@ JAX's own way to look inside a function (see "Writing custom Jaxpr interpreters 
 of internal covariate shift uses it to share what layers have in common.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -65,6 +65,46 @@ def evaluate(equation: Any, inputs: Sequence[Any]) -> list[Any]:
     params = equation.primitive.get_bind_params(equation.params)
     results = equation.primitive.bind(*inputs, **params)
     return list(results) if equation.primitive.multiple_results else [results]
+
+
+class Segment(NamedTuple):
+    """Some of a function's equations, as one compiled call."""
+
+    inputs: tuple[Any, ...]  # variables read from outside
+    outputs: tuple[Any, ...]  # variables that the rest of the function reads
+    call: Callable[..., list[Array]]
+
+
+def segment(body: Sequence[Any], needed: Collection[Any]) -> Segment:
+    """Equations as one call: traced, differentiated and lowered once, however often it runs.
+
+    Args:
+      body: equations in order.
+      needed: variables that are read outside of `body`.
+    """
+    made = [variable for equation in body for variable in equation.outvars]
+    read_here = dict.fromkeys(variable for equation in body for variable in variables(equation))
+    inputs = tuple(variable for variable in read_here if variable not in set(made))
+    outputs = tuple(variable for variable in made if variable in needed)
+
+    @jax.jit
+    def call(*values: Array) -> list[Array]:
+        known: dict[Any, Any] = dict(zip(inputs, values, strict=True))
+        for equation in body:
+            arguments = [read(known, variable) for variable in equation.invars]
+            known.update(zip(equation.outvars, evaluate(equation, arguments), strict=True))
+        return [known[variable] for variable in outputs]
+
+    return Segment(inputs, outputs, call)
+
+
+def run(segments: Sequence[Segment], known: Mapping[Any, Any]) -> dict[Any, Any]:
+    """`known` and the outputs of the segments, which run in order."""
+    values = dict(known)
+    for part in segments:
+        results = part.call(*(values[variable] for variable in part.inputs))
+        values.update(zip(part.outputs, results, strict=True))
+    return values
 
 
 def read(known: dict[Any, Any], variable: Any) -> Any:

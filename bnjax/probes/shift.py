@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 
 from bnjax.arithmetic import equations, trees
-from bnjax.arithmetic.equations import Equations
+from bnjax.arithmetic.equations import Equations, Segment
 from bnjax.errors import UsageError
 from bnjax.types import Array, Float, Loss, Params, PyTree, Scalar
 
@@ -104,18 +104,25 @@ def _shift(
     if gradient is None:
         gradient = jax.grad(loss)(params)
 
-    depths = depths_of(program, owners, order)
-    updated = run_all(program, jax.tree.leaves(next_params))
+    parts = parts_of(program, owners, order)
+    updated = equations.run(parts, values_of(program, next_params))
 
-    def measure(name: str) -> tuple[Scalar, Scalar, Scalar]:
-        tail = functools.partial(
-            run_from, program, depths, order.index(name), owners, params, updated, name
-        )
+    def measure(position: int) -> tuple[Scalar, Scalar, Scalar]:
+        name = order[position]
+        below = {layer: next_params[layer] for layer in order[:position]}
+
+        def tail(layer: PyTree) -> Scalar:
+            known = updated | values_of(program, {**params, **below, name: layer})
+            result: Scalar = equations.read(
+                equations.run(parts[position + 1 :], known), program.result
+            )
+            return result
+
         before, after = gradient[name], jax.grad(tail)(params[name])
         distance = optax.tree.norm(optax.tree.sub(after, before))
         return distance, distance / optax.tree.norm(before), trees.cosine(before, after)
 
-    columns = zip(*(measure(name) for name in measured), strict=True)
+    columns = zip(*(measure(order.index(name)) for name in measured), strict=True)
     return Shift(measured, *(jnp.stack(column) for column in columns))
 
 
@@ -151,49 +158,31 @@ def order_of_use(program: Equations, owners: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(used))
 
 
-def depths_of(program: Equations, owners: Sequence[str], order: Sequence[str]) -> dict[Any, int]:
-    """For each variable the position of the highest layer that it depends on, −1 for none."""
-    depths = dict.fromkeys(program.constants, -1)
+def parts_of(
+    program: Equations, owners: Sequence[str], order: Sequence[str]
+) -> tuple[Segment, ...]:
+    """The program cut into what depends on no layer, and for each layer on it and none above."""
+    depths: dict[Any, int] = dict.fromkeys(program.constants, -1)
     depths |= {
         variable: order.index(name) if name in order else -1
         for variable, name in zip(program.inputs, owners, strict=True)
     }
+    bodies: list[list[Any]] = [[] for _ in range(len(order) + 1)]
+    readers: dict[Any, set[int]] = {program.result: {len(order)}}
     for equation in program.body:
-        depth = max((depths[variable] for variable in equations.variables(equation)), default=-1)
+        read = list(equations.variables(equation))
+        depth = max((depths[variable] for variable in read), default=-1)
         depths |= dict.fromkeys(equation.outvars, depth)
-    return depths
+        bodies[depth + 1].append(equation)
+        for variable in read:
+            readers.setdefault(variable, set()).add(depth)
+    parts = []
+    for depth, body in enumerate(bodies, start=-1):
+        needed = {variable for variable, depths_read in readers.items() if depths_read != {depth}}
+        parts.append(equations.segment(body, needed))
+    return tuple(parts)
 
 
-def run_all(program: Equations, leaves: Sequence[Array]) -> dict[Any, Any]:
-    """The value of every variable of the program."""
-    known = program.constants | dict(zip(program.inputs, leaves, strict=True))
-    for equation in program.body:
-        inputs = [equations.read(known, variable) for variable in equation.invars]
-        known.update(zip(equation.outvars, equations.evaluate(equation, inputs), strict=True))
-    return known
-
-
-def run_from(
-    program: Equations,
-    depths: Mapping[Any, int],
-    position: int,
-    owners: Sequence[str],
-    params: Mapping[str, PyTree],
-    updated: Mapping[Any, Any],
-    name: str,
-    layer: PyTree,
-) -> Scalar:
-    """The loss as a function of one layer: updated below it, as before above it."""
-    mixed = jax.tree.leaves({**params, name: layer})
-    known = {variable: value for variable, value in updated.items() if depths[variable] < position}
-    known |= {
-        variable: leaf
-        for variable, leaf in zip(program.inputs, mixed, strict=True)
-        if depths[variable] >= position
-    }
-    for equation in program.body:
-        if depths[equation.outvars[0]] >= position:
-            inputs = [equations.read(known, variable) for variable in equation.invars]
-            known.update(zip(equation.outvars, equations.evaluate(equation, inputs), strict=True))
-    result: Scalar = equations.read(known, program.result)
-    return result
+def values_of(program: Equations, params: Mapping[str, PyTree]) -> dict[Any, Array]:
+    """The values of the program's constants and inputs."""
+    return program.constants | dict(zip(program.inputs, jax.tree.leaves(params), strict=True))
