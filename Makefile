@@ -27,6 +27,7 @@ format: $(STAMP)
 
 tune: $(STAMP)
 	$(BIN)/python benchmarks/tune_convolution.py
+	$(BIN)/python benchmarks/tune_chunk.py
 
 # PyTorch's loops live in an environment of their own (torch 2.13.0 has builds for Python 3.11).
 TORCH_PYTHON ?= benchmarks/.torch/bin/python

@@ -55,7 +55,7 @@ class Config(RunConfig):
     probe_precision: Precision = "highest"
     """Matrix-product precision of the probes."""
     chunk: Literal["auto"] | int = "auto"
-    """Points measured at a time; auto: as many as stay in the processor's cache together."""
+    """Points measured at a time; auto: one on a CPU, what fits the cache on an accelerator."""
 
     def validate(self) -> None:
         """Refuse impossible values."""

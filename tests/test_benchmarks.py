@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import run as bench
+import tune_chunk
 from jobs import BnjaxJobs, forward_flops
 
 
@@ -17,6 +18,11 @@ def test_every_job_runs_and_leaves_a_table(tmp_path, capsys):
     assert all(row["seconds"]["bnjax"] > 0 for row in written["rows"])
     assert "naive JAX" in written["rows"][1]["seconds"]
     assert "landscape toy" in capsys.readouterr().out
+
+
+def test_points_at_a_time_are_timed_beside_the_choice(capsys):
+    tune_chunk.main(["--toy"])
+    assert "| perceptron 4, batch 8 | 1 |" in capsys.readouterr().out
 
 
 def test_operations_are_counted_by_the_textbook():

@@ -190,14 +190,16 @@ def test_chunks_give_the_numbers_of_single_points(problem, chunk):
     assert np.isnan(whole.smoothness_limit)
 
 
-def test_as_many_points_at_a_time_as_fit_the_cache():
+def test_one_point_at_a_time_on_a_cpu_and_what_fits_the_cache_on_an_accelerator(monkeypatch):
     loss = lambda w: jnp.sum(jnp.sin(w) ** 2)  # noqa: E731
-    small, large = (jax.ShapeDtypeStruct((n,), jnp.float32) for n in (1000, 10**7))
-    # Two arrays of 4 kB and a scalar a point: far more than eight fit into four MiB.
+    small, middle, large = (jax.ShapeDtypeStruct((n,), jnp.float32) for n in (10**3, 2**20, 10**8))
+    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
+    assert points.points_that_fit(loss, small, 8) == 1
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    # Two arrays and a scalar a point: 8 kB, 8 MiB and 800 MB, and 48 MiB to hold them.
     assert points.points_that_fit(loss, small, 8) == 8
+    assert points.points_that_fit(loss, middle, 8) == 5
     assert points.points_that_fit(loss, large, 8) == 1
-    middle = jax.ShapeDtypeStruct((2**17,), jnp.float32)
-    assert points.points_that_fit(loss, middle, 8) == 3  # 1 MiB each, and a scalar
 
 
 def test_chunks_are_chosen_unless_given(problem, monkeypatch):
@@ -206,10 +208,11 @@ def test_chunks_are_chosen_unless_given(problem, monkeypatch):
     monkeypatch.setattr(
         line_module, "map_points", lambda f, x, *, chunk, **_: asked.append(chunk) or jnp.asarray(x)
     )
+    monkeypatch.setattr(line_module, "points_that_fit", lambda *_: 3)
     for options in ({}, {"chunk": 2}):
         direction = jax.tree.map(jnp.ones_like, params)
         probes.losses_on_line(loss, params, STEP_SIZES, direction, **options)
-    assert asked == [len(STEP_SIZES), 2]
+    assert asked == [3, 2]
 
 
 def test_a_known_centre_is_used_instead_of_a_new_gradient(problem):

@@ -76,8 +76,8 @@ def line(
       centre: loss and gradient at `params` where they are known already, e.g. from training;
         they have to be those of this very `loss`.
       limits: whether to measure the limits for η → 0; without, they are NaN.
-      chunk: points at a time, for fewer and larger products; `auto` takes as many as stay in the
-        processor's cache together, see `points.points_that_fit`.
+      chunk: points at a time, for fewer and larger products; `auto` takes one on a CPU and what
+        stays in the cache together on an accelerator, see `points.points_that_fit`.
       mesh: devices with an axis `probe` over which the points are spread.
       precision: a value of `jax.default_matmul_precision` for the probe. At η = lr/100 the
         gradient moves by about 2 %, close to the rounding of TF32.
