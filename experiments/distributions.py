@@ -19,20 +19,18 @@ import numpy as np
 
 from bnjax.claims import distributions as claims
 from bnjax.figures import distributions as figure
+from bnjax.runs import settings
 from bnjax.runs.arms import Arm, build
-from bnjax.runs.config import RunConfig, require, require_layers
+from bnjax.runs.config import require
 from bnjax.runs.experiment import Experiment, main
+from bnjax.runs.shown_layers import ShownLayersConfig
 from bnjax.training import Probe, activations, every
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(RunConfig):
+class Config(ShownLayersConfig):
     """Options of the distributions experiment."""
 
-    layers: tuple[str, ...] = ("conv3", "conv7")
-    """Layers whose activations are shown; the paper's: conv2 conv3 conv9 conv11 conv13."""
-    unit: int = 0
-    """Unit (channel) whose own percentiles are taken."""
     bins: int = 400
     """Bins of the histograms."""
     range: tuple[float, float] = (-10.0, 10.0)
@@ -41,14 +39,10 @@ class Config(RunConfig):
     def validate(self) -> None:
         """Refuse impossible values."""
         super().validate()
-        require("--unit", self.unit, self.unit >= 0, "0 or more")
         require("--bins", self.bins, 3 <= self.bins <= 10_000, "from 3 to 10000")
         low, high = self.range
         rising = -np.inf < low < high < np.inf
         require("--range", f"{low:g} {high:g}", rising, "two finite numbers, rising, e.g. -10 10")
-        distinct = len(set(self.layers)) == len(self.layers) > 0
-        require("--layers", " ".join(self.layers), distinct, "one or more different layers")
-        require_layers("--layers", self.layers, self)
 
     @property
     def edges(self) -> np.ndarray:
@@ -57,30 +51,23 @@ class Config(RunConfig):
 
 
 LINEAR = Config(
-    model="dln",
-    dataset="gaussian_positive",
-    objective="summed_squared_error",
-    batch_size=1000,
-    lr=1e-6,
+    **settings.DEEP_LINEAR,
     layers=("dense1", "dense11", "dense24"),
     steps=2000,
     probe_every=20,
-    evaluate_every=500,
 )
 PRESETS = {
     "quick": Config(),
     "paper": Config(
+        **settings.VGG,
         preset="paper",
-        dataset="cifar10",
-        model="vgg16",
-        width=1.0,
         layers=("conv2", "conv3", "conv9", "conv11", "conv13"),
-        steps=15_000,
         probe_every=100,
-        evaluate_every=500,
     ),
     "quick dln": LINEAR,
-    "paper dln": dataclasses.replace(LINEAR, preset="paper", steps=10_000, probe_every=50),
+    "paper dln": dataclasses.replace(
+        LINEAR, preset="paper", steps=settings.DEEP_LINEAR_STEPS, probe_every=50
+    ),
 }
 
 

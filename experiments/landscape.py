@@ -22,6 +22,7 @@ import numpy as np
 from bnjax import losses
 from bnjax.claims import landscape as claims
 from bnjax.figures import landscape as figure
+from bnjax.runs import settings
 from bnjax.runs.arms import Arm
 from bnjax.runs.config import Precision, RunConfig, require, stream_key
 from bnjax.runs.experiment import Experiment, main
@@ -97,29 +98,22 @@ class Config(RunConfig):
 
 
 LINEAR = Config(
-    model="dln",
-    dataset="gaussian_positive",
-    objective="summed_squared_error",
-    batch_size=1000,
-    lr=1e-6,
+    **settings.DEEP_LINEAR,
     multiples=(0.01, 0.1, 1.0, 10.0, 10**1.5),  # the published 1e-8, 1e-7, 1e-6, 1e-5, 3.16e-5
     steps=2000,
     probe_every=20,
-    evaluate_every=500,
 )
 PRESETS = {
     "quick": Config(),
     "paper": Config(
+        **settings.VGG,
         preset="paper",
-        dataset="cifar10",
-        model="vgg16",
-        width=1.0,
-        steps=15_000,
         probe_every=100,
-        evaluate_every=500,
     ),
     "quick dln": LINEAR,
-    "paper dln": dataclasses.replace(LINEAR, preset="paper", steps=10_000, probe_every=50),
+    "paper dln": dataclasses.replace(
+        LINEAR, preset="paper", steps=settings.DEEP_LINEAR_STEPS, probe_every=50
+    ),
 }
 
 

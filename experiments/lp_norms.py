@@ -16,6 +16,7 @@ import sys
 
 from bnjax.claims import training as claims
 from bnjax.figures import training as figure
+from bnjax.runs import settings
 from bnjax.runs.config import NormName
 from bnjax.runs.experiment import Experiment, main
 from bnjax.runs.targets import TargetConfig
@@ -30,29 +31,20 @@ class Config(TargetConfig):
 
 
 LINEAR = Config(
-    model="dln",
-    dataset="gaussian_positive",
-    objective="summed_squared_error",
-    batch_size=1000,  # the whole set
-    lr=1e-6,
+    **settings.DEEP_LINEAR,
     steps=2000,
-    evaluate_every=500,
     target_loss=5000.0,  # between the published starts (3.5e4 to 4e4) and ends (97 to 1661)
     window=1,  # the full batch has no noise
 )
 PRESETS = {
     "quick": Config(steps=120, evaluate_every=30),
     "paper": Config(
+        **settings.VGG,
         preset="paper",
-        dataset="cifar10",
-        model="vgg16",
-        width=1.0,
-        steps=15_000,
         window=101,
-        evaluate_every=500,
     ),
     "quick dln": LINEAR,
-    "paper dln": dataclasses.replace(LINEAR, preset="paper", steps=10_000),
+    "paper dln": dataclasses.replace(LINEAR, preset="paper", steps=settings.DEEP_LINEAR_STEPS),
 }
 
 EXPERIMENT = Experiment(

@@ -3,6 +3,7 @@
     python experiments/reproduce.py
     python experiments/reproduce.py --dry-run
     python experiments/reproduce.py --preset paper --data-dir DIR --seeds 5 --published CSV
+    python experiments/reproduce.py --dataset cifar10 --data-dir DIR --steps 1000 --probe-every 25
 
 Each part has its own run folder, so what is finished is not run again and what was interrupted goes
 on. `quick` takes about a quarter of an hour on two CPU cores. Ends with a table: claim, measured
@@ -61,6 +62,14 @@ class Options:
     """Say what would be run, and where, and stop."""
     seeds: int = 1
     """Number of seeds of every part."""
+    dataset: Literal["digits", "mnist", "fashion_mnist", "cifar10", "cifar100"] | None = None
+    """Data set of the VGG parts, in place of their preset's."""
+    steps: int | None = None
+    """Training steps of every part, in place of its preset's."""
+    probe_every: int | None = None
+    """Steps between probes of every part, in place of its preset's."""
+    evaluate_every: int | None = None
+    """Steps between evaluations of every part, in place of its preset's."""
     data_dir: Path | None = None
     """Folder of prepared data sets (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets)."""
     published: Path | None = None
@@ -75,6 +84,11 @@ def configure(part: Part, options: Options) -> tuple[Experiment, RunConfig]:
     """The experiment of a part and its whole configuration."""
     experiment: Experiment = importlib.import_module(part.script).EXPERIMENT
     preset = experiment.presets[f"{options.preset} {part.model}".strip()]
+    names = ("dataset", "steps", "probe_every", "evaluate_every")
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
+    if part.model:
+        given.pop("dataset", None)
+    preset = dataclasses.replace(preset, **given)
     embedded = preset.dataset in ("digits", *LINEAR_DATASETS)
     config = dataclasses.replace(
         preset,

@@ -20,8 +20,9 @@ import jax
 from bnjax import losses
 from bnjax.claims import shift as claims
 from bnjax.figures import shift as figure
+from bnjax.runs import settings
 from bnjax.runs.arms import Arm, build
-from bnjax.runs.config import Precision, RunConfig, require, require_layers
+from bnjax.runs.config import Precision, RunConfig, require_layers, require_rates
 from bnjax.runs.experiment import Experiment, main
 from bnjax.training import Probe, every, landscape, shift
 
@@ -40,11 +41,7 @@ class Config(RunConfig):
     def validate(self) -> None:
         """Refuse impossible values."""
         super().validate()
-        shown = " ".join(f"{lr:g}" for lr in self.lrs)
-        legal = len(self.lrs) == len(set(self.lrs)) > 0 and all(
-            0 < lr < float("inf") for lr in self.lrs
-        )
-        require("--lrs", shown, legal, "one or more different learning rates above 0")
+        require_rates(self.lrs)
         require_layers("--layers", self.layers, self)
 
     @property
@@ -54,30 +51,24 @@ class Config(RunConfig):
 
 
 LINEAR = Config(
-    model="dln",
-    dataset="gaussian_positive",
-    objective="summed_squared_error",
-    batch_size=1000,
+    **settings.DEEP_LINEAR,
     lrs=(1e-6, 1e-7),
     layers=("dense9", "dense17"),
     steps=1000,
     probe_every=20,
-    evaluate_every=500,
 )
 PRESETS = {
     "quick": Config(steps=100, lrs=(0.1,)),
     "paper": Config(
+        **settings.VGG,
         preset="paper",
-        dataset="cifar10",
-        model="vgg16",
-        width=1.0,
         layers=("conv5", "conv10"),
-        steps=15_000,
         probe_every=100,
-        evaluate_every=500,
     ),
     "quick dln": LINEAR,
-    "paper dln": dataclasses.replace(LINEAR, preset="paper", steps=10_000, probe_every=50),
+    "paper dln": dataclasses.replace(
+        LINEAR, preset="paper", steps=settings.DEEP_LINEAR_STEPS, probe_every=50
+    ),
 }
 
 

@@ -27,6 +27,7 @@ from bnjax.claims import theory as claims
 from bnjax.errors import UsageError
 from bnjax.figures import theory as figure
 from bnjax.models.interception import units_of_norms
+from bnjax.runs import settings
 from bnjax.runs.arms import Arm
 from bnjax.runs.config import RunConfig, require
 from bnjax.runs.experiment import Experiment, main
@@ -81,30 +82,23 @@ class Config(RunConfig):
 
 
 LINEAR = Config(
-    model="dln",
-    dataset="gaussian_positive",
-    objective="summed_squared_error",
-    batch_size=1000,
-    lr=1e-6,
+    **settings.DEEP_LINEAR,
     layers=("dense1", "dense11", "dense24"),
     steps=2000,
     probe_every=100,
-    evaluate_every=500,
 )
 PRESETS = {
     "quick": Config(),
     "paper": Config(
+        **settings.VGG,
         preset="paper",
-        dataset="cifar10",
-        model="vgg16",
-        width=1.0,
         layers=("conv2", "conv9", "conv13"),
-        steps=15_000,
         probe_every=500,
-        evaluate_every=500,
     ),
     "quick dln": LINEAR,
-    "paper dln": dataclasses.replace(LINEAR, preset="paper", steps=10_000, probe_every=200),
+    "paper dln": dataclasses.replace(
+        LINEAR, preset="paper", steps=settings.DEEP_LINEAR_STEPS, probe_every=200
+    ),
 }
 
 

@@ -22,8 +22,9 @@ from bnjax.claims import training as claims
 from bnjax.errors import UsageError
 from bnjax.figures import training as figure
 from bnjax.losses import OBJECTIVES
+from bnjax.runs import settings
 from bnjax.runs.arms import Arm
-from bnjax.runs.config import require
+from bnjax.runs.config import require_rates
 from bnjax.runs.experiment import Experiment, main
 from bnjax.runs.targets import TargetConfig
 from bnjax.training import Probe, every
@@ -42,10 +43,7 @@ class Config(TargetConfig):
         """Refuse impossible values."""
         if not math.isnan(self.lr):
             raise UsageError(f"--lr {self.lr:g} is not for this experiment: give --lrs {self.lr:g}")
-        shown = " ".join(f"{lr:g}" for lr in self.lrs)
-        legal = all(0 < lr < math.inf for lr in self.lrs)
-        legal = legal and len(set(self.lrs)) == len(self.lrs) > 0
-        require("--lrs", shown, legal, "one or more different rates above 0, e.g. 0.1 0.5")
+        require_rates(self.lrs)
         if self.model == "dln":
             raise UsageError("--model dln is not for this experiment: see experiments/lp_norms.py")
         super(Config, dataclasses.replace(self, lr=self.lrs[0])).validate()
@@ -59,14 +57,10 @@ class Config(TargetConfig):
 PRESETS = {
     "quick": Config(probe_every=30, evaluate_every=30),
     "paper": Config(
+        **settings.VGG,
         preset="paper",
-        dataset="cifar10",
-        model="vgg16",
-        width=1.0,
-        steps=15_000,
         window=101,
         probe_every=500,
-        evaluate_every=500,
     ),
 }
 

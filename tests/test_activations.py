@@ -142,6 +142,18 @@ def test_a_steps_change_is_that_of_the_update_and_zero_without_one(problem, batc
     np.testing.assert_array_equal(still.histogram, measured.histogram)
 
 
+@pytest.mark.parametrize("redraw", [False, True])
+def test_noise_moves_the_activations_only_where_it_is_redrawn(batch, redraw):
+    model, optimizer = tiny_model("noise"), optax.sgd(0.1)
+    params = cast(model.init(jax.random.key(0), batch.images))["params"]
+    noisy = batch._replace(key=jax.random.key(1))
+    state, computed = start(model, params, {}, optimizer, noisy)
+    standing = computed._replace(gradient=jax.tree.map(jnp.zeros_like, computed.gradient))
+    measure = make_distributions(model, optimizer, ("conv1",), EDGES, redraw=redraw)
+    change = float(measure(state, noisy, standing).mean_change[0])
+    assert 0.1 < change < 1 if redraw else change == 0
+
+
 def test_a_layer_that_does_not_exist_is_refused(batch):
     model, optimizer = tiny_model("none"), optax.sgd(0.1)
     variables = cast(model.init(jax.random.key(0), batch.images))

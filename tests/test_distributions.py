@@ -72,16 +72,14 @@ def test_noisy_batchnorm_leaves_results_figures_and_claims(toy, tmp_path):
     names = figures("noisy_batchnorm", "distributions", "stability")
     assert names <= {child.name for child in path.iterdir()}
     measured = results.read(path)
-    assert measured.arrays["redrawn.mean_change"].shape == (4, 2, 3, 2)
-    for norm in ("none", "batch", "noisy_batch", "noise"):
-        update = measured.select("distributions.mean_change", norm=norm)
-        redrawn = measured.select("redrawn.mean_change", norm=norm)
-        if "nois" in norm:
-            # Two uniform means on ±½ differ by ⅓ on average; there are only a few units.
-            assert 0.15 < redrawn.mean() < 0.6
-            assert redrawn.mean() > 2 * update.mean()
-        else:
-            np.testing.assert_allclose(redrawn, update, rtol=1e-3, atol=1e-6)
+    for norm, low, high in (
+        ("none", 0.0, 0.1),
+        ("batch", 0.0, 0.1),
+        # Two uniform means on ±½ differ by ⅓ on average; there are only a few units.
+        ("noisy_batch", 0.15, 0.6),
+        ("noise", 0.15, 0.6),
+    ):
+        assert low < measured.select("distributions.mean_change", norm=norm).mean() < high
     summary = json.loads((path / "summary.json").read_text())
     assert [claim["identifier"] for claim in summary["claims"]] == [
         "fig2-unit",
@@ -164,9 +162,8 @@ def made_up(factors, *, seeds=1, losses=None, accuracies=None):
             [np.full((seeds, 2), (accuracies or {}).get(norm, 0.9)) for norm in norms]
         ),
     }
-    for probe in ("distributions", "redrawn"):
-        arrays[f"{probe}.mean_change"] = np.broadcast_to(2 * strength, shape)
-        arrays[f"{probe}.variance_change"] = np.broadcast_to(4 * strength, shape)
+    arrays["distributions.mean_change"] = np.broadcast_to(2 * strength, shape)
+    arrays["distributions.variance_change"] = np.broadcast_to(4 * strength, shape)
     inner = ("norm", "seed", "probe_step", "shown_layer")
     by_size = {4: inner, 5: (*inner, "percentile")}
     dims = {

@@ -1,6 +1,6 @@
 """What probes need of pytrees and `optax.tree` lacks: points on a line, angles, subsets, paths."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import jax
@@ -121,3 +121,27 @@ def combine(selected: Params, rest: Params) -> Params:
     return jax.tree.map(
         lambda a, b: b if a is None else a, selected, rest, is_leaf=lambda leaf: leaf is None
     )
+
+
+def scaled_norm(tree: Params, kernels: Sequence[Scalar | None], power: int) -> Scalar:
+    r"""Norm of the leaves that are kernels, each multiplied by its kernel's norm to a power.
+
+    $\sqrt{\sum_i \|w_i\|^{2p} \|x_i\|^2}$: in coordinates w/‖w‖ a gradient is ‖w‖ times as large
+    (p = 1), a displacement 1/‖w‖ times (p = −1).
+
+    Args:
+      tree: pytree of arrays.
+      kernels: for each leaf the norm of the kernel that it belongs to, None where it is left out.
+      power: p.
+
+    Returns:
+      A scalar; NaN where no leaf is a kernel.
+    """
+    squares = [
+        jnp.sum(jnp.square(leaf)) * jnp.square(norm) ** power
+        for leaf, norm in zip(jax.tree.leaves(tree), kernels, strict=True)
+        if norm is not None
+    ]
+    if not squares:
+        return jnp.full((), jnp.nan, jnp.result_type(*jax.tree.leaves(tree)))
+    return jnp.sqrt(sum(squares[1:], squares[0]))

@@ -83,20 +83,16 @@ def unit_drift(results: Results, norm: str, seed: int, layer: str) -> np.ndarray
     return drift(results, norm, seed, layer, "unit_percentiles")
 
 
-def mean_change(
-    results: Results, norm: str, seed: int, layer: str, probe: str = "distributions"
-) -> np.ndarray:
+def mean_change(results: Results, norm: str, seed: int, layer: str) -> np.ndarray:
     """|μ'_j − μ_j| of one step, averaged over units, in the layer's deviations."""
     deviation = field(results, "distributions.deviation", norm, seed, layer)
-    return field(results, f"{probe}.mean_change", norm, seed, layer) / deviation
+    return field(results, "distributions.mean_change", norm, seed, layer) / deviation
 
 
-def variance_change(
-    results: Results, norm: str, seed: int, layer: str, probe: str = "distributions"
-) -> np.ndarray:
+def variance_change(results: Results, norm: str, seed: int, layer: str) -> np.ndarray:
     """|σ'_j² − σ_j²| of one step, averaged over units, over the layer's squared deviation."""
     deviation = field(results, "distributions.deviation", norm, seed, layer)
-    return field(results, f"{probe}.variance_change", norm, seed, layer) / deviation**2
+    return field(results, "distributions.variance_change", norm, seed, layer) / deviation**2
 
 
 QUANTITIES = (

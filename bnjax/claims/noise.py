@@ -26,21 +26,11 @@ TARGET = 0.5  # of the loss of chance: the loss that the time is taken to
 SLOWER = 1.5  # as fast: the target is reached no later than this factor
 
 
-def redrawn_mean_change(results: Results, norm: str, seed: int, layer: str) -> np.ndarray:
-    """`mean_change` of one step and of the noise that is redrawn for the next one."""
-    return mean_change(results, norm, seed, layer, "redrawn")
-
-
-def redrawn_variance_change(results: Results, norm: str, seed: int, layer: str) -> np.ndarray:
-    """`variance_change` of one step and of the noise that is redrawn for the next one."""
-    return variance_change(results, norm, seed, layer, "redrawn")
-
-
 NOISY_QUANTITIES = (
     QUANTITIES[1],
-    Quantity("mean", "the change of the units' means to the next step", redrawn_mean_change),
+    Quantity("mean", "the change of the units' means to the next step and noise", mean_change),
     Quantity(
-        "variance", "the change of the units' variances to the next step", redrawn_variance_change
+        "variance", "the change of the units' variances to the next step and noise", variance_change
     ),
 )
 

@@ -1,4 +1,4 @@
-"""Figures of activations: their histograms over training, how stable they are, and noisy BatchNorm.
+"""Figures of activations: their histograms over training, and how stable they are.
 
 Medians over seeds, except for the histograms, which are those of the first seed: units of two seeds
 have nothing to do with each other.
@@ -11,10 +11,17 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from bnjax.claims import distributions as claims
-from bnjax.claims import noise
-from bnjax.claims.pairs import why_not_trained
 from bnjax.figures import style
-from bnjax.figures.landscape import mark_ends, network, over_seeds, unit
+from bnjax.figures.elements import (
+    dead,
+    draw_loss,
+    mark_ends,
+    network,
+    over_seeds,
+    plot,
+    spread,
+    unit,
+)
 from bnjax.figures.style import LOOKS
 from bnjax.runs.published import Published
 from bnjax.runs.results import Results
@@ -26,7 +33,6 @@ TITLES = {
     "mean": "change of units' mean\nin one step",
     "variance": "change of units' variance\nin one step",
 }
-ACCURACY = "fig2_vgg_acc"  # the panel of the published curves, in percent
 
 
 def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]:
@@ -42,24 +48,6 @@ def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]
     """
     del published
     return [*draw_histograms(results, folder), *draw_stability(results, claims.QUANTITIES, folder)]
-
-
-def draw_noise(results: Results, published: Published, folder: Path) -> Sequence[Path]:
-    """Draw `noisy_batchnorm`, `distributions` and `stability` from the results of Fig. 2.
-
-    Args:
-      results: as `bnjax.runs.results.read` returns them.
-      published: curves to draw beside the measured ones; may be empty.
-      folder: where the figures go.
-
-    Returns:
-      The paths of the files.
-    """
-    return [
-        *draw_training(results, published, folder),
-        *draw_histograms(results, folder),
-        *draw_stability(results, noise.NOISY_QUANTITIES, folder),
-    ]
 
 
 def draw_histograms(results: Results, folder: Path) -> Sequence[Path]:
@@ -181,62 +169,6 @@ def draw_quantity(panel: Axes, results: Results, quantity: claims.Quantity, laye
     panel.grid(alpha=0.25, linewidth=0.5)
 
 
-def draw_loss(panel: Axes, results: Results) -> None:
-    """The minibatch training loss of every arm, and that of chance."""
-    for norm in results.axes["norm"]:
-        losses = over_seeds(results.select("train.loss", norm=norm))
-        plot(panel, results, str(norm), results.axes["step"], losses)
-    style.reference_line(panel, results.facts["chance_loss"], "chance")
-    style.log_scale(panel)
-    panel.grid(alpha=0.25, linewidth=0.5)
-
-
-def draw_training(results: Results, published: Published, folder: Path) -> Sequence[Path]:
-    """Draw `noisy_batchnorm`: accuracy and loss of all arms over training (Fig. 2, left)."""
-    with style.figure(1, 2, size=(9.0, 4.2)) as (drawn, (accuracy, loss)):
-        for norm in results.axes["norm"]:
-            look = LOOKS[str(norm)]
-            values = 100 * over_seeds(results.select("train.accuracy", norm=norm))
-            plot(accuracy, results, str(norm), results.axes["step"], values)
-            test = 100 * over_seeds(results.select("test.accuracy", norm=norm))
-            accuracy.plot(
-                results.axes["test_step"],
-                test,
-                color=look.colour,
-                marker=look.marker,
-                linestyle="none",
-                markersize=5,
-                fillstyle="none",
-            )
-        draw_loss(loss, results)
-        style.overlay(accuracy, results.axes["norm"], published, ACCURACY)
-        accuracy.set(title="a  Accuracy", ylabel="accuracy  [%]", ylim=(0, 102))
-        accuracy.grid(alpha=0.25, linewidth=0.5)
-        loss.set(title="b  Training", ylabel=f"minibatch loss  {unit(results)}")
-        for panel in (accuracy, loss):
-            panel.set_xlabel("training step")
-            panel.set_xlim(0, results.axes["step"][-1] + 1)
-        handles, names = loss.get_legend_handles_labels()
-        drawn.legend(handles, names, loc="outside lower center", ncols=4)
-        notes = [
-            caption(results),
-            f"Lines: minibatch of the step; markers: whole test set; {spread(results)}.",
-            *dead(results),
-            *([style.PUBLISHED_NOTE] if published else []),
-        ]
-        drawn.suptitle("\n".join(notes), fontsize=8, x=0.01, ha="left")
-        return style.save(drawn, folder, "noisy_batchnorm")
-
-
-def plot(panel: Axes, results: Results, norm: str, steps: np.ndarray, values: np.ndarray) -> None:
-    """One arm's line in the arm's look, with a cross where it diverged."""
-    look = LOOKS[norm]
-    panel.plot(
-        steps, values, color=look.colour, linestyle=look.line, linewidth=1.1, label=look.label
-    )
-    mark_ends(panel, results, norm)
-
-
 def caption(results: Results) -> str:
     """What was run, on what."""
     config, facts = results.config, results.facts
@@ -244,15 +176,3 @@ def caption(results: Results) -> str:
         f"{network(config)}, {facts['dataset']}; SGD lr {config['lr']:g}, "
         f"batch {config['batch_size']}"
     )
-
-
-def spread(results: Results) -> str:
-    """What a line is of the seeds."""
-    seeds = len(results.axes["seed"])
-    return "one seed" if seeds == 1 else f"median over {seeds} seeds"
-
-
-def dead(results: Results) -> list[str]:
-    """Arms whose curves must not be compared, and why; at most one line."""
-    reasons = [why_not_trained(results, str(norm)) for norm in results.axes["norm"]]
-    return ["; ".join(filter(None, reasons))] if any(reasons) else []

@@ -1,14 +1,14 @@
 """The figure of a landscape run: loss, gradient and smoothness along the gradient, and training."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 
 from bnjax.claims import landscape as claims
 from bnjax.figures import style
+from bnjax.figures.differences import draw_differences
+from bnjax.figures.elements import draw_training, mark_ends, network, over_seeds, spread, unit
 from bnjax.figures.style import LOOKS
 from bnjax.runs.published import Published
 from bnjax.runs.results import Results
@@ -57,58 +57,16 @@ def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]
     return [*paths, *draw_differences(results, folder)]
 
 
-def draw_differences(results: Results, folder: Path) -> Sequence[Path]:
-    """Draw `gradient_difference.png` and `.pdf`: ‖g(η) − g‖ against η at some steps (Fig. 11)."""
-    norms, probed = results.axes["norm"], results.axes["probe_step"]
-    evenly = probed[np.unique(np.linspace(0, len(probed) - 1, 5).round().astype(int))]
-    steps = results.config["difference_steps"] or evenly.tolist()
-    columns = len(norms)
-    with style.figure(1, columns, size=(1.2 + 3.2 * columns, 3.6)) as (drawn, panels):
-        for panel, norm in zip(panels, norms, strict=True):
-            shades = style.shades(len(steps))
-            for step, shade in zip(steps, shades, strict=True):
-                distances = results.select(
-                    "line.gradient_distances", norm=norm, direction="gradient", probe_step=step
-                )
-                panel.plot(
-                    results.axes["step_size"],
-                    over_seeds(distances),
-                    color=shade,
-                    marker=LOOKS[str(norm)].marker,
-                    markersize=4,
-                    linewidth=1.1,
-                    label=f"step {step}",
-                )
-            panel.set_xscale("log")
-            smallest, largest = results.axes["step_size"][[0, -1]].astype(float)
-            panel.set_xlim(smallest / 1.2, largest * 1.2)
-            style.log_scale(panel)  # before the line below, whose ends are no measurement
-            panel.axvline(results.config["lr"], color="0.35", linestyle=(0, (6, 2)), linewidth=0.9)
-            panel.set(title=LOOKS[str(norm)].label, xlabel="step size η")
-            panel.grid(alpha=0.25, linewidth=0.5)
-            style.legend(panel)
-        panels[0].set_ylabel("‖∇L(θ − ηd) − ∇L(θ)‖₂")
-        drawn.suptitle(
-            caption(results, "gradient").split("\n")[0] + "; dashed: the learning rate",
-            fontsize=8.5,
-            x=0.01,
-            ha="left",
-        )
-        return style.save(drawn, folder, "gradient_difference")
-
-
 def caption(results: Results, direction: str) -> str:
     """What was run, on what."""
     config, facts = results.config, results.facts
     low, high = results.axes["step_size"][[0, -1]]
     points = len(results.axes["step_size"])
-    seeds = len(results.axes["seed"])
-    spread = "one seed" if seeds == 1 else f"median over {seeds} seeds"
     parts = [
         f"{network(config)}, {facts['dataset']}",
         f"SGD lr {config['lr']:g}, batch {config['batch_size']}, {config['statistics']} "
         f"statistics, η from {low:.3g} to {high:.3g} along the {direction} ({points} points), "
-        f"{spread}",
+        f"{spread(results)}",
     ]
     if config["parameters"] != "all":
         parts[1] += f", {config['parameters']} layer only"
@@ -116,31 +74,11 @@ def caption(results: Results, direction: str) -> str:
     return "\n".join(parts)
 
 
-def network(config: Mapping[str, Any]) -> str:
-    """The network as a caption names it."""
-    if config["model"] == "dln":
-        return "25 linear layers of 10×10"
-    return f"{config['model'].upper()} ×{config['width']:g}"
-
-
 def verdict(results: Results, norm: str) -> str:
     """What must be known of an arm before its curves are compared."""
     found = claims.plateau(results, norm)
     reason = found.reason.removeprefix(f"{norm} ")
     return f"{LOOKS[norm].label}: {reason}"
-
-
-def unit(results: Results) -> str:
-    """The loss's unit as an axis shows it."""
-    return "[nat]" if results.config["objective"] == "cross_entropy" else ""
-
-
-def over_seeds(values: np.ndarray) -> np.ndarray:
-    """Median over the leading axis of seeds; where a seed has ended, over the others."""
-    if values.shape[0] == 1:
-        return values[0]
-    gone = np.isnan(values).all(axis=0)
-    return np.where(gone, np.nan, np.nanmedian(np.where(gone, 0.0, values), axis=0))
 
 
 def draw_band(panel: Axes, results: Results, direction: str, name: str) -> None:
@@ -213,50 +151,3 @@ def reference_lines(edge: float, saturation: float) -> list[tuple[float, str]]:
     if abs(edge / saturation - 1) < 0.01:
         return [(edge, "2/lr (edge of stability) = 1/η_min (saturation)")]
     return [(edge, "2/lr, edge of stability"), (saturation, "1/η_min, saturation")]
-
-
-def draw_training(panel: Axes, results: Results) -> None:
-    """Minibatch training loss and, marked, the test loss."""
-    for norm in results.axes["norm"]:
-        look = LOOKS[str(norm)]
-        loss = over_seeds(results.select("train.loss", norm=norm))
-        panel.plot(
-            results.axes["step"],
-            loss,
-            color=look.colour,
-            linestyle=look.line,
-            linewidth=1,
-            label=f"{look.label}, minibatch",
-        )
-        test = over_seeds(results.select("test.loss", norm=norm))
-        panel.plot(
-            results.axes["test_step"],
-            test,
-            color=look.colour,
-            marker=look.marker,
-            linestyle="none",
-            markersize=4,
-            fillstyle="none",
-            label=f"{look.label}, test set",
-        )
-        mark_ends(panel, results, str(norm))
-    chance = results.facts["chance_loss"]
-    style.reference_line(panel, chance, "chance")
-    panel.set(title="d  Training", ylabel=f"loss  {unit(results)}")
-    style.legend(panel)
-
-
-def mark_ends(panel: Axes, results: Results, norm: str) -> None:
-    """A cross on the time axis where a seed of the arm diverged."""
-    finite = results.select("train.finite", norm=norm)
-    for steps in finite:
-        ends = np.flatnonzero(steps == 0)
-        if len(ends):
-            panel.plot(
-                ends[0],
-                0,
-                marker="x",
-                color=LOOKS[norm].colour,
-                transform=panel.get_xaxis_transform(),
-                clip_on=False,
-            )

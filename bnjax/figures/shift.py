@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 
 from bnjax.figures import style
-from bnjax.figures.landscape import network, over_seeds
+from bnjax.figures.elements import network, over_seeds, spread
 from bnjax.figures.style import LOOKS
 from bnjax.runs.published import Published
 from bnjax.runs.results import Results
@@ -64,11 +64,9 @@ def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]
 
 def caption(results: Results) -> str:
     """What was run, on what, and what G and G' are."""
-    seeds = len(results.axes["seed"])
-    spread = "one seed" if seeds == 1 else f"median over {seeds} seeds"
     return (
         f"{network(results.config)}, {results.facts['dataset']}; SGD, batch "
-        f"{results.config['batch_size']}, {spread}\n"
+        f"{results.config['batch_size']}, {spread(results)}\n"
         "G: gradient of a layer; G': the same after the layers below took the step's actual update"
     )
 

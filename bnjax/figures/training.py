@@ -11,7 +11,7 @@ from bnjax.claims.curves import smooth
 from bnjax.claims.learning_rates import at_each_lr
 from bnjax.claims.pairs import why_not_trained
 from bnjax.figures import style
-from bnjax.figures.landscape import mark_ends, network, over_seeds, unit
+from bnjax.figures.elements import mark_ends, network, over_seeds, unit
 from bnjax.figures.style import LOOKS
 from bnjax.runs.published import Published
 from bnjax.runs.results import Results

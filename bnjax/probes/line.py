@@ -5,7 +5,7 @@ Loss variation, gradient predictiveness and effective β-smoothness of Santurkar
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -195,13 +195,14 @@ def _line(
         change = optax.tree.sub(point_gradient, gradient)
         distance = optax.tree.norm(change)
         length = jnp.abs(step_size).astype(distance.dtype)
+        scaled_length = length * trees.scaled_norm(direction, kernels, -1)
         return (
             point_loss,
             optax.tree.norm(point_gradient),
             distance,
             trees.cosine(point_gradient, gradient),
             distance / (length * direction_norm),
-            scaled_norm(change, kernels, 1) / (length * scaled_norm(direction, kernels, -1)),
+            trees.scaled_norm(change, kernels, 1) / scaled_length,
         )
 
     kernels = [
@@ -222,21 +223,6 @@ def _line(
         smoothness_limit=smoothness_limit,
         curvature_limit=curvature_limit,
     )
-
-
-def scaled_norm(tree: Params, kernels: Sequence[Scalar | None], power: int) -> Scalar:
-    """Norm of the leaves that are kernels, each multiplied by its kernel's norm to a power.
-
-    In coordinates w/‖w‖ a gradient is ‖w‖ times as large, a displacement 1/‖w‖ times.
-    """
-    squares = [
-        jnp.sum(jnp.square(leaf)) * jnp.square(norm) ** power
-        for leaf, norm in zip(jax.tree.leaves(tree), kernels, strict=True)
-        if norm is not None
-    ]
-    if not squares:
-        return jnp.full((), jnp.nan, jnp.result_type(*jax.tree.leaves(tree)))
-    return jnp.sqrt(sum(squares[1:], squares[0]))
 
 
 def _check(loss: Loss, params: Params, step_sizes: Points, direction: Params | None) -> None:

@@ -135,6 +135,13 @@ def require(option: str, value: Any, legal: bool, expected: str) -> None:
         raise UsageError(f"{option} {value}: must be {expected}")
 
 
+def require_rates(rates: Sequence[float]) -> None:
+    """Refuse learning rates of `--lrs` that are none, equal or not positive and finite."""
+    legal = len(set(rates)) == len(rates) > 0 and all(0 < rate < math.inf for rate in rates)
+    shown = " ".join(f"{rate:g}" for rate in rates)
+    require("--lrs", shown, legal, "one or more different learning rates above 0, e.g. 0.1 0.5")
+
+
 def require_layers(option: str, layers: Sequence[str], config: RunConfig) -> None:
     """Refuse names of layers that the model does not have; the message lists those it has."""
     linear = config.model == "dln"

@@ -12,7 +12,9 @@ from bnjax.errors import UsageError
 from bnjax.models import Model
 from bnjax.probes.activations import PERCENTILES, Distribution, distribution
 from bnjax.training.step import Gradient, TrainState, apply_gradient
+from bnjax.types import Array, Params, PRNGKey
 
+EDGES = np.linspace(-10.0, 10.0, 401)  # of histograms; the outer bins hold all beyond
 DIMS = {
     "histogram": ("shown_layer", "bin"),
     "percentiles": ("shown_layer", "percentile"),
@@ -31,6 +33,7 @@ def make_distributions(
     *,
     percentiles: Sequence[float] = PERCENTILES,
     unit: int = 0,
+    redraw: bool = False,
 ) -> Callable[[TrainState, Batch, Gradient], Distribution]:
     """Compile the distributions of some layers for the states of one training run.
 
@@ -41,6 +44,8 @@ def make_distributions(
       edges: of the histograms, ascending, `[num_edges]`.
       percentiles: in [0, 100].
       unit: the one whose own percentiles are taken.
+      redraw: draw a model's noise anew for the activations after the update, as the next step will;
+        else both share the step's noise, and only the update moves them.
 
     Returns:
       `measure(state, batch, gradient) -> Distribution`, compiled, with a leading axis
@@ -53,21 +58,28 @@ def make_distributions(
     @jax.jit
     def measure(state: TrainState, batch: Batch, computed: Gradient) -> Distribution:
         after, _ = apply_gradient(optimizer, state, computed)
-        here, there = (
-            model.preactivations(params, state.batch_stats, batch.images, key=batch.key)
-            for params in (state.params, after.params)
-        )
-        if unknown := [name for name in layers if name not in here]:
-            raise UsageError(f"--layers {' '.join(unknown)}: the model has {' '.join(here)}")
+        keys = batch.key
+        if keys is not None:
+            keys = jnp.stack([keys, jax.random.fold_in(keys, 1) if redraw else keys])
+
+        def shown(point: tuple[Params, PRNGKey | None]) -> list[Array]:
+            params, key = point
+            found = model.preactivations(params, state.batch_stats, batch.images, key=key)
+            if unknown := [name for name in layers if name not in found]:
+                raise UsageError(f"--layers {' '.join(unknown)}: the model has {' '.join(found)}")
+            return [found[name] for name in layers]
+
+        # A loop compiles the network once for both points.
+        both = jax.tree.map(lambda *leaves: jnp.stack(leaves), state.params, after.params)
         rows = [
             distribution(
-                here[name],
-                there[name],
-                edges=jnp.asarray(edges, here[name].dtype),
+                here,
+                there,
+                edges=jnp.asarray(edges, here.dtype),
                 percentiles=percentiles,
                 unit=unit,
             )
-            for name in layers
+            for here, there in jax.lax.map(shown, (both, keys))
         ]
         return jax.tree.map(lambda *fields: jnp.stack(fields), *rows)
 

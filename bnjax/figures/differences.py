@@ -1,0 +1,50 @@
+"""The figure of the gradient difference against the step size (Santurkar et al. 2018, Fig. 11)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from bnjax.figures import style
+from bnjax.figures.elements import network, over_seeds, spread
+from bnjax.figures.style import LOOKS
+from bnjax.runs.results import Results
+
+
+def draw_differences(results: Results, folder: Path) -> Sequence[Path]:
+    """Draw `gradient_difference.png` and `.pdf`: ‖g(η) − g‖ against η at some steps (Fig. 11)."""
+    norms, probed = results.axes["norm"], results.axes["probe_step"]
+    evenly = probed[np.unique(np.linspace(0, len(probed) - 1, 5).round().astype(int))]
+    steps = results.config["difference_steps"] or evenly.tolist()
+    columns = len(norms)
+    with style.figure(1, columns, size=(1.2 + 3.2 * columns, 3.6)) as (drawn, panels):
+        for panel, norm in zip(panels, norms, strict=True):
+            shades = style.shades(len(steps))
+            for step, shade in zip(steps, shades, strict=True):
+                distances = results.select(
+                    "line.gradient_distances", norm=norm, direction="gradient", probe_step=step
+                )
+                panel.plot(
+                    results.axes["step_size"],
+                    over_seeds(distances),
+                    color=shade,
+                    marker=LOOKS[str(norm)].marker,
+                    markersize=4,
+                    linewidth=1.1,
+                    label=f"step {step}",
+                )
+            panel.set_xscale("log")
+            smallest, largest = results.axes["step_size"][[0, -1]].astype(float)
+            panel.set_xlim(smallest / 1.2, largest * 1.2)
+            style.log_scale(panel)  # before the line below, whose ends are no measurement
+            panel.axvline(results.config["lr"], color="0.35", linestyle=(0, (6, 2)), linewidth=0.9)
+            panel.set(title=LOOKS[str(norm)].label, xlabel="step size η")
+            panel.grid(alpha=0.25, linewidth=0.5)
+            style.legend(panel)
+        panels[0].set_ylabel("‖∇L(θ − ηd) − ∇L(θ)‖₂")
+        caption = (
+            f"{network(results.config)}, {results.facts['dataset']}; along the gradient, "
+            f"{spread(results)}; dashed: the learning rate"
+        )
+        drawn.suptitle(caption, fontsize=8.5, x=0.01, ha="left")
+        return style.save(drawn, folder, "gradient_difference")

@@ -1,0 +1,110 @@
+"""What the figures of all experiments share: an arm's line, its end, the words of a caption."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from bnjax.claims.pairs import why_not_trained
+from bnjax.figures import style
+from bnjax.figures.style import LOOKS
+from bnjax.runs.results import Results
+
+
+def network(config: Mapping[str, Any]) -> str:
+    """The network as a caption names it."""
+    if config["model"] == "dln":
+        return "25 linear layers of 10×10"
+    return f"{config['model'].upper()} ×{config['width']:g}"
+
+
+def unit(results: Results) -> str:
+    """The loss's unit as an axis shows it."""
+    return "[nat]" if results.config["objective"] == "cross_entropy" else ""
+
+
+def spread(results: Results) -> str:
+    """What a line is of the seeds."""
+    seeds = len(results.axes["seed"])
+    return "one seed" if seeds == 1 else f"median over {seeds} seeds"
+
+
+def dead(results: Results) -> list[str]:
+    """Arms whose curves must not be compared, and why; at most one line."""
+    reasons = [why_not_trained(results, str(norm)) for norm in results.axes["norm"]]
+    return ["; ".join(filter(None, reasons))] if any(reasons) else []
+
+
+def over_seeds(values: np.ndarray) -> np.ndarray:
+    """Median over the leading axis of seeds; where a seed has ended, over the others."""
+    if values.shape[0] == 1:
+        return values[0]
+    gone = np.isnan(values).all(axis=0)
+    return np.where(gone, np.nan, np.nanmedian(np.where(gone, 0.0, values), axis=0))
+
+
+def plot(panel: Axes, results: Results, norm: str, steps: np.ndarray, values: np.ndarray) -> None:
+    """One arm's line in the arm's look, with a cross where it diverged."""
+    look = LOOKS[norm]
+    panel.plot(
+        steps, values, color=look.colour, linestyle=look.line, linewidth=1.1, label=look.label
+    )
+    mark_ends(panel, results, norm)
+
+
+def mark_ends(panel: Axes, results: Results, norm: str) -> None:
+    """A cross on the time axis where a seed of the arm diverged."""
+    finite = results.select("train.finite", norm=norm)
+    for steps in finite:
+        ends = np.flatnonzero(steps == 0)
+        if len(ends):
+            panel.plot(
+                ends[0],
+                0,
+                marker="x",
+                color=LOOKS[norm].colour,
+                transform=panel.get_xaxis_transform(),
+                clip_on=False,
+            )
+
+
+def draw_loss(panel: Axes, results: Results) -> None:
+    """The minibatch training loss of every arm, and that of chance."""
+    for norm in results.axes["norm"]:
+        losses = over_seeds(results.select("train.loss", norm=norm))
+        plot(panel, results, str(norm), results.axes["step"], losses)
+    style.reference_line(panel, results.facts["chance_loss"], "chance")
+    style.log_scale(panel)
+    panel.grid(alpha=0.25, linewidth=0.5)
+
+
+def draw_training(panel: Axes, results: Results) -> None:
+    """Minibatch training loss and, marked, the test loss."""
+    for norm in results.axes["norm"]:
+        look = LOOKS[str(norm)]
+        loss = over_seeds(results.select("train.loss", norm=norm))
+        panel.plot(
+            results.axes["step"],
+            loss,
+            color=look.colour,
+            linestyle=look.line,
+            linewidth=1,
+            label=f"{look.label}, minibatch",
+        )
+        test = over_seeds(results.select("test.loss", norm=norm))
+        panel.plot(
+            results.axes["test_step"],
+            test,
+            color=look.colour,
+            marker=look.marker,
+            linestyle="none",
+            markersize=4,
+            fillstyle="none",
+            label=f"{look.label}, test set",
+        )
+        mark_ends(panel, results, str(norm))
+    chance = results.facts["chance_loss"]
+    style.reference_line(panel, chance, "chance")
+    panel.set(title="d  Training", ylabel=f"loss  {unit(results)}")
+    style.legend(panel)

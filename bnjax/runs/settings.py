@@ -1,0 +1,24 @@
+"""The settings of Santurkar et al. 2018 that its experiments share, as options of a run."""
+
+from typing import Any
+
+# Their §2 and appendix A: VGG on CIFAR-10, 15,000 steps of plain SGD; the depth is not stated, but
+# a 13th convolution is plotted.
+VGG: dict[str, Any] = {
+    "dataset": "cifar10",
+    "model": "vgg16",
+    "width": 1.0,
+    "steps": 15_000,
+    "evaluate_every": 500,
+}
+# Their §2.2: 25 layers of 10×10, full batch. Data and objective are those that the published losses
+# fit; the text says Gaussian entries (`--dataset gaussian`).
+DEEP_LINEAR: dict[str, Any] = {
+    "dataset": "gaussian_positive",
+    "model": "dln",
+    "objective": "summed_squared_error",
+    "batch_size": 1000,
+    "lr": 1e-6,
+    "evaluate_every": 500,
+}
+DEEP_LINEAR_STEPS = 10_000
