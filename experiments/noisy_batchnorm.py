@@ -39,7 +39,7 @@ class Config(ShownLayersConfig):
 
 
 PRESETS = {
-    "quick": Config(),
+    "quick": Config(steps=160, batch_size=64, evaluate_every=40),
     "paper": Config(
         **settings.VGG,
         preset="paper",

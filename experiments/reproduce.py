@@ -66,6 +66,8 @@ class Options:
     """Data set of the VGG parts, in place of their preset's."""
     steps: int | None = None
     """Training steps of every part, in place of its preset's."""
+    batch_size: int | None = None
+    """Examples a step of the VGG parts, in place of their preset's."""
     probe_every: int | None = None
     """Steps between probes of every part, in place of its preset's."""
     evaluate_every: int | None = None
@@ -84,10 +86,10 @@ def configure(part: Part, options: Options) -> tuple[Experiment, RunConfig]:
     """The experiment of a part and its whole configuration."""
     experiment: Experiment = importlib.import_module(part.script).EXPERIMENT
     preset = experiment.presets[f"{options.preset} {part.model}".strip()]
-    names = ("dataset", "steps", "probe_every", "evaluate_every")
+    names: tuple[str, ...] = ("steps", "probe_every", "evaluate_every")
+    if not part.model:
+        names += ("dataset", "batch_size")
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
-    if part.model:
-        given.pop("dataset", None)
     preset = dataclasses.replace(preset, **given)
     embedded = preset.dataset in ("digits", *LINEAR_DATASETS)
     config = dataclasses.replace(

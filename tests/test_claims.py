@@ -42,7 +42,11 @@ def made_up(rough=3.0, seeds=1, train_loss=0.1, finite=1.0, turn=None, lr=0.1):
         "step_size": STEP_SIZES,
     }
     return Results(
-        arrays, dims, axes, {"objective": "cross_entropy", "lr": lr}, {"chance_loss": np.log(10)}
+        arrays,
+        dims,
+        axes,
+        {"objective": "cross_entropy", "lr": lr, "model": "vgg11"},
+        {"chance_loss": np.log(10)},
     )
 
 
@@ -60,6 +64,23 @@ COMPARISONS = ("fig4a-batch", "fig4b-batch", "fig4c-batch")
 def test_the_ratio_decides(rough, verdict, seeds):
     decided = verdicts(made_up(rough=rough, seeds=seeds))
     assert [decided[name] for name in COMPARISONS] == [verdict] * 3
+
+
+def test_a_claim_tells_the_numbers_that_were_published_of_the_same_quantity():
+    claims = {claim.identifier: claim for claim in landscape.claims(made_up(rough=3.0))}
+    # β is 10 η of an arm's factor: at most 4 for batch, 12 for none, at every probe.
+    smoothness = claims["fig4c-batch"]
+    assert "first / median to step 1500 / largest: none 12 / 12 / 12, batch 4 / 4 / 4" in (
+        smoothness.measured
+    )
+    assert smoothness.published.endswith("none 11.5 / 20.5 / 45.6, batch 25.3 / 17.6 / 25.3")
+    linear = made_up()
+    linear.config["model"] = "dln"
+    claims = {claim.identifier: claim for claim in landscape.claims(linear)}
+    assert claims["fig4c-batch"].published.endswith(
+        "none 1.2e+15 / 2.2e+06, batch 8.1e+06 / 2.02e+06"
+    )
+    assert claims["fig4a-batch"].published == "curves without numbers"
 
 
 def test_a_dead_arm_makes_every_comparison_inconclusive_and_says_why():

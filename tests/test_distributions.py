@@ -158,8 +158,11 @@ def made_up(factors, *, seeds=1, losses=None, accuracies=None):
         "distributions.deviation": np.full(shape, 2.0),
         "train.loss": np.array([np.tile(losses[norm], (seeds, 1)) for norm in norms]),
         "train.finite": np.ones((len(norms), seeds, STEPS)),
+        "train.accuracy": np.array(
+            [np.full((seeds, STEPS), (accuracies or {}).get(norm, 0.9)) for norm in norms]
+        ),
         "test.accuracy": np.array(
-            [np.full((seeds, 2), (accuracies or {}).get(norm, 0.9)) for norm in norms]
+            [np.full((seeds, 2), 0.5) for _ in norms]  # claims rest on minibatches
         ),
     }
     arrays["distributions.mean_change"] = np.broadcast_to(2 * strength, shape)

@@ -12,6 +12,7 @@ import numpy as np
 
 from bnjax.claims.claim import Claim, Verdict
 from bnjax.claims.pairs import PAIRS, agreement, describe, ratio_over_seeds, why_not_trained
+from bnjax.claims.published_landscape import summaries
 from bnjax.runs.results import Results
 
 EDGE_TOLERANCE = 0.25  # how near to 2 (edge) or to 1 (saturation) ‖g(lr) − g‖ / ‖g‖ must be
@@ -31,7 +32,6 @@ class Quantity(NamedTuple):
     sentence: str
     source: str
     name: str
-    published: str
     values: Callable[[Results, str, int], np.ndarray]  # of norm and seed: [probe_step]
 
 
@@ -62,7 +62,6 @@ QUANTITIES = (
         "{norm} makes the loss vary less along the gradient",
         "Santurkar et al. 2018, Fig. 4a",
         "the width of the loss band",
-        "VGG, largest band: 9.67 none, 5.20 batch",
         band_width,
     ),
     Quantity(
@@ -70,7 +69,6 @@ QUANTITIES = (
         "{norm} makes the gradient more predictive",
         "Santurkar et al. 2018, Fig. 4b",
         "the upper edge of ‖g(η) − g‖",
-        "VGG, ratio of upper edges none/batch: median 2.2, 90th percentile 9.8; 1/60 at step 0",
         largest_distance,
     ),
     Quantity(
@@ -78,7 +76,6 @@ QUANTITIES = (
         "{norm} makes the loss smoother",
         "Santurkar et al. 2018, Fig. 4c",
         "the largest β(η)",
-        "VGG, early median (to step 1500) / maximum: 20.5 / 45.6 none, 17.6 / 25.3 batch",
         largest_smoothness,
     ),
 )
@@ -109,13 +106,16 @@ def compare(results: Results, quantity: Quantity, norm: str) -> Claim:
         for name in PAIRS
     ]
     verdict, reasons = agreement(comparisons, reasons)
+    measured, published = summaries(results, quantity.identifier, quantity.values, ("none", norm))
+    if results.config["model"] != "dln" and quantity.identifier == "fig4b" and norm == "batch":
+        published += "; ratio none/batch: median 2.2, 90th percentile 9.8, 1/60 at step 0"
     return Claim(
         identifier=f"{quantity.identifier}-{norm}",
         sentence=quantity.sentence.format(norm=norm),
         source=quantity.source,
         rule=RULE.format(norm=norm, quantity=quantity.name),
-        measured=describe(comparisons),
-        published=quantity.published,
+        measured="; ".join(filter(None, (describe(comparisons), measured))),
+        published=published or "curves without numbers",
         verdict=verdict,
         reason="; ".join(reasons),
     )
@@ -160,7 +160,11 @@ def plateau(results: Results, norm: str) -> Claim:
             f"{EDGE_TOLERANCE} of 1; else inconclusive; inconclusive for a dead arm"
         ),
         measured=f"‖g(lr) − g‖/‖g‖ = {relative:.3g}, cosine {cosine:.3g}",
-        published="VGG: saturation, β = 1/η_min = 19.96 to 19.98 for all five networks",
+        published=(
+            "late β 2.2e6 none, 2.02e6 batch; ‖g(lr) − g‖/‖g‖ 1.99 batch: an edge"
+            if results.config["model"] == "dln"
+            else "saturation, β = 1/η_min = 19.96 to 19.98 for all five networks"
+        ),
         verdict=verdict,
         reason=reason,
     )

@@ -4,12 +4,12 @@ At equal step and at equal loss, and only where both arms train (`claims.pairs`)
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from bnjax.claims.claim import Claim, Comparison
-from bnjax.claims.landscape import Quantity
 from bnjax.claims.pairs import (
     PAIRS,
     agreement,
@@ -41,33 +41,31 @@ def curvature(results: Results, norm: str, seed: int) -> np.ndarray:
 
 
 class Term(NamedTuple):
-    """A term that the theorems bound, and the power of the variance that frees it of y's scale."""
+    """A term that the theorems bound; larger means steeper."""
 
-    quantity: Quantity
-    power: int
+    identifier: str
+    sentence: str
+    source: str
+    name: str
+    values: Callable[[Results, str, int], np.ndarray]  # of norm and seed: [probe_step, layer]
+    power: int  # of the layer's variance, which frees the term of the scale of y
 
 
 TERMS = (
     Term(
-        Quantity(
-            "lipschitz",
-            "BatchNorm lowers the gradient by a layer's activations",
-            "Santurkar et al. 2018, Theorem 4.1",
-            "‖∂L/∂y‖²",
-            "an upper bound at the same weights, no number",
-            gradient_squared,
-        ),
+        "lipschitz",
+        "BatchNorm lowers the gradient by a layer's activations",
+        "Santurkar et al. 2018, Theorem 4.1",
+        "‖∂L/∂y‖²",
+        gradient_squared,
         1,
     ),
     Term(
-        Quantity(
-            "curvature",
-            "BatchNorm lowers the curvature along the gradient by a layer's activations",
-            "Santurkar et al. 2018, Theorem 4.2",
-            "vᵀHv, v = ∂L/∂y",
-            "an upper bound at the same weights, no number",
-            curvature,
-        ),
+        "curvature",
+        "BatchNorm lowers the curvature along the gradient by a layer's activations",
+        "Santurkar et al. 2018, Theorem 4.2",
+        "vᵀHv, v = ∂L/∂y",
+        curvature,
         2,
     ),
 )
@@ -75,18 +73,17 @@ TERMS = (
 
 def compare(results: Results, term: Term, layer: str) -> Claim:
     """Decide whether one term of one layer is larger without normalisation."""
-    quantity = term.quantity
     reasons = [reason for arm in ("none", "batch") if (reason := why_not_trained(results, arm))]
     comparisons = [ratio(results, name, term, layer) for name in PAIRS]
     free = ratio(results, "scale-free at equal loss", term, layer, free=True)
     verdict, reasons = agreement(comparisons, reasons)
     return Claim(
-        identifier=f"{quantity.identifier}-{layer}",
-        sentence=f"{quantity.sentence} in {layer}",
-        source=quantity.source,
-        rule=RULE.format(quantity=quantity.name),
+        identifier=f"{term.identifier}-{layer}",
+        sentence=f"{term.sentence} in {layer}",
+        source=term.source,
+        rule=RULE.format(quantity=term.name),
         measured=describe([*comparisons, free]),
-        published=quantity.published,
+        published="an upper bound at the same weights, no number",
         verdict=verdict,
         reason="; ".join(reasons),
     )
@@ -122,7 +119,7 @@ def value(
 ) -> np.ndarray:
     """A term at the probed steps, NaN where it is not positive: no ratio says which is flatter."""
     column = results.axes["probed_layer"].tolist().index(layer)
-    found = term.quantity.values(results, norm, seed)[:, column]
+    found = term.values(results, norm, seed)[:, column]
     found = np.where(found > 0, found, np.nan)
     variance = results.select("theory.variance", norm=norm, seed=seed, probed_layer=layer)
     return found * variance**term.power if free else found

@@ -28,8 +28,8 @@ def draw_differences(results: Results, folder: Path) -> Sequence[Path]:
                     results.axes["step_size"],
                     over_seeds(distances),
                     color=shade,
-                    marker=LOOKS[str(norm)].marker,
-                    markersize=4,
+                    marker="o",
+                    markersize=3.5,
                     linewidth=1.1,
                     label=f"step {step}",
                 )
@@ -40,11 +40,12 @@ def draw_differences(results: Results, folder: Path) -> Sequence[Path]:
             panel.axvline(results.config["lr"], color="0.35", linestyle=(0, (6, 2)), linewidth=0.9)
             panel.set(title=LOOKS[str(norm)].label, xlabel="step size η")
             panel.grid(alpha=0.25, linewidth=0.5)
-            style.legend(panel)
         panels[0].set_ylabel("‖∇L(θ − ηd) − ∇L(θ)‖₂")
+        handles, names = panels[0].get_legend_handles_labels()
+        drawn.legend(handles, names, loc="outside lower center", ncols=len(names))
         caption = (
             f"{network(results.config)}, {results.facts['dataset']}; along the gradient, "
             f"{spread(results)}; dashed: the learning rate"
         )
-        drawn.suptitle(caption, fontsize=8.5, x=0.01, ha="left")
+        style.caption(drawn, caption)
         return style.save(drawn, folder, "gradient_difference")

@@ -29,7 +29,7 @@ from bnjax.runs.results import Results
 SHOWN = (15.0, 50.0, 85.0)  # percentiles, those of Ioffe & Szegedy 2015, Fig. 1
 TITLES = {
     "drift": "earth mover distance\nto the next probe",
-    "unit": "the same of one unit",
+    "unit": "earth mover distance\nof one unit to the next probe",
     "mean": "change of units' mean\nin one step",
     "variance": "change of units' variance\nin one step",
 }
@@ -74,7 +74,7 @@ def draw_histograms(results: Results, folder: Path) -> Sequence[Path]:
             "each panel has its own scale.",
             *dead(results),
         ]
-        drawn.suptitle("\n".join(notes), fontsize=8, x=0.01, ha="left")
+        style.caption(drawn, "\n".join(notes))
         return style.save(drawn, folder, "distributions")
 
 
@@ -151,7 +151,7 @@ def draw_stability(
         handles, names = grid[0, 0].get_legend_handles_labels()
         grid[-1, 1].legend(handles, names, loc="center left")
         notes = [caption(results), f"Lines: {spread(results)}.", *dead(results)]
-        drawn.suptitle("\n".join(notes), fontsize=8, x=0.01, ha="left")
+        style.caption(drawn, "\n".join(notes))
         return style.save(drawn, folder, "stability")
 
 

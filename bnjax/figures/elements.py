@@ -107,4 +107,3 @@ def draw_training(panel: Axes, results: Results) -> None:
     chance = results.facts["chance_loss"]
     style.reference_line(panel, chance, "chance")
     panel.set(title="d  Training", ylabel=f"loss  {unit(results)}")
-    style.legend(panel)

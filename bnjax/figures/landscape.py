@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from bnjax.claims import landscape as claims
 from bnjax.figures import style
@@ -17,6 +19,14 @@ from bnjax.runs.results import Results
 PUBLISHED = {
     "vgg": ("fig12b_vgg_loss", "fig12c_vgg_gradpred", "fig12d_vgg_beta"),
     "dln": ("fig10a_dln_loss", "fig10b_dln_gradpred", "fig10c_dln_beta"),
+}
+
+# What else is drawn in the colour of each arm.
+KEYS: dict[str, Any] = {
+    "c: largest over η": {"linewidth": 1.4},
+    "c: η → 0": {"linestyle": ":", "linewidth": 0.9},
+    "c: rounding": {"linestyle": (0, (1, 4)), "linewidth": 0.8},
+    "d: test set": {"marker": "o", "linestyle": "none", "markersize": 4, "fillstyle": "none"},
 }
 
 
@@ -34,7 +44,7 @@ def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]
     paths: list[Path] = []
     for direction in results.axes["direction"]:
         name = "landscape" if direction == "gradient" else f"landscape_{direction}"
-        with style.figure(2, 2, size=(9.0, 6.4)) as (drawn, panels):
+        with style.figure(2, 2, size=(9.0, 6.8)) as (drawn, panels):
             loss, predictiveness, smoothness, training = panels
             panel_names = PUBLISHED["dln" if results.config["model"] == "dln" else "vgg"]
             draw_band(loss, results, direction, "losses")
@@ -50,9 +60,21 @@ def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]
                 panel.set_xlim(0, results.axes["step"][-1] + 1)
                 style.log_scale(panel)
                 panel.grid(alpha=0.25, linewidth=0.5)
-            style.legend(loss)
+            bands, names = loss.get_legend_handles_labels()
+            lines = smoothness.get_legend_handles_labels()[0]
+            keys = dict(KEYS)
+            if "rounding.gradient_error" not in results.arrays:
+                del keys["c: rounding"]
+            meanings = [Line2D([], [], color="0.35", **look) for look in keys.values()]
+            handles: list[Any] = [*zip(bands, lines, strict=True), *meanings]
+            drawn.legend(
+                handles,
+                [*names, *keys],
+                loc="outside lower center",
+                ncols=5,
+            )
             note = f"\n{style.PUBLISHED_NOTE}" if published else ""
-            drawn.suptitle(caption(results, direction) + note, fontsize=8.5, x=0.01, ha="left")
+            style.caption(drawn, caption(results, direction) + note)
             paths += style.save(drawn, folder, name)
     return [*paths, *draw_differences(results, folder)]
 
@@ -70,20 +92,17 @@ def caption(results: Results, direction: str) -> str:
     ]
     if config["parameters"] != "all":
         parts[1] += f", {config['parameters']} layer only"
-    parts.append("; ".join(verdict(results, str(norm)) for norm in results.axes["norm"]))
+    fates: dict[str, list[str]] = {}
+    for norm in map(str, results.axes["norm"]):
+        reason = claims.plateau(results, norm).reason.removeprefix(f"{norm} ")
+        fates.setdefault(reason, []).append(LOOKS[norm].label)
+    parts += [f"{', '.join(labels)}: {reason}" for reason, labels in fates.items()]
     return "\n".join(parts)
-
-
-def verdict(results: Results, norm: str) -> str:
-    """What must be known of an arm before its curves are compared."""
-    found = claims.plateau(results, norm)
-    reason = found.reason.removeprefix(f"{norm} ")
-    return f"{LOOKS[norm].label}: {reason}"
 
 
 def draw_band(panel: Axes, results: Results, direction: str, name: str) -> None:
     """For each arm the range over step sizes of one field, against the step."""
-    steps = results.axes["probe_step"]
+    steps, few = results.axes["probe_step"], len(results.axes["norm"]) < 3
     for norm in results.axes["norm"]:
         look = LOOKS[str(norm)]
         values = results.select(f"line.{name}", norm=norm, direction=direction)
@@ -93,8 +112,8 @@ def draw_band(panel: Axes, results: Results, direction: str, name: str) -> None:
             low,
             high,
             color=look.colour,
-            alpha=0.3,
-            hatch=look.hatch,
+            alpha=0.3 if few else 0.12,
+            hatch=look.hatch if few else "",
             linewidth=0,
             label=look.label,
         )
@@ -115,35 +134,20 @@ def draw_smoothness(panel: Axes, results: Results, direction: str) -> None:
             color=look.colour,
             linestyle=look.line,
             linewidth=1.4,
-            label=f"{look.label}, max over η",
+            label=look.label,
         )
         limit = over_seeds(results.select("line.smoothness_limit", norm=norm, direction=direction))
-        panel.plot(
-            steps,
-            limit,
-            color=look.colour,
-            linestyle=":",
-            linewidth=0.9,
-            label=f"{look.label}, η → 0",
-        )
+        panel.plot(steps, limit, color=look.colour, **KEYS["c: η → 0"])
         if "rounding.gradient_error" in results.arrays:
             error = results.select("rounding.gradient_error", norm=norm)
             length = smallest * results.select(
                 "line.direction_norm", norm=norm, direction=direction
             )
-            panel.plot(
-                steps,
-                over_seeds(error / length),
-                color=look.colour,
-                linestyle=(0, (1, 4)),
-                linewidth=0.8,
-                label=f"{look.label}, rounding",
-            )
+            panel.plot(steps, over_seeds(error / length), color=look.colour, **KEYS["c: rounding"])
         mark_ends(panel, results, str(norm))
     for value, name in reference_lines(2 / results.config["lr"], 1 / smallest):
         style.reference_line(panel, value, name)
     panel.set(title="c  Effective β-smoothness", ylabel="β = ‖Δ∇L‖₂ / ‖ηd‖₂")
-    style.legend(panel)
 
 
 def reference_lines(edge: float, saturation: float) -> list[tuple[float, str]]:

@@ -48,6 +48,7 @@ def draw_training(results: Results, published: Published, folder: Path) -> Seque
                 linestyle="none",
                 markersize=5,
                 fillstyle="none",
+                clip_on=False,
             )
         draw_loss(loss, results)
         style.overlay(accuracy, results.axes["norm"], published, ACCURACY)
@@ -61,9 +62,10 @@ def draw_training(results: Results, published: Published, folder: Path) -> Seque
         drawn.legend(handles, names, loc="outside lower center", ncols=4)
         notes = [
             caption(results),
-            f"Lines: minibatch of the step; markers: whole test set; {spread(results)}.",
+            f"Lines: minibatch of the step, {spread(results)}; markers: whole test set under "
+            "running statistics, without noise.",
             *dead(results),
             *([style.PUBLISHED_NOTE] if published else []),
         ]
-        drawn.suptitle("\n".join(notes), fontsize=8, x=0.01, ha="left")
+        style.caption(drawn, "\n".join(notes))
         return style.save(drawn, folder, "noisy_batchnorm")

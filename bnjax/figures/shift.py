@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,6 +13,21 @@ from bnjax.figures.elements import network, over_seeds, spread
 from bnjax.figures.style import LOOKS
 from bnjax.runs.published import Published
 from bnjax.runs.results import Results
+
+
+class Measure(NamedTuple):
+    """A way to compare a layer's two gradients."""
+
+    field: str  # of `bnjax.probes.Shift`
+    title: str
+    published: str  # how the published curves call it; empty: they do not have it
+
+
+MEASURES = (
+    Measure("cosines", "cos(G, G')", "cos"),
+    Measure("distances", "‖G − G'‖₂", "l2"),
+    Measure("relative_distances", "‖G − G'‖₂ / ‖G‖₂", ""),
+)
 
 
 def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]:
@@ -27,11 +43,9 @@ def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]
     """
     norms, lrs, layers = (results.axes[axis] for axis in ("norm", "lr", "layer"))
     highlighted = results.config["layers"]
-    columns = len(norms) + 2
-    with style.figure(len(lrs), columns, size=(3.0 * columns, 0.9 + 3.4 * len(lrs))) as (
-        drawn,
-        panels,
-    ):
+    columns = len(norms) + len(MEASURES)
+    size = (3.0 * columns, 1.2 + 3.0 * len(lrs))
+    with style.figure(len(lrs), columns, size=size) as (drawn, panels):
         for row, lr in enumerate(lrs.tolist()):
             here = results.at(lr=lr)
             maps = panels[row * columns : row * columns + len(norms)]
@@ -39,27 +53,30 @@ def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]
                 image = draw_map(panel, here, str(norm), layers)
                 panel.set_title(f"{norm}, lr {lr:g}")
             drawn.colorbar(image, ax=maps, label="cos(G, G')", shrink=0.8)
-            cosines, distances = panels[row * columns + len(norms) : (row + 1) * columns]
-            for layer in highlighted:
-                draw_layer(cosines, here, "cosines", layer, highlighted.index(layer))
-                draw_layer(distances, here, "relative_distances", layer, highlighted.index(layer))
-                number = layer.removeprefix("conv").removeprefix("dense")
-                for panel, measure in ((cosines, "cos"), (distances, "l2")):
-                    if measure == "cos":
-                        name = f"_ics_{measure}_layer{number}_lr{lr:g}".replace("e-0", "e-")
-                        figure = "fig3b_dln" if results.config["model"] == "dln" else "fig3a_vgg"
-                        style.overlay(panel, norms, published, figure + name)
-            cosines.set(title=f"cosine, lr {lr:g}", ylabel="cos(G, G')", ylim=(-1.05, 1.05))
-            distances.set(title=f"relative distance, lr {lr:g}", ylabel="‖G − G'‖₂ / ‖G‖₂")
-            style.log_scale(distances)
-            for panel in (cosines, distances):
+            lines = panels[row * columns + len(norms) : (row + 1) * columns]
+            for panel, measure in zip(lines, MEASURES, strict=True):
+                for index, layer in enumerate(highlighted):
+                    draw_layer(panel, here, measure.field, layer, index)
+                    curve = published_name(results.config["model"], measure, layer, lr)
+                    style.overlay(panel, norms, published, curve)
+                panel.set_title(f"{measure.title}, lr {lr:g}")
+                if measure.field != "cosines":
+                    style.log_scale(panel)
                 panel.grid(alpha=0.25, linewidth=0.5)
                 panel.set_xlabel("training step")
                 panel.set_xlim(0, results.axes["step"][-1] + 1)
-                style.legend(panel, columns=1)
+        handles, names = panels[-1].get_legend_handles_labels()
+        drawn.legend(handles, names, loc="outside lower right", ncols=len(names))
         note = f"; {style.PUBLISHED_NOTE}" if published else ""
-        drawn.suptitle(caption(results) + note, fontsize=8.5, x=0.01, ha="left")
+        style.caption(drawn, caption(results) + note)
         return style.save(drawn, folder, "shift")
+
+
+def published_name(model: str, measure: Measure, layer: str, lr: float) -> str:
+    """The panel of the published curves of one layer; there may be none of that name."""
+    number = layer.removeprefix("conv").removeprefix("dense")
+    figure = "fig3b_dln" if model == "dln" else "fig3a_vgg"
+    return f"{figure}_ics_{measure.published}_layer{number}_lr{lr:g}".replace("e-0", "e-")
 
 
 def caption(results: Results) -> str:

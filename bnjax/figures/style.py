@@ -1,5 +1,6 @@
 """One look for all figures: legible in print, in grey and to the colour-blind."""
 
+import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,6 +84,13 @@ def log_scale(panel: Axes) -> None:
     values = np.concatenate([np.empty(0), *drawn])
     if np.any(np.isfinite(values) & (values > 0)):
         panel.set_yscale("log", nonpositive="mask")
+
+
+def caption(drawn: Figure, text: str) -> None:
+    """Text above all panels, its lines broken where the figure ends."""
+    per_line = int(15.5 * drawn.get_figwidth())  # characters of this size that fit
+    wrapped = [part for line in text.splitlines() for part in textwrap.wrap(line, per_line)]
+    drawn.suptitle("\n".join(wrapped), fontsize=8, x=0.01, ha="left")
 
 
 def legend(panel: Axes, columns: int = 2) -> None:

@@ -88,7 +88,7 @@ def draw_theorems(results: Results, folder: Path) -> Sequence[Path]:
             panel.grid(alpha=0.25, linewidth=0.5)
             mark_ends(panel, results, "batch")
             style.legend(panel)
-        drawn.suptitle(caption(results, units=True), fontsize=8.5, x=0.01, ha="left")
+        style.caption(drawn, caption(results, units=True))
         return style.save(drawn, folder, "theory")
 
 
@@ -158,13 +158,14 @@ def draw_comparison(results: Results, norms: Sequence[str], folder: Path) -> Seq
                 style.log_scale(panel)
         training, equal = panels[columns - 1], panels[-1]
         draw_training(training, results)
+        style.legend(training)
         training.set(title="Training", xlabel="training step")
         style.log_scale(training)
         draw_equal_loss(equal, results, norms, layers)
         for panel in panels:
             panel.grid(alpha=0.25, linewidth=0.5)
         style.legend(panels[0])
-        drawn.suptitle(caption(results, units=False), fontsize=8.5, x=0.01, ha="left")
+        style.caption(drawn, caption(results, units=False))
         return style.save(drawn, folder, "theory_comparison")
 
 
@@ -207,7 +208,7 @@ def draw_equal_loss(
                 markersize=3,
                 linestyle=DASHES[i % len(DASHES)],
                 linewidth=0.8,
-                label=f"{term.quantity.identifier}, {layer}",
+                label=f"{term.identifier}, {layer}",
             )
     panel.set(title="none / BatchNorm at equal loss", xlabel="loss (training goes right)")
     if not found:

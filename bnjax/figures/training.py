@@ -49,7 +49,7 @@ def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]
         notes = [style.PUBLISHED_NOTE] if has_overlay else []
         notes += [f"losses above {LARGEST_LOSS} times chance are outside the panel"] * is_cut
         note = "\n" + "; ".join(notes) if notes else ""
-        drawn.suptitle(caption(results) + note, fontsize=8.5, x=0.01, ha="left")
+        style.caption(drawn, caption(results) + note)
         return style.save(drawn, folder, "training")
 
 
