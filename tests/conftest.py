@@ -23,6 +23,7 @@ import pytest
 from bnjax import data, losses, models
 from bnjax.data import Batch
 from bnjax.data.dataset import from_arrays
+from bnjax.runs.config import RunConfig
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -63,3 +64,15 @@ def noise_dataset() -> data.Dataset:
     pixels = generator.integers(0, 256, (57, 8, 8, 3)).astype(np.uint8)
     labels = np.arange(57) % 10
     return from_arrays("noise", 10, (pixels[:50], labels[:50]), (pixels[50:], labels[50:]), "noise")
+
+
+def make_toy(patch: pytest.MonkeyPatch, dataset: data.Dataset) -> None:
+    """Experiments train the tiny network on the given data, whatever their options say."""
+    patch.setattr(RunConfig, "build_model", lambda self, norm, num_classes: tiny_model(norm))
+    patch.setattr("bnjax.data.load", lambda *_, **__: dataset)
+
+
+@pytest.fixture
+def toy(monkeypatch, noise_dataset) -> None:
+    """Experiments on noise images with a network that compiles in a moment."""
+    make_toy(monkeypatch, noise_dataset)

@@ -6,13 +6,11 @@ import distributions
 import noisy_batchnorm
 import numpy as np
 import pytest
-from conftest import tiny_model
 
 from bnjax.claims import distributions as claims
 from bnjax.claims import noise
 from bnjax.runs import experiment as frame
 from bnjax.runs import results
-from bnjax.runs.config import RunConfig
 from bnjax.runs.results import Results
 
 TOY = [
@@ -21,13 +19,6 @@ TOY = [
 ]
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 PROBES, STEPS = 8, 40
-
-
-@pytest.fixture
-def toy(monkeypatch, noise_dataset):
-    """Noise images and a network that compiles in a moment."""
-    monkeypatch.setattr(RunConfig, "build_model", lambda self, norm, num_classes: tiny_model(norm))
-    monkeypatch.setattr("bnjax.data.load", lambda name, data_dir, seed: noise_dataset)
 
 
 def run(experiment, arguments, out):

@@ -10,23 +10,14 @@ from pathlib import Path
 import landscape
 import numpy as np
 import pytest
-from conftest import tiny_model
+from conftest import make_toy
 
+from bnjax.runs import console, results
 from bnjax.runs import experiment as frame
-from bnjax.runs import results
-from bnjax.runs.config import RunConfig
 
 ROOT = Path(__file__).parents[1]
 TOY = ["--steps", "6", "--batch-size", "16", "--probe-every", "2", "--evaluate-every", "4"]
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
-
-
-@pytest.fixture
-def toy(monkeypatch, noise_dataset):
-    """The experiment on noise images with a network that compiles in a moment."""
-    monkeypatch.setattr(RunConfig, "build_model", lambda self, norm, num_classes: tiny_model(norm))
-    monkeypatch.setattr("bnjax.data.load", lambda *_, **__: noise_dataset)
-    return landscape.EXPERIMENT
 
 
 def only_folder(root):
@@ -36,7 +27,12 @@ def only_folder(root):
 
 def test_a_run_leaves_results_figure_and_claims(toy, tmp_path, capsys):
     out = ["--debug", "--out", str(tmp_path)]
-    assert frame.main(toy, [*TOY, *out, "--directions", "gradient", "random", "--seeds", "2"]) == 0
+    assert (
+        frame.main(
+            landscape.EXPERIMENT, [*TOY, *out, "--directions", "gradient", "random", "--seeds", "2"]
+        )
+        == 0
+    )
     path = only_folder(tmp_path)
     names = {child.name for child in path.iterdir()}
     figures = {
@@ -82,20 +78,30 @@ def test_a_run_leaves_results_figure_and_claims(toy, tmp_path, capsys):
     assert "inconclusive" in capsys.readouterr().out
 
     stamps = {child: child.stat().st_mtime_ns for child in path.iterdir()}
-    assert frame.main(toy, [*TOY, *out, "--directions", "gradient", "random", "--seeds", "2"]) == 0
+    assert (
+        frame.main(
+            landscape.EXPERIMENT, [*TOY, *out, "--directions", "gradient", "random", "--seeds", "2"]
+        )
+        == 0
+    )
     assert "finished before" in capsys.readouterr().out
     assert stamps == {child: child.stat().st_mtime_ns for child in path.iterdir()}
 
 
+@pytest.fixture(scope="module")
+def whole(noise_dataset, tmp_path_factory):
+    """The folder of a run that nothing interrupted."""
+    out = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        make_toy(patch, noise_dataset)
+        assert frame.main(landscape.EXPERIMENT, [*TOY, "--debug", "--out", str(out)]) == 0
+    return only_folder(out)
+
+
 @pytest.mark.parametrize("interrupted_after", [1, 4, 6, 9])
 def test_an_interrupted_run_goes_on_bit_for_bit(
-    toy, tmp_path, monkeypatch, capsys, interrupted_after
+    toy, whole, tmp_path, monkeypatch, capsys, interrupted_after
 ):
-    assert frame.main(toy, [*TOY, "--debug", "--out", str(tmp_path / "whole")]) == 0
-    whole = only_folder(tmp_path / "whole")
-
-    from bnjax.runs import console
-
     advance, count = console.PlainDisplay.advance, 0
 
     def interrupting(self, *args):
@@ -107,11 +113,11 @@ def test_an_interrupted_run_goes_on_bit_for_bit(
 
     monkeypatch.setattr(console.PlainDisplay, "advance", interrupting)
     command = [*TOY, "--out", str(tmp_path / "broken")]
-    assert frame.main(toy, command) == 130
+    assert frame.main(landscape.EXPERIMENT, command) == 130
     assert "the same command goes on" in capsys.readouterr().err
     broken = only_folder(tmp_path / "broken")
     assert not (broken / "summary.json").exists()
-    assert frame.main(toy, command) == 0
+    assert frame.main(landscape.EXPERIMENT, command) == 0
     assert (broken / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
     first, second = results.read(whole).arrays, results.read(broken).arrays
     for name in first:
@@ -119,7 +125,10 @@ def test_an_interrupted_run_goes_on_bit_for_bit(
 
 
 def test_divergence_ends_the_arm_and_keeps_what_was_measured(toy, tmp_path):
-    assert frame.main(toy, [*TOY, "--out", str(tmp_path), "--lr", "1e25", "--debug"]) == 0
+    assert (
+        frame.main(landscape.EXPERIMENT, [*TOY, "--out", str(tmp_path), "--lr", "1e25", "--debug"])
+        == 0
+    )
     measured = results.read(only_folder(tmp_path))
     finite = measured.select("train.finite", norm="none", seed=0)
     end = int(np.flatnonzero(finite == 0)[0])
@@ -167,7 +176,7 @@ def test_divergence_ends_the_arm_and_keeps_what_was_measured(toy, tmp_path):
 )
 def test_a_wrong_call_gives_one_line_and_writes_nothing(toy, tmp_path, capsys, arguments, message):
     out = tmp_path / "runs"
-    assert frame.main(toy, [*arguments, "--out", str(out)]) == 2
+    assert frame.main(landscape.EXPERIMENT, [*arguments, "--out", str(out)]) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith("error: ")
     assert message in captured.err
@@ -196,12 +205,12 @@ def test_a_broken_data_folder_gives_one_line_and_writes_nothing(tmp_path, capsys
 
 def test_debug_shows_the_traceback(toy, tmp_path):
     with pytest.raises(ValueError, match="--lr"):
-        frame.main(toy, ["--lr", "0", "--debug"])
+        frame.main(landscape.EXPERIMENT, ["--lr", "0", "--debug"])
 
 
 def test_an_unwritable_folder_is_one_line(toy, tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    assert frame.main(toy, [*TOY, "--out", str(tmp_path / "file")]) == 1
+    assert frame.main(landscape.EXPERIMENT, [*TOY, "--out", str(tmp_path / "file")]) == 1
     assert "give another --out" in capsys.readouterr().err
 
 

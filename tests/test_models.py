@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import tiny_model
 
 from bnjax import models
 from bnjax.errors import UsageError
@@ -47,14 +48,21 @@ def test_width_channels_and_classes_are_options():
     assert params["output"]["kernel"].shape == (256, 7)
 
 
-def test_arms_name_their_layers_alike_and_start_from_the_same_kernels():
-    images = jnp.zeros(IMAGES.shape, IMAGES.dtype)
+def test_arms_name_their_layers_alike():
     none, batch = (
-        models.vgg11(norm=norm, width=1 / 16).init(jax.random.key(0), images)["params"]
+        jax.eval_shape(models.vgg11(norm=norm).init, jax.random.key(0), IMAGES)["params"]
         for norm in (models.norms.none(), models.norms.batch_norm())
     )
     assert list(none) == list(batch)
     assert len(none) == 9
+
+
+def test_arms_start_from_the_same_kernels():
+    images = jnp.zeros((2, 8, 8, 3), jnp.float32)
+    none, batch = (
+        tiny_model(norm).init(jax.random.key(0), images)["params"] for norm in ("none", "batch")
+    )
+    assert len(none) == 3
     for layer in none:
         chex.assert_trees_all_equal(none[layer]["kernel"], batch[layer]["kernel"])
 
@@ -77,9 +85,10 @@ def test_apply_is_explicit_about_statistics(problem, batch):
     ("name", "std"), [("glorot_uniform", (2 / 1152) ** 0.5), ("he_normal", (2 / 576) ** 0.5)]
 )
 def test_initialisers_have_their_deviation(name, std):
-    # conv2 of VGG-13 maps 64 to 64 channels: fans of 9 · 64 = 576 each.
-    images = jnp.zeros(IMAGES.shape, IMAGES.dtype)
-    model = models.vgg13(norm=models.norms.none(), initializer=name)
+    # The second convolution maps 64 to 64 channels: fans of 9 · 64 = 576 each.
+    images = jnp.zeros((2, 8, 8, 3), jnp.float32)
+    initializer = models.initializers.by_name(name)
+    model = models.Model(models.VGG((2,), (64,), 10, (), models.norms.none(), initializer))
     kernel = model.init(jax.random.key(0), images)["params"]["conv2"]["kernel"]
     np.testing.assert_allclose(kernel.std(), std, rtol=0.02)
 

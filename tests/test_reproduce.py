@@ -4,19 +4,11 @@ import json
 
 import pytest
 import reproduce
-from conftest import tiny_model
 
 from bnjax.errors import UsageError
-from bnjax.runs.config import RunConfig
 
 PARTS = ("vgg_training", "lp_norms")
 TOY = {"steps": 12, "probe_every": 6, "evaluate_every": 6}
-
-
-@pytest.fixture
-def toy(monkeypatch, noise_dataset):
-    monkeypatch.setattr(RunConfig, "build_model", lambda self, norm, num_classes: tiny_model(norm))
-    monkeypatch.setattr("bnjax.data.load", lambda *_, **__: noise_dataset)
 
 
 def options(out, **given):

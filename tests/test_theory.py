@@ -19,7 +19,6 @@ from bnjax.models import interception, norms
 from bnjax.probes.theory import steepness, theory
 from bnjax.runs import experiment as frame
 from bnjax.runs import results
-from bnjax.runs.config import RunConfig
 from bnjax.training.theory import make_theory
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
@@ -230,21 +229,13 @@ def test_the_probe_is_in_64_bits_even_where_training_knows_32_only(norm, batch):
         assert row.unit_curvature >= 0  # behind a ReLU network: a convex loss of a linear map
 
 
-@pytest.fixture
-def toy(monkeypatch, noise_dataset):
-    """The experiment on noise images with a network that compiles in a moment."""
-    monkeypatch.setattr(RunConfig, "build_model", lambda self, norm, num_classes: tiny_model(norm))
-    monkeypatch.setattr("bnjax.data.load", lambda *arguments, **options: noise_dataset)
-    return script.EXPERIMENT
-
-
 TOY = ["--steps", "4", "--batch-size", "16", "--probe-every", "2", "--evaluate-every", "4"]
 PLACES = ["--layers", "conv1", "conv2", "--units", "0", "2"]
 
 
 def test_a_run_leaves_tables_figures_and_claims(toy, tmp_path):
     arguments = [*TOY, *PLACES, "--debug", "--out", str(tmp_path), "--seeds", "2"]
-    assert frame.main(toy, arguments) == 0
+    assert frame.main(script.EXPERIMENT, arguments) == 0
     (path,) = (tmp_path / "theory").iterdir()
     figures = {
         f"{name}.{kind}" for name in ("theory", "theory_comparison") for kind in ("png", "pdf")
@@ -377,7 +368,7 @@ def test_a_dead_arm_decides_nothing_but_the_equalities():
 def test_a_wrong_call_gives_one_line_and_writes_nothing(toy, tmp_path, capsys, arguments, message):
     out = tmp_path / "runs"
     places = [] if arguments[0] == "--layers" else ["--layers", "conv1", "conv2"]
-    assert frame.main(toy, [*TOY, *places, *arguments, "--out", str(out)]) == 2
+    assert frame.main(script.EXPERIMENT, [*TOY, *places, *arguments, "--out", str(out)]) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith("error: ")
     assert message in captured.err
