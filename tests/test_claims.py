@@ -45,7 +45,7 @@ def made_up(rough=3.0, seeds=1, train_loss=0.1, finite=1.0, turn=None, lr=0.1):
         arrays,
         dims,
         axes,
-        {"objective": "cross_entropy", "lr": lr, "model": "vgg11"},
+        {"objective": "cross_entropy", "lr": lr, "model": "vgg11", "optimizer": "sgd"},
         {"chance_loss": np.log(10)},
     )
 
@@ -81,6 +81,15 @@ def test_a_claim_tells_the_numbers_that_were_published_of_the_same_quantity():
         "none 1.2e+15 / 2.2e+06, batch 8.1e+06 / 2.02e+06"
     )
     assert claims["fig4a-batch"].published == "curves without numbers"
+
+
+def test_there_is_no_edge_at_2_over_lr_for_another_optimiser():
+    results = made_up(turn=(2.0, -1.0))
+    assert verdicts(results)["edge-batch"] == "supported"
+    results.config["optimizer"] = "adam"
+    claims = {claim.identifier: claim for claim in landscape.claims(results)}
+    assert claims["edge-batch"].verdict == "inconclusive"
+    assert claims["edge-batch"].reason == "2/lr is the edge of plain SGD, not of adam"
 
 
 def test_a_dead_arm_makes_every_comparison_inconclusive_and_says_why():

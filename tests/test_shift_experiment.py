@@ -1,15 +1,19 @@
 """The shift experiment: claims on known numbers, and the whole at toy size."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import shift
-from conftest import tiny_model
 
+from bnjax import probes, training
 from bnjax.claims import shift as claims
 from bnjax.runs import experiment as frame
 from bnjax.runs import results
-from bnjax.runs.config import RunConfig
 from bnjax.runs.results import Results
+from bnjax.training import optimizers
+from bnjax.training.shift import make_shift
 
 STEPS = np.arange(0, 40, 4)
 
@@ -61,9 +65,24 @@ def test_a_claim_on_an_arm_that_does_not_train_is_inconclusive():
     assert "diverged at step 0" in claim.reason
 
 
-def test_two_learning_rates_end_to_end(tmp_path, monkeypatch, noise_dataset):
-    monkeypatch.setattr(RunConfig, "build_model", lambda self, norm, num_classes: tiny_model(norm))
-    monkeypatch.setattr("bnjax.data.load", lambda *_, **__: noise_dataset)
+@pytest.mark.parametrize("name", ["momentum", "adam"])
+def test_the_layers_below_take_the_optimisers_actual_update(problem, batch, name):
+    _, params, batch_stats, loss = problem
+    optimizer = optimizers.by_name(name, 0.1)
+    gradient = jax.grad(loss)(params)
+    # An optimiser that has seen another gradient already: its update is not −lr times this one.
+    earlier = jax.tree.map(jnp.ones_like, params)
+    opt_state = optimizer.update(earlier, optimizer.init(params), params)[1]
+    state = training.TrainState(jnp.zeros((), jnp.int32), params, batch_stats, opt_state)
+    computed = training.Gradient(loss(params), jnp.zeros(()), gradient, batch_stats)
+    measured = make_shift(lambda state, batch: loss, optimizer)(state, batch, computed)
+    updates, _ = optimizer.update(gradient, opt_state, params)
+    expected = probes.shift(loss, params, optax.apply_updates(params, updates))
+    np.testing.assert_allclose(measured.distances, expected.distances, rtol=1e-9, atol=1e-12)
+    assert (np.asarray(measured.distances)[1:] > 0).all()
+
+
+def test_two_learning_rates_end_to_end(tmp_path, monkeypatch, toy):
     monkeypatch.setattr(shift, "require_layers", lambda *_: None)
     arguments = ["--steps", "6", "--batch-size", "16", "--probe-every", "2", "--lrs", "0.1", "0.01"]
     arguments += ["--layers", "conv2", "--out", str(tmp_path), "--debug"]

@@ -1,5 +1,7 @@
 """Training: it learns, probes leave no trace, divergence ends it, nothing compiles twice."""
 
+import typing
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,7 @@ import pytest
 from conftest import tiny_model
 
 from bnjax import data, losses, training
-from bnjax.training import Probe, landscape
+from bnjax.training import Probe, landscape, optimizers
 
 KEY = jax.random.key(5)
 
@@ -200,3 +202,24 @@ def test_evaluation_counts_every_image_once_whatever_the_chunk(noise_dataset):
 def test_schedule_refuses_an_interval_below_one():
     with pytest.raises(ValueError, match="interval 0"):
         training.every(0)
+
+
+@pytest.mark.parametrize("name", typing.get_args(optimizers.OptimizerName))
+def test_optimisers_by_name_take_optaxs_step_and_decay_before_it(name):
+    params = {"w": jnp.array([1.0, -2.0]), "b": jnp.array(3.0)}
+    gradients = [jax.tree.map(lambda leaf, k=k: jnp.sin(leaf + k), params) for k in range(3)]
+    ours = optimizers.by_name(name, 0.1, weight_decay=0.01)
+    reference = {
+        "sgd": optax.sgd(0.1),
+        "momentum": optax.sgd(0.1, momentum=0.9),
+        "nesterov": optax.sgd(0.1, momentum=0.9, nesterov=True),
+        "adagrad": optax.adagrad(0.1),
+        "rmsprop": optax.rmsprop(0.1),
+        "adam": optax.adam(0.1),
+    }[name]
+    state, expected_state = ours.init(params), reference.init(params)
+    for gradient in gradients:
+        updates, state = ours.update(gradient, state, params)
+        decayed = jax.tree.map(lambda g, w: g + 0.01 * w, gradient, params)
+        expected, expected_state = reference.update(decayed, expected_state, params)
+        chex.assert_trees_all_close(updates, expected, rtol=1e-12)

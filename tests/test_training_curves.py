@@ -64,7 +64,7 @@ def made_up(arms, lrs=None, seeds=1, model="vgg11", **options):
     axes |= {"step": range(STEPS), "test_step": TESTED, "probe_step": PROBED}
     config = {"model": model, "lr": 0.1, "window": WINDOW, "width": 1.0}
     config |= {"target_accuracy": 0.9, "target_loss": None, "batch_size": 16}
-    config |= {"objective": "cross_entropy", **options}
+    config |= {"objective": "cross_entropy", "optimizer": "sgd", **options}
     facts = {"chance_loss": math.log(10), "dataset": "made up"}
     axes = {name: np.array(list(values)) for name, values in axes.items()}
     return results.Results(arrays, dims, axes, config, facts)

@@ -140,6 +140,8 @@ def plateau(results: Results, norm: str) -> Claim:
     """Which reference line a late plateau of β is: 2/lr (edge of stability) or 1/η_min."""
     relative, cosine = at_learning_rate(results, norm)
     reason = why_not_trained(results, norm)
+    if results.config["optimizer"] != "sgd":
+        reason = f"2/lr is the edge of plain SGD, not of {results.config['optimizer']}"
     verdict: Verdict
     if reason:
         verdict = "inconclusive"

@@ -19,6 +19,7 @@ from bnjax.figures.elements import (
     network,
     over_seeds,
     plot,
+    setting,
     spread,
     unit,
 )
@@ -172,7 +173,4 @@ def draw_quantity(panel: Axes, results: Results, quantity: claims.Quantity, laye
 def caption(results: Results) -> str:
     """What was run, on what."""
     config, facts = results.config, results.facts
-    return (
-        f"{network(config)}, {facts['dataset']}; SGD lr {config['lr']:g}, "
-        f"batch {config['batch_size']}"
-    )
+    return f"{network(config)}, {facts['dataset']}; {setting(config)}"

@@ -19,6 +19,14 @@ def network(config: Mapping[str, Any]) -> str:
     return f"{config['model'].upper()} ×{config['width']:g}"
 
 
+def setting(config: Mapping[str, Any], *, with_lr: bool = True) -> str:
+    """How it was trained, as a caption says it: optimiser, learning rate and batch size."""
+    names = {"sgd": "SGD", "momentum": "SGD with momentum", "nesterov": "Nesterov momentum"}
+    optimizer = names.get(config["optimizer"], config["optimizer"].capitalize())
+    lr = f" lr {config['lr']:g}" if with_lr else ""
+    return f"{optimizer}{lr}, batch {config['batch_size']}"
+
+
 def unit(results: Results) -> str:
     """The loss's unit as an axis shows it."""
     return "[nat]" if results.config["objective"] == "cross_entropy" else ""

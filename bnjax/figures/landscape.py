@@ -10,7 +10,15 @@ from matplotlib.lines import Line2D
 from bnjax.claims import landscape as claims
 from bnjax.figures import style
 from bnjax.figures.differences import draw_differences
-from bnjax.figures.elements import draw_training, mark_ends, network, over_seeds, spread, unit
+from bnjax.figures.elements import (
+    draw_training,
+    mark_ends,
+    network,
+    over_seeds,
+    setting,
+    spread,
+    unit,
+)
 from bnjax.figures.style import LOOKS
 from bnjax.runs.published import Published
 from bnjax.runs.results import Results
@@ -86,7 +94,7 @@ def caption(results: Results, direction: str) -> str:
     points = len(results.axes["step_size"])
     parts = [
         f"{network(config)}, {facts['dataset']}",
-        f"SGD lr {config['lr']:g}, batch {config['batch_size']}, {config['statistics']} "
+        f"{setting(config)}, {config['statistics']} "
         f"statistics, η from {low:.3g} to {high:.3g} along the {direction} ({points} points), "
         f"{spread(results)}",
     ]
@@ -145,13 +153,16 @@ def draw_smoothness(panel: Axes, results: Results, direction: str) -> None:
             )
             panel.plot(steps, over_seeds(error / length), color=look.colour, **KEYS["c: rounding"])
         mark_ends(panel, results, str(norm))
-    for value, name in reference_lines(2 / results.config["lr"], 1 / smallest):
+    edge = 2 / results.config["lr"] if results.config["optimizer"] == "sgd" else None
+    for value, name in reference_lines(edge, 1 / smallest):
         style.reference_line(panel, value, name)
     panel.set(title="c  Effective β-smoothness", ylabel="β = ‖Δ∇L‖₂ / ‖ηd‖₂")
 
 
-def reference_lines(edge: float, saturation: float) -> list[tuple[float, str]]:
+def reference_lines(edge: float | None, saturation: float) -> list[tuple[float, str]]:
     """The two values that a plateau of β may be, as one line where they coincide."""
+    if edge is None:
+        return [(saturation, "1/η_min, saturation")]
     if abs(edge / saturation - 1) < 0.01:
         return [(edge, "2/lr (edge of stability) = 1/η_min (saturation)")]
     return [(edge, "2/lr, edge of stability"), (saturation, "1/η_min, saturation")]

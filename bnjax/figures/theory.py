@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from bnjax.claims import terms
 from bnjax.claims import theory as claims
 from bnjax.figures import style
-from bnjax.figures.elements import draw_training, mark_ends, network, over_seeds, spread
+from bnjax.figures.elements import draw_training, mark_ends, network, over_seeds, setting, spread
 from bnjax.figures.style import LOOKS
 from bnjax.runs.folder import replacing
 from bnjax.runs.published import Published
@@ -228,7 +228,7 @@ def caption(results: Results, *, units: bool) -> str:
     precision = "float64" if config["float64"] else "float32"
     lines = [
         f"{network(config)}, {facts['dataset']}",
-        f"SGD lr {config['lr']:g}, batch {config['batch_size']}, batch statistics, "
+        f"{setting(config)}, batch statistics, "
         f"ε = {config['epsilon']:g}, probe in {precision}, {spread(results)}",
     ]
     if units:

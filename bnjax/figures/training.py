@@ -11,7 +11,7 @@ from bnjax.claims.curves import smooth
 from bnjax.claims.learning_rates import at_each_lr
 from bnjax.claims.pairs import why_not_trained
 from bnjax.figures import style
-from bnjax.figures.elements import mark_ends, network, over_seeds, unit
+from bnjax.figures.elements import mark_ends, network, over_seeds, setting, unit
 from bnjax.figures.style import LOOKS
 from bnjax.runs.published import Published
 from bnjax.runs.results import Results
@@ -151,12 +151,12 @@ def caption(results: Results) -> str:
     if window > 1:
         faint = "faint: every minibatch" + ("" if seeds == 1 else " of the first seed")
         lines.append(
-            f"SGD, batch {config['batch_size']}; training: running median of the last {window} "
+            f"{setting(config, with_lr=False)}; training: running median of the last {window} "
             f"minibatches, {faint}; {spread}"
         )
     else:
         lines.append(
-            f"SGD, batch {config['batch_size']}; training: every step as measured; {spread}"
+            f"{setting(config, with_lr=False)}; training: every step as measured; {spread}"
         )
     if (results.arrays["train.finite"] == 0).any():
         lines[-1] += "; ×: diverged"

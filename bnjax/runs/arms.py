@@ -16,7 +16,7 @@ from bnjax.models import Model
 from bnjax.runs import checkpoints, records
 from bnjax.runs.config import RunConfig, stream_key
 from bnjax.runs.interrupts import Interrupted, StopRequest
-from bnjax.training import Probe, Program, TrainState
+from bnjax.training import Probe, Program, TrainState, optimizers
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 ACCELERATOR_BLOCK_STEPS = 64
@@ -127,7 +127,7 @@ def run_arm(
 
 def build(config: RunConfig, arm: Arm) -> tuple[Program, optax.GradientTransformation]:
     """The compiled program and the optimiser of an arm."""
-    optimizer = optax.chain(optax.add_decayed_weights(config.weight_decay), optax.sgd(config.lr))
+    optimizer = optimizers.by_name(config.optimizer, config.lr, config.weight_decay)
     program = training.make_program(
         arm.model,
         optimizer,

@@ -10,6 +10,7 @@ import jax
 
 from bnjax import models
 from bnjax.errors import UsageError
+from bnjax.training.optimizers import OptimizerName
 
 Precision = Literal["default", "high", "highest"]
 DatasetName = Literal[
@@ -28,7 +29,9 @@ class RunConfig:
     norms: tuple[NormName, ...] = ("none", "batch")
     """The arms: one network for each normaliser, alike in all else."""
     lr: float = 0.1
-    """Learning rate of plain SGD (parameter units per gradient unit)."""
+    """Learning rate (of plain SGD: parameter units per gradient unit)."""
+    optimizer: OptimizerName = "sgd"
+    """Optimiser; the publication: plain SGD. Momentum is 0.9."""
     model: Literal["vgg11", "vgg13", "vgg16", "vgg19", "dln"] = "vgg11"
     """Network; dln is the deep linear one, 25 layers of 10×10, with presets of its own."""
     width: float = 0.25
