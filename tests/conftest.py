@@ -76,3 +76,10 @@ def make_toy(patch: pytest.MonkeyPatch, dataset: data.Dataset) -> None:
 def toy(monkeypatch, noise_dataset) -> None:
     """Experiments on noise images with a network that compiles in a moment."""
     make_toy(monkeypatch, noise_dataset)
+
+
+@pytest.fixture
+def standard_promotion():
+    """JAX's own rules of promotion, for libraries that rely on them (optax's counters)."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield

@@ -66,7 +66,9 @@ def test_a_claim_on_an_arm_that_does_not_train_is_inconclusive():
 
 
 @pytest.mark.parametrize("name", ["momentum", "adam"])
-def test_the_layers_below_take_the_optimisers_actual_update(problem, batch, name):
+def test_the_layers_below_take_the_optimisers_actual_update(
+    problem, batch, name, standard_promotion
+):
     _, params, batch_stats, loss = problem
     optimizer = optimizers.by_name(name, 0.1)
     gradient = jax.grad(loss)(params)

@@ -205,7 +205,7 @@ def test_schedule_refuses_an_interval_below_one():
 
 
 @pytest.mark.parametrize("name", typing.get_args(optimizers.OptimizerName))
-def test_optimisers_by_name_take_optaxs_step_and_decay_before_it(name):
+def test_optimisers_by_name_take_optaxs_step_and_decay_before_it(name, standard_promotion):
     params = {"w": jnp.array([1.0, -2.0]), "b": jnp.array(3.0)}
     gradients = [jax.tree.map(lambda leaf, k=k: jnp.sin(leaf + k), params) for k in range(3)]
     ours = optimizers.by_name(name, 0.1, weight_decay=0.01)
