@@ -125,3 +125,16 @@ def test_shift_refuses_what_it_cannot_measure():
         probes.shift(loss, params, {"b": jnp.ones(2)})
     with pytest.raises(UsageError, match=r"\['b'\] are not used by the loss: choose from \['a'\]"):
         probes.shift(loss, params, params, layers=("b",))
+
+
+def test_a_weight_that_is_used_again_higher_up_is_updated_there_too():
+    def loss(params):
+        return jnp.sin(params["a"]) * params["b"] * params["a"] * params["c"]
+
+    before = {"a": jnp.array(2.0), "b": jnp.array(3.0), "c": jnp.array(5.0)}
+    after = {"a": jnp.array(1.5), "b": jnp.array(2.5), "c": jnp.array(0.0)}
+    measured = probes.shift(loss, before, after)
+    assert measured.layers == ("a", "b", "c")
+    expected = [0.0, 5 * abs(np.sin(2.0) * 2 - np.sin(1.5) * 1.5)]
+    expected.append(abs(np.sin(2.0) * 3 * 2 - np.sin(1.5) * 2.5 * 1.5))
+    np.testing.assert_allclose(measured.distances, expected, atol=1e-12)
