@@ -350,7 +350,7 @@ def test_an_exploding_loss_ends_the_view_and_nothing_that_was_measured():
     for largest, cut in ((50.0, False), (1e30, True)):
         made.arrays["train.loss"][0, 0, 5] = largest
         with style.figure(1, 1, size=(3.0, 3.0)) as (_, panels):
-            figure.draw_panel(panels[0], made, "loss")
+            figure.draw_panel(panels[0], made, "loss", WINDOW)
             assert figure.cut_losses(panels, made) is cut
             low, high = panels[0].get_ylim()
             assert (abs(high - 30 * math.log(10)) < 1e-6) == cut

@@ -109,6 +109,11 @@ def final_loss(results: Results, norm: str) -> float:
     return float(np.median(losses[:, -max(1, losses.shape[1] // 10) :]))
 
 
+def running_window(num_steps: int) -> int:
+    """Minibatches whose median stands for a step: a fiftieth of all, at least 5."""
+    return min(num_steps, max(5, num_steps // 50))
+
+
 def time_to_target(results: Results, norm: str, seed: int) -> tuple[int, bool]:
     """Steps until the loss is half that of chance, and whether the run got there.
 
@@ -116,7 +121,7 @@ def time_to_target(results: Results, norm: str, seed: int) -> tuple[int, bool]:
     does not count. A run that does not get there gives its number of steps.
     """
     losses = results.select("train.loss", norm=norm, seed=seed)
-    window = min(len(losses), max(5, len(losses) // 50))
+    window = running_window(len(losses))
     medians = smooth(losses, window)[window - 1 :]
     reached = np.flatnonzero(medians < TARGET * results.facts["chance_loss"])
     return (int(reached[0]) + window, True) if len(reached) else (len(losses), False)

@@ -6,8 +6,8 @@ from pathlib import Path
 from bnjax.claims import noise
 from bnjax.figures import style
 from bnjax.figures.distributions import caption, draw_histograms, draw_stability
-from bnjax.figures.elements import dead, draw_loss, over_seeds, plot, spread, unit
-from bnjax.figures.style import LOOKS
+from bnjax.figures.elements import dead
+from bnjax.figures.training import draw_panel
 from bnjax.runs.published import Published
 from bnjax.runs.results import Results
 
@@ -34,36 +34,19 @@ def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]
 
 def draw_training(results: Results, published: Published, folder: Path) -> Sequence[Path]:
     """Draw `noisy_batchnorm`: accuracy and loss of all arms over training (Fig. 2, left)."""
-    with style.figure(1, 2, size=(9.0, 4.2)) as (drawn, (accuracy, loss)):
-        for norm in results.axes["norm"]:
-            look = LOOKS[str(norm)]
-            values = 100 * over_seeds(results.select("train.accuracy", norm=norm))
-            plot(accuracy, results, str(norm), results.axes["step"], values)
-            test = 100 * over_seeds(results.select("test.accuracy", norm=norm))
-            accuracy.plot(
-                results.axes["test_step"],
-                test,
-                color=look.colour,
-                marker=look.marker,
-                linestyle="none",
-                markersize=5,
-                fillstyle="none",
-                clip_on=False,
-            )
-        draw_loss(loss, results)
-        style.overlay(accuracy, results.axes["norm"], published, ACCURACY)
-        accuracy.set(title="a  Accuracy", ylabel="accuracy  [%]", ylim=(0, 102))
-        accuracy.grid(alpha=0.25, linewidth=0.5)
-        loss.set(title="b  Training", ylabel=f"minibatch loss  {unit(results)}")
-        for panel in (accuracy, loss):
-            panel.set_xlabel("training step")
-            panel.set_xlim(0, results.axes["step"][-1] + 1)
-        handles, names = loss.get_legend_handles_labels()
+    window = noise.running_window(len(results.axes["step"]))
+    with style.figure(1, 2, size=(9.0, 4.6)) as (drawn, panels):
+        for panel, quantity in zip(panels, ("accuracy", "loss"), strict=True):
+            draw_panel(panel, results, quantity, window)
+        style.overlay(panels[0], results.axes["norm"], published, ACCURACY)
+        handles, names = panels[1].get_legend_handles_labels()
         drawn.legend(handles, names, loc="outside lower center", ncols=4)
+        seeds = len(results.axes["seed"])
+        bands = "one seed" if seeds == 1 else f"median over {seeds} seeds, bands: their range"
         notes = [
             caption(results),
-            f"Lines: minibatch of the step, {spread(results)}; markers: whole test set under "
-            "running statistics, without noise.",
+            f"Training: running median of the last {window} minibatches, {bands}; "
+            "faint: every one. Test set: running statistics, no noise.",
             *dead(results),
             *([style.PUBLISHED_NOTE] if published else []),
         ]

@@ -39,7 +39,7 @@ def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]
         pairs = [(quantity, *column) for quantity in quantities for column in columns]
         has_overlay = False
         for panel, (quantity, lr, at_lr) in zip(panels, pairs, strict=True):
-            draw_panel(panel, at_lr, quantity)
+            draw_panel(panel, at_lr, quantity, results.config["window"])
             has_overlay |= overlay_published(panel, at_lr, published, quantity)
             panel.set_title(f"{quantity.capitalize()}, learning rate {lr:g}")
         share_scale(panels, rows, width)
@@ -53,10 +53,9 @@ def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]
         return style.save(drawn, folder, "training")
 
 
-def draw_panel(panel: Axes, results: Results, quantity: str) -> None:
-    """Training minibatches, raw and smoothed, and the test set, of every arm."""
+def draw_panel(panel: Axes, results: Results, quantity: str, window: int) -> None:
+    """Training minibatches, raw and their running median, and the test set, of every arm."""
     scale = 100 if quantity == "accuracy" else 1
-    window = results.config["window"]
     for norm in map(str, results.axes["norm"]):
         look = LOOKS[norm]
         raw = scale * results.select(f"train.{quantity}", norm=norm)
