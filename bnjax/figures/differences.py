@@ -10,6 +10,8 @@ from bnjax.figures.elements import network, over_seeds, spread
 from bnjax.figures.style import LOOKS
 from bnjax.runs.results import Results
 
+MOST_LABELS = 6  # of step sizes, for which there is room
+
 
 def draw_differences(results: Results, folder: Path) -> Sequence[Path]:
     """Draw `gradient_difference.png` and `.pdf`: ‖g(η) − g‖ against η at some steps (Fig. 11)."""
@@ -34,6 +36,10 @@ def draw_differences(results: Results, folder: Path) -> Sequence[Path]:
                     label=f"step {step}",
                 )
             panel.set_xscale("log")
+            if len(results.axes["step_size"]) <= MOST_LABELS:
+                sizes = results.axes["step_size"].tolist()
+                panel.set_xticks(sizes, [f"{size:.2g}" for size in sizes])
+                panel.set_xticks([], minor=True)
             smallest, largest = results.axes["step_size"][[0, -1]].astype(float)
             panel.set_xlim(smallest / 1.2, largest * 1.2)
             style.log_scale(panel)  # before the line below, whose ends are no measurement

@@ -12,7 +12,9 @@ matplotlib.use("Agg")  # files only: no window system is needed or asked for
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from bnjax.runs.published import Published
 
@@ -47,7 +49,7 @@ RC: Any = {
     "legend.frameon": False,
     "legend.fontsize": 8,
     "figure.dpi": 100,
-    "savefig.dpi": 200,
+    "savefig.dpi": 150,
     "pdf.fonttype": 42,
     "hatch.linewidth": 0.4,
 }
@@ -84,6 +86,13 @@ def log_scale(panel: Axes) -> None:
     values = np.concatenate([np.empty(0), *drawn])
     if np.any(np.isfinite(values) & (values > 0)):
         panel.set_yscale("log", nonpositive="mask")
+
+
+def plain_log_ticks(axis: Axis) -> None:
+    """Labels 1, 2, 5 of each decade of a logarithmic axis, in plain numbers, and none between."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def caption(drawn: Figure, text: str) -> None:

@@ -217,6 +217,7 @@ def draw_equal_loss(
         panel.set(xticks=[], yticks=[])
         return
     panel.set(xscale="log", yscale="log")
+    style.plain_log_ticks(panel.xaxis)
     panel.invert_xaxis()
     style.reference_line(panel, 1.0, "equal")
     style.legend(panel)
