@@ -89,8 +89,9 @@ def log_scale(panel: Axes) -> None:
 
 
 def plain_log_ticks(axis: Axis) -> None:
-    """Labels 1, 2, 5 of each decade of a logarithmic axis, in plain numbers, and none between."""
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    """Plain numbers on a logarithmic axis: 1, 2, 5 of each decade, more on a short axis."""
+    low, high = sorted(axis.get_view_interval())
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high > 8 * low else range(1, 10)))
     axis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.set_minor_formatter(NullFormatter())
 
