@@ -20,8 +20,8 @@ def by_name(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> optimizer = by_name("sgd", 0.1)
-      >>> updates, _ = optimizer.update(jnp.array(2.0), optimizer.init(jnp.array(1.0)))
+      >>> optimizer, params = by_name("sgd", 0.1), jnp.array(1.0)
+      >>> updates, _ = optimizer.update(jnp.array(2.0), optimizer.init(params), params)
       >>> round(float(updates), 3)
       -0.2
     """
