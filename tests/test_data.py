@@ -14,7 +14,7 @@ from bnjax.data import batches, sources
 from bnjax.data.dataset import channel_statistics
 from bnjax.errors import RunError, UsageError
 
-PREPARED = Path(os.environ.get("TFDS_DATA_DIR") or Path(__file__).parents[2] / "shared/data/tfds")
+PREPARED = Path(os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets")
 KEY = jax.random.key(7)
 
 
