@@ -92,7 +92,7 @@ def plain_log_ticks(axis: Axis) -> None:
     """Plain numbers on a logarithmic axis: 1, 2, 5 of each decade, more on a short axis."""
     low, high = sorted(axis.get_view_interval())
     step = 1.0 if high > 3 * low else 0.2
-    subs = (1.0, 2.0, 5.0) if high > 8 * low else np.arange(1, 10, step)
+    subs = [1.0, 2.0, 5.0] if high > 8 * low else np.arange(1, 10, step).tolist()
     axis.set_major_locator(LogLocator(subs=subs))
     axis.set_major_formatter(lambda value, _: f"{value:.3g}")
     axis.set_minor_formatter(NullFormatter())
