@@ -13,7 +13,7 @@ on two CPU cores.
 
 import dataclasses
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import jax
@@ -133,7 +133,7 @@ def probes(config: Config, arm: Arm) -> Mapping[str, Probe]:
         config.step_sizes,
         stream_key(arm.seed, "probe"),
         directions=config.directions,
-        parameters=is_last if config.parameters == "last" else None,
+        parameters=last_layer(config) if config.parameters == "last" else None,
         reuse_gradient=config.probes_training_loss and same_precision,
         chunk=config.chunk,
         precision=config.probe_precision,
@@ -148,9 +148,10 @@ def probes(config: Config, arm: Arm) -> Mapping[str, Probe]:
     return measured
 
 
-def is_last(name: str) -> bool:
-    """Whether a parameter belongs to the last layer."""
-    return name.startswith(("output/", "dense25/"))
+def last_layer(config: Config) -> Callable[[str], bool]:
+    """Whether a parameter belongs to the last layer, by its name."""
+    last = f"dense{config.depth or 25}/" if config.model == "dln" else "output/"
+    return lambda name: name.startswith(last)
 
 
 EXPERIMENT = Experiment(

@@ -17,7 +17,6 @@ import sys
 from bnjax.claims import training as claims
 from bnjax.figures import training as figure
 from bnjax.runs import settings
-from bnjax.runs.config import NormName
 from bnjax.runs.experiment import Experiment, main
 from bnjax.runs.targets import TargetConfig
 
@@ -26,7 +25,7 @@ from bnjax.runs.targets import TargetConfig
 class Config(TargetConfig):
     """Options of the ℓp experiment."""
 
-    norms: tuple[NormName, ...] = ("none", "batch", "l1", "l2", "linf")
+    norms: tuple[str, ...] = ("none", "batch", "l1", "l2", "linf")
     """The arms: one network for each normaliser, alike in all else."""
 
 

@@ -19,7 +19,7 @@ from bnjax.claims import noise
 from bnjax.figures import noise as figure
 from bnjax.runs import settings
 from bnjax.runs.arms import Arm, build
-from bnjax.runs.config import NormName, require
+from bnjax.runs.config import require
 from bnjax.runs.experiment import Experiment, main
 from bnjax.runs.shown_layers import ShownLayersConfig
 from bnjax.training import Probe, activations, every
@@ -29,7 +29,7 @@ from bnjax.training import Probe, activations, every
 class Config(ShownLayersConfig):
     """Options of the noisy BatchNorm experiment."""
 
-    norms: tuple[NormName, ...] = ("none", "batch", "noisy_batch", "noise")
+    norms: tuple[str, ...] = ("none", "batch", "noisy_batch", "noise")
     """The arms."""
 
     def validate(self) -> None:

@@ -216,10 +216,12 @@ def test_optimisers_by_name_take_optaxs_step_and_decay_before_it(name, standard_
         "adagrad": optax.adagrad(0.1),
         "rmsprop": optax.rmsprop(0.1),
         "adam": optax.adam(0.1),
+        "adamw": optax.adamw(0.1, weight_decay=0.01),
     }[name]
     state, expected_state = ours.init(params), reference.init(params)
     for gradient in gradients:
         updates, state = ours.update(gradient, state, params)
-        decayed = jax.tree.map(lambda g, w: g + 0.01 * w, gradient, params)
+        decay = 0.0 if name == "adamw" else 0.01  # whose decay is no part of the gradient
+        decayed = jax.tree.map(lambda g, w, decay=decay: g + decay * w, gradient, params)
         expected, expected_state = reference.update(decayed, expected_state, params)
         chex.assert_trees_all_close(updates, expected, rtol=1e-12)

@@ -12,7 +12,7 @@ import numpy as np
 
 from bnjax.claims.claim import Claim, Verdict
 from bnjax.claims.pairs import PAIRS, agreement, describe, ratio_over_seeds, why_not_trained
-from bnjax.claims.published_landscape import summaries
+from bnjax.claims.published_landscape import family, summaries
 from bnjax.runs.results import Results
 
 EDGE_TOLERANCE = 0.25  # how near to 2 (edge) or to 1 (saturation) ‖g(lr) − g‖ / ‖g‖ must be
@@ -107,7 +107,7 @@ def compare(results: Results, quantity: Quantity, norm: str) -> Claim:
     ]
     verdict, reasons = agreement(comparisons, reasons)
     measured, published = summaries(results, quantity.identifier, quantity.values, ("none", norm))
-    if results.config["model"] != "dln" and quantity.identifier == "fig4b" and norm == "batch":
+    if family(results.config) == "vgg" and quantity.identifier == "fig4b" and norm == "batch":
         published += "; ratio none/batch: median 2.2, 90th percentile 9.8, 1/60 at step 0"
     return Claim(
         identifier=f"{quantity.identifier}-{norm}",
@@ -115,7 +115,8 @@ def compare(results: Results, quantity: Quantity, norm: str) -> Claim:
         source=quantity.source,
         rule=RULE.format(norm=norm, quantity=quantity.name),
         measured="; ".join(filter(None, (describe(comparisons), measured))),
-        published=published or "curves without numbers",
+        published=published
+        or ("curves without numbers" if family(results.config) in ("vgg", "dln") else ""),
         verdict=verdict,
         reason="; ".join(reasons),
     )
@@ -163,9 +164,10 @@ def plateau(results: Results, norm: str) -> Claim:
         ),
         measured=f"‖g(lr) − g‖/‖g‖ = {relative:.3g}, cosine {cosine:.3g}",
         published=(
-            "late β 2.2e6 none, 2.02e6 batch; ‖g(lr) − g‖/‖g‖ 1.99 batch: an edge"
-            if results.config["model"] == "dln"
-            else "saturation, β = 1/η_min = 19.96 to 19.98 for all five networks"
+            {
+                "dln": "late β 2.2e6 none, 2.02e6 batch; ‖g(lr) − g‖/‖g‖ 1.99 batch: an edge",
+                "vgg": "saturation, β = 1/η_min = 19.96 to 19.98 for all five networks",
+            }.get(family(results.config), "")
         ),
         verdict=verdict,
         reason=reason,

@@ -5,7 +5,7 @@ extreme over probed steps, never a ratio of two arms.
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -91,8 +91,7 @@ def summaries(
     Returns:
       `(measured, published)`, e.g. `largest none 9.67, batch 5.2`; medians over seeds.
     """
-    network = "dln" if results.config["model"] == "dln" else "vgg"
-    summary = SUMMARIES.get((network, identifier))
+    summary = SUMMARIES.get((family(results.config), identifier))
     if summary is None:
         return "", ""
     steps = results.axes["probe_step"]
@@ -103,6 +102,11 @@ def summaries(
         measured[norm] = tuple(np.median(seen, axis=0)) if seen else ()
     published = {norm: summary.published.get(norm, ()) for norm in norms}
     return tell(summary.name, measured), tell(summary.name, published)
+
+
+def family(config: Mapping[str, Any]) -> str:
+    """The published network that a run may be compared with: `vgg`, `dln`, or one of no such."""
+    return str(config["model"])[:3]
 
 
 def tell(name: str, numbers: Mapping[str, tuple[float, ...]]) -> str:

@@ -12,6 +12,7 @@ from bnjax.claims.pairs import (
     ratio_over_seeds,
     why_not_trained,
 )
+from bnjax.claims.published_landscape import family
 from bnjax.runs.results import Results
 
 RULE = (
@@ -59,7 +60,6 @@ def compare(results: Results, norm: str) -> Claim:
     elif not reasons:
         reasons.append("below 1 in one comparison, not in the other")
     lr = results.config["lr"]
-    family = "dln" if results.config["model"] == "dln" else "vgg"
     late = "; ".join(
         f"late cosine of {layer} {late_cosine(results, 'none', layer):.2f} none, "
         f"{late_cosine(results, norm, layer):.2f} {norm}"
@@ -71,7 +71,7 @@ def compare(results: Results, norm: str) -> Claim:
         source="Santurkar et al. 2018, §2.2 and Fig. 3",
         rule=RULE.format(norm=norm),
         measured=f"{describe(comparisons)}; {late}",
-        published=PUBLISHED[family],
+        published=PUBLISHED.get(family(results.config), ""),
         verdict=verdict,
         reason="; ".join(reasons),
     )

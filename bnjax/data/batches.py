@@ -128,16 +128,16 @@ def make_pipeline(dataset: Dataset, batch_size: int, *, augmented: bool = False)
 
     Args:
       dataset: loaded data set.
-      batch_size: examples a step, 2 up to the size of the training split.
+      batch_size: examples a step, 1 up to the size of the training split.
       augmented: random flips and translations by up to 4 pixels.
 
     Raises:
       UsageError: impossible batch size.
     """
     num_images = dataset.train.pixels.shape[0]
-    if not 2 <= batch_size <= num_images:
+    if not 1 <= batch_size <= num_images:
         raise UsageError(
-            f"--batch-size {batch_size} must be from 2 to {num_images}, the training images of "
+            f"--batch-size {batch_size} must be from 1 to {num_images}, the training images of "
             f"{dataset.name}"
         )
     return Pipeline(num_images, batch_size, dataset.mean, dataset.std, augmented)

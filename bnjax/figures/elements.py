@@ -11,12 +11,23 @@ from bnjax.figures import style
 from bnjax.figures.style import LOOKS
 from bnjax.runs.results import Results
 
+NETWORKS = {
+    "vgg38_residual": "VGG-38 with residual connections",
+    "resnet": "ResNet",
+    "lenet": "LeNet",
+    "alexnet": "AlexNet",
+    "mlp": "Perceptron",
+}
+
 
 def network(config: Mapping[str, Any]) -> str:
     """The network as a caption names it."""
     if config["model"] == "dln":
-        return "25 linear layers of 10×10"
-    return f"{config['model'].upper()} ×{config['width']:g}"
+        return f"{config['depth'] or 25} linear layers of 10×10"
+    name = NETWORKS.get(config["model"], config["model"].upper())
+    depth = f"-{config['depth'] or 20}" if config["model"] == "resnet" else ""
+    dropout = f", dropout {config['dropout']:g}" if config["dropout"] else ""
+    return f"{name}{depth} ×{config['width']:g}{dropout}"
 
 
 def setting(config: Mapping[str, Any], *, with_lr: bool = True) -> str:

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from bnjax.claims import landscape as claims
+from bnjax.claims.published_landscape import family
 from bnjax.figures import style
 from bnjax.figures.differences import draw_differences
 from bnjax.figures.elements import (
@@ -54,7 +55,7 @@ def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]
         name = "landscape" if direction == "gradient" else f"landscape_{direction}"
         with style.figure(2, 2, size=(9.0, 6.8)) as (drawn, panels):
             loss, predictiveness, smoothness, training = panels
-            panel_names = PUBLISHED["dln" if results.config["model"] == "dln" else "vgg"]
+            panel_names = PUBLISHED.get(family(results.config), ("", "", ""))
             draw_band(loss, results, direction, "losses")
             loss.set(title="a  Loss variation", ylabel=f"loss L(θ − ηd)  {unit(results)}")
             draw_band(predictiveness, results, direction, "gradient_distances")

@@ -75,7 +75,7 @@ def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]
 def published_name(model: str, measure: Measure, layer: str, lr: float) -> str:
     """The panel of the published curves of one layer; there may be none of that name."""
     number = layer.removeprefix("conv").removeprefix("dense")
-    figure = "fig3b_dln" if model == "dln" else "fig3a_vgg"
+    figure = {"dln": "fig3b_dln", "vgg": "fig3a_vgg"}.get(model[:3], "")
     return f"{figure}_ics_{measure.published}_layer{number}_lr{lr:g}".replace("e-0", "e-")
 
 

@@ -29,16 +29,38 @@ class Look(NamedTuple):
     label: str
 
 
-# Okabe & Ito's palette for the colour-blind; lightness differs as well.
-LOOKS = {
-    "none": Look("#D55E00", "--", "o", "////", "no normalisation"),
-    "batch": Look("#0072B2", "-", "s", "", "BatchNorm"),
-    "l1": Look("#009E73", "-.", "^", "....", "ℓ₁ norm"),
-    "l2": Look("#CC79A7", (0, (5, 1)), "v", "xxxx", "ℓ₂ norm"),
-    "linf": Look("#E69F00", (0, (3, 1, 1, 1)), "D", "\\\\\\\\", "ℓ∞ norm"),
-    "noisy_batch": Look("#56B4E9", (0, (1, 1)), "P", "....", "BatchNorm + noise"),
-    "noise": Look("#000000", ":", "X", "xxxx", "noise alone"),
-}
+# For normalisers of a user's own, in the order in which a figure asks for them.
+SPARE_COLOURS = ("#999933", "#AA4499", "#661100", "#6699CC")
+SPARE_LINES = ("-.", (0, (5, 1)), ":", (0, (3, 1, 1, 1)))
+
+
+class Looks(dict[str, Look]):
+    """Looks by the normaliser's name; one that is not known gets the next spare look."""
+
+    def __missing__(self, name: str) -> Look:
+        count = sum(look.hatch == "oo" for look in self.values()) % len(SPARE_COLOURS)
+        look = Look(SPARE_COLOURS[count], SPARE_LINES[count], "*<>h"[count], "oo", name)
+        self[name] = look
+        return look
+
+
+# Okabe & Ito's palette for the colour-blind, then Tol's muted one; lightness differs as well.
+LOOKS = Looks(
+    none=Look("#D55E00", "--", "o", "////", "no normalisation"),
+    batch=Look("#0072B2", "-", "s", "", "BatchNorm"),
+    l1=Look("#009E73", "-.", "^", "....", "ℓ₁ norm"),
+    l2=Look("#CC79A7", (0, (5, 1)), "v", "xxxx", "ℓ₂ norm"),
+    linf=Look("#E69F00", (0, (3, 1, 1, 1)), "D", "\\\\\\\\", "ℓ∞ norm"),
+    noisy_batch=Look("#56B4E9", (0, (1, 1)), "P", "....", "BatchNorm + noise"),
+    noise=Look("#000000", ":", "X", "xxxx", "noise alone"),
+    layer=Look("#332288", (0, (5, 1)), "^", "++", "LayerNorm"),
+    group=Look("#117733", "-.", "v", "--", "GroupNorm"),
+    instance=Look("#88CCEE", (0, (3, 1, 1, 1)), "D", "||", "InstanceNorm"),
+    rms=Look("#882255", ":", "<", "**", "RMSNorm"),
+    unitize=Look("#44AA99", (0, (7, 2)), "P", "////", "Unitization"),
+    weight_standard=Look("#DDCC77", (0, (1, 1)), "X", "....", "weight standardisation"),
+    weight_norm=Look("#CC6677", "-.", "h", "xxxx", "weight normalisation"),
+)
 PUBLISHED_NOTE = "thin lines: published"
 RC: Any = {
     "font.size": 9,

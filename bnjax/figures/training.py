@@ -133,7 +133,7 @@ def overlay_published(panel: Axes, results: Results, published: Published, quant
     name = ""
     if results.config["model"] == "dln":
         name = "fig5b_dln_loss" if lr == 1e-6 else ""
-    elif quantity == "accuracy":
+    elif quantity == "accuracy" and results.config["model"].startswith("vgg"):
         has_lp_norms = lr == 0.1 and set(norms) & set(claims.LP_NORMS)
         name = "fig5a_vgg_acc" if has_lp_norms else f"fig3a_vgg_acc_lr{lr:g}"
     style.overlay(panel, norms, published, name)

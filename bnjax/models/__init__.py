@@ -3,20 +3,35 @@
 from bnjax.models import initializers, norms
 from bnjax.models.deep_linear import DeepLinear, deep_linear
 from bnjax.models.model import Model, layer_names
+from bnjax.models.norm import Norm
+from bnjax.models.registry import FAMILIES, ModelName, by_name
+from bnjax.models.resnet import ResNet, resnet
+from bnjax.models.small import alexnet, lenet, mlp
 from bnjax.models.vgg import VGG, VGG_DEPTHS, vgg, vgg11, vgg13, vgg16, vgg19
+from bnjax.models.vgg38 import vgg38
 
 __all__ = [
+    "FAMILIES",
     "VGG",
     "VGG_DEPTHS",
     "DeepLinear",
     "Model",
+    "ModelName",
+    "Norm",
+    "ResNet",
+    "alexnet",
+    "by_name",
     "deep_linear",
     "initializers",
     "layer_names",
+    "lenet",
+    "mlp",
     "norms",
+    "resnet",
     "vgg",
     "vgg11",
     "vgg13",
     "vgg16",
     "vgg19",
+    "vgg38",
 ]

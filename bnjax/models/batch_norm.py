@@ -1,10 +1,13 @@
 """Batch normalisation as a linen module with explicit running statistics."""
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from bnjax.arithmetic.moments import accumulator, batch_normalise, standardise
+from bnjax.arithmetic.moments import batch_normalise, standardise
+from bnjax.models.running import advance, running
 
 
 class BatchNorm(nn.Module):
@@ -15,35 +18,34 @@ class BatchNorm(nn.Module):
     `momentum · running + (1 − momentum) · batch` (Flax counts momentum the other way round from
     PyTorch: 0.9 here is 0.1 there) and store the biased variance (PyTorch: unbiased).
 
-    Collections: `batch_stats` (`mean`, `var`), and `moments`, the batch's own statistics, for
-    whoever asks for that collection.
+    Collections: `params` (`scale` is γ, `bias` is β), `batch_stats` (`mean`, `var`), and
+    `moments`, the batch's own statistics, for whoever asks for that collection.
 
     Source: Ioffe & Szegedy 2015, Algorithms 1 and 2.
     """
 
     momentum: float = 0.9
     epsilon: float = 1e-5
+    scale_init: Callable[..., Array] = nn.initializers.ones
+    use_scale: bool = True
+    use_bias: bool = True
 
     @nn.compact
     def __call__(
         self, x: Float[Array, "*batch channels"], *, train: bool
     ) -> Float[Array, "*batch channels"]:
         """Normalise `x` over all axes but the last."""
-        channels = x.shape[-1]
-        scale = self.param("scale", nn.initializers.ones, (channels,), x.dtype)
-        bias = self.param("bias", nn.initializers.zeros, (channels,), x.dtype)
-        wide = accumulator(x.dtype)
-        running_mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,), wide)
-        running_var = self.variable("batch_stats", "var", jnp.ones, (channels,), wide)
+        shape = (x.shape[-1],)
+        scale, bias = jnp.ones(shape, x.dtype), jnp.zeros(shape, x.dtype)
+        if self.use_scale:
+            scale = self.param("scale", self.scale_init, shape, x.dtype)
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros, shape, x.dtype)
+        mean, var = running(self, ("mean", "var"), x.shape[-1], x.dtype)
         if not train:
-            standardised = standardise(x, running_mean.value, running_var.value, self.epsilon)
-            channel_shape = (1,) * (x.ndim - 1) + (channels,)
+            standardised = standardise(x, mean.value, var.value, self.epsilon)
+            channel_shape = (1,) * (x.ndim - 1) + shape
             return standardised * scale.reshape(channel_shape) + bias.reshape(channel_shape)
-        normalised, (mean, var) = batch_normalise(x, scale, bias, self.epsilon)
-        if self.is_mutable_collection("moments"):
-            self.put_variable("moments", "mean", mean)
-            self.put_variable("moments", "var", var)
-        if self.is_mutable_collection("batch_stats"):
-            for running, batch in ((running_mean, mean), (running_var, var)):
-                running.value = self.momentum * running.value + (1 - self.momentum) * batch
+        normalised, own = batch_normalise(x, scale, bias, self.epsilon)
+        advance(self, {"mean": mean, "var": var}, own._asdict(), self.momentum)
         return normalised

@@ -14,6 +14,10 @@ REGISTRY: dict[str, Callable[..., Array]] = {
     "he_normal": initializers.he_normal(),
     "lecun_normal": initializers.lecun_normal(),
     "orthogonal": initializers.orthogonal(),
+    "two_over_root_n": initializers.variance_scaling(4.0, "fan_in", "normal"),
+    "small_normal": initializers.normal(0.01),
+    "constant": initializers.constant(0.01),
+    "zeros": initializers.zeros,
 }
 
 
@@ -21,7 +25,9 @@ def by_name(name: str) -> Callable[..., Array]:
     """The initialiser `(key, shape, dtype) -> kernel` of that name.
 
     Args:
-      name: a key of `REGISTRY`; `glorot_uniform` is the paper's (Santurkar et al. 2018).
+      name: a key of `REGISTRY`; `glorot_uniform` is the paper's (Santurkar et al. 2018);
+        `two_over_root_n` is Gaussian of deviation 2/√n for n inputs, `small_normal` of deviation
+        0.01; `constant` (0.01) and `zeros` are symmetric: all units of a layer stay alike.
 
     Raises:
       UsageError: there is none of that name.

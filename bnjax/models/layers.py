@@ -24,17 +24,21 @@ class Convolution(nn.Module):
     kernel_init: Callable[..., Any]
     kernel_size: tuple[int, int] = (3, 3)
     strides: tuple[int, int] = (1, 1)
+    use_bias: bool = True
 
     @nn.compact
     def __call__(
         self, x: Float[Array, "batch height width channels"], *, train: bool
     ) -> Float[Array, "batch new_height new_width features"]:
         """Images `[batch, height, width, channels]` to pre-activations."""
+        norm = self.norm.for_layer(self.name)
         shape = (*self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, x.dtype)
-        bias = self.param("bias", nn.initializers.zeros, (self.features,), x.dtype)
-        x = convolve(x, kernel, strides=self.strides) + bias.reshape(1, 1, 1, -1)
-        return x if self.norm.build is None else self.norm.build(name="norm")(x, train=train)
+        x = convolve(x, norm.kernel(kernel), strides=self.strides)
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros, (self.features,), x.dtype)
+            x = x + bias.reshape(1, 1, 1, -1)
+        return norm.output(x, train=train)
 
 
 class Dense(nn.Module):
@@ -50,8 +54,16 @@ class Dense(nn.Module):
         self, x: Float[Array, "batch channels"], *, train: bool
     ) -> Float[Array, "batch features"]:
         """Vectors `[batch, channels]` to pre-activations."""
+        norm = self.norm.for_layer(self.name)
         kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features), x.dtype)
-        x = x @ kernel
+        x = x @ norm.kernel(kernel)
         if self.use_bias:
             x = x + self.param("bias", nn.initializers.zeros, (self.features,), x.dtype)[None]
-        return x if self.norm.build is None else self.norm.build(name="norm")(x, train=train)
+        return norm.output(x, train=train)
+
+
+def drop(
+    x: Float[Array, "batch features"], share: float, *, train: bool
+) -> Float[Array, "batch features"]:
+    """Dropout when training, from the random stream `dropout` (Srivastava et al. 2014)."""
+    return nn.Dropout(share, deterministic=not train)(x) if share else x

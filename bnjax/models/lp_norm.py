@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from bnjax.arithmetic.moments import accumulator
+from bnjax.models.running import advance, running
 
 
 class LpNorm(nn.Module):
@@ -34,19 +34,14 @@ class LpNorm(nn.Module):
         channels = x.shape[-1]
         scale = self.param("scale", nn.initializers.ones, (channels,), x.dtype)
         bias = self.param("bias", nn.initializers.zeros, (channels,), x.dtype)
-        wide = accumulator(x.dtype)
-        running_mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,), wide)
-        running_size = self.variable("batch_stats", "size", jnp.ones, (channels,), wide)
+        running_mean, running_size = running(self, ("mean", "size"), channels, x.dtype)
+        wide = running_mean.value.dtype
         mean, size = running_mean.value, running_size.value
         if train:
             axes = tuple(range(x.ndim - 1))
             mean, size = jnp.mean(x.astype(wide), axes), average_norm(x.astype(wide), self.power)
-            if self.is_mutable_collection("moments"):
-                self.put_variable("moments", "mean", mean)
-                self.put_variable("moments", "size", size)
-            if self.is_mutable_collection("batch_stats"):
-                for running, batch in ((running_mean, mean), (running_size, size)):
-                    running.value = self.momentum * running.value + (1 - self.momentum) * batch
+            kept = {"mean": running_mean, "size": running_size}
+            advance(self, kept, {"mean": mean, "size": size}, self.momentum)
         shape = (1,) * (x.ndim - 1) + (channels,)
         centred = (x.astype(wide) - mean.reshape(shape)) / (size + self.epsilon).reshape(shape)
         return centred.astype(x.dtype) * scale.reshape(shape) + bias.reshape(shape)

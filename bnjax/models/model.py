@@ -188,4 +188,4 @@ def is_weight_layer(module: nn.Module, method: str) -> bool:
 
 def streams(key: PRNGKey | None) -> dict[str, PRNGKey] | None:
     """The random streams of a step, from its key."""
-    return None if key is None else {"noise": key}
+    return None if key is None else {"noise": key, "dropout": jax.random.fold_in(key, 1)}

@@ -4,10 +4,40 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import flax.linen as nn
+from jaxtyping import Array, Float
 
 
 class Norm(NamedTuple):
-    """A named constructor of normalisation modules; `build` is None for no normalisation."""
+    """A named constructor of normalisation modules; `build` is None for no normalisation.
+
+    Attributes:
+      name: as in `bnjax.norms.REGISTRY`.
+      build: `build(name="norm")` gives a fresh linen module; it is called as
+        `module(x, train=bool)`, channels last.
+      reparametrise: `reparametrise(name="kernel_norm")` gives a fresh linen module, for
+        normalisers of kernels; it is called as `module(kernel)`, output units last.
+      batch_statistics: whether what one example becomes depends on the others of its batch.
+      exceptions: other normalisers for some layers, by the layer's name.
+    """
 
     name: str
-    build: Callable[..., nn.Module] | None
+    build: Callable[..., nn.Module] | None = None
+    reparametrise: Callable[..., nn.Module] | None = None
+    batch_statistics: bool = False
+    exceptions: tuple[tuple[str, "Norm"], ...] = ()
+
+    def for_layer(self, layer: str | None) -> "Norm":
+        """The normaliser of one layer."""
+        return dict(self.exceptions).get(layer or "", self)
+
+    def kernel(self, kernel: Float[Array, "*fan_in units"]) -> Float[Array, "*fan_in units"]:
+        """The kernel that a layer uses, from the one that is trained; within a layer's call."""
+        return (
+            kernel if self.reparametrise is None else self.reparametrise(name="kernel_norm")(kernel)
+        )
+
+    def output(
+        self, x: Float[Array, "*batch channels"], *, train: bool
+    ) -> Float[Array, "*batch channels"]:
+        """What a layer returns, from its affine output; within a layer's call."""
+        return x if self.build is None else self.build(name="norm")(x, train=train)

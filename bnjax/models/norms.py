@@ -1,27 +1,44 @@
 """Normalisers: constructors that are handed to a model.
 
 A `Norm` builds a fresh linen module for each layer by `build(name="norm")`; the module's call is
-`module(x, train=bool)` with the channels last. One's own normaliser needs nothing else.
+`module(x, train=bool)` with the channels last. One's own normaliser needs nothing else, and
+`register` makes it known by name.
 """
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+import flax.linen as nn
+from jaxtyping import Array
 
 from bnjax.arithmetic.noise import NoiseScale
 from bnjax.errors import UsageError
 from bnjax.models.batch_norm import BatchNorm
+from bnjax.models.kernel_norm import WeightNorm, WeightStandardisation
 from bnjax.models.lp_norm import LpNorm
 from bnjax.models.noisy import Noisy
 from bnjax.models.norm import Norm
+from bnjax.models.sample_norm import SampleNorm
+from bnjax.models.unitization import Unitization
 
 
-def batch_norm(momentum: float = 0.9, epsilon: float = 1e-5) -> Norm:
+def batch_norm(
+    momentum: float = 0.9,
+    epsilon: float = 1e-5,
+    *,
+    scale_init: Callable[..., Array] = nn.initializers.ones,
+    use_scale: bool = True,
+    use_bias: bool = True,
+) -> Norm:
     """Batch normalisation.
 
     Args:
       momentum: weight of the old running statistics at each step, in [0, 1).
       epsilon: added to the variance.
+      scale_init: `(key, shape, dtype) -> γ` before the first step.
+      use_scale: train a γ per channel, else it is 1.
+      use_bias: train a β per channel, else it is 0.
 
     Returns:
       A `Norm` named `batch`.
@@ -30,12 +47,78 @@ def batch_norm(momentum: float = 0.9, epsilon: float = 1e-5) -> Norm:
       UsageError: momentum outside [0, 1) or epsilon below 0.
     """
     check_running(momentum, epsilon)
-    return Norm("batch", functools.partial(BatchNorm, momentum=momentum, epsilon=epsilon))
+    build = functools.partial(
+        BatchNorm,
+        momentum=momentum,
+        epsilon=epsilon,
+        scale_init=scale_init,
+        use_scale=use_scale,
+        use_bias=use_bias,
+    )
+    return Norm("batch", build, batch_statistics=True)
 
 
 def none() -> Norm:
     """No normalisation: the "standard" network of Santurkar et al. 2018."""
-    return Norm("none", None)
+    return Norm("none")
+
+
+def unitize(momentum: float = 0.9, epsilon: float = 1e-5) -> Norm:
+    """Batch normalisation and a trained share of unit size for each sample; see `Unitization`.
+
+    Args:
+      momentum: weight of the old running statistics at each step, in [0, 1).
+      epsilon: added to the variance and to the mean square.
+
+    Returns:
+      A `Norm` named `unitize`.
+
+    Raises:
+      UsageError: momentum outside [0, 1) or epsilon below 0.
+    """
+    check_running(momentum, epsilon)
+    build = functools.partial(Unitization, momentum=momentum, epsilon=epsilon)
+    return Norm("unitize", build, batch_statistics=True)
+
+
+def layer_norm(epsilon: float = 1e-5) -> Norm:
+    """Each sample over all its channels and pixels (Ba, Kiros & Hinton 2016)."""
+    return Norm("layer", functools.partial(SampleNorm, groups=1, epsilon=epsilon))
+
+
+def group_norm(groups: int = 32, epsilon: float = 1e-5) -> Norm:
+    """Each sample over its pixels and groups of channels (Wu & He 2018).
+
+    Args:
+      groups: number of groups; of narrow layers as many as leave four channels in each.
+      epsilon: added to the variance.
+
+    Raises:
+      UsageError: no group.
+    """
+    if groups < 1:
+        raise UsageError(f"groups={groups} must be 1 or more: give e.g. 32")
+    return Norm("group", functools.partial(SampleNorm, groups=groups, epsilon=epsilon))
+
+
+def instance_norm(epsilon: float = 1e-5) -> Norm:
+    """Each sample over the pixels of one channel (Ulyanov et al. 2016); not for dense layers."""
+    return Norm("instance", functools.partial(SampleNorm, groups=None, epsilon=epsilon))
+
+
+def rms_norm(epsilon: float = 1e-5) -> Norm:
+    """Each sample by its root mean square over channels and pixels (Zhang & Sennrich 2019)."""
+    return Norm("rms", functools.partial(SampleNorm, groups=1, centred=False, epsilon=epsilon))
+
+
+def weight_standard() -> Norm:
+    """Kernels of mean 0 and unit size (Qiao et al. 2019, Brock et al. 2021)."""
+    return Norm("weight_standard", reparametrise=WeightStandardisation)
+
+
+def weight_norm() -> Norm:
+    """Kernels as lengths and directions (Salimans & Kingma 2016)."""
+    return Norm("weight_norm", reparametrise=WeightNorm)
 
 
 def lp_norm(power: float, momentum: float = 0.9, epsilon: float = 1e-5) -> Norm:
@@ -57,7 +140,7 @@ def lp_norm(power: float, momentum: float = 0.9, epsilon: float = 1e-5) -> Norm:
     check_running(momentum, epsilon)
     name = "linf" if math.isinf(power) else f"l{power:g}"
     build = functools.partial(LpNorm, power=power, momentum=momentum, epsilon=epsilon)
-    return Norm(name, build)
+    return Norm(name, build, batch_statistics=True)
 
 
 def noisy(inner: Norm, strength: NoiseScale | None = None) -> Norm:
@@ -71,7 +154,23 @@ def noisy(inner: Norm, strength: NoiseScale | None = None) -> Norm:
       A `Norm` named `noisy_<inner>`, or `noise`.
     """
     name = "noise" if inner.build is None else f"noisy_{inner.name}"
-    return Norm(name, functools.partial(Noisy, inner=inner, strength=strength or NoiseScale()))
+    build = functools.partial(Noisy, inner=inner, strength=strength or NoiseScale())
+    return Norm(name, build, batch_statistics=inner.batch_statistics)
+
+
+def with_exceptions(norm: Norm, exceptions: Mapping[str, Norm]) -> Norm:
+    """A normaliser for all layers but some, which have their own.
+
+    Args:
+      norm: of all other layers; the result is named like it.
+      exceptions: by the layer's name, e.g. `{"conv3": none()}`.
+
+    Example:
+      >>> norm = with_exceptions(batch_norm(), {"conv3": none()})
+      >>> norm.for_layer("conv3").name, norm.for_layer("conv4").name
+      ('none', 'batch')
+    """
+    return norm._replace(exceptions=tuple(exceptions.items()))
 
 
 def check_running(momentum: float, epsilon: float) -> None:
@@ -85,12 +184,43 @@ def check_running(momentum: float, epsilon: float) -> None:
 REGISTRY: dict[str, Callable[[], Norm]] = {
     "none": none,
     "batch": batch_norm,
+    "layer": layer_norm,
+    "group": group_norm,
+    "instance": instance_norm,
+    "rms": rms_norm,
+    "unitize": unitize,
+    "weight_standard": weight_standard,
+    "weight_norm": weight_norm,
     "l1": functools.partial(lp_norm, 1.0),
     "l2": functools.partial(lp_norm, 2.0),
     "linf": functools.partial(lp_norm, math.inf),
     "noisy_batch": lambda: noisy(batch_norm()),
     "noise": lambda: noisy(none()),
 }
+
+
+def register(name: str, make: Callable[[], Norm]) -> None:
+    """Make a normaliser known by name, to `by_name` and to the options of every experiment.
+
+    Args:
+      name: letters, digits and underscores; it becomes part of file names.
+      make: returns the `Norm`, whose name must be the same.
+
+    Raises:
+      UsageError: an impossible name, or one that is taken.
+
+    Example:
+      >>> register("batch_slow", lambda: batch_norm(momentum=0.99)._replace(name="batch_slow"))
+      >>> by_name("batch_slow").batch_statistics
+      True
+    """
+    if not (name.isidentifier() and name.isascii()):
+        raise UsageError(f"norm name {name!r} must be of letters, digits and underscores")
+    if name in REGISTRY:
+        raise UsageError(f"norm {name!r} is known already: choose another name")
+    if (own := make().name) != name:
+        raise UsageError(f"norm {name!r} makes a Norm named {own!r}: give both the same name")
+    REGISTRY[name] = make
 
 
 def by_name(name: str) -> Norm:

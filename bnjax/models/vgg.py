@@ -9,7 +9,7 @@ import flax.linen as nn
 from bnjax.arithmetic.pooling import max_pool
 from bnjax.errors import UsageError
 from bnjax.models import initializers
-from bnjax.models.layers import Convolution, Dense
+from bnjax.models.layers import Convolution, Dense, drop
 from bnjax.models.model import Model
 from bnjax.models.norm import Norm
 from bnjax.models.norms import none
@@ -29,6 +29,7 @@ class VGG(nn.Module):
     hidden: tuple[int, ...]
     norm: Norm
     kernel_init: Callable[..., Any]
+    dropout: float = 0.0
 
     @nn.compact
     def __call__(self, images: Images, *, train: bool) -> Logits:
@@ -50,7 +51,8 @@ class VGG(nn.Module):
         x = x.reshape(x.shape[0], -1)
         for index, features in enumerate(self.hidden, start=1):
             dense = Dense(features, self.norm, self.kernel_init, name=f"dense{index}")
-            x = nn.relu(dense(x, train=train))
+            x = nn.relu(dense(drop(x, self.dropout, train=train), train=train))
+        x = drop(x, self.dropout, train=train)
         return Dense(self.num_classes, none(), self.kernel_init, name="output")(x, train=train)
 
 
@@ -62,6 +64,7 @@ def vgg(
     width: float = 1.0,
     hidden: tuple[int, ...] = (),
     initializer: str = "glorot_uniform",
+    dropout: float = 0.0,
 ) -> Model:
     """A VGG for 32×32 images, with any normaliser before each ReLU.
 
@@ -74,6 +77,7 @@ def vgg(
       hidden: widths of hidden classifier layers; `(512, 512)` gives the "VGG-A" with 9.75 M
         parameters that replications of Santurkar et al. use.
       initializer: name of the kernel initialiser, see `bnjax.models.initializers`.
+      dropout: share of the features that are dropped before each dense layer, when training.
 
     Returns:
       A `Model`; its layers are `conv1` …, `dense1` …, `output` whatever the normaliser.
@@ -98,7 +102,9 @@ def vgg(
         raise UsageError(f"width={width} must be above 0 and at most 16: 1.0 is the full network")
     kernel_init = initializers.by_name(initializer)
     channels = tuple(max(1, round(width * full)) for full in STAGE_CHANNELS)
-    return Model(VGG(VGG_DEPTHS[depth], channels, num_classes, tuple(hidden), norm, kernel_init))
+    return Model(
+        VGG(VGG_DEPTHS[depth], channels, num_classes, tuple(hidden), norm, kernel_init, dropout)
+    )
 
 
 vgg11 = functools.partial(vgg, 11)

@@ -134,6 +134,7 @@ def build(config: RunConfig, arm: Arm) -> tuple[Program, optax.GradientTransform
         arm.pipeline,
         objective=OBJECTIVES[config.objective],
         precision=config.precision,
+        microbatches=config.microbatches,
         # On the CPU starting a program costs nothing beside a step, and single steps give training
         # the same bits whether a probe rides along or not.
         block_steps=1 if jax.default_backend() == "cpu" else ACCELERATOR_BLOCK_STEPS,

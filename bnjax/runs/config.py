@@ -10,6 +10,7 @@ import jax
 
 from bnjax import models
 from bnjax.errors import UsageError
+from bnjax.models import ModelName
 from bnjax.training.optimizers import OptimizerName
 
 Precision = Literal["default", "high", "highest"]
@@ -17,7 +18,6 @@ DatasetName = Literal[
     "digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "gaussian", "gaussian_positive"
 ]
 LINEAR_DATASETS = ("gaussian", "gaussian_positive")
-NormName = Literal["none", "batch", "l1", "l2", "linf", "noisy_batch", "noise"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,16 +26,23 @@ class RunConfig:
 
     preset: Literal["quick", "paper"] = "quick"
     """quick: digits, two minutes on two cores. paper: the setting of the publication."""
-    norms: tuple[NormName, ...] = ("none", "batch")
-    """The arms: one network for each normaliser, alike in all else."""
+    norms: tuple[str, ...] = ("none", "batch")
+    """The arms: one network for each normaliser, alike in all else: none batch layer group instance
+    rms unitize weight_standard weight_norm l1 l2 linf noisy_batch noise, or what --plugins add."""
+    plugins: tuple[Path, ...] = ()
+    """Python files that register further normalisers (bnjax.norms.register); they are run."""
     lr: float = 0.1
     """Learning rate (of plain SGD: parameter units per gradient unit)."""
     optimizer: OptimizerName = "sgd"
     """Optimiser; the publication: plain SGD. Momentum is 0.9."""
-    model: Literal["vgg11", "vgg13", "vgg16", "vgg19", "dln"] = "vgg11"
+    model: ModelName = "vgg11"
     """Network; dln is the deep linear one, 25 layers of 10×10, with presets of its own."""
+    depth: int | None = None
+    """Weight layers of resnet (6D + 2; default 20), mlp (4) and dln (25)."""
     width: float = 0.25
     """Factor on the network's channels; 1 is the full network."""
+    dropout: float = 0.0
+    """Share of the units that are dropped before dense layers, when training."""
     dataset: DatasetName = "digits"
     """Data set; digits is embedded, gaussian… are made (linear targets of a matrix with Gaussian or
     with positive entries), the others are read from prepared tensorflow-datasets."""
@@ -45,6 +52,8 @@ class RunConfig:
     """Training steps."""
     batch_size: int = 128
     """Examples a step."""
+    microbatches: int = 1
+    """Parts of a batch whose gradients are computed one after the other, to save memory."""
     seeds: int = 1
     """Number of seeds; each gives an initialisation and an order of the data to all arms."""
     seed: int = 0
@@ -52,7 +61,16 @@ class RunConfig:
     objective: Literal["cross_entropy", "squared_error", "summed_squared_error"] = "cross_entropy"
     """Training loss."""
     initializer: Literal[
-        "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_normal", "orthogonal"
+        "glorot_uniform",
+        "glorot_normal",
+        "he_uniform",
+        "he_normal",
+        "lecun_normal",
+        "orthogonal",
+        "two_over_root_n",
+        "small_normal",
+        "constant",
+        "zeros",
     ] = "glorot_uniform"
     """Initialisation of kernels."""
     weight_decay: float = 0.0
@@ -86,10 +104,13 @@ class RunConfig:
         for name in ("steps", "seeds", "probe_every", "evaluate_every"):
             value = getattr(self, name)
             require(f"--{name.replace('_', '-')}", value, value >= 1, "1 or more")
-        require("--batch-size", self.batch_size, self.batch_size >= 2, "2 or more")
+        require("--batch-size", self.batch_size, self.batch_size >= 1, "1 or more")
         require("--seed", self.seed, 0 <= self.seed < 2**31, "from 0 to 2147483647")
         distinct = len(set(self.norms)) == len(self.norms) > 0
         require("--norms", " ".join(self.norms), distinct, "one or more different normalisers")
+        for norm in self.norms:
+            self.build_model(norm, num_classes=10)
+            self.validate_batch(models.norms.by_name(norm))
         if self.data_dir is not None:
             is_folder = self.data_dir.expanduser().is_dir()
             require("--data-dir", self.data_dir, is_folder, "a folder of prepared data sets")
@@ -107,6 +128,26 @@ class RunConfig:
             "a squared error with --dataset gaussian…, which has no classes",
         )
 
+    def validate_batch(self, norm: models.Norm) -> None:
+        """Refuse batches that a normaliser cannot work with."""
+        size, parts = self.batch_size, self.microbatches
+        legal = parts >= 1 and size % parts == 0
+        require("--microbatches", parts, legal, f"1 or more and divide --batch-size {size}")
+        if not norm.batch_statistics:
+            return
+        if size == 1:
+            raise UsageError(
+                f"--batch-size 1: the norm {norm.name} takes statistics over the batch, and those "
+                "of one example make every unit of a dense layer 0 whatever it was: give 2 or "
+                "more, or a norm of single samples such as layer or group"
+            )
+        if parts > 1:
+            raise UsageError(
+                f"--microbatches {parts}: the norm {norm.name} takes statistics over the batch, so "
+                "gradients of its parts do not add up to its gradient: give 1, or a norm of single "
+                "samples such as layer or group"
+            )
+
     @property
     def arm_axes(self) -> dict[str, tuple[Any, ...]]:
         """The factors of the experiment, in the order of the axes of its results."""
@@ -119,16 +160,14 @@ class RunConfig:
 
     def build_model(self, norm: str, num_classes: int) -> models.Model:
         """The network of one arm."""
-        if self.model == "dln":
-            return models.deep_linear(
-                norm=models.norms.by_name(norm), width=num_classes, initializer=self.initializer
-            )
-        return models.vgg(
-            int(self.model.removeprefix("vgg")),
+        return models.by_name(
+            self.model,
             norm=models.norms.by_name(norm),
             num_classes=num_classes,
-            width=self.width,
             initializer=self.initializer,
+            width=self.width,
+            depth=self.depth,
+            dropout=self.dropout,
         )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from bnjax import data, losses, models
 from bnjax.errors import UsageError
-from bnjax.runs import arms, cache, console, folder, records, results
+from bnjax.runs import arms, cache, console, folder, plugins, records, results
 from bnjax.runs.config import RunConfig
 from bnjax.runs.fingerprint import fingerprint
 from bnjax.runs.interrupts import Interrupted, stop_on_signals
@@ -46,6 +46,7 @@ def main(experiment: Experiment, arguments: Sequence[str] | None = None) -> int:
 
     def act() -> None:
         config = console.parse(experiment.presets, arguments, experiment.description)
+        plugins.load(config.plugins)
         config.validate()
         run(experiment, config)
 
@@ -111,7 +112,6 @@ def run(experiment: Experiment, config: RunConfig) -> Path:
         report(terminal, path)
         return path
     dataset = data.load(config.dataset, config.data_dir, seed=config.seed)
-    pipeline = data.make_pipeline(dataset, config.batch_size, augmented=config.augment)
     chance = losses.chance(losses.OBJECTIVES[config.objective], dataset)
     facts = {**fingerprint(), "dataset": dataset.note, "chance_loss": chance}
     path = folder.open_folder(config.out, experiment.name, config, facts, fresh=config.fresh)
@@ -124,7 +124,8 @@ def run(experiment: Experiment, config: RunConfig) -> Path:
         for *chosen, seed in itertools.product(*factors.values(), seeds):
             values = dict(zip(factors, chosen, strict=True))
             own = config.for_arm(values)
-            model = own.build_model(values["norm"], dataset.num_classes)
+            model = own.build_model(values.get("norm", own.norms[0]), dataset.num_classes)
+            pipeline = data.make_pipeline(dataset, own.batch_size, augmented=own.augment)
             arm = arms.Arm(values, seed, model, dataset, pipeline)
             probes = experiment.probes(own, arm)
             checkpoint = path / folder.CHECKPOINTS / arm.folder

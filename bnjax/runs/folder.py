@@ -34,9 +34,12 @@ def digest(config: Any) -> str:
     """Twelve hexadecimal digits that name a configuration.
 
     Args:
-      config: a frozen dataclass of plain values; the fields in `NOT_IN_DIGEST` do not count.
+      config: a frozen dataclass of plain values; the fields in `NOT_IN_DIGEST` do not count. A
+        file that it names in `plugins` counts with what is in it.
     """
     fields = {k: v for k, v in dataclasses.asdict(config).items() if k not in NOT_IN_DIGEST}
+    contents = [path.read_bytes() for path in fields.pop("plugins", ())]
+    fields["plugins"] = [hashlib.sha256(content).hexdigest() for content in contents]
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -66,7 +69,7 @@ def open_folder(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"cannot make {folder} ({error.strerror}): give another --out") from error
-    record = {"config": dataclasses.asdict(config), "fingerprint": dict(fingerprint)}
+    record = {"config": plain(dataclasses.asdict(config)), "fingerprint": dict(fingerprint)}
     if not (folder / CONFIG).exists():
         write_json(folder / CONFIG, record)
         return folder

@@ -4,7 +4,9 @@ from typing import Literal, TypeAlias
 
 import optax
 
-OptimizerName: TypeAlias = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam"]
+OptimizerName: TypeAlias = Literal[
+    "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"
+]
 MOMENTUM = 0.9
 
 
@@ -16,7 +18,8 @@ def by_name(
     Args:
       name: one of `OptimizerName`.
       lr: learning rate, units of parameters over units of what the optimiser makes of gradients.
-      weight_decay: L2 coefficient; added to the gradient before the optimiser sees it.
+      weight_decay: L2 coefficient; added to the gradient before the optimiser sees it, but by
+        `adamw` to its update, decoupled from the gradient (Loshchilov & Hutter 2019).
 
     Example:
       >>> import jax.numpy as jnp
@@ -25,6 +28,8 @@ def by_name(
       >>> round(float(updates), 3)
       -0.2
     """
+    if name == "adamw":
+        return optax.adamw(lr, weight_decay=weight_decay)
     chosen = {
         "sgd": optax.sgd(lr),
         "momentum": optax.sgd(lr, momentum=MOMENTUM),

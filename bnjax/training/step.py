@@ -10,10 +10,12 @@ import optax
 from jaxtyping import Array, Int
 
 from bnjax.arithmetic import trees
+from bnjax.arithmetic.selection import EVERYTHING, Selection
 from bnjax.data import Batch, Pipeline, Split
+from bnjax.errors import UsageError
 from bnjax.losses import Objective, accuracy, cross_entropy
 from bnjax.models import Model
-from bnjax.types import BatchStats, Flag, Index, Params, PRNGKey, Scalar
+from bnjax.types import BatchStats, Flag, Index, Params, PRNGKey, PyTree, Scalar
 
 
 class TrainState(NamedTuple):
@@ -39,7 +41,7 @@ class Gradient(NamedTuple):
 
     loss: Scalar
     accuracy: Scalar  # single-minibatch training accuracy, in [0, 1]
-    gradient: Params
+    gradient: PyTree  # by what is trained: all parameters, or a selection of them
     batch_stats: BatchStats  # running statistics after this batch
 
 
@@ -59,7 +61,11 @@ class Program(NamedTuple):
 
 
 def init_state(
-    model: Model, optimizer: optax.GradientTransformation, key: PRNGKey, images: Array
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    key: PRNGKey,
+    images: Array,
+    selection: Selection = EVERYTHING,
 ) -> TrainState:
     """The state before the first step.
 
@@ -68,14 +74,19 @@ def init_state(
       optimizer: any optax optimiser.
       key: typed PRNG key of the initialisation.
       images: any batch of images, for its shape and dtype.
+      selection: which parameters are trained; the optimiser's state covers these only.
     """
     variables = model.init(key, images)
-    opt_state = optimizer.init(variables["params"])
+    opt_state = optimizer.init(selection.split(variables["params"]))
     return TrainState(jnp.zeros((), jnp.int32), **variables, opt_state=opt_state)
 
 
 def compute_gradient(
-    model: Model, objective: Objective, state: TrainState, batch: Batch
+    model: Model,
+    objective: Objective,
+    state: TrainState,
+    batch: Batch,
+    selection: Selection = EVERYTHING,
 ) -> Gradient:
     """Loss and gradient on one batch, with the statistics of that batch.
 
@@ -84,20 +95,76 @@ def compute_gradient(
       objective: logits and labels to a scalar.
       state: the point.
       batch: the step's batch.
+      selection: which parameters to differentiate by.
     """
 
-    def loss(params: Params) -> tuple[Scalar, tuple[Array, BatchStats]]:
+    def loss(trained: PyTree) -> tuple[Scalar, tuple[Array, BatchStats]]:
+        params = selection.merge(state.params, trained)
         logits, batch_stats = model.apply(
             params, state.batch_stats, batch.images, train=True, key=batch.key
         )
         return objective(logits, batch.labels), (logits, batch_stats)
 
-    (value, (logits, batch_stats)), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
+    trained = selection.split(state.params)
+    (value, (logits, batch_stats)), gradient = jax.value_and_grad(loss, has_aux=True)(trained)
     return Gradient(value, accuracy(logits, batch.labels), gradient, batch_stats)
 
 
+def accumulate_gradient(
+    compute: Callable[[TrainState, Batch], Gradient],
+    state: TrainState,
+    batch: Batch,
+    microbatches: int,
+    *,
+    summed: bool = False,
+) -> Gradient:
+    """The gradient of a batch from equal parts of it, one after the other, to save memory.
+
+    Args:
+      compute: loss and gradient of a part.
+      state: the point.
+      batch: the whole batch.
+      microbatches: number of parts; divides the batch.
+      summed: whether the loss is a sum over examples, else a mean.
+
+    Raises:
+      UsageError: the model normalises with statistics of the batch, which parts do not have, or
+        the parts are not equal.
+    """
+    if jax.tree.leaves(state.batch_stats):
+        raise UsageError(
+            f"microbatches={microbatches}: a network that normalises with statistics of the batch "
+            "has another loss on parts of it, so their gradients do not add up to its gradient: "
+            "use 1, or a normaliser of single samples such as group"
+        )
+    size = batch.labels.shape[0]
+    if size % microbatches:
+        raise UsageError(f"microbatches={microbatches} must divide the batch of {size}")
+
+    def part(index: Index) -> Gradient:
+        rows = [
+            jax.lax.dynamic_slice_in_dim(
+                array, index * (size // microbatches), size // microbatches
+            )
+            for array in (batch.images, batch.labels)
+        ]
+        key = None if batch.key is None else jax.random.fold_in(batch.key, index)
+        return compute(state, Batch(rows[0], rows[1], key))
+
+    parts = jax.lax.map(part, jnp.arange(microbatches, dtype=jnp.int32))
+    mean = jax.tree.map(lambda leaf: leaf.mean(axis=0), parts)
+    if not summed:
+        return mean
+    return mean._replace(
+        loss=parts.loss.sum(), gradient=jax.tree.map(lambda g: g.sum(axis=0), parts.gradient)
+    )
+
+
 def apply_gradient(
-    optimizer: optax.GradientTransformation, state: TrainState, computed: Gradient
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    computed: Gradient,
+    selection: Selection = EVERYTHING,
 ) -> tuple[TrainState, Metrics]:
     """The optimiser's update; one that is not finite leaves everything but `step` as it was.
 
@@ -105,15 +172,17 @@ def apply_gradient(
       optimizer: any optax optimiser; weight decay belongs there.
       state: state before the step.
       computed: the step's gradient.
+      selection: which parameters are trained; the others stay as they are, bit for bit.
 
     Returns:
       The state after the step, and the step's `Metrics`.
     """
-    updates, opt_state = optimizer.update(computed.gradient, state.opt_state, state.params)
+    trained = selection.split(state.params)
+    updates, opt_state = optimizer.update(computed.gradient, state.opt_state, trained)
     # Gated on the device: a NaN must never reach what a checkpoint keeps.
     finite = jnp.isfinite(computed.loss) & trees.all_finite(computed.gradient)
     new = state._replace(
-        params=optax.apply_updates(state.params, updates),
+        params=selection.merge(state.params, optax.apply_updates(trained, updates)),
         batch_stats=computed.batch_stats,
         opt_state=opt_state,
     )
@@ -131,6 +200,8 @@ def make_program(
     objective: Objective = cross_entropy,
     precision: str = "default",
     block_steps: int = 1,
+    selection: Selection = EVERYTHING,
+    microbatches: int = 1,
 ) -> Program:
     """Compile a model's batches and steps.
 
@@ -144,16 +215,28 @@ def make_program(
       block_steps: steps without a probe that are compiled into one program. More than one spares
         an accelerator the wait for its host; the numbers then agree to rounding, not bit for bit,
         with those of single steps.
+      selection: which parameters are trained.
+      microbatches: parts of a batch whose gradients are computed one after the other.
 
     Returns:
       A `Program`. `update` donates its state: the state that was passed in is gone afterwards.
+
+    Raises:
+      UsageError: at the first gradient, microbatches of a network that normalises with statistics
+        of the batch.
     """
 
     def gradient(state: TrainState, batch: Batch) -> Gradient:
-        with jax.default_matmul_precision(precision):
-            return compute_gradient(model, objective, state, batch)
+        def compute(state: TrainState, batch: Batch) -> Gradient:
+            return compute_gradient(model, objective, state, batch, selection)
 
-    update = functools.partial(apply_gradient, optimizer)
+        with jax.default_matmul_precision(precision):
+            if microbatches == 1:
+                return compute(state, batch)
+            summed = objective.summed
+            return accumulate_gradient(compute, state, batch, microbatches, summed=summed)
+
+    update = functools.partial(apply_gradient, optimizer, selection=selection)
 
     def block(
         split: Split, order: Int[Array, " two_epochs"], key: PRNGKey, state: TrainState, stop: Index

@@ -1,0 +1,124 @@
+"""Which parameters are trained: a subset taken out of the tree, and put back."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Int
+
+from bnjax.arithmetic import trees
+from bnjax.errors import UsageError
+from bnjax.types import Params, PRNGKey, PyTree
+
+
+class Selection(NamedTuple):
+    """Two pure functions: what is trained, and all parameters with that put in place.
+
+    `merge(params, split(params))` is `params`, bit for bit, and what is not in
+    `split(params)` no optimiser ever sees.
+    """
+
+    split: Callable[[Params], PyTree]
+    merge: Callable[[Params, PyTree], Params]
+
+
+EVERYTHING = Selection(lambda params: params, lambda params, trained: trained)
+
+
+def leaves_where(predicate: trees.Predicate) -> Selection:
+    """The leaves whose name satisfies a predicate.
+
+    Args:
+      predicate: takes a name such as `conv3/norm/scale`.
+
+    Returns:
+      A `Selection` of trees with None in place of the other leaves.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> selection = leaves_where(lambda name: name == "a")
+      >>> params = {"a": jnp.ones(1), "b": jnp.zeros(1)}
+      >>> selection.split(params)["b"] is None
+      True
+      >>> selection.merge(params, {"a": 2 * jnp.ones(1), "b": None})["a"].tolist()
+      [2.0]
+    """
+
+    def split(params: Params) -> PyTree:
+        return trees.partition(params, predicate)[0]
+
+    def merge(params: Params, trained: PyTree) -> Params:
+        return trees.combine(trained, trees.partition(params, predicate)[1])
+
+    return Selection(split, merge)
+
+
+def elements(indices: Mapping[str, Int[np.ndarray, " count"]]) -> Selection:
+    """Single elements of leaves, whatever their place.
+
+    Args:
+      indices: by the leaf's name, positions in the flattened leaf, each at most once.
+
+    Returns:
+      A `Selection` of a mapping from names to vectors `[count]`.
+    """
+
+    def split(params: Params) -> PyTree:
+        named = dict(zip(trees.leaf_names(params), jax.tree.leaves(params), strict=True))
+        return {name: named[name].reshape(-1)[places] for name, places in indices.items()}
+
+    def merge(params: Params, trained: PyTree) -> Params:
+        def put(path: tuple, leaf: Array) -> Array:
+            name = trees.path_name(path)
+            if name not in indices:
+                return leaf
+            flat = leaf.reshape(-1).at[indices[name]].set(trained[name], unique_indices=True)
+            return flat.reshape(leaf.shape)
+
+        return jax.tree_util.tree_map_with_path(put, params)
+
+    return Selection(split, merge)
+
+
+def random_elements(
+    key: PRNGKey, params: Params, count: int, among: trees.Predicate
+) -> dict[str, Int[np.ndarray, " chosen"]]:
+    """Positions of `count` elements drawn without replacement from some leaves, uniformly.
+
+    Args:
+      key: typed PRNG key.
+      params: pytree of arrays or of their shapes.
+      count: of elements, in all leaves together.
+      among: takes a leaf's name.
+
+    Returns:
+      By name, the sorted positions in the flattened leaf; leaves without any are left out.
+
+    Raises:
+      UsageError: there are fewer than `count`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> drawn = random_elements(
+      ...     jax.random.key(0), {"a": jnp.zeros(4), "b": jnp.zeros(9)}, 3, lambda name: name == "a"
+      ... )
+      >>> {name: len(places) for name, places in drawn.items()}
+      {'a': 3}
+    """
+    sizes = {
+        name: leaf.size
+        for name, leaf in zip(trees.leaf_names(params), jax.tree.leaves(params), strict=True)
+        if among(name)
+    }
+    total = sum(sizes.values())
+    if not 1 <= count <= total:
+        raise UsageError(f"count={count} must be from 1 to {total}, the elements to choose from")
+    drawn = np.sort(np.asarray(jax.random.choice(key, total, (count,), replace=False)))
+    found, start = {}, 0
+    for name, size in sizes.items():
+        inside = drawn[(drawn >= start) & (drawn < start + size)] - start
+        if len(inside):
+            found[name] = inside
+        start += size
+    return found

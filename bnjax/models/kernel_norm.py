@@ -1,0 +1,48 @@
+"""Normalisers of kernels: the activations are left as they come."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+class WeightStandardisation(nn.Module):
+    r"""Each output unit's kernel with mean 0 and, times its fan-in, variance $\gamma^2$.
+
+    $\hat w = \gamma\,(w - \bar w) / \sqrt{\max(n\,\mathrm{Var}(w), \epsilon)}$ over the n
+    inputs of a unit; γ is trained. The factor 1/√n, which keeps activations from growing where no
+    other normaliser follows, is that of Brock et al.
+
+    Source: Qiao et al. 2019 (1903.10520), Brock et al. 2021 (2101.08692), eq. 2.
+    """
+
+    epsilon: float = 1e-4
+
+    @nn.compact
+    def __call__(self, kernel: Float[Array, "*fan_in units"]) -> Float[Array, "*fan_in units"]:
+        """The kernel that the layer uses."""
+        axes = tuple(range(kernel.ndim - 1))
+        fan_in = kernel.size // kernel.shape[-1]
+        scale = self.param("scale", nn.initializers.ones, kernel.shape[-1:], kernel.dtype)
+        centred = kernel - jnp.mean(kernel, axes, keepdims=True)
+        variance = jnp.mean(jnp.square(centred), axes, keepdims=True)
+        inverse = 1 / jnp.sqrt(jnp.maximum(variance * fan_in, self.epsilon))
+        return centred * inverse * scale.reshape((1,) * (kernel.ndim - 1) + (-1,))
+
+
+class WeightNorm(nn.Module):
+    r"""Each output unit's kernel as a length and a direction, $\hat w = g\,w/\|w\|_2$.
+
+    The length g is trained and begins as ‖w‖, so the first function is that of the plain network.
+
+    Source: Salimans & Kingma 2016 (1602.07868), eq. 2.
+    """
+
+    @nn.compact
+    def __call__(self, kernel: Float[Array, "*fan_in units"]) -> Float[Array, "*fan_in units"]:
+        """The kernel that the layer uses."""
+        axes = tuple(range(kernel.ndim - 1))
+        square = jnp.sum(jnp.square(kernel), axes)
+        # The smallest normal number keeps the root differentiable where a kernel is all zero.
+        length = jnp.sqrt(square + jnp.finfo(kernel.dtype).tiny)
+        scale = self.param("scale", lambda _: length)
+        return kernel * (scale / length).reshape((1,) * (kernel.ndim - 1) + (-1,))

@@ -1,0 +1,183 @@
+"""Residual networks for CIFAR of any depth (He et al. 2016, §4.2).
+
+A deep one repeats the blocks of a stage as a scan over their stacked parameters, so that its
+compilation takes no longer than that of a shallow one.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from bnjax.errors import UsageError
+from bnjax.models import initializers
+from bnjax.models.layers import Convolution, Dense, drop
+from bnjax.models.model import Model
+from bnjax.models.norm import Norm
+from bnjax.models.norms import none
+from bnjax.types import Images, Logits, PyTree
+
+STAGE_CHANNELS = (16, 32, 64)
+DEEPEST_UNROLLED = 26
+COLLECTIONS = ("params", "batch_stats", "moments", "intermediates")
+
+
+class Blocks(nn.Module):
+    """What the blocks of a network share."""
+
+    norm: Norm
+    kernel_init: Callable[..., Any]
+
+    def convolution(self, name: str, features: int, **options: Any) -> Convolution:
+        """A convolution; a normaliser's own shift makes a bias needless."""
+        use_bias = self.norm.for_layer(name).build is None
+        return Convolution(
+            features, self.norm, self.kernel_init, use_bias=use_bias, name=name, **options
+        )
+
+    def block(
+        self, x: Array, features: int, names: tuple[str, str, str], *, stride: int, train: bool
+    ) -> Array:
+        """Two convolutions beside a shortcut, which is a 1×1 convolution where shapes change."""
+        first, second, shortcut = names
+        strides = (stride, stride)
+        y = nn.relu(self.convolution(first, features, strides=strides)(x, train=train))
+        y = self.convolution(second, features)(y, train=train)
+        if stride != 1 or x.shape[-1] != features:
+            options: dict[str, Any] = {"kernel_size": (1, 1), "strides": strides}
+            x = self.convolution(shortcut, features, **options)(x, train=train)
+        return nn.relu(x + y)
+
+
+class Repeated(Blocks):
+    """One block as the body of a scan; its convolutions are named `first` and `second`."""
+
+    train: bool
+
+    @nn.compact
+    def __call__(self, x: Images, _: None) -> tuple[Images, None]:
+        """Images to images of the same shape."""
+        names = ("first", "second", "")
+        return self.block(x, x.shape[-1], names, stride=1, train=self.train), None
+
+
+class ResNet(Blocks):
+    """Three stages of blocks, the mean over pixels, and a linear classifier named `output`."""
+
+    blocks: int  # in each stage
+    channels: tuple[int, ...]  # of each stage
+    num_classes: int
+    dropout: float
+    scan: bool
+
+    @nn.compact
+    def __call__(self, images: Images, *, train: bool) -> Logits:
+        """Images `[batch, height, width, channels]` to logits `[batch, num_classes]`."""
+        x = nn.relu(self.convolution("conv1", self.channels[0])(images, train=train))
+        for stage, features in enumerate(self.channels, start=1):
+            # The first block of a stage may change the shape, so it is never part of a scan.
+            single = self.blocks if not self.scan else int(stage > 1)
+            for position in range(single):
+                stride = 2 if stage > 1 and position == 0 else 1
+                names = layer_names(stage, position, self.blocks)
+                x = self.block(x, features, names, stride=stride, train=train)
+            if count := self.blocks - single:
+                scanned = nn.scan(
+                    Repeated,
+                    variable_axes=dict.fromkeys(COLLECTIONS, 0),
+                    split_rngs={"params": True, "noise": True},
+                    length=count,
+                )
+                stacked = scanned(self.norm, self.kernel_init, train, name=f"stage{stage}")
+                x, _ = stacked(x, None)
+        x = drop(jnp.mean(x, axis=(1, 2)), self.dropout, train=train)
+        return Dense(self.num_classes, none(), self.kernel_init, name="output")(x, train=train)
+
+
+def layer_names(stage: int, position: int, blocks: int) -> tuple[str, str, str]:
+    """The two convolutions and the shortcut of a block; `conv1` stands before all blocks."""
+    block = (stage - 1) * blocks + position + 1
+    return f"conv{2 * block}", f"conv{2 * block + 1}", f"shortcut{block}"
+
+
+def unstack(tree: PyTree, blocks: int) -> PyTree:
+    """Parameters or statistics of a scanned network as those of the same network without scan.
+
+    Args:
+      tree: mapping from layers; `stage1` … hold arrays with a leading axis of blocks.
+      blocks: of each stage, (depth − 2) / 6.
+
+    Returns:
+      The same with `conv2`, `conv3`, … in place of the stages, each as a layer of its own.
+    """
+    layers = {name: layer for name, layer in tree.items() if not name.startswith("stage")}
+    for stage in (name for name in tree if name.startswith("stage")):
+        number, count = int(stage.removeprefix("stage")), len(jax.tree.leaves(tree[stage])[0])
+        for row in range(count):
+            first, second, _ = layer_names(number, blocks - count + row, blocks)
+            names = {"first": first, "second": second}
+            for inner, layer in tree[stage].items():
+                layers[names[inner]] = jax.tree.map(lambda leaf, row=row: leaf[row], layer)
+    return layers
+
+
+def resnet(
+    depth: int = 20,
+    *,
+    norm: Norm,
+    num_classes: int = 10,
+    width: float = 1.0,
+    initializer: str = "he_normal",
+    dropout: float = 0.0,
+    scan: bool | None = None,
+) -> Model:
+    """A residual network for 32×32 images, with any normaliser behind every convolution.
+
+    Args:
+      depth: 6D + 2 weight layers, D blocks of two in each of three stages: 8, 14, 20, ….
+      norm: normaliser, e.g. `bnjax.norms.batch_norm()`. Where it normalises activations the
+        convolutions have no bias.
+      num_classes: number of logits.
+      width: factor on the channels 16, 32, 64.
+      initializer: name of the kernel initialiser, see `bnjax.models.initializers`.
+      dropout: share of the features that are dropped before the classifier, when training.
+      scan: compile one block of a stage and repeat it; by default for more than 26 layers. The
+        parameters of the blocks of `stage1` … are then stacked, see `unstack`, and exceptions of
+        the normaliser go by the names `first` and `second` within a block.
+
+    Returns:
+      A `Model`; its layers are `conv1`, `conv2` …, `shortcut<block>`, `output` whatever the
+      normaliser. Shortcuts that change shapes are 1×1 convolutions with a normaliser, as in
+      Frankle et al. 2020.
+
+    Raises:
+      UsageError: a depth that is not 6D + 2, unknown initialiser, an impossible size or share.
+
+    Source: He et al. 2016 (1512.03385), §4.2.
+
+    Example:
+      >>> from bnjax.models import norms
+      >>> import jax, jax.numpy as jnp
+      >>> model = resnet(8, norm=norms.batch_norm())
+      >>> list(model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"])[:4]
+      ['conv1', 'conv2', 'conv3', 'conv4']
+    """
+    check_depth(depth)
+    kernel_init = initializers.by_name(initializer)
+    channels = tuple(max(1, round(width * full)) for full in STAGE_CHANNELS)
+    scan = depth > DEEPEST_UNROLLED if scan is None else scan
+    return Model(ResNet(norm, kernel_init, (depth - 2) // 6, channels, num_classes, dropout, scan))
+
+
+def check_depth(depth: int) -> None:
+    """Refuse a depth that is not 6D + 2, naming the nearest that are."""
+    if depth < 8 or (depth - 2) % 6:
+        below = max(8, depth - (depth - 2) % 6)
+        nearest = sorted({below, max(8, below + 6 * (depth > 8))})
+        raise UsageError(
+            f"depth {depth} is not one of a CIFAR ResNet, 6·D + 2: the nearest legal "
+            f"{'are' if len(nearest) > 1 else 'is'} {' and '.join(map(str, nearest))}"
+        )

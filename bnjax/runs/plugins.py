@@ -1,0 +1,40 @@
+"""Files of a user's own that make further normalisers known."""
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from bnjax.errors import RunError, UsageError
+
+
+def load(paths: Iterable[Path]) -> None:
+    """Run Python files that call `bnjax.norms.register`, each once in a process.
+
+    Args:
+      paths: of the files; what they do they do with the user's own rights.
+
+    Raises:
+      UsageError: a path is no file.
+      RunError: a file does not run.
+    """
+    for path in paths:
+        if not path.is_file():
+            raise UsageError(f"--plugins {path}: is not a file: give one that registers a norm")
+        name = f"bnjax_plugin_{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
+        if name in sys.modules:
+            continue
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise UsageError(f"--plugins {path}: is not a Python file: its name must end in .py")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except UsageError:
+            del sys.modules[name]
+            raise
+        except Exception as error:  # it is the user's own code: whatever it raises
+            del sys.modules[name]
+            raise RunError(f"--plugins {path} does not run: {error!r}; mend it") from error
