@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from bnjax.arithmetic.pooling import max_pool
+from bnjax.arithmetic.pooling import max_pool, mean_pool
 from bnjax.errors import UsageError
 
 
@@ -46,6 +46,14 @@ def test_a_batch_of_points_pools_alike():
     images = jax.random.normal(jax.random.key(0), (3, 2, 4, 4, 5))
     pooled = jax.vmap(lambda images: max_pool(images, 2))(images)
     np.testing.assert_array_equal(pooled, jnp.stack([reference(x, 2) for x in images]))
+
+
+@pytest.mark.parametrize("size", [(4, 6), (7, 5)])
+def test_the_mean_is_that_of_each_whole_window(size):
+    images = jax.random.normal(jax.random.key(0), (2, *size, 3))
+    shape = (1, 2, 2, 1)
+    expected = lax.reduce_window(images, 0.0, lax.add, shape, shape, "VALID") / 4
+    np.testing.assert_allclose(mean_pool(images, 2), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("window", [0, 5])

@@ -1,6 +1,7 @@
-"""Max-pooling without select-and-scatter, XLA's own gradient of it.
+"""Pooling over windows that do not overlap, by reshape.
 
-That gradient is slow on the CPU, and refused on GPUs in deterministic mode.
+So max-pooling needs no select-and-scatter, XLA's own gradient of it, which is slow on the CPU and
+refused on GPUs in deterministic mode.
 """
 
 import jax.numpy as jnp
@@ -29,6 +30,27 @@ def max_pool(images: Images, window: int) -> Float[Array, "batch new_height new_
       >>> max_pool(jnp.arange(16.0).reshape(1, 4, 4, 1), 2).reshape(-1).tolist()
       [5.0, 7.0, 13.0, 15.0]
     """
+    return jnp.max(windows(images, window), axis=(2, 4))
+
+
+def mean_pool(images: Images, window: int) -> Float[Array, "batch new_height new_width channels"]:
+    """Mean over non-overlapping windows; shapes and errors as of `max_pool`.
+
+    Args:
+      images: `[batch, height, width, channels]`.
+      window: side of the square window, pixels; also the stride.
+
+    Example:
+      >>> mean_pool(jnp.arange(16.0).reshape(1, 4, 4, 1), 2).reshape(-1).tolist()
+      [2.5, 4.5, 10.5, 12.5]
+    """
+    return jnp.mean(windows(images, window), axis=(2, 4))
+
+
+def windows(
+    images: Images, window: int
+) -> Float[Array, "batch rows window columns window channels"]:
+    """The windows of images, those that are whole."""
     batch, height, width, channels = images.shape
     if not 1 <= window <= min(height, width):
         raise UsageError(
@@ -37,5 +59,4 @@ def max_pool(images: Images, window: int) -> Float[Array, "batch new_height new_
         )
     rows, columns = height // window, width // window
     cropped = images[:, : rows * window, : columns * window]
-    blocks = cropped.reshape(batch, rows, window, columns, window, channels)
-    return jnp.max(blocks, axis=(2, 4))
+    return cropped.reshape(batch, rows, window, columns, window, channels)

@@ -6,6 +6,7 @@ from typing import Any
 import flax.linen as nn
 from jaxtyping import Array
 
+from bnjax.arithmetic.pooling import mean_pool
 from bnjax.errors import UsageError
 from bnjax.models import initializers
 from bnjax.models.layers import Convolution, Dense, drop
@@ -51,7 +52,7 @@ class VGG38(nn.Module):
             for _ in range(BLOCKS):
                 y = convolve(nn.relu(convolve(x)))
                 x = nn.relu(x + y if self.residual else y)
-            x = nn.avg_pool(nn.relu(convolve(x)), (2, 2), (2, 2))
+            x = mean_pool(nn.relu(convolve(x)), 2)
             x = nn.relu(convolve(x))
         x = drop(x.reshape(x.shape[0], -1), self.dropout, train=train)
         return Dense(self.num_classes, none(), self.kernel_init, name="output")(x, train=train)

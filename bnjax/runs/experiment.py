@@ -112,17 +112,21 @@ def run(experiment: Experiment, config: RunConfig) -> Path:
         report(terminal, path)
         return path
     dataset = data.load(config.dataset, config.data_dir, seed=config.seed)
+    factors = config.arm_axes
+    planned = [
+        dict(zip(factors, chosen, strict=True)) for chosen in itertools.product(*factors.values())
+    ]
+    for values in planned:  # refuses impossible batches before anything is written
+        data.make_pipeline(dataset, config.for_arm(values).batch_size)
     chance = losses.chance(losses.OBJECTIVES[config.objective], dataset)
     facts = {**fingerprint(), "dataset": dataset.note, "chance_loss": chance}
     path = folder.open_folder(config.out, experiment.name, config, facts, fresh=config.fresh)
     terminal.print(f"{dataset.note}; {facts['device']}, jax {facts['jax']}; {path}")
 
     seeds = range(config.seed, config.seed + config.seeds)
-    factors = config.arm_axes
     finished: list[records.Record] = []
     with stop_on_signals() as stop, console.display(config.steps, len(seeds)) as display:
-        for *chosen, seed in itertools.product(*factors.values(), seeds):
-            values = dict(zip(factors, chosen, strict=True))
+        for values, seed in itertools.product(planned, seeds):
             own = config.for_arm(values)
             model = own.build_model(values.get("norm", own.norms[0]), dataset.num_classes)
             pipeline = data.make_pipeline(dataset, own.batch_size, augmented=own.augment)

@@ -1,0 +1,109 @@
+"""Training of some parameters: the others keep their bits, and no optimiser sees them."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from conftest import cast, tiny_model
+
+from bnjax import data, losses, models, training
+from bnjax.arithmetic import selection
+from bnjax.arithmetic.trees import leaf_names
+from bnjax.errors import UsageError
+from bnjax.training.step import accumulate_gradient, compute_gradient
+
+
+def is_norm(name):
+    return "/norm/" in name
+
+
+def train(model, batch, chosen, steps=3):
+    """States before and after some steps of SGD with momentum and weight decay."""
+    optimizer = optax.chain(optax.add_decayed_weights(0.1), optax.sgd(0.1, momentum=0.9))
+    pipeline = data.Pipeline(16, 16, (0.0,) * 3, (1.0,) * 3, dtype="float64")
+    program = training.make_program(model, optimizer, pipeline, selection=chosen)
+    state = training.init_state(model, optimizer, jax.random.key(0), batch.images, chosen)
+    before = jax.tree.map(np.array, state)
+    for _ in range(steps):
+        state, _ = program.update(state, program.gradient(state, batch))
+    return before, state
+
+
+def changed(before, after):
+    names = leaf_names(before.params)
+    pairs = zip(jax.tree.leaves(before.params), jax.tree.leaves(after.params), strict=True)
+    return {name: np.asarray(a) != np.asarray(b) for name, (a, b) in zip(names, pairs, strict=True)}
+
+
+def test_only_the_selected_leaves_move(batch, standard_promotion):
+    before, after = train(tiny_model("batch"), batch, selection.leaves_where(is_norm))
+    for name, moved in changed(before, after).items():
+        assert moved.any() == is_norm(name), name
+    kept = sum(leaf.size for leaf in jax.tree.leaves(after.opt_state))
+    assert kept == sum(m.size for name, m in changed(before, after).items() if is_norm(name))
+
+
+def test_only_the_selected_elements_move(batch, standard_promotion):
+    model = tiny_model("batch")
+    params = jax.eval_shape(model.init, jax.random.key(0), batch.images)["params"]
+    places = selection.random_elements(
+        jax.random.key(3), params, 40, lambda name: name.endswith("kernel")
+    )
+    before, after = train(model, batch, selection.elements(places))
+    assert sum(len(found) for found in places.values()) == 40
+    for name, moved in changed(before, after).items():
+        expected = np.zeros(moved.size, bool)
+        expected[places.get(name, [])] = True
+        assert not moved.reshape(-1)[~expected].any()
+        assert moved.reshape(-1)[expected].all()
+    assert sum(leaf.size for leaf in jax.tree.leaves(after.opt_state)) == 40
+
+
+def test_the_gradient_of_a_selection_is_that_part_of_the_whole_gradient(batch):
+    model = tiny_model("batch")
+    variables = cast(model.init(jax.random.key(0), batch.images))
+    state = training.TrainState(jnp.int32(0), **variables, opt_state=())
+    whole = compute_gradient(model, losses.cross_entropy, state, batch)
+    chosen = selection.leaves_where(is_norm)
+    part = compute_gradient(model, losses.cross_entropy, state, batch, chosen)
+    chex.assert_trees_all_close(part.gradient, chosen.split(whole.gradient), rtol=1e-12)
+    assert len(jax.tree.leaves(part.gradient)) < len(jax.tree.leaves(whole.gradient))
+
+
+def test_random_elements_are_drawn_without_replacement_and_uniformly_over_leaves():
+    params = {"a": jnp.zeros((10, 30)), "b": jnp.zeros(100), "c": jnp.zeros(1000)}
+    places = selection.random_elements(jax.random.key(0), params, 200, lambda name: name != "c")
+    assert {name: len(set(found.tolist())) for name, found in places.items()} == {
+        name: len(found) for name, found in places.items()
+    }
+    assert 130 < len(places["a"]) < 170  # 150 expected, hypergeometric deviation 5
+    with pytest.raises(UsageError, match="count=101 must be from 1 to 100"):
+        selection.random_elements(jax.random.key(0), params, 101, lambda name: name == "b")
+
+
+@pytest.mark.parametrize("objective", ["cross_entropy", "summed_squared_error"])
+def test_microbatches_add_up_to_the_gradient_of_the_batch(batch, objective):
+    model = models.lenet(norm=models.norms.layer_norm(), width=0.5)
+    variables = cast(model.init(jax.random.key(0), batch.images))
+    state = training.TrainState(jnp.int32(0), **variables, opt_state=())
+    chosen = losses.OBJECTIVES[objective]
+
+    def compute(state, part):
+        return compute_gradient(model, chosen, state, part)
+
+    whole = compute(state, batch)
+    parts = accumulate_gradient(compute, state, batch, 4, summed=chosen.summed)
+    chex.assert_trees_all_close(parts, whole, rtol=1e-9, atol=1e-12)
+    with pytest.raises(UsageError, match="microbatches=3 must divide the batch of 16"):
+        accumulate_gradient(compute, state, batch, 3)
+
+
+def test_microbatches_under_batch_norm_are_refused_with_the_reason(batch):
+    model = tiny_model("batch")
+    state = training.TrainState(
+        jnp.int32(0), **model.init(jax.random.key(0), batch.images), opt_state=()
+    )
+    with pytest.raises(UsageError, match="their gradients do not add up"):
+        accumulate_gradient(lambda *_: None, state, batch, 2)
