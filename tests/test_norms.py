@@ -161,7 +161,7 @@ def test_impossible_normalisers_are_refused():
         norms.by_name("bach")
     with pytest.raises(UsageError, match="groups=0 must be 1 or more"):
         norms.group_norm(0)
-    with pytest.raises(UsageError, match="momentum=1.0 must be in"):
+    with pytest.raises(UsageError, match=r"momentum=1\.0 must be in"):
         norms.unitize(momentum=1.0)
     with pytest.raises(UsageError, match="one number only, which would become 0"):
         SampleNorm(groups=None).init(jax.random.key(0), jnp.zeros((4, 10)), train=True)
