@@ -17,6 +17,7 @@ from bnjax.runs import checkpoints, records
 from bnjax.runs.config import RunConfig, stream_key
 from bnjax.runs.interrupts import Interrupted, StopRequest
 from bnjax.training import Probe, Program, TrainState, optimizers
+from bnjax.training.sweep import Sweep, count_rows, run_sweeps
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 ACCELERATOR_BLOCK_STEPS = 64
@@ -53,6 +54,9 @@ class Display(Protocol):
     def advance(self, arm: Arm, done: int, record: records.Record) -> None:
         """`done` steps of the arm are done."""
 
+    def advance_rows(self, arm: Arm, sweep: str, done: int, rows: int) -> None:
+        """After training, `done` of the rows of a sweep are done."""
+
 
 def run_arm(
     config: RunConfig,
@@ -61,6 +65,7 @@ def run_arm(
     folder: Path,
     display: Display,
     stop: StopRequest,
+    after: Mapping[str, Sweep] | None = None,
 ) -> records.Record:
     """Train one arm from its start, or from its last checkpoint, to its end.
 
@@ -71,10 +76,13 @@ def run_arm(
       folder: of the arm's checkpoints.
       display: is told of each step.
       stop: asked after each step.
+      after: what is measured on the trained network, by name; checkpoints count its rows on from
+        the steps.
 
     Returns:
       The arm's record: `train.*` `[steps]`, `test.*` `[evaluations]`, `<probe>.*`
-      `[probe_steps, …]`. An arm that diverges ends there; what it measured is kept.
+      `[probe_steps, …]`, `<sweep>.*` `[rows, …]`. An arm that diverges ends there; what it measured
+      is kept.
 
     Raises:
       Interrupted: a signal came; the state has been saved.
@@ -88,17 +96,40 @@ def run_arm(
     test = test_probe(config, arm)
     rows["test"] = due_rows(test, range(config.steps + 1))
     probes = {**probes, "test": test}
+    after = after or {}
     record = empty_record(config, program, probes, rows, state, first)
+    record |= records.empty({name: (sweep.rows, sweep.shapes) for name, sweep in after.items()})
+    end = config.steps + count_rows(after)
 
     with checkpoints.manager(folder) as saved:
         start, tree = checkpoints.restore(saved, {"state": state, "record": record})
         state, record = tree["state"], tree["record"]
         if record["complete"]:
-            return record
+            return records.published(record)
         saved_at = time.monotonic()
+
+        def keep(done: int, where: str) -> None:
+            """Save if it is time to, and leave if asked to."""
+            nonlocal saved_at
+            late = time.monotonic() - saved_at >= SECONDS_BETWEEN_CHECKPOINTS
+            if (late or stop.received) and done < end:
+                records.put(record, pending)
+                pending.clear()
+                checkpoints.save(saved, done, {"state": state, "record": record})
+                saved_at = time.monotonic()
+                if stop.received:
+                    raise Interrupted(f"at {where} of the arm {arm.label}")
+
         pending: list[records.Entry] = []
         for progress in training.run(
-            program, arm.pipeline, split, key, state, start=start, stop=config.steps, probes=probes
+            program,
+            arm.pipeline,
+            split,
+            key,
+            state,
+            start=min(start, config.steps),
+            stop=config.steps,
+            probes=probes,
         ):
             # One step late: the numbers of a step are read while the next one is under way.
             records.put(record, pending)
@@ -108,21 +139,18 @@ def run_arm(
                 break
             pending = entries(progress, rows)
             display.advance(arm, done, record)
-            late = time.monotonic() - saved_at >= SECONDS_BETWEEN_CHECKPOINTS
-            if (late or stop.received) and done < config.steps:
-                records.put(record, pending)
-                pending = []
-                checkpoints.save(saved, done, {"state": state, "record": record})
-                saved_at = time.monotonic()
-                if stop.received:
-                    raise Interrupted(f"at step {done} of {config.steps} of the arm {arm.label}")
+            keep(done, f"step {done} of {config.steps}")
         records.put(record, pending)
         if records.ended_at(record) is None:
             final = test.measure(state, None, None)
             records.put(record, [records.Entry("test", rows["test"][config.steps], final)])
+            for row in run_sweeps(after, state, record, start=max(0, start - config.steps)):
+                records.put(record, [records.Entry(row.name, row.row, row.values)])
+                display.advance_rows(arm, row.name, row.row + 1, row.rows)
+                keep(config.steps + row.done, f"row {row.row + 1} of {row.rows} of {row.name}")
         record["complete"][...] = 1
-        checkpoints.save(saved, config.steps, {"state": state, "record": record})
-    return record
+        checkpoints.save(saved, end, {"state": state, "record": record})
+    return records.published(record)
 
 
 def build(config: RunConfig, arm: Arm) -> tuple[Program, optax.GradientTransformation]:

@@ -19,6 +19,7 @@ from bnjax.runs.arms import Arm
 from bnjax.runs.records import Record
 
 LINES_PER_ARM = 10
+ROW_LINES = 4  # of each sweep after training
 Config = TypeVar("Config")
 
 
@@ -91,6 +92,12 @@ class PlainDisplay:
                 flush=True,
             )
 
+    def advance_rows(self, arm: Arm, sweep: str, done: int, rows: int) -> None:
+        """Print a line now and then."""
+        if done % max(1, rows // ROW_LINES) == 0 or done == rows:
+            elapsed = time.monotonic() - self.started
+            print(f"{arm.label}: {sweep}, row {done}/{rows}, {elapsed:.0f} s", flush=True)
+
 
 class RichDisplay:
     """A progress bar for each arm on a terminal."""
@@ -108,6 +115,13 @@ class RichDisplay:
             completed=done,
             description=f"{arm.label}: {summary(record, done)}",
         )
+
+    def advance_rows(self, arm: Arm, sweep: str, done: int, rows: int) -> None:
+        """Move the bar of the arm's sweep."""
+        name = f"{arm.label}: {sweep}"
+        if name not in self.tasks:
+            self.tasks[name] = self.progress.add_task(name, total=rows)
+        self.progress.update(self.tasks[name], completed=done)
 
 
 @contextlib.contextmanager

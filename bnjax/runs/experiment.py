@@ -17,6 +17,7 @@ from bnjax.runs.fingerprint import fingerprint
 from bnjax.runs.interrupts import Interrupted, stop_on_signals
 from bnjax.runs.published import Published, read_published
 from bnjax.training import Probe
+from bnjax.training.sweep import Sweep
 
 
 class Experiment(NamedTuple):
@@ -30,6 +31,11 @@ class Experiment(NamedTuple):
     axes: Callable[[Any], Mapping[str, Sequence[Any]]]  # values of the axes named in `dims`
     claims: Callable[[results.Results], Sequence[Any]]
     draw: Callable[[results.Results, Published, Path], Sequence[Path]]
+    # Measurements after training, and the axis of the rows of each.
+    after: Callable[[Any, arms.Arm], Mapping[str, Sweep]] = lambda config, arm: {}
+    rows: Mapping[str, str] = {}
+    # Refuses, before anything is written, what is wrong with this data set.
+    check: Callable[[Any, data.Dataset], None] = lambda config, dataset: None
 
 
 def main(experiment: Experiment, arguments: Sequence[str] | None = None) -> int:
@@ -118,6 +124,7 @@ def run(experiment: Experiment, config: RunConfig) -> Path:
     ]
     for values in planned:  # refuses impossible batches before anything is written
         data.make_pipeline(dataset, config.for_arm(values).batch_size)
+    experiment.check(config, dataset)
     chance = losses.chance(losses.OBJECTIVES[config.objective], dataset)
     facts = {**fingerprint(), "dataset": dataset.note, "chance_loss": chance}
     path = folder.open_folder(config.out, experiment.name, config, facts, fresh=config.fresh)
@@ -133,7 +140,8 @@ def run(experiment: Experiment, config: RunConfig) -> Path:
             arm = arms.Arm(values, seed, model, dataset, pipeline)
             probes = experiment.probes(own, arm)
             checkpoint = path / folder.CHECKPOINTS / arm.folder
-            finished.append(arms.run_arm(own, arm, probes, checkpoint, display, stop))
+            after = experiment.after(own, arm)
+            finished.append(arms.run_arm(own, arm, probes, checkpoint, display, stop, after))
             if stop.received:
                 raise Interrupted(f"after the arm {arm.label}")
 
@@ -176,7 +184,8 @@ def label(
     dims = {}
     for name in stacked:
         group, _, field = name.partition(".")
-        inner = outer.get(group, ("probe_step", *experiment.dims.get(group, {}).get(field, ())))
+        rows = experiment.rows.get(group, "probe_step")
+        inner = outer.get(group, (rows, *experiment.dims.get(group, {}).get(field, ())))
         dims[name] = (*config.arm_axes, "seed", *(inner if field else ()))
     return results.Results(
         arrays=stacked,

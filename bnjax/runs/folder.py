@@ -27,7 +27,7 @@ CONFIG, METRICS, PROBES, SUMMARY, CHECKPOINTS = (
     "checkpoints",
 )
 # Where a run is kept and how it is shown do not change its results, nor does where the data lie.
-NOT_IN_DIGEST = frozenset({"preset", "out", "fresh", "debug", "data_dir", "published"})
+NOT_IN_DIGEST = frozenset({"preset", "out", "fresh", "debug", "data_dir", "published", "yes"})
 
 
 def digest(config: Any) -> str:

@@ -49,6 +49,11 @@ def put(record: Record, entries: Iterable[Entry]) -> None:
             rows[entry.row] = value
 
 
+def published(record: Record) -> Record:
+    """What goes into a run's results: groups named `_…` serve the arm itself alone."""
+    return {name: values for name, values in record.items() if not name.startswith("_")}
+
+
 def ended_at(record: Record) -> int | None:
     """The first step that was not finite, or None."""
     steps = np.flatnonzero(record["train.finite"] == 0)

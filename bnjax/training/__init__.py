@@ -11,6 +11,7 @@ from bnjax.training.step import (
     init_state,
     make_program,
 )
+from bnjax.training.sweep import Sweep
 
 __all__ = [
     "Evaluation",
@@ -19,6 +20,7 @@ __all__ = [
     "Probe",
     "Program",
     "Progress",
+    "Sweep",
     "TrainState",
     "every",
     "init_state",

@@ -1,0 +1,70 @@
+"""Principal components of few vectors with many elements."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from bnjax.errors import UsageError
+
+
+class Principal(NamedTuple):
+    """Principal components of vectors `[num_vectors, size]`, the strongest first."""
+
+    directions: Float[Array, "num_components size"]  # orthonormal; zero where there is no variance
+    coordinates: Float[Array, "num_vectors num_components"]  # of the vectors, from the origin
+    shares: Float[Array, " num_components"]  # of the variance, in [0, 1]
+
+
+def principal_components(
+    vectors: Float[Array, "num_vectors size"], num_components: int = 2
+) -> Principal:
+    r"""The directions in which vectors vary most about their mean.
+
+    With $C$ the vectors less their mean, $C = U S V^T$; directions are rows of $V^T$ and shares
+    $S_k^2 / \sum_j S_j^2$. $U$ and $S$ are taken from the Gram matrix $C C^T$ `[num_vectors,
+    num_vectors]`, so nothing of size `[size, size]` is ever made. A direction's sign is such that
+    the coordinate of largest magnitude is positive.
+
+    Args:
+      vectors: differences from a point of interest, say; coordinates count from their origin, not
+        from their mean.
+      num_components: from 1 to one less than the number of vectors.
+
+    Returns:
+      `Principal`, in the dtype of `vectors`.
+
+    Raises:
+      UsageError: impossible number of components.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> found = principal_components(jnp.array([[0.0, 0.0], [0.0, 2.0], [0.0, 4.0]]), 1)
+      >>> found.directions.round(3).tolist(), found.shares.round(3).tolist()
+      ([[0.0, 1.0]], [1.0])
+    """
+    count = vectors.shape[0]
+    if not 1 <= num_components < count:
+        raise UsageError(
+            f"{num_components} components of {count} vectors: must be from 1 to {count - 1}"
+        )
+    with jax.default_matmul_precision("highest"):
+        centred = vectors - vectors.mean(axis=0, keepdims=True)
+        squares, left = jnp.linalg.eigh(centred @ centred.T)  # ascending
+        squares = jnp.maximum(squares, 0)[::-1]
+        total = squares.sum()
+        kept, left = squares[:num_components], left[:, ::-1][:, :num_components]
+        # Below rounding there is no direction, only noise.
+        rounding = count * jnp.finfo(vectors.dtype).eps * squares[0]
+        lengths = jnp.where(kept > rounding, jnp.sqrt(kept), jnp.inf)
+        directions = (left.T @ centred) / lengths[:, None]
+        coordinates = vectors @ directions.T
+    farthest = jnp.abs(coordinates).argmax(axis=0)
+    signs = jnp.where(coordinates[farthest, jnp.arange(num_components)] < 0, -1, 1)
+    signs = signs.astype(vectors.dtype)
+    return Principal(
+        directions * signs[:, None],
+        coordinates * signs[None],
+        kept / jnp.where(total > 0, total, 1),
+    )

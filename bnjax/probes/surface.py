@@ -1,0 +1,202 @@
+"""Loss surfaces: values on lines and planes through a point, along filter-normalised directions.
+
+A network does not change when a filter is doubled and what follows it is halved, or when a
+normaliser undoes it; the sharpness that a plot shows does. Directions whose every filter has the
+norm of the network's own make plots of different networks comparable (Li et al. 2018, §4).
+"""
+
+import zlib
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from bnjax.arithmetic import trees
+from bnjax.arithmetic.filters import filter_normalise
+from bnjax.errors import UsageError
+from bnjax.probes.points import map_points, points_that_fit
+from bnjax.types import Array, Params, Points, PRNGKey, PyTree, Scalar
+
+
+def filter_direction(key: PRNGKey, params: Params) -> Params:
+    """A Gaussian direction, filter-normalised.
+
+    A leaf's draw depends on the key and the leaf's name alone, so two networks that differ in the
+    normaliser get the same draw for the same kernel.
+
+    Args:
+      key: typed PRNG key.
+      params: pytree of floating-point arrays.
+
+    Returns:
+      A pytree like `params`; leaves with fewer than two axes are zero.
+
+    Source: Li et al. 2018 (1712.09913), §4.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> d = filter_direction(jax.random.key(0), {"kernel": jnp.array([[3.0], [4.0]])})
+      >>> round(float(jnp.linalg.norm(d["kernel"])), 4)
+      5.0
+    """
+
+    def draw(path: tuple, leaf: Array) -> Array:
+        name = zlib.crc32(trees.path_name(path).encode())
+        return jax.random.normal(jax.random.fold_in(key, name), leaf.shape, leaf.dtype)
+
+    return filter_normalise(jax.tree_util.tree_map_with_path(draw, params), params)
+
+
+def coordinates(points: int, low: float, high: float) -> np.ndarray:
+    """Equally spaced coordinates from `low` or below to `high` or above, one of them exactly 0.
+
+    Args:
+      points: 3 or more.
+      low: below 0.
+      high: above 0.
+
+    Returns:
+      Whole multiples of one spacing, float64 `[points]`; from −high to high exactly where
+      `low = −high` and `points` is odd.
+
+    Raises:
+      UsageError: too few points, or 0 is not between the ends.
+
+    Example:
+      >>> coordinates(5, -1.0, 1.0).tolist()
+      [-1.0, -0.5, 0.0, 0.5, 1.0]
+    """
+    if points < 3 or not -np.inf < low < 0 < high < np.inf:
+        raise UsageError(f"{points} points from {low} to {high}: must be 3 or more, around 0")
+    below = int(np.clip(round(-low / (high - low) * (points - 1)), 1, points - 2))
+    above = points - 1 - below
+    # Numerators are divided last, so that the ends are exact.
+    if -low / below >= high / above:
+        return -low * np.arange(-below, above + 1) / below
+    return high * np.arange(-below, above + 1) / above
+
+
+def values_on_line(
+    measure: Callable[[Params], PyTree],
+    params: Params,
+    direction: Params,
+    columns: Points,
+    *,
+    chunk: int | Literal["auto"] = "auto",
+    mesh: jax.sharding.Mesh | None = None,
+    precision: str = "highest",
+) -> PyTree:
+    r"""`measure` at $\theta + b\,d$ for every coordinate b.
+
+    Args:
+      measure: `params -> pytree of scalars`, e.g. loss and accuracy.
+      params: pytree of floating-point arrays, θ.
+      direction: pytree like `params`, d.
+      columns: b, `[num_points]`, units of θ over units of d.
+      chunk: points at a time; `auto` takes one on a CPU and what stays in the cache together on an
+        accelerator, see `points.points_that_fit`.
+      mesh: devices with an axis `probe` over which the points are spread.
+      precision: a value of `jax.default_matmul_precision`.
+
+    Returns:
+      What `measure` returns with a leading axis `[num_points]`.
+
+    Raises:
+      UsageError: no coordinates, structures that differ, a chunk below 1, a mesh without `probe`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> theta, direction = jnp.array(2.0), jnp.array(1.0)
+      >>> values_on_line(jnp.square, theta, direction, jnp.array([-2.0, 0.0])).tolist()
+      [0.0, 4.0]
+    """
+    columns = jnp.asarray(columns)
+    check(params, (direction,), (columns,))
+    if chunk == "auto":
+        chunk = points_that_fit(measure, params, columns.shape[0])
+    with jax.default_matmul_precision(precision):
+        return map_points(
+            lambda column: measure(trees.move(params, direction, -column)),
+            columns,
+            chunk=chunk,
+            mesh=mesh,
+        )
+
+
+def values_on_plane(
+    measure: Callable[[Params], PyTree],
+    params: Params,
+    directions: tuple[Params, Params],
+    rows: Float[Array | np.ndarray, " num_rows"],
+    columns: Float[Array | np.ndarray, " num_columns"],
+    *,
+    chunk: int | Literal["auto"] = "auto",
+    mesh: jax.sharding.Mesh | None = None,
+    precision: str = "highest",
+) -> PyTree:
+    r"""`measure` at $\theta + a\,d_1 + b\,d_2$ for every pair of coordinates.
+
+    Rows follow one another inside one program; a caller that wants to stop between rows takes
+    them one by one as `values_on_line(measure, move(params, d1, -a), d2, columns)`.
+
+    Args:
+      measure: `params -> pytree of scalars`.
+      params: pytree of floating-point arrays, θ.
+      directions: $(d_1, d_2)$, pytrees like `params`.
+      rows: a, `[num_rows]`.
+      columns: b, `[num_columns]`.
+      chunk: points of a row at a time, see `values_on_line`.
+      mesh: devices with an axis `probe` over which the points of a row are spread.
+      precision: a value of `jax.default_matmul_precision`.
+
+    Returns:
+      What `measure` returns with leading axes `[num_rows, num_columns]`. Where rows and columns
+      hold 0, that point is θ itself, to the last bit.
+
+    Raises:
+      UsageError: as `values_on_line`.
+
+    Source: Li et al. 2018 (1712.09913), §3, eq. (1).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> plane = (jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0]))
+      >>> rows, columns = jnp.array([0.0, 1.0]), jnp.array([2.0])
+      >>> values_on_plane(jnp.sum, jnp.zeros(2), plane, rows, columns).tolist()
+      [[2.0], [3.0]]
+    """
+    rows, columns = jnp.asarray(rows), jnp.asarray(columns)
+    check(params, directions, (rows, columns))
+    first, second = directions
+
+    def one_row(row: Scalar) -> PyTree:
+        return values_on_line(
+            measure,
+            trees.move(params, first, -row),
+            second,
+            columns,
+            chunk=chunk,
+            mesh=mesh,
+            precision=precision,
+        )
+
+    return jax.lax.map(one_row, rows)
+
+
+def check(params: Params, directions: tuple[Params, ...], axes: tuple[Array, ...]) -> None:
+    """Refuse directions of another structure, and axes that are empty or not one-dimensional."""
+    shapes = jax.tree.map(jnp.shape, params)
+    for direction in directions:
+        if jax.tree.map(jnp.shape, direction) != shapes:
+            raise UsageError(
+                "a direction has other leaves or shapes than params: build it with jax.tree.map "
+                "over params, or with filter_direction"
+            )
+    for axis in axes:
+        if axis.ndim != 1 or axis.size == 0:
+            raise UsageError(
+                f"coordinates have shape {axis.shape}; they must be one-dimensional and not empty"
+            )

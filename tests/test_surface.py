@@ -1,0 +1,270 @@
+"""Loss surfaces: filter normalisation, grids and principal components against slow twins."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import cast, tiny_model
+from jax.flatten_util import ravel_pytree
+from sklearn.decomposition import PCA
+
+from bnjax import data, losses
+from bnjax.arithmetic.filters import filter_normalise
+from bnjax.arithmetic.principal import principal_components
+from bnjax.errors import UsageError
+from bnjax.probes.surface import coordinates, filter_direction, values_on_line, values_on_plane
+from bnjax.training import TrainState, surface
+from bnjax.training.surface import around
+
+KEY = jax.random.key(3)
+
+
+def test_directions_have_exactly_the_norms_of_the_filters(problem):
+    _, params, _, _ = problem
+    direction = filter_direction(KEY, params)
+    moved = 0
+    for kernel, move in zip(jax.tree.leaves(params), jax.tree.leaves(direction), strict=True):
+        kernel, move = np.asarray(kernel), np.asarray(move)
+        assert kernel.shape == move.shape
+        if kernel.ndim < 2:
+            np.testing.assert_array_equal(move, np.zeros_like(kernel))
+            continue
+        moved += 1
+        for unit in range(kernel.shape[-1]):
+            own, others = np.linalg.norm(move[..., unit]), np.linalg.norm(kernel[..., unit])
+            np.testing.assert_allclose(own, others, rtol=1e-14)
+    assert moved == 3
+
+
+def test_a_filter_that_is_zero_is_not_moved():
+    params = {"kernel": jnp.ones((2, 2, 3, 4)).at[..., 1].set(0)}
+    move = filter_direction(KEY, params)["kernel"]
+    assert np.isfinite(move).all()
+    np.testing.assert_array_equal(move[..., 1], np.zeros((2, 2, 3)))
+    assert (np.abs(move[..., 0]) > 0).all()
+    still = filter_normalise({"kernel": jnp.zeros((2, 2, 3, 4))}, params)["kernel"]
+    np.testing.assert_array_equal(still, np.zeros((2, 2, 3, 4)))
+
+
+def test_directions_are_gaussian_before_they_are_normalised():
+    kernel = {"kernel": jnp.ones((100, 100, 1, 1))}
+    move = np.asarray(filter_direction(KEY, kernel)["kernel"]).ravel()
+    # A long filter of norm 100: its elements are nearly standard normal; of a uniform one the
+    # fourth moment would be 1.8.
+    assert abs(np.mean(move)) < 0.05
+    assert abs(np.mean(move**4) - 3) < 0.3
+
+
+def test_a_kernel_gets_the_same_draw_whatever_stands_beside_it():
+    kernel = jax.random.normal(KEY, (3, 3, 2, 4))
+    alone = filter_direction(KEY, {"conv1": {"kernel": kernel}})
+    norm = {"scale": jnp.ones(4), "bias": jnp.ones(4)}
+    beside = filter_direction(KEY, {"conv1": {"kernel": kernel, "norm": norm}})
+    np.testing.assert_array_equal(alone["conv1"]["kernel"], beside["conv1"]["kernel"])
+
+
+def test_a_plane_is_that_of_a_plain_loop(problem):
+    _, params, _, loss = problem
+    first, second = (filter_direction(jax.random.fold_in(KEY, axis), params) for axis in (0, 1))
+    rows, columns = coordinates(3, -0.5, 0.5), coordinates(5, -1.0, 1.0)
+    expected = np.empty((3, 5))
+    for i, row in enumerate(rows):
+        for j, column in enumerate(columns):
+            point = jax.tree.map(
+                lambda p, a, b, r=row, c=column: p + r * a + c * b, params, first, second
+            )
+            expected[i, j] = loss(point)
+    measured = values_on_plane(loss, params, (first, second), rows, columns)
+    np.testing.assert_allclose(measured, expected, rtol=1e-10)
+    assert np.ptp(expected) > 0.1
+    line = values_on_line(loss, params, second, columns, chunk=3)
+    np.testing.assert_allclose(line, expected[1], rtol=1e-10)
+
+
+def test_the_centre_of_a_plane_is_the_point_itself(problem):
+    _, params, _, _ = problem
+
+    def echo(point):
+        return functools.reduce(jnp.add, [jnp.sum(jnp.sin(x)) for x in jax.tree.leaves(point)])
+
+    plane = tuple(filter_direction(jax.random.fold_in(KEY, axis), params) for axis in (0, 1))
+    axis = coordinates(5, -1.0, 1.0)
+    assert axis[2] == 0
+    values = values_on_plane(lambda point: point, params, plane, axis, axis)
+    for whole, own in zip(jax.tree.leaves(values), jax.tree.leaves(params), strict=True):
+        np.testing.assert_array_equal(whole[2, 2], own)
+    assert values_on_plane(echo, params, plane, axis, axis)[2, 2] == jax.jit(echo)(params)
+
+
+@pytest.mark.parametrize("chunk", [1, 2])
+def test_a_mesh_gives_the_same_values(problem, chunk):
+    _, params, _, loss = problem
+    plane = tuple(filter_direction(jax.random.fold_in(KEY, axis), params) for axis in (0, 1))
+    mesh = jax.make_mesh((1,), ("probe",))
+    axis = coordinates(3, -1.0, 1.0)
+    measure = jax.jit(
+        lambda mesh: values_on_plane(loss, params, plane, axis, axis, chunk=chunk, mesh=mesh),
+        static_argnums=0,
+    )
+    np.testing.assert_allclose(measure(mesh), measure(None), rtol=1e-10)
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1.0, 1.0), (-0.3, 4.0), (-5.0, 0.01)])
+def test_coordinates_hold_zero_and_both_ends_with_one_spacing(low, high):
+    for points in (3, 4, 11):
+        axis = coordinates(points, low, high)
+        assert len(axis) == points
+        assert (axis == 0).sum() == 1
+        assert axis[0] <= low
+        assert axis[-1] >= high
+        np.testing.assert_allclose(np.diff(axis), axis[1] - axis[0], rtol=1e-12)
+    symmetric = coordinates(11, -1.0, 1.0)
+    np.testing.assert_array_equal(symmetric, -symmetric[::-1])
+    assert (symmetric[0], symmetric[-1]) == (-1, 1)
+    path = np.array([2.0, -1.0, 0.5])
+    assert around(path, 7).min() < -1
+    assert around(path, 7).max() > 2
+    assert (around(np.zeros(3), 5) == 0).sum() == 1
+
+
+@pytest.mark.parametrize("shape", [(6, 40), (9, 4)])
+def test_principal_components_are_those_of_scikit_learn(shape):
+    generator = np.random.default_rng(0)
+    vectors = generator.normal(size=shape) * np.linspace(1, 3, shape[1]) + 0.5
+    found = principal_components(jnp.asarray(vectors), 3)
+    expected = PCA(3, svd_solver="full").fit(vectors)
+    np.testing.assert_allclose(found.shares, expected.explained_variance_ratio_, rtol=1e-10)
+    overlap = np.asarray(found.directions) @ expected.components_.T
+    np.testing.assert_allclose(np.abs(overlap), np.eye(3), atol=1e-10)
+    np.testing.assert_allclose(found.coordinates, vectors @ np.asarray(found.directions).T)
+    farthest = np.abs(found.coordinates).argmax(axis=0)
+    assert (np.asarray(found.coordinates)[farthest, range(3)] > 0).all()
+
+
+def test_a_path_in_a_plane_is_found_again():
+    generator = np.random.default_rng(1)
+    basis = np.linalg.qr(generator.normal(size=(500, 2)))[0].T
+    truth = np.stack([np.linspace(5, 1, 8), np.sin(np.arange(8))], axis=1)
+    found = principal_components(jnp.asarray(truth @ basis), 3)
+    np.testing.assert_allclose(np.sum(found.shares[:2]), 1, rtol=1e-12)
+    np.testing.assert_array_equal(found.directions[2], np.zeros(500))  # rounding has no direction
+    lengths = np.linalg.norm(np.asarray(found.coordinates), axis=1)
+    np.testing.assert_allclose(lengths, np.linalg.norm(truth, axis=1), rtol=1e-10)
+    still = principal_components(jnp.ones((4, 9)), 2)
+    assert np.isfinite(np.concatenate([np.ravel(leaf) for leaf in still])).all()
+
+
+@pytest.fixture(scope="module")
+def trained(noise_dataset):
+    """A network, its state, and a pipeline of batches of 16."""
+    model = tiny_model("batch")
+    pipeline = data.make_pipeline(noise_dataset, 16)
+    images = pipeline.standardise(noise_dataset.train.pixels[:2])
+    variables = cast(model.init(KEY, images), jnp.float32)
+    # Running statistics that are not those of any batch.
+    stats = jax.tree.map(lambda leaf: leaf + 0.3, variables["batch_stats"])
+    return model, pipeline, TrainState(jnp.int32(0), variables["params"], stats, ())
+
+
+@pytest.mark.parametrize("statistics", ["batch", "running", "recalibrated"])
+def test_a_row_is_the_mean_over_batches_under_the_chosen_statistics(
+    noise_dataset, trained, statistics
+):
+    model, pipeline, state = trained
+    sweeps = surface.make_sweeps(
+        model,
+        pipeline,
+        noise_dataset.train,
+        KEY,
+        views=("plane",),
+        points=3,
+        lines=1,
+        span=1.0,
+        snapshots=3,
+        images=48,
+        statistics=statistics,
+    )
+    measured = sweeps["plane"].begin(state, {})(0)
+    pixels = noise_dataset.train.pixels[:48].reshape(3, 16, 8, 8, 3)
+    labels = noise_dataset.train.labels[:48].reshape(3, 16)
+    keys = jax.random.fold_in(KEY, surface.KEYS.index("plane"))
+    first, second = (
+        filter_direction(jax.random.fold_in(keys, axis), state.params) for axis in (0, 1)
+    )
+    batch_stats = state.batch_stats
+    if statistics == "recalibrated":
+        images = jnp.stack([pipeline.standardise(batch) for batch in pixels])
+        batch_stats = losses.pooled_statistics(model, state.params, batch_stats, images)
+    assert measured.row == -1
+    for column, loss, accuracy in zip(
+        measured.columns, measured.losses, measured.accuracies, strict=True
+    ):
+        point = jax.tree.map(lambda p, a, b, c=column: p - a + c * b, state.params, first, second)
+        expected = []
+        for images, truth in zip(pixels, labels, strict=True):
+            logits, _ = model.apply(
+                point, batch_stats, pipeline.standardise(images), train=statistics == "batch"
+            )
+            expected.append([losses.cross_entropy(logits, truth), losses.accuracy(logits, truth)])
+        np.testing.assert_allclose([loss, accuracy], np.mean(expected, axis=0), rtol=1e-4)
+
+
+def test_the_path_s_plane_goes_through_the_trained_network_and_two_snapshots_of_a_plane(
+    noise_dataset, trained
+):
+    model, pipeline, state = trained
+    end = np.asarray(ravel_pytree(state.params)[0])
+    generator = np.random.default_rng(0)
+    plane = generator.normal(size=(2, end.size))
+    steps = np.array([[3.0, 0.0], [2.0, 1.5], [1.0, 0.5], [0.2, 0.1]])
+    snapshots = (end + 0.01 * steps @ plane).astype(np.float32)
+    sweeps = surface.make_sweeps(
+        model,
+        pipeline,
+        noise_dataset.train,
+        KEY,
+        views=("trajectory",),
+        points=5,
+        lines=1,
+        span=1.0,
+        snapshots=4,
+        images=16,
+        statistics="running",
+    )
+    assert list(sweeps) == ["principal", "trajectory"]
+    history = {f"{surface.SNAPSHOTS}.vector": snapshots}
+    path = sweeps["principal"].begin(state, history)(0)
+    np.testing.assert_allclose(np.sum(path.shares[:2]), 1, rtol=1e-4)
+    lengths = np.linalg.norm(snapshots - end, axis=1)
+    np.testing.assert_allclose(np.linalg.norm(path.coordinates, axis=1), lengths, rtol=1e-3)
+    measure = sweeps["trajectory"].begin(state, history)
+    rows = [measure(row) for row in range(5)]
+    ordinates = np.array([row.row for row in rows])
+    columns = np.asarray(rows[0].columns)
+    assert (ordinates == 0).sum() == (columns == 0).sum() == 1
+    assert ordinates.min() <= path.coordinates[:, 1].min()
+    assert columns.max() >= path.coordinates[:, 0].max()
+    images = pipeline.standardise(noise_dataset.train.pixels[:16])
+    logits, _ = model.apply(state.params, state.batch_stats, images, train=False)
+    expected = losses.cross_entropy(logits, noise_dataset.train.labels[:16])
+    centre = rows[int(np.argmin(np.abs(ordinates)))].losses[int(np.argmin(np.abs(columns)))]
+    np.testing.assert_allclose(centre, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [
+        (lambda p: values_on_line(jnp.sum, p, jnp.ones(2), jnp.zeros(1)), "leaves or shapes"),
+        (lambda p: values_on_line(jnp.sum, p, {"a": p}, jnp.zeros(1)), "leaves or shapes"),
+        (lambda p: values_on_line(jnp.sum, p, p, jnp.zeros(0)), r"\(0,\); they must"),
+        (lambda p: values_on_line(jnp.sum, p, p, jnp.zeros(2), chunk=0), "chunk=0"),
+        (lambda p: coordinates(2, -1.0, 1.0), "3 or more, around 0"),
+        (lambda p: coordinates(5, 0.0, 1.0), "around 0"),
+        (lambda p: principal_components(jnp.ones((3, 4)), 3), "must be from 1 to 2"),
+    ],
+)
+def test_bad_input_is_named(act, message):
+    with pytest.raises(UsageError, match=message):
+        act(jnp.zeros(3))
