@@ -247,10 +247,13 @@ def test_the_path_s_plane_goes_through_the_trained_network_and_two_snapshots_of_
     assert ordinates.min() <= path.coordinates[:, 1].min()
     assert columns.max() >= path.coordinates[:, 0].max()
     images = pipeline.standardise(noise_dataset.train.pixels[:16])
-    logits, _ = model.apply(state.params, state.batch_stats, images, train=False)
-    expected = losses.cross_entropy(logits, noise_dataset.train.labels[:16])
-    centre = rows[int(np.argmin(np.abs(ordinates)))].losses[int(np.argmin(np.abs(columns)))]
-    np.testing.assert_allclose(centre, expected, rtol=1e-6)
+    first, second = surface.path_components(state.params, snapshots).directions[:2]
+    for i, j in ((int(np.argmin(np.abs(ordinates))), int(np.argmin(np.abs(columns)))), (0, -1)):
+        vector = end + columns[j] * np.asarray(first) + ordinates[i] * np.asarray(second)
+        point = ravel_pytree(state.params)[1](jnp.asarray(vector))
+        logits, _ = model.apply(point, state.batch_stats, images, train=False)
+        expected = losses.cross_entropy(logits, noise_dataset.train.labels[:16])
+        np.testing.assert_allclose(rows[i].losses[j], expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
