@@ -108,7 +108,9 @@ def test_a_mesh_gives_the_same_values(problem, chunk):
         lambda mesh: values_on_plane(loss, params, plane, axis, axis, chunk=chunk, mesh=mesh),
         static_argnums=0,
     )
-    np.testing.assert_allclose(measure(mesh), measure(None), rtol=1e-10)
+    spread = measure(mesh)
+    assert spread.shape == (3, 3)
+    np.testing.assert_allclose(spread, measure(None), rtol=1e-10)
 
 
 @pytest.mark.parametrize(("low", "high"), [(-1.0, 1.0), (-0.3, 4.0), (-5.0, 0.01)])
@@ -119,6 +121,7 @@ def test_coordinates_hold_zero_and_both_ends_with_one_spacing(low, high):
         assert (axis == 0).sum() == 1
         assert axis[0] <= low
         assert axis[-1] >= high
+        assert low == axis[0] or high == axis[-1]  # no wider than it must be
         np.testing.assert_allclose(np.diff(axis), axis[1] - axis[0], rtol=1e-12)
     symmetric = coordinates(11, -1.0, 1.0)
     np.testing.assert_array_equal(symmetric, -symmetric[::-1])
