@@ -1,0 +1,242 @@
+"""The claims of Ghorbani et al. 2019 on the Hessian's spectrum, and where its edge stands.
+
+Each comparison of two networks is made at equal step and at equal loss, and a claim that rests on
+an arm that is dead or diverged is inconclusive (`claims.pairs`).
+"""
+
+import functools
+
+import numpy as np
+
+from bnjax.claims.claim import Claim, Comparison, Verdict
+from bnjax.claims.pairs import (
+    PAIRS,
+    agreement,
+    describe,
+    probed_loss,
+    ratio_over_seeds,
+    why_not_trained,
+)
+from bnjax.runs.results import Results
+
+EDGE_TOLERANCE = 0.25  # how near to 1 λ₁ · lr / 2 must be
+PAPER = "Ghorbani et al. 2019 (1901.10159)"
+PUBLISHED = "without normalisation large isolated eigenvalues; with it almost absent; no number"
+PUBLISHED_GRADIENT = (
+    "without normalisation a surprising concentration in the top eigenspace; with it almost "
+    "absent; no number"
+)
+RULE = (
+    "median over probed steps of the ratio {ratio} of {quantity}, {where}, only where the "
+    "minibatch loss is below 0.9 of that of chance; geometric mean over seeds, 95 % t interval "
+    "(one seed: a factor of 1.1); {decision}; inconclusive if an arm is dead or diverged"
+)
+TWO = (
+    "at equal step and at equal loss",
+    "supported if above 1 in both comparisons, not supported if below 1 in both, else inconclusive",
+)
+ONE = (
+    "the same weights under both",
+    "supported if above 1, not supported if below 1, else inconclusive",
+)
+
+
+def isolation(results: Results, norm: str, seed: int, statistics: str) -> np.ndarray:
+    """λ₁/λ_K, the largest eigenvalue over the last of the top K, `[probe_step]`."""
+    largest = results.select("spectrum.largest", norm=norm, seed=seed, statistics=statistics)
+    return largest[:, 0] / largest[:, -1]
+
+
+def concentration(results: Results, norm: str, seed: int, statistics: str) -> np.ndarray:
+    """The share of the squared gradient in the space of the top K, `[probe_step]`."""
+    fraction = results.select(
+        "spectrum.gradient_fraction", norm=norm, seed=seed, statistics=statistics
+    )
+    return fraction[:, -1]
+
+
+def sharpness(results: Results, norm: str, seed: int, statistics: str) -> np.ndarray:
+    """λ₁, `[probe_step]`."""
+    return results.select("spectrum.largest", norm=norm, seed=seed, statistics=statistics)[:, 0]
+
+
+def spread(results: Results, norm: str, seed: int, statistics: str) -> np.ndarray:
+    """λ₁ in standard deviations of the spectral density, `[probe_step]`."""
+    where = {"norm": norm, "seed": seed, "statistics": statistics}
+    nodes, weights = (results.select(f"spectrum.{name}", **where) for name in ("nodes", "weights"))
+    nodes = np.nan_to_num(nodes)
+    mean = (weights * nodes).sum(axis=-1, keepdims=True)
+    variance = (weights * (nodes - mean) ** 2).sum(axis=-1).mean(axis=-1)
+    return sharpness(results, norm, seed, statistics) / np.sqrt(variance)
+
+
+def claims(results: Results) -> list[Claim]:
+    """All claims for every normaliser that ran beside `none`, and each arm's edge."""
+    norms = [str(norm) for norm in results.axes["norm"]]
+    statistics = [str(kind) for kind in results.axes["statistics"]]
+    first = statistics[0]
+    found: list[Claim] = []
+    for norm in norms if "none" in norms else []:
+        if norm != "none":
+            found.append(outliers(results, norm, first))
+            found.append(gradient(results, norm, first))
+    for norm in norms:
+        if "batch" in statistics and keeps_statistics(results, norm):
+            found += [
+                returning(results, norm, kind) for kind in statistics if kind != "batch"
+            ]
+    return [*found, *(edge(results, norm, first) for norm in norms)]
+
+
+def keeps_statistics(results: Results, norm: str) -> bool:
+    """Whether the arm's spectrum depends on the statistics at all."""
+    largest = results.select("spectrum.largest", norm=norm)
+    axis = results.dims["spectrum.largest"].index("statistics") - 1
+    return not np.array_equal(*(largest.take((0, -1), axis=axis).swapaxes(0, axis)), equal_nan=True)
+
+
+def between(results: Results, measure, norm: str, statistics: str) -> list[Comparison]:
+    """The ratio none/norm of a quantity in both comparisons."""
+    return [
+        ratio_over_seeds(
+            results,
+            name,
+            losses=functools.partial(probed_loss, results),
+            values=lambda arm, seed: measure(results, arm, seed, statistics),
+            above="none",
+            below=norm,
+        )
+        for name in PAIRS
+    ]
+
+
+def outliers(results: Results, norm: str, statistics: str) -> Claim:
+    """Decide whether the largest eigenvalues stand out more without `norm`."""
+    reasons = [reason for arm in ("none", norm) if (reason := why_not_trained(results, arm))]
+    comparisons = between(results, isolation, norm, statistics)
+    verdict, reasons = agreement(comparisons, reasons)
+    beside = describe(between(results, spread, norm, statistics))
+    return Claim(
+        identifier=f"outliers-{norm}",
+        sentence=f"outliers of the Hessian's spectrum almost vanish with {norm}",
+        source=PAPER,
+        rule=RULE.format(
+            ratio=f"none/{norm}",
+            quantity=f"λ1/λ{count(results)} under {statistics} statistics",
+            where=TWO[0],
+            decision=TWO[1],
+        )
+        + "; λ1 over the density's standard deviation is shown, not decided",
+        measured=f"{describe(comparisons)}; λ1 over the density's deviation: {beside}; "
+        f"medians of λ1/λ{count(results)}: {medians(results, isolation, ('none', norm))}",
+        published=PUBLISHED,
+        verdict=verdict,
+        reason="; ".join(reasons),
+    )
+
+
+def gradient(results: Results, norm: str, statistics: str) -> Claim:
+    """Decide whether the gradient is concentrated in the top eigenspace without `norm` only."""
+    reasons = [reason for arm in ("none", norm) if (reason := why_not_trained(results, arm))]
+    comparisons = between(results, concentration, norm, statistics)
+    verdict, reasons = agreement(comparisons, reasons)
+    return Claim(
+        identifier=f"gradient-{norm}",
+        sentence=f"the gradient is concentrated in the top eigenspace without {norm}, not with it",
+        source=PAPER,
+        rule=RULE.format(
+            ratio=f"none/{norm}",
+            quantity=f"‖P∇L‖²/‖∇L‖², P on the top {count(results)}, under {statistics} statistics",
+            where=TWO[0],
+            decision=TWO[1],
+        ),
+        measured=f"{describe(comparisons)}; medians of the share: "
+        f"{medians(results, concentration, ('none', norm))}",
+        published=PUBLISHED_GRADIENT,
+        verdict=verdict,
+        reason="; ".join(reasons),
+    )
+
+
+def returning(results: Results, norm: str, statistics: str) -> Claim:
+    """Decide whether outliers return when the statistics do not depend on the weights."""
+    why = why_not_trained(results, norm)
+    comparisons = [
+        ratio_over_seeds(
+            results,
+            f"{name} at equal step",
+            losses=lambda _, seed: probed_loss(results, norm, seed),
+            values=lambda kind, seed, measure=measure: measure(results, norm, seed, kind),
+            above=statistics,
+            below="batch",
+        )
+        for name, measure in (("λ1/λK", isolation), ("λ1", sharpness))
+    ]
+    verdict, reasons = agreement(comparisons[:1], [why] if why else [])
+    return Claim(
+        identifier=f"return-{norm}-{statistics}",
+        sentence=f"the outliers return when {norm} normalises with {statistics} statistics",
+        source=f"{PAPER}; there networks also train with population statistics",
+        rule=RULE.format(
+            ratio=f"{statistics}/batch statistics",
+            quantity=f"λ1/λ{count(results)}",
+            where=ONE[0],
+            decision=ONE[1],
+        )
+        + "; the ratio of λ1 is shown, not decided",
+        measured=describe(comparisons),
+        published="outliers as without normalisation; no number",
+        verdict=verdict,
+        reason="; ".join(reasons),
+    )
+
+
+def edge(results: Results, norm: str, statistics: str) -> Claim:
+    """Whether the late λ₁ stands at 2/lr, the edge of stability of plain gradient descent."""
+    late = slice(-max(1, len(results.axes["probe_step"]) // 4), None)
+    seeds = results.axes["seed"].tolist()
+    values = [sharpness(results, norm, seed, statistics)[late] for seed in seeds]
+    relative = np.nan
+    if np.isfinite(values).any():
+        relative = float(np.nanmedian(values)) * results.config["lr"] / 2
+    reason = why_not_trained(results, norm)
+    if results.config["optimizer"] != "sgd":
+        reason = f"2/lr is the edge of plain SGD, not of {results.config['optimizer']}"
+    verdict: Verdict = "inconclusive"
+    if not reason and abs(relative - 1) < EDGE_TOLERANCE:
+        verdict, reason = "supported", "the largest eigenvalue stands at the edge"
+    elif not reason:
+        side = "below" if relative < 1 else "above"
+        reason = f"λ1 stays {side} 2/lr: no edge of stability is seen here"
+    return Claim(
+        identifier=f"edge-{norm}",
+        sentence=f"the late largest eigenvalue of {norm} stands at the edge of stability, 2/lr",
+        source="Cohen et al. 2021 (2103.00065), of full-batch gradient descent",
+        rule=(
+            f"median over the last quarter of the probes of λ1·lr/2 under {statistics} statistics: "
+            f"supported if within {EDGE_TOLERANCE} of 1, else inconclusive; inconclusive for a "
+            "dead arm"
+        ),
+        measured=f"λ1·lr/2 = {relative:.3g}",
+        published="2/lr in full-batch training; under SGD lower",
+        verdict=verdict,
+        reason=reason,
+    )
+
+
+def count(results: Results) -> int:
+    """K, the number of eigenvalues that are called the top."""
+    return int(results.axes["rank"][-1])
+
+
+def medians(results: Results, measure, norms: tuple[str, str]) -> str:
+    """Medians over probed steps and seeds, for each arm and kind of statistics."""
+    parts = []
+    for norm in norms:
+        kinds = [str(kind) for kind in results.axes["statistics"]]
+        for kind in kinds if keeps_statistics(results, norm) else kinds[:1]:
+            rows = [measure(results, norm, seed, kind) for seed in results.axes["seed"].tolist()]
+            value = np.nanmedian(rows) if np.isfinite(rows).any() else np.nan
+            label = f"{norm} ({kind})" if keeps_statistics(results, norm) else norm
+            parts.append(f"{label} {value:.3g}")
+    return ", ".join(parts)

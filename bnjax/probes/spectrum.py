@@ -1,0 +1,278 @@
+"""The spectrum of a Hessian without the Hessian: Lanczos, stochastic trace, gradient's share.
+
+All of it is on the flattened parameters of any `loss(params) -> scalar`, by Hessian-vector
+products. Lanczos with full reorthogonalisation and the random vectors are matfree's.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
+from matfree import decomp, stochtrace
+
+from bnjax.errors import UsageError
+from bnjax.types import Loss, Params, PRNGKey, PyTree, Scalar
+
+Vector = Float[Array, " size"]
+Nodes = Float[Array, " lanczos_steps"]
+PerVector = Float[Array, "num_vectors lanczos_steps"]
+
+
+class Ritz(NamedTuple):
+    """What Lanczos knows of a symmetric matrix after m steps from one vector, `[m]` each.
+
+    Where the vector's Krylov space has fewer than m dimensions (low rank), the last nodes are NaN.
+    """
+
+    nodes: Nodes  # Ritz values λ_i, rising
+    weights: Nodes  # of the quadrature vᵀ f(H) v / ‖v‖² ≈ Σ w_i f(λ_i); they add up to 1
+    residuals: Nodes  # ‖H u_i − λ_i u_i‖₂ with the Ritz vector u_i, ‖u_i‖ = 1
+    shares: Nodes  # ⟨u_i, g⟩² / ‖g‖² of a given vector g
+
+
+class Spectrum(NamedTuple):
+    """What `spectrum` measured; scalars, `[num_vectors, lanczos_steps]` or `[top]`."""
+
+    loss: Scalar
+    gradient_norm: Scalar
+    trace: Scalar  # mean of vᵀHv over random signs v (Hutchinson)
+    trace_error: Scalar  # its standard error
+    nodes: PerVector  # as `Ritz` has them, a row for each random vector
+    weights: PerVector
+    residuals: PerVector
+    shares: PerVector  # of the gradient
+    largest: Float[Array, " top"]  # eigenvalues, falling, from the first vector
+    largest_residuals: Float[Array, " top"]
+    smallest: Float[Array, " top"]  # rising
+    smallest_residuals: Float[Array, " top"]
+    gradient_fraction: Float[Array, " top"]  # ‖P_j g‖² / ‖g‖², P_j on the j largest, j = 1 … top
+
+
+def spectrum(
+    loss: Loss,
+    params: Params,
+    key: PRNGKey,
+    *,
+    lanczos_steps: int = 30,
+    num_vectors: int = 1,
+    num_trace_vectors: int = 5,
+    top: int = 10,
+    precision: str = "highest",
+) -> Spectrum:
+    r"""Measure eigenvalues, density, trace and gradient of a loss at one point.
+
+    An m-step Lanczos run from each random vector v gives Ritz values λ_i and weights w_i, the
+    nodes of a quadrature for the spectral density (see `density`); the outermost Ritz values
+    converge to the outermost eigenvalues, each of which counts once however often it occurs.
+    Costs `num_vectors · lanczos_steps + num_trace_vectors` Hessian-vector products (about two
+    gradients each), and memory for `lanczos_steps` copies of the parameters. Works under `jit`.
+
+    Args:
+      loss: `loss(params) -> scalar`, twice differentiable; the examples are inside it.
+      params: pytree of floating-point arrays of one dtype, the point.
+      key: typed PRNG key of the random vectors.
+      lanczos_steps: m, from 2 to the number of parameters.
+      num_vectors: Gaussian vectors that a Lanczos run starts from.
+      num_trace_vectors: vectors of random signs for the trace; 2 or more.
+      top: eigenvalues at each end, at most m.
+      precision: a value of `jax.default_matmul_precision`.
+
+    Returns:
+      A `Spectrum`.
+
+    Raises:
+      UsageError: impossible numbers, or a loss that is no scalar.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> quadratic = lambda w: 0.5 * jnp.sum(jnp.array([1.0, 2.0, 4.0]) * w**2)
+      >>> found = spectrum(quadratic, jnp.ones(3), jax.random.key(0), lanczos_steps=3, top=2)
+      >>> [round(float(x), 4) for x in found.largest], round(float(found.trace), 4)
+      ([4.0, 2.0], 7.0)
+
+    Source: Ghorbani, Krishnan & Xiao 2019 (1901.10159); Hutchinson 1989 (trace).
+    """
+    point, unravel = ravel_pytree(params)
+    _check(loss, params, point, lanczos_steps, num_vectors, num_trace_vectors, top)
+    flat_loss = lambda flat: loss(unravel(flat))  # noqa: E731
+    starts, signs = (
+        sampler(point, num=number)(jax.random.fold_in(key, use))
+        for use, (sampler, number) in enumerate(
+            [
+                (stochtrace.sampler_normal, num_vectors),
+                (stochtrace.sampler_signs, num_trace_vectors),
+            ]
+        )
+    )
+    with jax.default_matmul_precision(precision):
+        value, gradient, samples = _quadratic_forms(flat_loss, point, signs)
+        product = hessian_vector_product(flat_loss, point)
+        # One vector after the other: only one Krylov basis is in memory.
+        found = jax.lax.map(lambda start: lanczos(product, start, gradient, lanczos_steps), starts)
+    first = Ritz(*(field[0] for field in found))
+    largest, smallest = ends(first, top)
+    return Spectrum(
+        value,
+        jnp.linalg.norm(gradient),
+        *mean_and_error(samples),
+        *found,
+        largest=largest.nodes,
+        largest_residuals=largest.residuals,
+        smallest=smallest.nodes,
+        smallest_residuals=smallest.residuals,
+        gradient_fraction=jnp.where(
+            jnp.isfinite(largest.nodes[0]), jnp.cumsum(jnp.nan_to_num(largest.shares)), jnp.nan
+        ),
+    )
+
+
+def hessian_vector_product(loss: Loss, params: Params) -> Callable[[PyTree], PyTree]:
+    """`v -> H v`, H the Hessian of `loss` at `params`, by a forward pass over the gradient.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> product = hessian_vector_product(lambda w: jnp.sum(w**3), jnp.array([1.0, 2.0]))
+      >>> product(jnp.array([1.0, 1.0])).tolist()
+      [6.0, 12.0]
+    """
+    return lambda vector: jax.jvp(jax.grad(loss), (params,), (vector,))[1]
+
+
+def lanczos(
+    product: Callable[[Vector], Vector], start: Vector, given: Vector, steps: int
+) -> Ritz:
+    r"""Lanczos with full reorthogonalisation from one vector: $Q^T H Q = T = S \Lambda S^T$.
+
+    Weights are $S_{1i}^2$, residuals $\beta_m |S_{mi}|$, Ritz vectors the columns of Q S.
+
+    Args:
+      product: `v -> H v`, H symmetric.
+      start: the first Krylov vector, of any length but 0.
+      given: the vector g whose share in each Ritz vector is wanted.
+      steps: m.
+
+    Returns:
+      A `Ritz`.
+
+    Source: Golub & Meurant 1994 (quadrature); Parlett 1980, §13.2 (residuals).
+    """
+    basis, (diagonal, beside), rest, _ = decomp.tridiag_sym(
+        steps, materialize=False, reortho="full", custom_vjp=False
+    )(product, start)
+    # A Krylov space of fewer than m dimensions leaves a rest of rounding errors, or exactly 0 and
+    # NaN after it: Lanczos ends there, and what matfree made of the steps beyond is cut away.
+    last = jnp.linalg.norm(rest)
+    scale = jnp.nanmax(jnp.abs(jnp.concatenate([diagonal, beside])))
+    goes_on = beside > jnp.finfo(beside.dtype).eps * scale
+    kept = jnp.concatenate([jnp.ones_like(goes_on, shape=(1,)), jnp.cumprod(goes_on, dtype=bool)])
+    # Cut rows stand apart, above all eigenvalues (Gershgorin), so they come last and are known.
+    diagonal = jnp.where(kept, diagonal, 4 * scale + 1)
+    beside = jnp.where(kept[1:], beside, 0)
+    nodes, vectors = jnp.linalg.eigh(jnp.diag(diagonal) + jnp.diag(beside, 1) + jnp.diag(beside, -1))
+    real = jnp.arange(steps) < kept.sum()
+    along = vectors.T @ (jnp.where(kept[:, None], basis, 0) @ given)
+    return Ritz(
+        nodes=jnp.where(real, nodes, jnp.nan),
+        weights=jnp.where(real, vectors[0] ** 2, 0),
+        residuals=jnp.where(real, jnp.where(kept[-1], last * jnp.abs(vectors[-1]), 0), jnp.nan),
+        shares=jnp.where(real, along**2 / jnp.vdot(given, given), 0),
+    )
+
+
+def ends(ritz: Ritz, count: int) -> tuple[Ritz, Ritz]:
+    """The `count` largest Ritz values, falling, and the smallest, rising; NaN beyond the last."""
+    found = jnp.isfinite(ritz.nodes).sum()
+    ranks = jnp.arange(count, dtype=found.dtype)
+
+    def taken(index: Array) -> Ritz:
+        return Ritz(*(jnp.where(ranks < found, field[index], jnp.nan) for field in ritz))
+
+    return taken(jnp.maximum(found - 1 - ranks, 0)), taken(ranks)
+
+
+def density(
+    nodes: Float[Array, "..."], weights: Float[Array, "..."], grid: Vector, width: float
+) -> Vector:
+    r"""The spectral density, each eigenvalue broadened to a Gaussian of standard deviation `width`.
+
+    $\phi(t) = \sum_i w_i\, N(t; \lambda_i, \mathrm{width}^2)$, mean over the random vectors.
+
+    Args:
+      nodes: Ritz values `[…, lanczos_steps]`, of one vector or of several; NaN counts nothing.
+      weights: likewise, each vector's add up to 1.
+      grid: where to evaluate it, `[size]`, units of the nodes.
+      width: of the kernel, units of the nodes.
+
+    Returns:
+      `[size]`, share of all eigenvalues per unit; integrates to 1.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> grid = jnp.linspace(-1.0, 3.0, 401)
+      >>> values = density(jnp.array([0.0, 2.0]), jnp.array([0.75, 0.25]), grid, 0.1)
+      >>> round(float(values.sum() * (grid[1] - grid[0])), 4), round(float(values[100]), 3)
+      (1.0, 2.992)
+
+    Source: Ghorbani et al. 2019, §2.
+    """
+    nodes, weights = nodes.reshape(-1, nodes.shape[-1]), weights.reshape(-1, nodes.shape[-1])
+    apart = (grid[:, None, None] - jnp.nan_to_num(nodes)[None]) / width
+    kernel = jnp.exp(-0.5 * apart**2) / (width * (2 * jnp.pi) ** 0.5)
+    return (kernel * weights[None]).sum(axis=2).mean(axis=1)
+
+
+def mean_and_error(samples: Float[Array, " num_samples"]) -> tuple[Scalar, Scalar]:
+    """Mean of independent samples and its standard error s/√N, s² unbiased."""
+    return samples.mean(), samples.std(ddof=1) / samples.shape[0] ** 0.5
+
+
+def _quadratic_forms(
+    loss: Loss, point: Vector, vectors: Float[Array, "num_vectors size"]
+) -> tuple[Scalar, Vector, Float[Array, " num_vectors"]]:
+    """Loss, gradient, and vᵀHv of each vector: a product passes through the first two anyway.
+
+    matfree's own estimator takes all vectors at once, with the memory for all of them, and divides
+    by N where the standard error of N samples takes N − 1.
+    """
+
+    def visit(carry: tuple[Scalar, Vector], vector: Vector) -> tuple[tuple[Scalar, Vector], Scalar]:
+        del carry  # the same at every vector
+        found, (_, product) = jax.jvp(jax.value_and_grad(loss), (point,), (vector,))
+        return found, jnp.vdot(vector, product)
+
+    shape: Any = jax.eval_shape(loss, point)
+    (value, gradient), samples = jax.lax.scan(
+        visit, (jnp.zeros(shape.shape, shape.dtype), jnp.zeros_like(point)), vectors
+    )
+    return value, gradient, samples
+
+
+def _check(
+    loss: Loss,
+    params: Params,
+    point: Vector,
+    lanczos_steps: int,
+    num_vectors: int,
+    num_trace_vectors: int,
+    top: int,
+) -> None:
+    if not 2 <= lanczos_steps <= point.size:
+        raise UsageError(
+            f"lanczos_steps={lanczos_steps} must be from 2 to {point.size}, the number of parameters"
+        )
+    if not 1 <= top <= lanczos_steps:
+        raise UsageError(f"top={top} must be from 1 to lanczos_steps={lanczos_steps}")
+    if num_vectors < 1:
+        raise UsageError(f"num_vectors={num_vectors} must be 1 or more")
+    if num_trace_vectors < 2:
+        raise UsageError(
+            f"num_trace_vectors={num_trace_vectors} must be 2 or more: one has no standard error"
+        )
+    result = jax.eval_shape(loss, params)
+    if getattr(result, "shape", None) != ():
+        raise UsageError(
+            f"the loss returns {result}; it must return one scalar: reduce it, e.g. with jnp.mean"
+        )
