@@ -48,10 +48,6 @@ class Config(RunConfig):
     """What BatchNorm normalises with in the probed loss."""
     probe_precision: Precision = "highest"
     """Matrix-product precision of the probe."""
-    model: Literal["vgg11", "vgg13", "vgg16", "vgg19", "dln"] = "vgg11"
-    width: float = 0.125
-    steps: int = 201
-    probe_every: int = 25
 
     def validate(self) -> None:
         """Refuse impossible values."""
@@ -78,10 +74,16 @@ LINEAR = Config(
     probe_every=200,
 )
 PRESETS = {
-    "quick": Config(),
+    "quick": Config(model="lenet", width=1.0, steps=181, probe_every=20),
+    # Network and data of the publication; learning rate, length and probed part are choices.
     "paper": Config(
-        **settings.VGG,
         preset="paper",
+        dataset="cifar10",
+        model="resnet",
+        depth=32,
+        width=1.0,
+        steps=15_001,
+        evaluate_every=500,
         lanczos_steps=80,
         vectors=10,
         trace_vectors=20,
@@ -97,10 +99,11 @@ PRESETS = {
 
 def probes(config: Config, arm: Arm) -> Mapping[str, Probe]:
     """The spectrum probe of one arm."""
+    key = stream_key(arm.seed, "probe")
     measure = spectrum.make_spectrum(
         arm.model,
-        spectrum.probed_part(arm.dataset, arm.pipeline, config.images, config.chunk),
-        stream_key(arm.seed, "probe"),
+        spectrum.probed_part(arm.dataset, arm.pipeline, config.images, config.chunk, key),
+        key,
         statistics=config.statistics,
         objective=losses.OBJECTIVES[config.objective],
         lanczos_steps=config.lanczos_steps,

@@ -4,7 +4,7 @@ Each comparison of two networks is made at equal step and at equal loss, and a c
 an arm that is dead or diverged is inconclusive (`claims.pairs`).
 """
 
-import functools
+from collections.abc import Callable
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from bnjax.claims.pairs import (
     PAIRS,
     agreement,
     describe,
-    probed_loss,
     ratio_over_seeds,
     why_not_trained,
 )
@@ -28,7 +27,7 @@ PUBLISHED_GRADIENT = (
 )
 RULE = (
     "median over probed steps of the ratio {ratio} of {quantity}, {where}, only where the "
-    "minibatch loss is below 0.9 of that of chance; geometric mean over seeds, 95 % t interval "
+    "probed loss is below 0.9 of that of chance; geometric mean over seeds, 95 % t interval "
     "(one seed: a factor of 1.1); {decision}; inconclusive if an arm is dead or diverged"
 )
 TWO = (
@@ -39,6 +38,14 @@ ONE = (
     "the same weights under both",
     "supported if above 1, not supported if below 1, else inconclusive",
 )
+
+
+Measure = Callable[[Results, str, int, str], np.ndarray]  # of norm, seed and statistics
+
+
+def loss(results: Results, norm: str, seed: int, statistics: str) -> np.ndarray:
+    """The loss on the probed part of the training set, `[probe_step]`."""
+    return results.select("spectrum.loss", norm=norm, seed=seed, statistics=statistics)
 
 
 def isolation(results: Results, norm: str, seed: int, statistics: str) -> np.ndarray:
@@ -82,9 +89,7 @@ def claims(results: Results) -> list[Claim]:
             found.append(gradient(results, norm, first))
     for norm in norms:
         if "batch" in statistics and keeps_statistics(results, norm):
-            found += [
-                returning(results, norm, kind) for kind in statistics if kind != "batch"
-            ]
+            found += [returning(results, norm, kind) for kind in statistics if kind != "batch"]
     return [*found, *(edge(results, norm, first) for norm in norms)]
 
 
@@ -95,13 +100,13 @@ def keeps_statistics(results: Results, norm: str) -> bool:
     return not np.array_equal(*(largest.take((0, -1), axis=axis).swapaxes(0, axis)), equal_nan=True)
 
 
-def between(results: Results, measure, norm: str, statistics: str) -> list[Comparison]:
+def between(results: Results, measure: Measure, norm: str, statistics: str) -> list[Comparison]:
     """The ratio none/norm of a quantity in both comparisons."""
     return [
         ratio_over_seeds(
             results,
             name,
-            losses=functools.partial(probed_loss, results),
+            losses=lambda arm, seed: loss(results, arm, seed, statistics),
             values=lambda arm, seed: measure(results, arm, seed, statistics),
             above="none",
             below=norm,
@@ -165,7 +170,7 @@ def returning(results: Results, norm: str, statistics: str) -> Claim:
         ratio_over_seeds(
             results,
             f"{name} at equal step",
-            losses=lambda _, seed: probed_loss(results, norm, seed),
+            losses=lambda _, seed: loss(results, norm, seed, "batch"),
             values=lambda kind, seed, measure=measure: measure(results, norm, seed, kind),
             above=statistics,
             below="batch",
@@ -229,7 +234,7 @@ def count(results: Results) -> int:
     return int(results.axes["rank"][-1])
 
 
-def medians(results: Results, measure, norms: tuple[str, str]) -> str:
+def medians(results: Results, measure: Measure, norms: tuple[str, str]) -> str:
     """Medians over probed steps and seeds, for each arm and kind of statistics."""
     parts = []
     for norm in norms:

@@ -141,9 +141,7 @@ def hessian_vector_product(loss: Loss, params: Params) -> Callable[[PyTree], PyT
     return lambda vector: jax.jvp(jax.grad(loss), (params,), (vector,))[1]
 
 
-def lanczos(
-    product: Callable[[Vector], Vector], start: Vector, given: Vector, steps: int
-) -> Ritz:
+def lanczos(product: Callable[[Vector], Vector], start: Vector, given: Vector, steps: int) -> Ritz:
     r"""Lanczos with full reorthogonalisation from one vector: $Q^T H Q = T = S \Lambda S^T$.
 
     Weights are $S_{1i}^2$, residuals $\beta_m |S_{mi}|$, Ritz vectors the columns of Q S.
@@ -171,7 +169,9 @@ def lanczos(
     # Cut rows stand apart, above all eigenvalues (Gershgorin), so they come last and are known.
     diagonal = jnp.where(kept, diagonal, 4 * scale + 1)
     beside = jnp.where(kept[1:], beside, 0)
-    nodes, vectors = jnp.linalg.eigh(jnp.diag(diagonal) + jnp.diag(beside, 1) + jnp.diag(beside, -1))
+    nodes, vectors = jnp.linalg.eigh(
+        jnp.diag(diagonal) + jnp.diag(beside, 1) + jnp.diag(beside, -1)
+    )
     real = jnp.arange(steps) < kept.sum()
     along = vectors.T @ (jnp.where(kept[:, None], basis, 0) @ given)
     return Ritz(
@@ -261,7 +261,7 @@ def _check(
 ) -> None:
     if not 2 <= lanczos_steps <= point.size:
         raise UsageError(
-            f"lanczos_steps={lanczos_steps} must be from 2 to {point.size}, the number of parameters"
+            f"lanczos_steps={lanczos_steps} must be from 2 to the number of parameters, {point.size}"
         )
     if not 1 <= top <= lanczos_steps:
         raise UsageError(f"top={top} must be from 1 to lanczos_steps={lanczos_steps}")

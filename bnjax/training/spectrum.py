@@ -39,8 +39,13 @@ DIMS = {
 }
 
 
-def probed_part(dataset: Dataset, pipeline: Pipeline, images: int, chunk: int) -> Batch:
+def probed_part(
+    dataset: Dataset, pipeline: Pipeline, images: int, chunk: int, key: PRNGKey
+) -> Batch:
     """The first `images` training examples, standardised, in pieces `[images / chunk, chunk, …]`.
+
+    Each piece has a key of its own, so that what is random in a model (dropout, noise) is drawn
+    once and is the same at every step and under every product with the Hessian.
 
     Raises:
       UsageError: more images than there are, or a chunk that does not divide them.
@@ -61,6 +66,7 @@ def probed_part(dataset: Dataset, pipeline: Pipeline, images: int, chunk: int) -
     return Batch(
         standardised.reshape(-1, chunk, *standardised.shape[1:]),
         labels.reshape(-1, chunk, *labels.shape[1:]),
+        jax.random.split(key, images // chunk),
     )
 
 
@@ -122,7 +128,7 @@ def make_spectrum(
             batch_stats = state.batch_stats
             if keeps_statistics and choice == "recalibrated":
                 batch_stats = losses.pooled_statistics(
-                    model, state.params, batch_stats, part.images
+                    model, state.params, batch_stats, part.images, key=key
                 )
             mode: losses.Statistics = "batch" if choice == "batch" else "running"
             rows.append(
