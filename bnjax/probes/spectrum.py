@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 from matfree import decomp, stochtrace
 
 from bnjax.errors import UsageError
@@ -193,9 +193,7 @@ def ends(ritz: Ritz, count: int) -> tuple[Ritz, Ritz]:
     return taken(jnp.maximum(found - 1 - ranks, 0)), taken(ranks)
 
 
-def density(
-    nodes: Float[Array, "..."], weights: Float[Array, "..."], grid: Vector, width: float
-) -> Vector:
+def density(nodes: ArrayLike, weights: ArrayLike, grid: ArrayLike, width: float) -> Vector:
     r"""The spectral density, each eigenvalue broadened to a Gaussian of standard deviation `width`.
 
     $\phi(t) = \sum_i w_i\, N(t; \lambda_i, \mathrm{width}^2)$, mean over the random vectors.
@@ -218,7 +216,9 @@ def density(
 
     Source: Ghorbani et al. 2019, §2.
     """
-    nodes, weights = nodes.reshape(-1, nodes.shape[-1]), weights.reshape(-1, nodes.shape[-1])
+    grid = jnp.asarray(grid)
+    nodes, weights = (jnp.atleast_2d(jnp.asarray(rows, grid.dtype)) for rows in (nodes, weights))
+    nodes, weights = (rows.reshape(-1, rows.shape[-1]) for rows in (nodes, weights))
     apart = (grid[:, None, None] - jnp.nan_to_num(nodes)[None]) / width
     kernel = jnp.exp(-0.5 * apart**2) / (width * (2 * jnp.pi) ** 0.5)
     return (kernel * weights[None]).sum(axis=2).mean(axis=1)
@@ -261,7 +261,8 @@ def _check(
 ) -> None:
     if not 2 <= lanczos_steps <= point.size:
         raise UsageError(
-            f"lanczos_steps={lanczos_steps} must be from 2 to the number of parameters, {point.size}"
+            f"lanczos_steps={lanczos_steps} must be from 2 to the number of parameters, "
+            f"{point.size}"
         )
     if not 1 <= top <= lanczos_steps:
         raise UsageError(f"top={top} must be from 1 to lanczos_steps={lanczos_steps}")
