@@ -223,7 +223,7 @@ def test_a_network_against_its_dense_hessian(network):
     if norm == "none":
         assert all(np.array_equal(field[0], field[1]) for field in found)
     else:
-        assert abs(found.largest[0, 0] / found.largest[1, 0] - 1) > 0.1
+        assert abs(found.largest[0, 0] / found.largest[1, 0] - 1) > 0.01
 
 
 def test_recalibrated_statistics_are_those_of_the_whole_part(network):

@@ -15,17 +15,17 @@ PROBES, STEPS, TOP, NODES = 8, 40, 3, 4
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 
 
-def made_up(isolated=3.0, share=0.9, returned=2.0, sharpness=20.0, train_loss=0.1):
+def made_up(isolated=3.0, share=0.9, own=0.4, returned=2.0, sharpness=20.0, train_loss=0.1):
     """Both arms under both statistics: λ1/λK and the gradient's share of `none` over `batch`.
 
-    `batch` has λ1/λK = 2 and a share of 0.5 under batch statistics, and `returned` times that
+    `batch` has λ1/λK = 2 and a share of `own` under batch statistics, and `returned` times that
     isolation under running ones.
     """
     outer = (2, 1, PROBES, 2)
     ratios = np.array([[2 * isolated] * 2, [2, 2 * returned]]).reshape(2, 1, 1, 2)
     largest = np.ones((*outer, TOP)) * sharpness
     largest[..., -1] /= ratios
-    fraction = np.ones((*outer, TOP)) * np.array([share, 0.5]).reshape(2, 1, 1, 1, 1)
+    fraction = np.ones((*outer, TOP)) * np.array([share, own]).reshape(2, 1, 1, 1, 1)
     weights = np.broadcast_to([0.25, 0.25, 0.25, 0.25], (*outer, 1, NODES))
     nodes = np.broadcast_to([0.0, 0.0, 0.0, sharpness], (*outer, 1, NODES))
     loss = np.geomspace(1.5, 0.1, PROBES).reshape(1, 1, -1, 1)
@@ -72,6 +72,7 @@ def decided(results):
         ({"isolated": 1.0}, "outliers-batch", "inconclusive"),
         ({"share": 0.9}, "gradient-batch", "supported"),
         ({"share": 0.3}, "gradient-batch", "not supported"),
+        ({"share": 0.9, "own": 0.6}, "gradient-batch", "inconclusive"),
         ({"returned": 2.0}, "return-batch-running", "supported"),
         ({"returned": 0.5}, "return-batch-running", "not supported"),
         ({"sharpness": 22.0}, "edge-none", "supported"),
@@ -80,6 +81,15 @@ def decided(results):
 )
 def test_the_numbers_decide(numbers, identifier, verdict):
     assert decided(made_up(**numbers))[identifier].verdict == verdict
+
+
+def test_a_largest_eigenvalue_that_only_passes_2_over_lr_does_not_stand_there():
+    passing = made_up(sharpness=20.0)
+    course = np.geomspace(1.4, 0.7, PROBES).reshape(1, 1, -1, 1, 1)
+    passing.arrays["spectrum.largest"] = passing.arrays["spectrum.largest"] * course
+    found = decided(passing)["edge-none"]
+    assert found.verdict == "inconclusive"
+    assert found.measured == "λ1·lr/2 from 0.7 to 0.773"
 
 
 def test_the_ratios_and_the_spread_are_those_of_the_arrays():

@@ -161,7 +161,7 @@ def draw_densities(results: Results, folder: Path) -> list[Path]:
     rows = shown_rows(results)
     size = (0.8 + 3.0 * len(found), 1.2 + 2.1 * len(rows))
     with style.figure(len(rows), len(found), size=size) as (drawn, panels):
-        for i, row in enumerate(rows):
+        for i, row in enumerate(rows.tolist()):
             for j, case in enumerate(found):
                 panel = panels[i * len(found) + j]
                 draw_density(panel, results, case, row)

@@ -112,13 +112,15 @@ def spectrum(
         product = hessian_vector_product(flat_loss, point)
         # One vector after the other: only one Krylov basis is in memory.
         found = jax.lax.map(lambda start: lanczos(product, start, gradient, lanczos_steps), starts)
+    mean, error = mean_and_error(samples)
     first = Ritz(*(field[0] for field in found))
     largest, smallest = ends(first, top)
     return Spectrum(
-        value,
-        jnp.linalg.norm(gradient),
-        *mean_and_error(samples),
-        *found,
+        loss=value,
+        gradient_norm=jnp.linalg.norm(gradient),
+        trace=mean,
+        trace_error=error,
+        **found._asdict(),
         largest=largest.nodes,
         largest_residuals=largest.residuals,
         smallest=smallest.nodes,
