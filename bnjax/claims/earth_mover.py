@@ -1,0 +1,271 @@
+"""The claims of Huang & Yu 2020 on internal covariate shift as an earth mover distance.
+
+Their theory bounds the distance in the units of the activations; a normaliser that makes
+activations small makes that distance small too. So each comparison is made in these units and
+relative to the layer's own deviation, as two claims.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from bnjax.claims.claim import (
+    Claim,
+    Comparison,
+    Verdict,
+    difference,
+    format_interval,
+    interval,
+    limits,
+)
+from bnjax.claims.pairs import (
+    PAIRS,
+    agreement,
+    at_equal_step,
+    describe,
+    probed_loss,
+    ratio_over_seeds,
+    why_not_trained,
+)
+from bnjax.runs.results import Results
+
+SOURCE = "Huang & Yu 2020 (2001.02814)"
+LOOSE, BINDING = 10.0, 2.0  # bound over distance: far from binding above the one, binding below
+ONE_SEED_SLOPE = 0.1  # with one seed a slope must leave ±0.1
+RULE = (
+    "median over probed steps and shown layers of the ratio {above}/{below} of {quantity}, at "
+    "equal step and at equal loss, only where both arms are below 0.9 of the loss of chance; "
+    "geometric mean over seeds, 95 % t interval (one seed: a factor of 1.1); {verdict}; "
+    "inconclusive otherwise, or if an arm is dead or diverged"
+)
+NOT_REDUCED = "supported if neither interval lies below 1, not supported if both do"
+REDUCED = "supported if above 1 in both comparisons, not supported if below 1 in both"
+
+
+class Quantity(NamedTuple):
+    """Something of one probed step and layer that a claim compares; larger means more shift."""
+
+    identifier: str
+    name: str
+    values: Callable[[Results, str, int], np.ndarray]  # of norm and seed: [probe_step, layer]
+
+
+def field(results: Results, name: str, norm: str, seed: int) -> np.ndarray:
+    """A measured field of all shown layers, `[probe_step, layer]`."""
+    return results.select(f"earth_mover.{name}", norm=norm, seed=seed)
+
+
+def relative(name: str, scale: str, results: Results, norm: str, seed: int) -> np.ndarray:
+    """A field over another."""
+    return field(results, name, norm, seed) / field(results, scale, norm, seed)
+
+
+def absolute(name: str, results: Results, norm: str, seed: int) -> np.ndarray:
+    """A field as it is."""
+    return field(results, name, norm, seed)
+
+
+QUANTITIES = (
+    Quantity(
+        "layer",
+        "the sliced earth mover distance of a layer over its deviation",
+        functools.partial(relative, "scaled", "deviation"),
+    ),
+    Quantity(
+        "layer-absolute",
+        "the sliced earth mover distance of a layer",
+        functools.partial(absolute, "scaled"),
+    ),
+    Quantity(
+        "unit",
+        "the mean earth mover distance of a layer's units over their deviation",
+        functools.partial(relative, "unit", "unit_deviation"),
+    ),
+)
+MOMENTS = tuple(
+    Quantity(
+        name, f"a step's change of the units' {name}", functools.partial(absolute, f"{name}_change")
+    )
+    for name in ("skewness", "kurtosis")
+)
+
+
+def claims(results: Results) -> list[Claim]:
+    """All claims that the arms of a run allow."""
+    norms = [str(norm) for norm in results.axes["norm"]]
+    found: list[Claim] = []
+    if "none" in norms:
+        others = [norm for norm in norms if norm not in ("none", "unitize")]
+        found += [not_reduced(results, q, norm) for norm in others for q in QUANTITIES]
+    rivals = [norm for norm in ("batch", "none") if norm in norms]
+    if "unitize" in norms and rivals:
+        found += [reduced(results, quantity, rivals[0]) for quantity in QUANTITIES]
+    if {"none", "batch"} <= set(norms):
+        found += [not_reduced(results, quantity, "batch") for quantity in MOMENTS]
+        found.append(dimension(results))
+    return [*found, *([bound(results)] if "batch" in norms else [])]
+
+
+def not_reduced(results: Results, quantity: Quantity, norm: str) -> Claim:
+    """Decide whether a normaliser leaves a shift as large as it is without."""
+    comparisons, reasons = compare(results, quantity, norm, "none")
+    reasons += [comparison.reason for comparison in comparisons if comparison.reason]
+    below = [limits(c.ratio)[1] < 1 for c in comparisons if c.ratio]
+    verdict: Verdict = "inconclusive"
+    if not reasons and len(set(below)) == 1:
+        verdict = "not supported" if below[0] else "supported"
+    elif not reasons:
+        reasons.append("below 1 in one comparison, not in the other")
+    return Claim(
+        identifier=f"same-{quantity.identifier}-{norm}",
+        sentence=f"{norm} does not reduce {quantity.name}",
+        source=f"{SOURCE}: BN bounds the shift and does not reduce it; no higher moment is bounded",
+        rule=RULE.format(above=norm, below="none", quantity=quantity.name, verdict=NOT_REDUCED),
+        measured=f"{norm}/none: {describe(comparisons)}; {by_layer(results, quantity, norm)}",
+        published="a theorem, no number",
+        verdict=verdict,
+        reason="; ".join(reasons),
+    )
+
+
+def reduced(results: Results, quantity: Quantity, rival: str) -> Claim:
+    """Decide whether unitization has less shift than BatchNorm, or than no normalisation."""
+    comparisons, reasons = compare(results, quantity, rival, "unitize")
+    verdict, reasons = agreement(comparisons, reasons)
+    name = quantity.name
+    return Claim(
+        identifier=f"less-{quantity.identifier}-unitize",
+        sentence=f"unitize reduces {name}, against {rival}",
+        source=f"{SOURCE}: unitization bounds the shift further",
+        rule=RULE.format(above=rival, below="unitize", quantity=name, verdict=REDUCED),
+        measured=f"{rival}/unitize: {describe(comparisons)}; "
+        f"{by_layer(results, quantity, rival, 'unitize')}",
+        published="a theorem, no number",
+        verdict=verdict,
+        reason="; ".join(reasons),
+    )
+
+
+def compare(
+    results: Results, quantity: Quantity, above: str, below: str
+) -> tuple[list[Comparison], list[str]]:
+    """The ratio of a quantity at equal step and at equal loss, and why no claim can rest on it."""
+    reasons = [reason for arm in (above, below) if (reason := why_not_trained(results, arm))]
+    comparisons = [
+        ratio_over_seeds(
+            results,
+            name,
+            losses=functools.partial(probed_loss, results),
+            values=functools.partial(quantity.values, results),
+            above=above,
+            below=below,
+        )
+        for name in PAIRS
+    ]
+    return comparisons, reasons
+
+
+def layer_ratios(
+    results: Results, quantity: Quantity, above: str, below: str, seed: int
+) -> np.ndarray:
+    """Median ratio of each shown layer at equal step, `[layer]`; NaN where there is no pair."""
+    left, right = (probed_loss(results, norm, seed) for norm in (above, below))
+    rows, _ = at_equal_step(left, right, results.facts["chance_loss"])
+    ratio = (
+        quantity.values(results, above, seed)[rows] / quantity.values(results, below, seed)[rows]
+    )
+    return np.median(ratio, axis=0) if len(rows) else np.full(ratio.shape[1], np.nan)
+
+
+def by_layer(results: Results, quantity: Quantity, above: str, below: str = "none") -> str:
+    """The ratios of the layers as the claims table shows them, geometric means over seeds."""
+    seeds = results.axes["seed"].tolist()
+    ratios = np.array([layer_ratios(results, quantity, above, below, seed) for seed in seeds])
+    shown = np.exp(np.log(ratios).mean(axis=0))
+    named = zip(results.axes["shown_layer"], shown, strict=True)
+    return ", ".join(f"{layer} {ratio:.2g}" for layer, ratio in named) + " at equal step"
+
+
+def dimension(results: Results) -> Claim:
+    """Decide whether BatchNorm reduces the shift the less, the larger a layer's dimension."""
+    quantity = QUANTITIES[0]
+    reasons = [reason for arm in ("batch", "none") if (reason := why_not_trained(results, arm))]
+    seeds = results.axes["seed"].tolist()
+    dims = field(results, "dimension", "batch", seeds[0])[0]
+    verdict: Verdict = "inconclusive"
+    measured = "not measured"
+    if len(np.unique(dims)) < 2:
+        reasons.append(f"all shown layers have the dimension {dims[0]:g}")
+    if not reasons:
+        found = [layer_ratios(results, quantity, "batch", "none", seed) for seed in seeds]
+        logs = [np.polyfit(np.log(dims), np.log(ratios), 1)[0] for ratios in found]
+        slope = difference([float(each) for each in logs])
+        low, high = slope.low, slope.high
+        if len(seeds) == 1:
+            low, high = slope.centre - ONE_SEED_SLOPE, slope.centre + ONE_SEED_SLOPE
+        verdict = "supported" if low > 0 else "not supported" if high < 0 else "inconclusive"
+        reasons = ["the slope's interval holds 0"] if verdict == "inconclusive" else []
+        measured = f"slope {format_interval(slope)}; {by_layer(results, quantity, 'batch')}"
+    return Claim(
+        identifier="dimension-batch",
+        sentence="batch controls the shift the less, the more dimensions a layer has",
+        source=f"{SOURCE}: its bound grows with the square root of the dimension D",
+        rule=(
+            "slope over shown layers of the logarithm of the ratio batch/none of "
+            f"{quantity.name}, median over probed steps at equal step, against log D; mean over "
+            f"seeds, 95 % t interval (one seed: ±{ONE_SEED_SLOPE}); supported if above 0, not "
+            "supported if below; in a network whose D falls with depth, depth may be the cause"
+        ),
+        measured=measured,
+        published="a theorem, no number",
+        verdict=verdict,
+        reason="; ".join(reasons),
+    )
+
+
+def bound(results: Results) -> Claim:
+    """Decide whether the bound that BatchNorm's γ and β set is far from what is measured."""
+    ratios = np.array(
+        [
+            field(results, "norm_bound", "batch", seed) / field(results, "exact", "batch", seed)
+            for seed in results.axes["seed"].tolist()
+        ]
+    )
+    reason = why_not_trained(results, "batch")
+    verdict: Verdict = "inconclusive"
+    measured = "not measured"
+    if not np.isfinite(ratios[:, :, 0]).all() and not reason:
+        reason = "no distance in all dimensions was measured: --exact measures it"
+    elif not reason:
+        intervals = {
+            str(layer): interval(np.median(own, axis=1).tolist())
+            for layer, own in zip(
+                results.axes["shown_layer"], np.moveaxis(ratios, 2, 0), strict=True
+            )
+        }
+        ends = [limits(each) for each in intervals.values()]
+        measured = ", ".join(f"{name} {format_interval(own)}" for name, own in intervals.items())
+        if all(low > LOOSE for low, _ in ends):
+            verdict = "supported"
+        elif any(high < BINDING for _, high in ends):
+            verdict, reason = "not supported", f"within a factor of {BINDING:g} in some layer"
+        else:
+            reason = f"between {BINDING:g} and {LOOSE:g}, or layers differ"
+    return Claim(
+        identifier="bound-batch",
+        sentence="the bound that batch sets by γ and β does not control the shift: it is far above",
+        source=f"{SOURCE}: the control is effective for few dimensions only",
+        rule=(
+            "median over probed steps of (√(2D)·max|γ| + ‖β − β'‖ in a dense layer, 2√D·max|γ| + "
+            "√S·‖β − β'‖ with S pixels) over the earth mover distance in all dimensions; geometric "
+            "mean over seeds, 95 % t interval (one seed: a factor of 1.1); supported if above "
+            f"{LOOSE:g} in all shown layers, not supported if below {BINDING:g} in any; else "
+            "inconclusive, as for a dead arm"
+        ),
+        measured=measured,
+        published="a theorem, no number",
+        verdict=verdict,
+        reason=reason,
+    )

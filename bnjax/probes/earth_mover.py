@@ -1,0 +1,153 @@
+"""Internal covariate shift as an earth mover distance: how far a step moves a layer's outputs.
+
+What a sample is: of a layer, one example's whole output, all pixels and channels of it in one
+vector; of a unit (channel), its output at one pixel of one example. The distribution is that of the
+batch: each of its examples has the same mass, before and after the step.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from bnjax.arithmetic import earth_mover as distances
+from bnjax.arithmetic.moments import moments
+from bnjax.arithmetic.percentiles import percentiles as percentiles_of
+from bnjax.errors import UsageError
+from bnjax.probes.activations import PERCENTILES
+from bnjax.types import PRNGKey, Scalar
+
+
+class Affine(NamedTuple):
+    """γ and β of a layer's BatchNorm before and after the step, each `[units]`."""
+
+    scale: Float[Array, " units"]
+    bias: Float[Array, " units"]
+    next_scale: Float[Array, " units"]
+    next_bias: Float[Array, " units"]
+
+
+class EarthMover(NamedTuple):
+    """What `earth_mover` measured of one layer; scalars in units of its output unless said."""
+
+    dimension: Scalar  # D, of a sample of the layer
+    deviation: Scalar  # √tr Σ of the layer before the step
+    sliced: Scalar  # mean over random directions
+    sliced_error: Scalar  # standard error of `sliced` over the directions
+    scaled: Scalar  # `sliced` / c_D: at most `exact` in expectation, and of its size
+    exact: Scalar  # in D dimensions; NaN where it was not asked for
+    paired: Scalar  # under the coupling of each example with itself: at least `exact`
+    lower: Scalar  # ‖μ₁ − μ₂‖: at most `exact`
+    upper: Scalar  # √(‖μ₁ − μ₂‖² + tr Σ₁ + tr Σ₂): at least `exact`
+    norm_bound: Scalar  # what BatchNorm's γ and β alone allow; NaN of another layer
+    unit: Scalar  # average over units of the unit's distance
+    unit_percentiles: Float[Array, " num_percentiles"]  # over units
+    unit_lower: Scalar  # average over units of the unit's lower bound
+    unit_upper: Scalar  # likewise of the upper one
+    unit_deviation: Scalar  # average over units of the standard deviation before the step
+    mean_change: Scalar  # average over units of |μ'_j − μ_j|
+    variance_change: Scalar  # of |σ'_j² − σ_j²|, squared units
+    skewness_change: Scalar  # of the third standardised moment's change, no unit
+    kurtosis_change: Scalar  # of the fourth one's
+
+
+def earth_mover(
+    key: PRNGKey,
+    before: Float[Array, "batch *sites units"],
+    after: Float[Array, "batch *sites units"],
+    *,
+    directions: int = 64,
+    pixels: int = 16,
+    percentiles: Sequence[float] = PERCENTILES,
+    exact: bool = True,
+    affine: Affine | None = None,
+) -> EarthMover:
+    """How far one step moves the distribution of a layer's outputs on one batch.
+
+    Args:
+      key: typed PRNG key of directions and pixels.
+      before: outputs, e.g. before the non-linearity.
+      after: those of the same examples after the step.
+      directions: of the sliced distance.
+      pixels: so many random pixels of every example, drawn for each with replacement and the same
+        before and after, are the samples of a unit's distance and bounds; all of them where a layer
+        has no more. Everything else is taken over all pixels.
+      percentiles: over units, in [0, 100].
+      exact: whether to solve for the distance in D dimensions, see `arithmetic.earth_mover.exact`.
+      affine: of a layer behind BatchNorm whose batch this is, for the bound that they set.
+
+    Returns:
+      An `EarthMover`.
+
+    Raises:
+      UsageError: directions or pixels below 1.
+
+    Source: Huang & Yu 2020 (2001.02814).
+
+    Example:
+      >>> x = jax.random.normal(jax.random.key(0), (16, 3))
+      >>> moved = earth_mover(jax.random.key(1), x, x + jnp.array([[3.0, 4.0, 0.0]]))
+      >>> round(float(moved.exact), 4), round(float(moved.lower), 4)
+      (5.0, 5.0)
+    """
+    for name, value in (("directions", directions), ("pixels", pixels)):
+        if value < 1:
+            raise UsageError(f"{name}={value} must be 1 or more")
+    batch, units = before.shape[0], before.shape[-1]
+    vectors = [x.reshape(batch, -1) for x in (before, after)]
+    images = [x.reshape(batch, -1, units) for x in (before, after)]
+    sites = images[0].shape[1]
+    direction_key, pixel_key = jax.random.split(key)
+    slices = distances.sliced(direction_key, *vectors, directions=directions)
+    full = distances.bounds(*vectors)
+    if pixels < sites:
+        shown = jax.random.randint(pixel_key, (batch, pixels, 1), 0, sites)
+        samples = [jnp.take_along_axis(x, shown, axis=1).reshape(-1, units) for x in images]
+    else:
+        samples = [x.reshape(-1, units) for x in images]
+    per_unit = distances.per_unit(*samples)
+    unit = distances.unit_bounds(*samples)
+    (mean, var, skewness, kurtosis), later = (shape_of(x.reshape(-1, units)) for x in images)
+    dims = sites * units
+    nothing = jnp.full((), jnp.nan, before.dtype)
+    return EarthMover(
+        dimension=jnp.full((), dims, before.dtype),
+        deviation=jnp.sqrt(jnp.sum(moments(vectors[0], axes=(0,)).var)),
+        sliced=slices.distance,
+        sliced_error=slices.error,
+        scaled=slices.distance / distances.slice_factor(dims),
+        exact=distances.exact(*vectors) if exact else nothing,
+        paired=distances.paired(*vectors),
+        lower=full.lower,
+        upper=full.upper,
+        norm_bound=distances.normalised_bound(*affine, sites=sites) if affine else nothing,
+        unit=jnp.mean(per_unit),
+        unit_percentiles=percentiles_of(per_unit, percentiles),
+        unit_lower=jnp.mean(unit.lower),
+        unit_upper=jnp.mean(unit.upper),
+        unit_deviation=jnp.mean(jnp.sqrt(var)),
+        mean_change=jnp.mean(jnp.abs(later.mean - mean)),
+        variance_change=jnp.mean(jnp.abs(later.var - var)),
+        skewness_change=jnp.mean(jnp.abs(later.skewness - skewness)),
+        kurtosis_change=jnp.mean(jnp.abs(later.kurtosis - kurtosis)),
+    )
+
+
+class Shape(NamedTuple):
+    """Four moments of each unit, `[units]`."""
+
+    mean: Float[Array, " units"]
+    var: Float[Array, " units"]
+    skewness: Float[Array, " units"]  # third standardised moment
+    kurtosis: Float[Array, " units"]  # fourth standardised moment; 3 for a Gaussian
+
+
+def shape_of(samples: Float[Array, "samples units"]) -> Shape:
+    """Mean, biased variance and standardised moments; those of a constant unit are 0."""
+    mean, var = moments(samples, axes=(0,))
+    scale = jnp.where(var > 0, jax.lax.rsqrt(jnp.where(var > 0, var, 1)), 0)
+    standardised = (samples - mean[None]) * scale[None]
+    third, fourth = (jnp.mean(standardised**power, axis=0) for power in (3, 4))
+    return Shape(mean, var, third, fourth)

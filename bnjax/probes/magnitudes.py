@@ -1,0 +1,101 @@
+"""How large gradients are, by kind of parameter."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from bnjax.arithmetic import trees
+from bnjax.errors import UsageError
+from bnjax.types import BatchStats, Params
+
+KINDS = ("kernel", "bias", "cancelled_bias", "scale", "shift", "other")
+
+
+class Magnitudes(NamedTuple):
+    """What `magnitudes` measured, in the order of `KINDS`; NaN where there is no such parameter."""
+
+    mean: Float[Array, " kinds"]  # of |g_i| over all parameters of a kind
+    norm: Float[Array, " kinds"]  # ‖g‖₂ of them together
+
+
+def kinds(params: Params, batch_stats: BatchStats, *, centred: bool = False) -> dict[str, str]:
+    """The kind of each parameter, read from the names in the tree.
+
+    `scale` and `shift` are γ and β of normalisers. A `cancelled_bias` stands before a normaliser
+    that neither its mean nor its variance lets see a constant: its gradient is rounding, and it
+    would drag a mean over biases down. Such a normaliser keeps a running mean and variance beside
+    the bias. (An ℓp norm keeps a mean and a size, which a constant changes.)
+
+    Args:
+      params: as `Model.init` returns them.
+      batch_stats: likewise; `{}` of a model without running statistics.
+      centred: whether normalisers subtract the mean of each channel without keeping it
+        (InstanceNorm): the biases before them are cancelled too.
+
+    Returns:
+      One of `KINDS` by the leaf's name, such as `conv3/norm/scale`.
+
+    Example:
+      >>> layer = {"kernel": 0, "bias": 0, "norm": {"scale": 0, "bias": 0}}
+      >>> stats = {"conv1": {"norm": {"mean": 0, "var": 0}}}
+      >>> list(kinds({"conv1": layer, "output": {"bias": 0}}, stats).values())
+      ['cancelled_bias', 'kernel', 'shift', 'scale', 'bias']
+    """
+    names = trees.leaf_names(params)
+    kept = set(trees.leaf_names(batch_stats))
+    blind = {
+        name.split("/norm/")[0]
+        for name in kept
+        if name.endswith("/mean") and f"{name.removesuffix('mean')}var" in kept
+    }
+    if centred:
+        blind |= {name.split("/norm/")[0] for name in names if "/norm/" in name}
+
+    def kind(name: str) -> str:
+        layer, _, leaf = name.rpartition("/")
+        if leaf in ("kernel", "scale"):
+            return leaf
+        if leaf != "bias":
+            return "other"
+        if "/norm/" in name:
+            return "shift"
+        return "cancelled_bias" if layer in blind else "bias"
+
+    return {name: kind(name) for name in names}
+
+
+def magnitudes(gradient: Params, kind_of: Mapping[str, str]) -> Magnitudes:
+    r"""Mean absolute value and norm of a gradient, $\overline{|g_i|}$ and $\|g\|_2$, by kind.
+
+    Args:
+      gradient: pytree of floating-point arrays.
+      kind_of: one of `KINDS` by the leaf's name, see `kinds`.
+
+    Returns:
+      `Magnitudes`, units of the loss over units of the parameter.
+
+    Raises:
+      UsageError: a leaf without a kind.
+
+    Example:
+      >>> g = {"a": jnp.array([3.0, -4.0]), "b": jnp.array([1.0])}
+      >>> magnitudes(g, {"a": "kernel", "b": "bias"}).mean[:2].tolist()
+      [3.5, 1.0]
+    """
+    names = trees.leaf_names(gradient)
+    if unknown := [name for name in names if kind_of.get(name) not in KINDS]:
+        raise UsageError(f"no kind is given for {', '.join(unknown)}: give one of {KINDS} each")
+    leaves = jax.tree.leaves(gradient)
+    nothing = jnp.full((), jnp.nan, jnp.result_type(*leaves))
+    means, norms = [], []
+    for kind in KINDS:
+        own = [leaf for name, leaf in zip(names, leaves, strict=True) if kind_of[name] == kind]
+        count = sum(leaf.size for leaf in own)
+        total = sum((jnp.sum(jnp.abs(leaf)) for leaf in own), start=jnp.zeros_like(nothing))
+        square = sum((jnp.sum(jnp.square(leaf)) for leaf in own), start=jnp.zeros_like(nothing))
+        means.append(total / count if own else nothing)
+        norms.append(jnp.sqrt(square) if own else nothing)
+    return Magnitudes(jnp.stack(means), jnp.stack(norms))

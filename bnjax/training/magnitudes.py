@@ -1,0 +1,34 @@
+"""Gradient magnitudes along training: those of training's own gradient, at no further cost."""
+
+from collections.abc import Callable
+
+import jax
+
+from bnjax.data import Batch
+from bnjax.probes.magnitudes import Magnitudes, kinds, magnitudes
+from bnjax.training.step import Gradient, TrainState
+
+DIMS = {field: ("kind",) for field in Magnitudes._fields}
+
+
+def make_magnitudes(
+    *, centred: bool = False
+) -> Callable[[TrainState, Batch, Gradient], Magnitudes]:
+    """Compile the magnitudes of the gradient that a step takes, before the optimiser sees it.
+
+    Args:
+      centred: see `probes.magnitudes.kinds`; True for InstanceNorm.
+
+    Returns:
+      `measure(state, batch, gradient) -> Magnitudes`, compiled; the gradient is that of the
+      objective on the step's batch, without weight decay.
+    """
+
+    @jax.jit
+    def measure(state: TrainState, batch: Batch, computed: Gradient) -> Magnitudes:
+        del batch  # its gradient is there already
+        return magnitudes(
+            computed.gradient, kinds(state.params, state.batch_stats, centred=centred)
+        )
+
+    return measure
