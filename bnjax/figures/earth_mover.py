@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.lines import Line2D
 
-from bnjax.claims import earth_mover as claims
+from bnjax.claims.earth_mover_terms import field
 from bnjax.figures import style
 from bnjax.figures.elements import (
     dead,
@@ -126,6 +126,6 @@ def draw_layer(row: np.ndarray, results: Results, layer: str) -> None:
     for panel in row:
         style.log_scale(panel)
         panel.grid(alpha=0.25, linewidth=0.5)
-    dimension = claims.field(results, "dimension", norm, results.axes["seed"].tolist()[0])
+    dimension = field(results, "dimension", norm, results.axes["seed"].tolist()[0])
     index = results.axes["shown_layer"].tolist().index(layer)
     full.set_ylabel(f"{layer}, D = {dimension[0, index]:.0f}")

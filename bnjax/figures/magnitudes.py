@@ -17,7 +17,7 @@ from bnjax.runs.results import Results
 # By kind: its name, and how it is drawn; lines and markers differ as well as hues.
 LINES: dict[str, tuple[str, dict[str, Any]]] = {
     "kernel": ("kernels", {"color": "#000000", "linestyle": "-"}),
-    "bias": ("biases", {"color": "#E69F00", "linestyle": "--", "marker": "o"}),
+    "bias": ("biases that none cancels", {"color": "#E69F00", "linestyle": "--", "marker": "o"}),
     "cancelled_bias": (
         "biases that a normaliser cancels",
         {"color": "#999999", "linestyle": ":", "marker": "x"},
