@@ -90,10 +90,10 @@ def test_digits_are_stratified_fixed_and_bytes():
     assert digits.test.labels[:10].tolist() == [1, 4, 8, 6, 5, 9, 9, 1, 3, 2]
 
 
-def prepared(name):
-    if not (PREPARED / name).is_dir():
-        pytest.skip(f"no prepared {name} in {PREPARED}: set TFDS_DATA_DIR to run this test")
-    return data.load(name, PREPARED)
+def prepared(folder, name=None):
+    if not (PREPARED / folder).is_dir():
+        pytest.skip(f"no prepared {folder} in {PREPARED}: set TFDS_DATA_DIR to run this test")
+    return data.load(name or folder, PREPARED)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -13,8 +13,10 @@ from bnjax.data.dataset import Dataset, from_arrays
 from bnjax.errors import RunError, UsageError
 
 TFDS_DATASETS = ("mnist", "fashion_mnist", "cifar10", "cifar100")
-DATASETS = ("digits", "gaussian", "gaussian_positive", *TFDS_DATASETS)
+EMBEDDED = ("digits", "binary_digits")
+DATASETS = (*EMBEDDED, "gaussian", "gaussian_positive", *TFDS_DATASETS, "binary_mnist")
 DIGITS_TEST_SIZE = 360
+THRESHOLD = 128  # grey levels of binary images: 1 from here up
 REBUILT_CIFAR10 = "CIFAR-10 (rebuilt, 92 images JPEG-substituted)"
 
 
@@ -22,13 +24,15 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None, *, seed: int
     """Load a data set whole, as uint8 arrays on the default device.
 
     Args:
-      name: one of `DATASETS`. `digits` and `gaussian…` need no file and no download.
+      name: one of `DATASETS`. `digits`, `binary_digits` and `gaussian…` need no file and no
+        download.
       data_dir: folder of prepared tensorflow-datasets; by default `$TFDS_DATA_DIR`, else
         `~/tensorflow_datasets`.
       seed: of `gaussian…`, see `make_gaussian`; the others are what they are.
 
     Returns:
       A `Dataset` with images of 32×32 pixels; CIFAR and digits have 3 channels, MNIST has 1.
+      Binary images keep their own size, 28×28×1 or 8×8×1, for perceptrons.
 
     Raises:
       UsageError: unknown name, or `data_dir` is not a folder.
@@ -42,7 +46,9 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None, *, seed: int
         raise UsageError(f"dataset {name!r} is not known: choose from {', '.join(DATASETS)}")
     if name in ("gaussian", "gaussian_positive"):
         return make_gaussian(seed, positive=name == "gaussian_positive")
-    return load_digits() if name == "digits" else load_tfds(name, data_dir)
+    if name in EMBEDDED:
+        return load_digits() if name == "digits" else load_binary_digits()
+    return load_tfds(name, data_dir)
 
 
 def make_gaussian(
@@ -86,11 +92,8 @@ def load_digits() -> Dataset:
     The split is stratified and fixed: 1,437 for training, 360 for testing.
     """
     from PIL import Image
-    from sklearn.datasets import load_digits as load_bunch
-    from sklearn.model_selection import train_test_split
 
-    bunch = load_bunch()
-    small = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
+    small, labels, train, test = small_digits()
     # Pillow resizes bytes in integer arithmetic: the same pixels on every machine.
     large = np.stack(
         [
@@ -99,22 +102,65 @@ def load_digits() -> Dataset:
         ]
     )
     pixels = np.repeat(large[..., None], 3, axis=-1)
-    train, test = train_test_split(
-        np.arange(len(pixels)), test_size=DIGITS_TEST_SIZE, stratify=bunch.target, random_state=0
-    )
-    train, test = np.sort(train), np.sort(test)
     return from_arrays(
         "digits",
         10,
-        (pixels[train], bunch.target[train]),
-        (pixels[test], bunch.target[test]),
+        (pixels[train], labels[train]),
+        (pixels[test], labels[test]),
         note="scikit-learn's digits, 8×8 pixels enlarged to 32×32",
     )
 
 
+def small_digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The digits `[1797, 8, 8]` uint8, their labels, and the rows of both splits."""
+    from sklearn.datasets import load_digits as load_bunch
+    from sklearn.model_selection import train_test_split
+
+    bunch = load_bunch()
+    pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
+    train, test = train_test_split(
+        np.arange(len(pixels)), test_size=DIGITS_TEST_SIZE, stratify=bunch.target, random_state=0
+    )
+    return pixels, bunch.target, np.sort(train), np.sort(test)
+
+
+def load_binary_digits() -> Dataset:
+    """The digits of `load_digits` at their own 8×8 pixels, each 0 or 1."""
+    pixels, labels, train, test = small_digits()
+    pixels = pixels[..., None]
+    return binary(
+        "binary_digits",
+        (pixels[train], labels[train]),
+        (pixels[test], labels[test]),
+        note="scikit-learn's digits, 8×8 binary pixels",
+    )
+
+
+def binary(
+    name: str,
+    train: tuple[np.ndarray, np.ndarray],
+    test: tuple[np.ndarray, np.ndarray],
+    note: str,
+) -> Dataset:
+    """A data set of ten classes whose grey levels from 128 up become 1, the others 0.
+
+    The pixels are the inputs: they are not standardised.
+    """
+    first, second = (
+        (np.where(pixels >= THRESHOLD, 255, 0).astype(np.uint8), labels)
+        for pixels, labels in (train, test)
+    )
+    found = from_arrays(name, 10, first, second, note)
+    return found._replace(mean=(0.0,), std=(1.0,))
+
+
 def load_tfds(name: str, data_dir: str | os.PathLike[str] | None) -> Dataset:
-    """Read a prepared tensorflow-datasets folder; images smaller than 32×32 are padded with 0."""
+    """Read a prepared tensorflow-datasets folder; images smaller than 32×32 are padded with 0.
+
+    `binary_mnist` is `mnist` at 28×28 pixels, each 0 or 1.
+    """
     folder = resolve_data_dir(data_dir)
+    is_binary, name = name == "binary_mnist", name.removeprefix("binary_")
     remedy = (
         f'prepare it with `pip install tensorflow && python -c "import tensorflow_datasets as t; '
         f"t.builder('{name}', data_dir='{folder}').download_and_prepare()\"`, "
@@ -127,12 +173,16 @@ def load_tfds(name: str, data_dir: str | os.PathLike[str] | None) -> Dataset:
 
     try:
         builder = tfds.builder(name, data_dir=folder)
-        train, test = (read_split(builder, split) for split in ("train", "test"))
+        size = 28 if is_binary else 32
+        train, test = (read_split(builder, split, size) for split in ("train", "test"))
         num_classes = builder.info.features["label"].num_classes
     except Exception as error:  # TFDS, array-record and decoders raise errors of every kind
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise RunError(f"{folder / name} cannot be read ({reason}): {remedy}") from error
-    return from_arrays(name, num_classes, train, test, describe(name, builder))
+    note = describe(name, builder)
+    if is_binary:
+        return binary("binary_mnist", train, test, f"binary {note}")
+    return from_arrays(name, num_classes, train, test, note)
 
 
 def resolve_data_dir(data_dir: str | os.PathLike[str] | None) -> Path:
@@ -145,15 +195,15 @@ def resolve_data_dir(data_dir: str | os.PathLike[str] | None) -> Path:
     return folder
 
 
-def read_split(builder: object, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """All images `[num_images, height, width, channels]` and labels of one split."""
+def read_split(builder: object, split: str, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """All images `[num_images, height, width, channels]`, padded to `size`, and labels."""
     with contextlib.redirect_stderr(None):
         source = builder.as_data_source(split=split)  # type: ignore[attr-defined]
     records = source.__getitems__(range(len(source)))
     pixels = np.stack([record["image"] for record in records])
     labels = np.array([record["label"] for record in records])
-    margin = [(max(0, 32 - size)) for size in pixels.shape[1:3]]
-    padding = [(0, 0), *((size // 2, size - size // 2) for size in margin), (0, 0)]
+    margin = [max(0, size - own) for own in pixels.shape[1:3]]
+    padding = [(0, 0), *((total // 2, total - total // 2) for total in margin), (0, 0)]
     return np.pad(pixels, padding), labels
 
 

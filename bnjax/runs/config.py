@@ -9,13 +9,22 @@ from typing import Any, Literal
 import jax
 
 from bnjax import models
+from bnjax.data.sources import EMBEDDED
 from bnjax.errors import UsageError
 from bnjax.models import ModelName
 from bnjax.training.optimizers import OptimizerName
 
 Precision = Literal["default", "high", "highest"]
 DatasetName = Literal[
-    "digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "gaussian", "gaussian_positive"
+    "digits",
+    "binary_digits",
+    "mnist",
+    "binary_mnist",
+    "fashion_mnist",
+    "cifar10",
+    "cifar100",
+    "gaussian",
+    "gaussian_positive",
 ]
 LINEAR_DATASETS = ("gaussian", "gaussian_positive")
 
@@ -44,8 +53,9 @@ class RunConfig:
     dropout: float = 0.0
     """Share of the units that are dropped before dense layers, when training."""
     dataset: DatasetName = "digits"
-    """Data set; digits is embedded, gaussian… are made (linear targets of a matrix with Gaussian or
-    with positive entries), the others are read from prepared tensorflow-datasets."""
+    """Data set; …digits are embedded, gaussian… are made (linear targets of a matrix with Gaussian
+    or with positive entries), the others are read from prepared tensorflow-datasets. binary_… have
+    pixels 0 or 1 (8×8 and 28×28, for perceptrons)."""
     data_dir: Path | None = None
     """Folder of prepared data sets (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets)."""
     steps: int = 200
@@ -114,7 +124,7 @@ class RunConfig:
         if self.data_dir is not None:
             is_folder = self.data_dir.expanduser().is_dir()
             require("--data-dir", self.data_dir, is_folder, "a folder of prepared data sets")
-        if self.dataset in ("digits", *LINEAR_DATASETS) and self.data_dir is not None:
+        if self.dataset in (*EMBEDDED, *LINEAR_DATASETS) and self.data_dir is not None:
             raise UsageError(f"--data-dir has no use with --dataset {self.dataset}: leave it out")
         if (self.model == "dln") != (self.dataset in LINEAR_DATASETS):
             raise UsageError(

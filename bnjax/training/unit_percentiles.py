@@ -1,0 +1,60 @@
+"""Percentiles of what each unit of a layer hands to its non-linearity, over fixed images."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+import jax
+from jaxtyping import Array, Float
+
+from bnjax.arithmetic.percentiles import percentiles as percentiles_of
+from bnjax.data import Batch
+from bnjax.models import Model
+from bnjax.probes.activations import PERCENTILES
+from bnjax.training.step import Gradient, TrainState
+from bnjax.types import Images
+
+DIMS = {"percentiles": ("unit", "percentile")}
+
+
+class UnitPercentiles(NamedTuple):
+    """What each unit of one layer gets; no unit is preferred."""
+
+    percentiles: Float[Array, "num_units num_percentiles"]  # over the images, ascending
+
+
+def make_unit_percentiles(
+    model: Model,
+    layer: str,
+    images: Images,
+    *,
+    percentiles: Sequence[float] = PERCENTILES,
+    statistics: Literal["batch", "running"] = "batch",
+) -> Callable[[TrainState, Batch, Gradient], UnitPercentiles]:
+    """Compile the percentiles of a layer's units for the states of one training run.
+
+    Args:
+      model: the model that is trained.
+      layer: its name, e.g. `dense3`.
+      images: standardised `[count, height, width, channels]`, the same ones at every step, so that
+        only training moves the percentiles.
+      percentiles: in [0, 100], ascending.
+      statistics: what BatchNorm normalises with: those of `images`, or the running ones.
+
+    Returns:
+      `measure(state, batch, gradient) -> UnitPercentiles`, compiled.
+
+    Source: Ioffe & Szegedy 2015, Fig. 1 (b, c).
+    """
+
+    @jax.jit
+    def measure(state: TrainState, batch: Batch, computed: Gradient) -> UnitPercentiles:
+        del computed  # of another batch
+        found = model.preactivations(
+            state.params, state.batch_stats, images, train=statistics == "batch", key=batch.key
+        )[layer]
+        rows = found.reshape(-1, found.shape[-1])
+        return UnitPercentiles(
+            jax.vmap(lambda unit: percentiles_of(unit, percentiles), in_axes=1)(rows)
+        )
+
+    return measure
