@@ -50,7 +50,7 @@ $(STAMP): requirements.txt requirements.lock pyproject.toml
 lock: $(STAMP)
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --universal --python-version 3.11 --extra dev --upgrade \
-	  --no-emit-index-url --no-header --quiet --output-file requirements.lock pyproject.toml
+	  --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock pyproject.toml
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
