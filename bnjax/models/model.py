@@ -38,6 +38,16 @@ class Model:
 
     module: nn.Module
 
+    @property
+    def initialised(self) -> "Model":
+        """The same network once it has parameters: equal for all that differ in kernel_init alone.
+
+        Its `init` gives zeros. What is compiled for it serves them all.
+        """
+        if "kernel_init" not in {field.name for field in dataclasses.fields(self.module)}:
+            return self
+        return Model(self.module.clone(kernel_init=nn.initializers.zeros))  # type: ignore[call-arg]
+
     def init(self, key: PRNGKey, images: Images) -> dict[str, Any]:
         """Fresh parameters and statistics.
 
@@ -50,7 +60,7 @@ class Model:
           `{"params": …, "batch_stats": …}`, plain dicts; `batch_stats` is `{}` where the model
           keeps none.
         """
-        variables = jax.jit(functools.partial(self.module.init, train=False))(key, images)
+        variables = initialise(self.module, key, images)
         return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
 
     def apply(
@@ -159,6 +169,13 @@ class Model:
                 "'recalibrated' need: use bnjax.norms.batch_norm, or statistics='batch'"
             )
         return found
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def initialise(module: nn.Module, key: PRNGKey, images: Images) -> dict[str, Any]:
+    """The variables of a module; compiled once for all modules that are equal."""
+    variables: Any = module.init(key, images, train=False)
+    return dict(variables)
 
 
 def layer_names(model: Model, image_shape: tuple[int, ...]) -> tuple[str, ...]:

@@ -234,4 +234,10 @@ def by_name(name: str) -> Norm:
     """
     if name not in REGISTRY:
         raise UsageError(f"norm {name!r} is not known: choose from {', '.join(REGISTRY)}")
-    return REGISTRY[name]()
+    return made(REGISTRY[name])
+
+
+@functools.cache
+def made(make: Callable[[], Norm]) -> Norm:
+    """What a constructor makes, made once: equal models share their compiled programs."""
+    return make()

@@ -1,5 +1,6 @@
 """One arm of an experiment for one seed: train, probe, evaluate, save, resume."""
 
+import functools
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,7 +37,7 @@ class Arm(NamedTuple):
     def label(self) -> str:
         """How messages name it."""
         named = (
-            str(value) if name == "norm" else f"{name} {value:g}"
+            value if isinstance(value, str) else f"{name} {value:g}"
             for name, value in self.values.items()
         )
         return f"{', '.join(named)}, seed {self.seed}"
@@ -156,9 +157,10 @@ def run_arm(
 def build(config: RunConfig, arm: Arm) -> tuple[Program, optax.GradientTransformation]:
     """The compiled program and the optimiser of an arm."""
     optimizer = optimizers.by_name(config.optimizer, config.lr, config.weight_decay)
-    program = training.make_program(
-        arm.model,
-        optimizer,
+    program = compile_program(
+        arm.model.initialised,
+        config.optimizer,
+        config.weight_decay,
         arm.pipeline,
         objective=OBJECTIVES[config.objective],
         precision=config.precision,
@@ -168,6 +170,22 @@ def build(config: RunConfig, arm: Arm) -> tuple[Program, optax.GradientTransform
         block_steps=1 if jax.default_backend() == "cpu" else ACCELERATOR_BLOCK_STEPS,
     )
     return program, optimizer
+
+
+@functools.lru_cache(maxsize=16)
+def compile_program(
+    model: Model,
+    optimizer: optimizers.OptimizerName,
+    weight_decay: float,
+    pipeline: Pipeline,
+    **options: Any,
+) -> Program:
+    """The program of all arms that differ in seed, initialiser or learning rate only.
+
+    The learning rate is in the optimiser's state; the one given here is never used.
+    """
+    rateless = optimizers.by_name(optimizer, 0.0, weight_decay)
+    return training.make_program(model, rateless, pipeline, **options)
 
 
 def test_probe(config: RunConfig, arm: Arm) -> Probe:

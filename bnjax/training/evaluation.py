@@ -1,7 +1,8 @@
 """Loss and accuracy on a whole split, with running statistics."""
 
+import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -39,24 +40,9 @@ def make_evaluate(
     Returns:
       `evaluate(params, batch_stats, split) -> Evaluation`, normalising with `batch_stats`.
     """
-
-    @jax.jit
-    def chunk_sums(
-        params: Params,
-        batch_stats: BatchStats,
-        pixels: Pixels,
-        labels: Labels,
-        counted: Int[Array, ""],
-    ) -> Evaluation:
-        images = standardise_pixels(pixels, dataset.mean, dataset.std, jnp.dtype(jnp.float32))
-        logits, _ = model.apply(params, batch_stats, images, train=False)
-        mask = jnp.arange(chunk, dtype=counted.dtype) < counted
-        losses = objective.each(logits, labels)
-        if dataset.is_regression:
-            hits = jnp.full_like(losses, jnp.nan)
-        else:
-            hits = correct(logits, labels).astype(losses.dtype)
-        return Evaluation(jnp.sum(losses, where=mask), jnp.sum(hits, where=mask))
+    chunk_sums = compile_chunk(
+        model.initialised, dataset.mean, dataset.std, dataset.is_regression, objective, chunk
+    )
 
     def evaluate(params: Params, batch_stats: BatchStats, split: Split) -> Evaluation:
         total = split.labels.shape[0]
@@ -73,6 +59,41 @@ def make_evaluate(
         )
 
     return evaluate
+
+
+@functools.lru_cache(maxsize=16)
+def compile_chunk(
+    model: Model,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    is_regression: bool,
+    objective: Objective,
+    chunk: int,
+) -> Callable[..., Any]:
+    """Sums over the first `counted` of `chunk` images; compiled once for all equal models.
+
+    The result takes parameters, statistics, pixels, labels and `counted`.
+    """
+
+    @jax.jit
+    def chunk_sums(
+        params: Params,
+        batch_stats: BatchStats,
+        pixels: Pixels,
+        labels: Labels,
+        counted: Int[Array, ""],
+    ) -> Evaluation:
+        images = standardise_pixels(pixels, mean, std, jnp.dtype(jnp.float32))
+        logits, _ = model.apply(params, batch_stats, images, train=False)
+        mask = jnp.arange(chunk, dtype=counted.dtype) < counted
+        losses = objective.each(logits, labels)
+        if is_regression:
+            hits = jnp.full_like(losses, jnp.nan)
+        else:
+            hits = correct(logits, labels).astype(losses.dtype)
+        return Evaluation(jnp.sum(losses, where=mask), jnp.sum(hits, where=mask))
+
+    return chunk_sums
 
 
 def pad_rows(array: Array, count: int) -> Array:

@@ -1,0 +1,91 @@
+"""The figure of generalisation gaps and of averages over copies of test images."""
+
+from pathlib import Path
+
+import numpy as np
+
+from bnjax.claims import settings as arms
+from bnjax.claims.ending import compare, last_row
+from bnjax.figures import style
+from bnjax.figures.settings import norms_of, setting
+from bnjax.figures.style import LOOKS
+from bnjax.runs.results import Results
+
+
+def draw_regularisation(results: Results, folder: Path) -> list[Path]:
+    """The generalisation gap of the base, dropout and augmentation; averages over copies."""
+    multiple = arms.usual(results)
+    variants = [
+        *arms.around(results, "dropout"),
+        *arms.around(results, "augment")[1:],
+    ]
+    names = ["base"] + [
+        "augmentation" if variant.augment != variants[0].augment else f"dropout {variant.dropout:g}"
+        for variant in variants[1:]
+    ]
+    norms = norms_of(results)
+    with style.figure(1, 2, size=(9.6, 4.0)) as (drawn, panels):
+        gaps, averages = panels
+        width = 0.8 / len(norms)
+        for place, norm in enumerate(norms):
+            look, offset = LOOKS[norm], (place - (len(norms) - 1) / 2) * width
+            for row, variant in enumerate(variants):
+                arm = arms.arm(results, variant, multiple)
+                ended = [last_row(arm, norm, s) for s in results.axes["seed"].tolist()]
+                train = 100 * np.mean([end.train_accuracy for end in ended])
+                test = 100 * np.mean([end.accuracy[0] for end in ended])
+                shown = {"color": look.colour, "marker": look.marker, "markersize": 6}
+                gaps.plot([row + offset] * 2, [train, test], color=look.colour, linewidth=1)
+                gaps.plot(row + offset, train, fillstyle="none", linestyle="none", **shown)
+                gaps.plot(row + offset, test, linestyle="none", **shown)
+            gaps.plot([], [], color=look.colour, marker=look.marker, label=look.label)
+        gaps.plot([], [], "o", color="0.4", fillstyle="none", label="training images")
+        gaps.plot([], [], "o", color="0.4", label="test images")
+        gaps.set_xticks(range(len(names)), names)
+        gaps.set(
+            title="a  Generalisation gap", ylabel="accuracy [%]", xlim=(-0.6, len(names) - 0.4)
+        )
+        gaps.grid(alpha=0.25, linewidth=0.5, axis="y")
+        style.legend(gaps)
+        kinds = [kind for kind in results.axes["averaged"].tolist() if kind != "original"]
+        trained = arms.around(results, "augment")
+        ticks = []
+        for column, variant in enumerate(trained):
+            arm = arms.arm(results, variant, multiple)
+            for row, kind in enumerate(kinds):
+                centre = column * (len(kinds) + 1) + row
+                ticks.append((centre, kind))
+                for place, norm in enumerate(norms):
+                    look, offset = LOOKS[norm], (place - (len(norms) - 1) / 2) * 0.3
+                    value = compare(arm, norm, kind).difference
+                    averages.errorbar(
+                        centre + offset,
+                        value.centre,
+                        [[value.centre - value.low], [value.high - value.centre]],
+                        color=look.colour,
+                        marker=look.marker,
+                        capsize=3,
+                        linestyle="none",
+                    )
+            averages.annotate(
+                f"trained {'with' if variant.augment else 'without'}\naugmentation",
+                (column * (len(kinds) + 1) + (len(kinds) - 1) / 2, 1.0),
+                xycoords=("data", "axes fraction"),
+                ha="center",
+                va="top",
+                fontsize=8,
+            )
+        averages.axhline(0, color="0.35", linewidth=0.9)
+        averages.set_xticks([x for x, _ in ticks], [kind for _, kind in ticks], rotation=20)
+        averages.set(title="b  Average over copies", ylabel="test accuracy gained [points]")
+        averages.margins(y=0.25)
+        averages.grid(alpha=0.25, linewidth=0.5, axis="y")
+        shift = results.config["shift"]
+        seeds = len(results.axes["seed"])
+        note = (
+            "copies: mirror image (flips), moved by "
+            f"{shift} pixels down, up, right, left (translations); bars: 95 % over "
+            f"{'images, paired' if seeds == 1 else 'seeds'}"
+        )
+        style.caption(drawn, f"{setting(results, optimizer=True)}; {note}")
+        return style.save(drawn, folder, "regularisation")

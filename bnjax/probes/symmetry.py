@@ -1,0 +1,37 @@
+"""Whether the units of a layer are alike: the symmetry that an initialisation must break."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from bnjax.types import Scalar
+
+
+class Alike(NamedTuple):
+    """How much the units of one kernel differ."""
+
+    difference: Scalar  # largest |w_ku − w_kv| over inputs k and pairs of units u, v
+    size: Scalar  # largest |w_ku|
+
+
+def alike(kernel: Float[Array, "*fan_in units"], /) -> Alike:
+    r"""The largest difference between two units of a layer.
+
+    $\max_k (\max_u w_{ku} - \min_u w_{ku})$: 0 if and only if all units have the same weights.
+    Units that start alike stay alike where the next layer uses them alike: they get the same
+    gradient, and any optimiser that works element by element gives them the same update.
+
+    Args:
+      kernel: output units last.
+
+    Returns:
+      `Alike`, in units of the weights.
+
+    Example:
+      >>> alike(jnp.array([[1.0, 1.0], [2.0, -3.0]])).difference.item()
+      5.0
+    """
+    weights = kernel.reshape(-1, kernel.shape[-1])
+    spread = weights.max(axis=1) - weights.min(axis=1)
+    return Alike(spread.max(), jnp.abs(weights).max())

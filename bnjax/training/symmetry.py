@@ -1,0 +1,85 @@
+"""Symmetry of each layer's units along training, and what gradient and variance are left to it."""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from bnjax.arithmetic import trees
+from bnjax.data import Batch
+from bnjax.models import Model
+from bnjax.probes.symmetry import alike
+from bnjax.training.step import Gradient, TrainState
+from bnjax.types import PyTree
+
+KERNEL = "/kernel"
+
+
+class Symmetry(NamedTuple):
+    """Of each kernel, in the order of `kernel_names`."""
+
+    differences: Float[Array, " kernels"]  # largest difference between two units, see `alike`
+    sizes: Float[Array, " kernels"]  # largest absolute weight
+    gradient_norms: Float[Array, " kernels"]  # of the minibatch loss by the kernel
+    variances: Float[Array, " kernels"]  # largest that BatchNorm divides by; NaN where none stands
+
+
+DIMS = {field: ("kernel",) for field in Symmetry._fields}
+
+
+def leaves(tree: PyTree) -> dict[str, Array]:
+    """The leaves of a tree by name."""
+    return dict(zip(trees.leaf_names(tree), jax.tree.leaves(tree), strict=True))
+
+
+def kernel_names(model: Model, image_shape: tuple[int, ...]) -> tuple[str, ...]:
+    """The names of a model's kernels, e.g. `conv3/kernel`; nothing is computed."""
+    images = jax.ShapeDtypeStruct((2, *image_shape), "float32")
+    shapes = jax.eval_shape(model.init, jax.random.key(0), images)["params"]
+    return tuple(name for name in trees.leaf_names(shapes) if name.endswith(KERNEL))
+
+
+def make_symmetry(model: Model) -> Callable[[TrainState, Batch, Gradient], Symmetry]:
+    """Compile the symmetry of a model's layers; once for all that differ in initialisation alone.
+
+    Args:
+      model: a `bnjax.models.Model`.
+
+    Returns:
+      `measure(state, batch, gradient) -> Symmetry`, compiled.
+    """
+    return compile_symmetry(model.initialised)
+
+
+@functools.lru_cache(maxsize=16)
+def compile_symmetry(model: Model) -> Callable[[TrainState, Batch, Gradient], Symmetry]:
+    """`make_symmetry` of a model without its initialisation."""
+
+    @jax.jit
+    def measure(state: TrainState, batch: Batch, computed: Gradient) -> Symmetry:
+        moments: dict[str, Array] = {}
+        if jax.tree.leaves(state.batch_stats):
+            moments = leaves(
+                model.moments(state.params, state.batch_stats, batch.images, key=batch.key)
+            )
+        gradients = leaves(computed.gradient)
+        rows = []
+        for name, kernel in leaves(state.params).items():
+            if not name.endswith(KERNEL):
+                continue
+            units = alike(kernel)
+            variance = moments.get(f"{name.removesuffix(KERNEL)}/norm/var")
+            rows.append(
+                Symmetry(
+                    units.difference,
+                    units.size,
+                    jnp.linalg.norm(gradients[name].ravel()),
+                    jnp.full((), jnp.nan, kernel.dtype) if variance is None else variance.max(),
+                )
+            )
+        return jax.tree.map(lambda *fields: jnp.stack(fields), *rows)
+
+    return measure
