@@ -4,6 +4,7 @@ A deep one repeats the blocks of a stage as a scan over their stacked parameters
 compilation takes no longer than that of a shallow one.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,11 +19,12 @@ from bnjax.models.layers import Convolution, Dense, drop
 from bnjax.models.model import Model
 from bnjax.models.norm import Norm
 from bnjax.models.norms import none
+from bnjax.models.rectifier import ZEROS, rectify
 from bnjax.types import Images, Logits, PyTree
 
 STAGE_CHANNELS = (16, 32, 64)
 DEEPEST_UNROLLED = 26
-COLLECTIONS = ("params", "batch_stats", "moments", "intermediates")
+COLLECTIONS = ("params", "batch_stats", "moments", "intermediates", ZEROS)
 
 
 class Blocks(nn.Module):
@@ -44,12 +46,13 @@ class Blocks(nn.Module):
         """Two convolutions beside a shortcut, which is a 1×1 convolution where shapes change."""
         first, second, shortcut = names
         strides = (stride, stride)
-        y = nn.relu(self.convolution(first, features, strides=strides)(x, train=train))
+        y = self.convolution(first, features, strides=strides)(x, train=train)
+        y = rectify(self, first, y)
         y = self.convolution(second, features)(y, train=train)
         if stride != 1 or x.shape[-1] != features:
             options: dict[str, Any] = {"kernel_size": (1, 1), "strides": strides}
             x = self.convolution(shortcut, features, **options)(x, train=train)
-        return nn.relu(x + y)
+        return rectify(self, second, x + y)
 
 
 class Repeated(Blocks):
@@ -76,7 +79,8 @@ class ResNet(Blocks):
     @nn.compact
     def __call__(self, images: Images, *, train: bool) -> Logits:
         """Images `[batch, height, width, channels]` to logits `[batch, num_classes]`."""
-        x = nn.relu(self.convolution("conv1", self.channels[0])(images, train=train))
+        x = self.convolution("conv1", self.channels[0])(images, train=train)
+        x = rectify(self, "conv1", x)
         for stage, features in enumerate(self.channels, start=1):
             # The first block of a stage may change the shape, so it is never part of a scan.
             single = self.blocks if not self.scan else int(stage > 1)
@@ -96,11 +100,39 @@ class ResNet(Blocks):
         x = drop(jnp.mean(x, axis=(1, 2)), self.dropout, train=train)
         return Dense(self.num_classes, none(), self.kernel_init, name="output")(x, train=train)
 
+    def by_layer(self, tree: PyTree) -> PyTree:
+        """A mapping from layers, scanned ones taken apart, in the order of their use."""
+        layers = unstack(tree, self.blocks)
+
+        def place(name: str) -> tuple[float, int]:
+            number = int("".join(filter(str.isdigit, name)) or 0)
+            if name.startswith("conv"):
+                return number // 2, number % 2
+            return (number, 2) if name.startswith("shortcut") else (math.inf, 0)
+
+        return {name: layers[name] for name in sorted(layers, key=place)}
+
 
 def layer_names(stage: int, position: int, blocks: int) -> tuple[str, str, str]:
     """The two convolutions and the shortcut of a block; `conv1` stands before all blocks."""
     block = (stage - 1) * blocks + position + 1
     return f"conv{2 * block}", f"conv{2 * block + 1}", f"shortcut{block}"
+
+
+def weight_layers(depth: int) -> tuple[str, ...]:
+    """The names of all convolutions of a network without scan: 3×3 ones, then shortcuts.
+
+    Example:
+      >>> weight_layers(8)
+      ('conv1', 'conv2', 'conv3', 'conv4', 'conv5', 'conv6', 'conv7', 'shortcut2', 'shortcut3')
+
+    Raises:
+      UsageError: a depth that is not 6D + 2.
+    """
+    check_depth(depth)
+    blocks = (depth - 2) // 6
+    shortcuts = (layer_names(stage, 0, blocks)[2] for stage in (2, 3))
+    return (*(f"conv{place}" for place in range(1, depth)), *shortcuts)
 
 
 def unstack(tree: PyTree, blocks: int) -> PyTree:

@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from bnjax import training
+from bnjax.arithmetic.selection import EVERYTHING, Selection
 from bnjax.data import Batch, Dataset, Pipeline
 from bnjax.losses import OBJECTIVES
 from bnjax.models import Model
@@ -32,6 +33,7 @@ class Arm(NamedTuple):
     model: Model
     dataset: Dataset
     pipeline: Pipeline
+    selection: Selection = EVERYTHING  # of the parameters that are trained
 
     @property
     def label(self) -> str:
@@ -67,6 +69,7 @@ def run_arm(
     display: Display,
     stop: StopRequest,
     after: Mapping[str, Sweep] | None = None,
+    keep_trained: Callable[[TrainState], None] | None = None,
 ) -> records.Record:
     """Train one arm from its start, or from its last checkpoint, to its end.
 
@@ -79,6 +82,7 @@ def run_arm(
       stop: asked after each step.
       after: what is measured on the trained network, by name; checkpoints count its rows on from
         the steps.
+      keep_trained: writes the trained network.
 
     Returns:
       The arm's record: `train.*` `[steps]`, `test.*` `[evaluations]`, `<probe>.*`
@@ -92,7 +96,9 @@ def run_arm(
     key = stream_key(arm.seed, "data")
     split = arm.dataset.train
     first = program.batch(split, arm.pipeline.order(key, 0), key, jnp.int32(0))
-    state = training.init_state(arm.model, optimizer, stream_key(arm.seed, "init"), first.images)
+    state = training.init_state(
+        arm.model, optimizer, stream_key(arm.seed, "init"), first.images, arm.selection
+    )
     rows = {name: due_rows(probe, range(config.steps)) for name, probe in probes.items()}
     test = test_probe(config, arm)
     rows["test"] = due_rows(test, range(config.steps + 1))
@@ -149,6 +155,8 @@ def run_arm(
                 records.put(record, [records.Entry(row.name, row.row, row.values)])
                 display.advance_rows(arm, row.name, row.row + 1, row.rows)
                 keep(config.steps + row.done, f"row {row.row + 1} of {row.rows} of {row.name}")
+            if keep_trained is not None:
+                keep_trained(state)
         record["complete"][...] = 1
         checkpoints.save(saved, end, {"state": state, "record": record})
     return records.published(record)
@@ -156,14 +164,14 @@ def run_arm(
 
 def build(config: RunConfig, arm: Arm) -> tuple[Program, optax.GradientTransformation]:
     """The compiled program and the optimiser of an arm."""
-    optimizer = optimizers.by_name(config.optimizer, config.lr, config.weight_decay)
+    optimizer = optimizers.build(config.optimizer_rule, config.lr)
     program = compile_program(
         arm.model.initialised,
-        config.optimizer,
-        config.weight_decay,
+        config.optimizer_rule,
         arm.pipeline,
         objective=OBJECTIVES[config.objective],
         precision=config.precision,
+        selection=arm.selection,
         microbatches=config.microbatches,
         # On the CPU starting a program costs nothing beside a step, and single steps give training
         # the same bits whether a probe rides along or not.
@@ -175,8 +183,7 @@ def build(config: RunConfig, arm: Arm) -> tuple[Program, optax.GradientTransform
 @functools.lru_cache(maxsize=16)
 def compile_program(
     model: Model,
-    optimizer: optimizers.OptimizerName,
-    weight_decay: float,
+    rule: optimizers.Rule,
     pipeline: Pipeline,
     **options: Any,
 ) -> Program:
@@ -184,8 +191,7 @@ def compile_program(
 
     The learning rate is in the optimiser's state; the one given here is never used.
     """
-    rateless = optimizers.by_name(optimizer, 0.0, weight_decay)
-    return training.make_program(model, rateless, pipeline, **options)
+    return training.make_program(model, optimizers.build(rule, 0.0), pipeline, **options)
 
 
 def test_probe(config: RunConfig, arm: Arm) -> Probe:

@@ -9,10 +9,14 @@ from typing import Any, Literal
 import jax
 
 from bnjax import models
+from bnjax.arithmetic.selection import EVERYTHING, Selection
+from bnjax.arithmetic.trees import Predicate
 from bnjax.data.sources import EMBEDDED
 from bnjax.errors import UsageError
 from bnjax.models import ModelName
+from bnjax.training import optimizers
 from bnjax.training.optimizers import OptimizerName
+from bnjax.types import Params
 
 Precision = Literal["default", "high", "highest"]
 DatasetName = Literal[
@@ -44,6 +48,8 @@ class RunConfig:
     """Learning rate (of plain SGD: parameter units per gradient unit)."""
     optimizer: OptimizerName = "sgd"
     """Optimiser; the publication: plain SGD. Momentum is 0.9."""
+    lr_drops: tuple[float, ...] = ()
+    """Where --lr is divided by 10: shares of the run if below 1, else steps, e.g. 0.5 0.75."""
     model: ModelName = "vgg11"
     """Network; dln is the deep linear one, 25 layers of 10×10, with presets of its own."""
     depth: int | None = None
@@ -116,6 +122,11 @@ class RunConfig:
             require(f"--{name.replace('_', '-')}", value, value >= 1, "1 or more")
         require("--batch-size", self.batch_size, self.batch_size >= 1, "1 or more")
         require("--seed", self.seed, 0 <= self.seed < 2**31, "from 0 to 2147483647")
+        drops = [optimizers.drop_step(drop, self.steps) for drop in self.lr_drops]
+        legal = all(0 < drop < self.steps for drop in drops) and drops == sorted(set(drops))
+        shown = " ".join(f"{drop:g}" for drop in self.lr_drops)
+        expected = f"rising shares of the run between 0 and 1, or steps below {self.steps}"
+        require("--lr-drops", shown, legal, expected)
         distinct = len(set(self.norms)) == len(self.norms) > 0
         require("--norms", " ".join(self.norms), distinct, "one or more different normalisers")
         for norm in self.norms:
@@ -168,6 +179,22 @@ class RunConfig:
         names = {field.name for field in dataclasses.fields(self)}
         return dataclasses.replace(self, **{k: v for k, v in values.items() if k in names})
 
+    @property
+    def decays(self) -> Predicate | None:
+        """Which parameters --weight-decay applies to, by their names; None for all."""
+        return None
+
+    @property
+    def optimizer_rule(self) -> optimizers.Rule:
+        """The optimiser of one arm, without its learning rate."""
+        drops = tuple(optimizers.drop_step(drop, self.steps) for drop in self.lr_drops)
+        return optimizers.Rule(self.optimizer, self.weight_decay, drops, self.decays)
+
+    def select(self, shapes: Params, seed: int) -> Selection:
+        """Which parameters are trained, of a network with parameters of these shapes."""
+        del shapes, seed
+        return EVERYTHING
+
     def build_model(self, norm: str, num_classes: int) -> models.Model:
         """The network of one arm."""
         return models.by_name(
@@ -203,6 +230,7 @@ def require_layers(option: str, layers: Sequence[str], config: RunConfig) -> Non
         raise UsageError(f"{option} {' '.join(unknown)}: the model has {' '.join(known)}")
 
 
-def stream_key(seed: int, stream: Literal["init", "data", "probe"]) -> jax.Array:
+def stream_key(seed: int, stream: Literal["init", "data", "probe", "select"]) -> jax.Array:
     """The PRNG key of one use of a seed; no two uses share one."""
-    return jax.random.fold_in(jax.random.key(seed), ("init", "data", "probe").index(stream))
+    streams = ("init", "data", "probe", "select")
+    return jax.random.fold_in(jax.random.key(seed), streams.index(stream))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from bnjax import data, losses, models
@@ -16,7 +17,7 @@ from bnjax.runs.config import RunConfig
 from bnjax.runs.fingerprint import fingerprint
 from bnjax.runs.interrupts import Interrupted, stop_on_signals
 from bnjax.runs.published import Published, read_published
-from bnjax.training import Probe
+from bnjax.training import Probe, TrainState
 from bnjax.training.sweep import Sweep
 
 
@@ -34,6 +35,8 @@ class Experiment(NamedTuple):
     # Measurements after training, and the axis of the rows of each.
     after: Callable[[Any, arms.Arm], Mapping[str, Sweep]] = lambda config, arm: {}
     rows: Mapping[str, str] = {}
+    # Arrays of the trained network, for a file of its own.
+    keep: Callable[[Any, arms.Arm, TrainState], Mapping[str, np.ndarray]] | None = None
     # Refuses, before anything is written, what is wrong with this data set.
     check: Callable[[Any, data.Dataset], None] = lambda config, dataset: None
 
@@ -137,11 +140,12 @@ def run(experiment: Experiment, config: RunConfig) -> Path:
             own = config.for_arm(values)
             model = own.build_model(values.get("norm", own.norms[0]), dataset.num_classes)
             pipeline = data.make_pipeline(dataset, own.batch_size, augmented=own.augment)
-            arm = arms.Arm(values, seed, model, dataset, pipeline)
+            selection = own.select(shapes(model, dataset), seed)
+            arm = arms.Arm(values, seed, model, dataset, pipeline, selection)
             probes = experiment.probes(own, arm)
             checkpoint = path / folder.CHECKPOINTS / arm.folder
-            after = experiment.after(own, arm)
-            finished.append(arms.run_arm(own, arm, probes, checkpoint, display, stop, after))
+            after, keep = experiment.after(own, arm), keeper(experiment, own, arm, path)
+            finished.append(arms.run_arm(own, arm, probes, checkpoint, display, stop, after, keep))
             if stop.received:
                 raise Interrupted(f"after the arm {arm.label}")
 
@@ -156,6 +160,26 @@ def run(experiment: Experiment, config: RunConfig) -> Path:
     folder.write_json(path / folder.SUMMARY, {"claims": claims, "files": files})
     report(terminal, path)
     return path
+
+
+def shapes(model: models.Model, dataset: data.Dataset) -> Any:
+    """The shapes of a model's parameters; nothing is computed."""
+    images = jax.ShapeDtypeStruct((1, *dataset.train.pixels.shape[1:]), np.float32)
+    return jax.eval_shape(model.init, jax.random.key(0), images)["params"]
+
+
+def keeper(
+    experiment: Experiment, config: RunConfig, arm: arms.Arm, path: Path
+) -> Callable[[TrainState], None]:
+    """What writes an arm's trained network, if the experiment keeps any."""
+
+    def write(state: TrainState) -> None:
+        if experiment.keep is not None:
+            (path / folder.MODELS).mkdir(exist_ok=True)
+            arrays = experiment.keep(config, arm, state)
+            folder.write_npz(path / folder.MODELS / f"{arm.folder}.npz", arrays)
+
+    return write
 
 
 def label(

@@ -19,12 +19,13 @@ import numpy as np
 
 from bnjax.errors import RunError
 
-CONFIG, METRICS, PROBES, SUMMARY, CHECKPOINTS = (
+CONFIG, METRICS, PROBES, SUMMARY, CHECKPOINTS, MODELS = (
     "config.json",
     "metrics.jsonl",
     "probes.npz",
     "summary.json",
     "checkpoints",
+    "models",
 )
 # Where a run is kept and how it is shown do not change its results, nor does where the data lie.
 NOT_IN_DIGEST = frozenset({"preset", "out", "fresh", "debug", "data_dir", "published", "yes"})

@@ -1,4 +1,4 @@
-"""The settings of Santurkar et al. 2018 that its experiments share, as options of a run."""
+"""The settings of publications, as options of a run: Santurkar et al. 2018, Frankle et al. 2020."""
 
 from typing import Any
 
@@ -22,3 +22,17 @@ DEEP_LINEAR: dict[str, Any] = {
     "evaluate_every": 500,
 }
 DEEP_LINEAR_STEPS = 10_000
+
+# Frankle et al. 2020: 160 epochs of batches of 128, lr divided by 10 at epochs 80 and 120. Their
+# inputs are standardised per pixel, here per channel.
+RESNET: dict[str, Any] = {
+    "model": "resnet",
+    "norms": ("batch",),
+    "optimizer": "momentum",
+    "initializer": "he_normal",
+    "lr_drops": (0.5, 0.75),
+    "weight_decay": 1e-4,
+    "augment": True,
+    "width": 1.0,
+}
+RESNET_STEPS = 62_500

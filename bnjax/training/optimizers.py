@@ -1,10 +1,14 @@
 """The optimisers that experiments choose by name; the library takes any of optax's."""
 
 from collections.abc import Callable, Mapping
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
+import jax
 import optax
 from jaxtyping import Array
+
+from bnjax.arithmetic import trees
+from bnjax.types import PyTree
 
 OptimizerName: TypeAlias = Literal[
     "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"
@@ -28,21 +32,34 @@ PLAIN: Mapping[str, Callable[[float | Array], optax.GradientTransformation]] = {
     "rmsprop": optax.rmsprop,
     "adam": optax.adam,
 }
+DROP = 0.1
+
+
+class Rule(NamedTuple):
+    """An optimiser without its learning rate; hashable, so that programs are found by it."""
+
+    name: OptimizerName
+    weight_decay: float = 0.0  # L2 coefficient
+    drops: tuple[
+        int, ...
+    ] = ()  # steps, counted from 0, from which on the rate is a tenth of before
+    decays: trees.Predicate | None = None  # by a parameter's name; None: all decay
+
+
+def drop_step(drop: float, steps: int) -> int:
+    """The first step of a lower learning rate, given as a share of the run or as a step.
+
+    Args:
+      drop: a share if below 1, else a step, counted from 0.
+      steps: of the whole run.
+    """
+    return round(drop * steps) if drop < 1 else int(drop)
 
 
 def by_name(
     name: OptimizerName, lr: float, weight_decay: float = 0.0
 ) -> optax.GradientTransformation:
-    """An optimiser with optax's defaults, and momentum 0.9 where it has one.
-
-    The learning rate is part of its state (`opt_state.hyperparams`), so a program that was compiled
-    for one works at any other.
-
-    Args:
-      name: one of `OptimizerName`.
-      lr: learning rate, units of parameters over units of what the optimiser makes of gradients.
-      weight_decay: L2 coefficient; added to the gradient before the optimiser sees it, but by
-        `adamw` to its update, decoupled from the gradient (Loshchilov & Hutter 2019).
+    """An optimiser with optax's defaults, and momentum 0.9 where it has one; see `build`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -54,10 +71,36 @@ def by_name(
       >>> round(float(optimizer.update(jnp.array(2.0), state, params)[0]), 3)
       -1.0
     """
+    return build(Rule(name, weight_decay), lr)
+
+
+def build(rule: Rule, lr: float) -> optax.GradientTransformation:
+    """The optimiser of a rule at a learning rate.
+
+    The learning rate is part of its state (`opt_state.hyperparams`), so a program that was compiled
+    for one works at any other.
+
+    Args:
+      rule: the weight decay is added to the gradient before the optimiser sees it, but by `adamw`
+        to its update, decoupled from the gradient (Loshchilov & Hutter 2019).
+      lr: learning rate, units of parameters over units of what the optimiser makes of gradients.
+    """
+
+    def mask(params: PyTree) -> PyTree:
+        return jax.tree_util.tree_map_with_path(
+            lambda path, _: rule.decays is None or rule.decays(trees.path_name(path)), params
+        )
 
     def make(lr: float | Array) -> optax.GradientTransformation:
-        if name == "adamw":
-            return optax.adamw(lr, weight_decay=weight_decay)
-        return optax.chain(optax.add_decayed_weights(weight_decay), PLAIN[name](lr))
+        if rule.name == "adamw":
+            chosen = optax.adamw(lr, weight_decay=rule.weight_decay, mask=mask)
+        else:
+            decay = optax.add_decayed_weights(rule.weight_decay, mask=mask)
+            chosen = optax.chain(decay, PLAIN[rule.name](lr))
+        if not rule.drops:
+            return chosen
+        # All these optimisers multiply by the rate last, so this is a schedule of the rate.
+        schedule = optax.piecewise_constant_schedule(1.0, dict.fromkeys(rule.drops, DROP))
+        return optax.chain(chosen, optax.scale_by_schedule(schedule))
 
     return optax.inject_hyperparams(make)(lr=lr)

@@ -1,0 +1,93 @@
+"""The parts of a network that Frankle et al. 2020 train while all else stays as it was drawn."""
+
+import math
+from typing import Literal, TypeAlias
+
+import jax
+import numpy as np
+from jaxtyping import Int
+
+from bnjax.arithmetic import trees
+from bnjax.arithmetic.selection import (
+    EVERYTHING,
+    Selection,
+    elements,
+    leaves_where,
+    random_elements,
+)
+from bnjax.types import Params, PRNGKey
+
+Part: TypeAlias = Literal["all", "bn", "bn+output", "random", "random_anywhere", "output"]
+
+
+def select(part: Part, shapes: Params, key: PRNGKey) -> Selection:
+    """What is trained in one arm.
+
+    Args:
+      part: `all`; `bn`, γ and β of every normaliser; `bn+output`, these and the last layer;
+        `random`, of each channel's kernel as many elements as the channel has of γ and β, as in
+        Frankle et al. 2020, §4; `random_anywhere`, as many in all, drawn uniformly from all
+        parameters but γ and β; `output`, the last layer.
+      shapes: of all parameters.
+      key: typed PRNG key, for random parts.
+
+    Raises:
+      UsageError: there is nothing to train.
+    """
+    if part == "all":
+        return EVERYTHING
+    if part == "random":
+        return elements(random_per_channel(key, shapes))
+    if part == "random_anywhere":
+        count = norm_size(shapes)
+        return elements(random_elements(key, shapes, count, lambda name: not of_norm(name)))
+    wanted = {"bn": (of_norm,), "bn+output": (of_norm, of_output), "output": (of_output,)}[part]
+    return leaves_where(lambda name: any(belongs(name) for belongs in wanted))
+
+
+def of_norm(name: str) -> bool:
+    """Whether a parameter is a normaliser's, by its name."""
+    return "norm" in name.split("/")[:-1]
+
+
+def not_of_norm(name: str) -> bool:
+    """Whether a parameter is no normaliser's, by its name."""
+    return not of_norm(name)
+
+
+def of_output(name: str) -> bool:
+    """Whether a parameter is the last layer's."""
+    return name.startswith("output/")
+
+
+def norm_size(shapes: Params) -> int:
+    """The number of parameters γ and β."""
+    named = zip(trees.leaf_names(shapes), jax.tree.leaves(shapes), strict=True)
+    return sum(leaf.size for name, leaf in named if of_norm(name))
+
+
+def random_per_channel(key: PRNGKey, shapes: Params) -> dict[str, Int[np.ndarray, " chosen"]]:
+    """Of each channel's kernel as many random elements as the channel has of γ and β.
+
+    Args:
+      key: typed PRNG key.
+      shapes: of all parameters. Those of a scanned stage have a leading axis of blocks.
+
+    Returns:
+      By the kernel's name, positions in the flattened kernel, without repetition.
+    """
+    leaves = dict(zip(trees.leaf_names(shapes), jax.tree.leaves(shapes), strict=True))
+    generator = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    found = {}
+    for name, kernel in leaves.items():
+        layer = name.removesuffix("/kernel")
+        own = [leaves[n] for n in (f"{layer}/norm/scale", f"{layer}/norm/bias") if n in leaves]
+        if not name.endswith("/kernel") or not own:
+            continue
+        *blocks, channels = own[0].shape
+        inputs = kernel.size // (math.prod(blocks) * channels)
+        drawn = generator.random((math.prod(blocks), channels, inputs))
+        chosen = np.argsort(drawn, axis=-1)[..., : len(own)]  # among a channel's inputs
+        block, channel = np.indices(chosen.shape)[:2]
+        found[name] = np.sort(((block * inputs + chosen) * channels + channel).ravel())
+    return found
