@@ -23,6 +23,7 @@ from bnjax.runs.results import Results
 from bnjax.training import optimizers
 from bnjax.training.earth_mover import make_earth_mover
 
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 KEY = jax.random.key(0)
 SHAPES = [(1, 1), (2, 3), (16, 5), (33, 40), (128, 2)]
 

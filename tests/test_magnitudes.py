@@ -18,6 +18,7 @@ from bnjax.runs import experiment as frame
 from bnjax.runs import results
 from bnjax.runs.results import Results
 
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 # Normalisers that a constant in front of them does not reach. An ℓp norm's size sees it, and a
 # LayerNorm's constant differs from channel to channel.
 CANCELLING = ("batch", "unitize", "instance")
