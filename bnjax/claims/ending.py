@@ -34,7 +34,10 @@ class Paired(NamedTuple):
 
 def last_row(results: Results, norm: str, seed: int) -> Ended:
     """The measurement at the last probed step; NaN of an arm that diverged."""
-    rows = [results.select(f"ending.{name}", norm=norm, seed=seed)[-1] for name in Ended._fields]
+    rows = [
+        results.select(f"ending.{name}", norm=norm, seed=seed)[-1].astype(np.float64)
+        for name in Ended._fields
+    ]
     train, accuracy, gained, lost, images = rows
     return Ended(float(train), accuracy, gained, lost, float(images))
 
