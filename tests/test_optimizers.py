@@ -209,7 +209,7 @@ def test_test_time_augmentation_is_a_loop_of_plain_predictions(noise_dataset):
 
 
 def test_dropout_is_off_at_test_time(noise_dataset):
-    ends = []
+    ends: list = []
     for dropout in (0.0, 0.9):
         model = models.by_name(
             "mlp",
@@ -221,16 +221,17 @@ def test_dropout_is_off_at_test_time(noise_dataset):
         )
         images = jnp.zeros((2, 8, 8, 3), jnp.float32)
         variables = model.init(jax.random.key(3), images)
-        state = training.TrainState(jnp.int32(0), **variables, opt_state=())
-        ends.append(test_time.make_ending(model, noise_dataset, 0)(state, None, None))
+        made, pixels = copies.make_copies(1), noise_dataset.test.pixels
+        ends.append(
+            test_time.predict(model, *variables.values(), pixels, made, (0.0,) * 3, (1.0,) * 3, 7)
+        )
         noise = jax.random.normal(jax.random.key(0), (64, 8, 8, 3), jnp.float32)
         drawn = [
             model.apply(**variables, images=noise, train=True, key=jax.random.key(k))[0]
             for k in (1, 2)
         ]
         assert bool((drawn[0] == drawn[1]).all()) == (dropout == 0)
-    for first, second in zip(*ends, strict=True):
-        np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(*ends)
 
 
 def test_the_sweep_leaves_the_base_one_factor_at_a_time_or_takes_all():

@@ -129,7 +129,7 @@ def less_sensitive(results: Results, norm: str) -> Claim:
         f"{norm} makes the result less sensitive to the initialiser",
         "largest minus smallest final test accuracy over the initialisers that break the symmetry, "
         f"base optimiser at {multiple:g} of its usual learning rate; an arm that does not train "
-        "counts with the accuracy it has (chance: 0 if it diverged); none − "
+        "counts with the accuracy it has (0 if it diverged); none − "
         f"{norm}: {points_rule()}; inconclusive if one of the two trains from none of them",
         f"{shown}; difference {points(estimate)}",
         "inconclusive" if dead else verdict,

@@ -104,7 +104,12 @@ def draw_initializers(results: Results, folder: Path) -> list[Path]:
                 )
         names = [initializer_name(variant.initializer) for variant in variants]
         ends.set_xticks(range(len(names)), names, rotation=30, ha="right")
-        ends.set(title="a  Ends, by initialiser", ylabel="final test accuracy [%]", ylim=(0, 108))
+        ends.set(
+            title="a  Ends, by initialiser",
+            ylabel="final test accuracy [%]",
+            ylim=(0, 108),
+            xlim=(-0.6, len(names)),
+        )
         style.reference_line(ends, chance_accuracy(results), "chance")
         ends.legend(loc="upper left", bbox_to_anchor=(0, -0.3), ncols=2)
         shown = [v for v in variants if v is variants[0] or v.initializer in arms.SYMMETRIC]
@@ -120,7 +125,8 @@ def draw_initializers(results: Results, folder: Path) -> list[Path]:
                     color=look.colour,
                     linestyle=look.line,
                     marker=markers[variant.initializer],
-                    markersize=5,
+                    markersize=9 if norm == "none" else 5,
+                    zorder=4 if norm == "none" else 3,
                     fillstyle="none" if norm == "none" else "full",
                     label=f"{initializer_name(variant.initializer)}, {look.label}",
                 )
@@ -133,8 +139,10 @@ def draw_initializers(results: Results, folder: Path) -> list[Path]:
         )
         symmetry.grid(alpha=0.25, linewidth=0.5)
         symmetry.annotate(
-            "exactly 0", (0.01, SMALLEST * 1.5), xycoords=("axes fraction", "data"), fontsize=7.5
+            "exactly 0", (0.7, SMALLEST * 2), xycoords=("axes fraction", "data"), fontsize=7.5
         )
         style.legend(symmetry)
-        style.caption(drawn, f"{setting(results, optimizer=True)}; ×: does not train")
+        style.caption(
+            drawn, f"{setting(results, optimizer=True)}; ×: does not train, 0 if diverged"
+        )
         return style.save(drawn, folder, "initializers")

@@ -23,8 +23,14 @@ OPTIMIZERS = {
     "adam": "Adam",
     "adamw": "AdamW",
 }
-INITIALIZERS = {"two_over_root_n": "2/√n", "small_normal": "Gaussian 0.01", "constant": "all 0.01"}
-NOT_TRAINED = "hollow: does not train (or diverged)"
+INITIALIZERS = {
+    "he_normal": "He",
+    "glorot_normal": "Glorot",
+    "two_over_root_n": "2/√n",
+    "small_normal": "Gaussian 0.01",
+    "constant": "all 0.01",
+}
+NOT_TRAINED = "hollow: does not train, 0 if diverged"
 
 
 def norms_of(results: Results) -> list[str]:
@@ -73,6 +79,7 @@ def points(panel: Axes, norm: str, x: Sequence[float], found: list[tuple[float, 
             color=look.colour,
             fillstyle="full" if trains else "none",
             markersize=6,
+            zorder=5,
             linestyle="none",
         )
     panel.plot([], [], color=look.colour, linestyle=look.line, marker=look.marker, label=look.label)
