@@ -80,15 +80,16 @@ def one_line(framed: str) -> str:
 class PlainDisplay:
     """About ten lines for each arm, for pipes and logs."""
 
-    def __init__(self, steps: int, num_arms: int) -> None:
-        self.steps, self.num_arms, self.started = steps, num_arms, time.monotonic()
+    def __init__(self) -> None:
+        self.started = time.monotonic()
 
     def advance(self, arm: Arm, done: int, record: Record) -> None:
         """Print a line now and then."""
-        if done % max(1, self.steps // LINES_PER_ARM) == 0 or done == self.steps:
+        steps = len(record["train.finite"])
+        if done % max(1, steps // LINES_PER_ARM) == 0 or done == steps:
             elapsed = time.monotonic() - self.started
             print(
-                f"{arm.label}: step {done}/{self.steps}, {summary(record, done)}, {elapsed:.0f} s",
+                f"{arm.label}: step {done}/{steps}, {summary(record, done)}, {elapsed:.0f} s",
                 flush=True,
             )
 
@@ -102,14 +103,15 @@ class PlainDisplay:
 class RichDisplay:
     """A progress bar for each arm on a terminal."""
 
-    def __init__(self, progress: Progress, steps: int) -> None:
-        self.progress, self.steps = progress, steps
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
         self.tasks: dict[str, Any] = {}
 
     def advance(self, arm: Arm, done: int, record: Record) -> None:
         """Move the arm's bar."""
         if arm.label not in self.tasks:
-            self.tasks[arm.label] = self.progress.add_task(arm.label, total=self.steps)
+            total = len(record["train.finite"])
+            self.tasks[arm.label] = self.progress.add_task(arm.label, total=total)
         self.progress.update(
             self.tasks[arm.label],
             completed=done,
@@ -125,10 +127,10 @@ class RichDisplay:
 
 
 @contextlib.contextmanager
-def display(steps: int, num_arms: int) -> Iterator[PlainDisplay | RichDisplay]:
+def display() -> Iterator[PlainDisplay | RichDisplay]:
     """A progress bar on a terminal, plain lines otherwise."""
     if not sys.stdout.isatty():
-        yield PlainDisplay(steps, num_arms)
+        yield PlainDisplay()
         return
     columns = (
         TextColumn("{task.description}"),
@@ -137,7 +139,7 @@ def display(steps: int, num_arms: int) -> Iterator[PlainDisplay | RichDisplay]:
         TimeRemainingColumn(),
     )
     with Progress(*columns) as progress:
-        yield RichDisplay(progress, steps)
+        yield RichDisplay(progress)
 
 
 def summary(record: Record, done: int) -> str:

@@ -135,7 +135,7 @@ def run(experiment: Experiment, config: RunConfig) -> Path:
 
     seeds = range(config.seed, config.seed + config.seeds)
     finished: list[records.Record] = []
-    with stop_on_signals() as stop, console.display(config.steps, len(seeds)) as display:
+    with stop_on_signals() as stop, console.display() as display:
         for values, seed in itertools.product(planned, seeds):
             own = config.for_arm(values)
             model = own.build_model(values.get("norm", own.norms[0]), dataset.num_classes)

@@ -61,8 +61,32 @@ def ended_at(record: Record) -> int | None:
 
 
 def stack(records: Sequence[Record], sizes: Sequence[int]) -> Record:
-    """Records of all arms and seeds, the last factor fastest, as arrays `[*sizes, …]`."""
+    """Records of all arms and seeds, the last factor fastest, as arrays `[*sizes, …]`.
+
+    Arms that take more steps than others, of fewer examples each, are stacked by `in_blocks`.
+    """
+    rows = min(len(record["train.finite"]) for record in records)
+    records = [in_blocks(record, rows) for record in records]
     return {
         name: np.stack([record[name] for record in records]).reshape(*sizes, *first.shape)
         for name, first in sorted(records[0].items())  # a restored record has another order
     }
+
+
+def in_blocks(record: Record, rows: int) -> Record:
+    """A record with the means over equal blocks of steps in place of the steps of `train.*`.
+
+    Args:
+      record: of one arm, whose number of steps is a multiple of `rows`.
+      rows: number of blocks. A block in which the arm diverged is not finite.
+    """
+    if len(record["train.finite"]) == rows:
+        return record
+    blocks = {
+        name: values.reshape(rows, -1)
+        for name, values in record.items()
+        if name.startswith("train.")
+    }
+    means = {name: block.mean(axis=1) for name, block in blocks.items()}
+    ended = (blocks["train.finite"] == 0).any(axis=1)
+    return {**record, **means, "train.finite": np.where(ended, 0, means["train.finite"])}

@@ -1,0 +1,149 @@
+"""Normalisers against the batch size (Ba, Kiros & Hinton 2016; Wu & He 2018).
+
+    python experiments/batch_size.py
+    python experiments/batch_size.py --model resnet --depth 8 --norms batch instance rms
+    python experiments/batch_size.py --preset paper --data-dir DIR    # CIFAR-10, 2 … 256
+
+Every normaliser at every batch size. All arms see the same number of examples: at a smaller batch
+they take more steps, each with a learning rate that is smaller in proportion (Wu & He 2018), or the
+same with --scaling constant. Out come the test accuracy and the landscape along the gradient
+against the batch size, and a verdict for each claim. `quick` (the default) takes under two minutes
+on two CPU cores.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bnjax import losses
+from bnjax.claims import batch_size as claims
+from bnjax.errors import UsageError
+from bnjax.figures import batch_size as figure
+from bnjax.runs.arms import Arm
+from bnjax.runs.config import RunConfig, require, stream_key
+from bnjax.runs.experiment import Experiment, main
+from bnjax.training import Probe, every, landscape
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(RunConfig):
+    """Options of the batch size experiment; steps are those of the largest batch."""
+
+    batch_sizes: tuple[int, ...] = (2, 16, 128)
+    """Examples a step, rising; the largest is a multiple of each. At size b an arm takes
+    largest/b times --steps, and probes and evaluates after the same numbers of examples."""
+    batch_size: int = 0
+    """Not for this experiment: give --batch-sizes."""
+    scaling: Literal["linear", "constant"] = "linear"
+    """linear: learning rate --lr × b / --reference-batch; constant: --lr at each size."""
+    reference_batch: int = 32
+    """The batch size at which the learning rate is --lr."""
+    multiples: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
+    """Probed step sizes, in units of the arm's learning rate."""
+
+    def validate(self) -> None:
+        """Refuse impossible values."""
+        sizes = self.batch_sizes
+        shown = " ".join(map(str, sizes))
+        if self.batch_size:
+            given = self.batch_size
+            raise UsageError(f"--batch-size {given}: give --batch-sizes {given}, one or several")
+        legal = len(sizes) > 0 and list(sizes) == sorted(set(sizes)) and sizes[0] >= 1
+        require("--batch-sizes", shown, legal, "one or more, rising, e.g. 2 16 128")
+        legal = all(sizes[-1] % size == 0 for size in sizes)
+        require("--batch-sizes", shown, legal, f"divisors of the largest, {sizes[-1]}")
+        require("--reference-batch", self.reference_batch, self.reference_batch >= 1, "1 or more")
+        legal = len(self.multiples) > 1 and list(self.multiples) == sorted(set(self.multiples))
+        legal = legal and self.multiples[0] > 0 and self.multiples[-1] < np.inf
+        shown = " ".join(f"{multiple:g}" for multiple in self.multiples)
+        require("--multiples", shown, legal, "2 or more above 0, rising, e.g. 0.5 1 2 4")
+        for size in sizes:
+            super(Config, self.for_arm({"batch_size": size})).validate()
+        images = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
+        for norm in self.norms:  # one of single samples may not fit the network's narrow layers
+            jax.eval_shape(self.build_model(norm, 10).init, jax.random.key(0), images)
+
+    @property
+    def arm_axes(self) -> dict[str, tuple[Any, ...]]:
+        """Every normaliser at every batch size."""
+        return {"norm": self.norms, "batch_size": self.batch_sizes}
+
+    def for_arm(self, values: Mapping[str, Any]) -> "Config":
+        """Steps and learning rate of one batch size."""
+        size = values["batch_size"]
+        more = self.batch_sizes[-1] // size
+        return dataclasses.replace(
+            self,
+            batch_size=size,
+            lr=self.lr * (size / self.reference_batch if self.scaling == "linear" else 1),
+            steps=more * self.steps,
+            probe_every=more * self.probe_every,
+            evaluate_every=more * self.evaluate_every,
+        )
+
+
+PRESETS = {
+    "quick": Config(
+        norms=("none", "batch", "layer", "group"),
+        model="lenet",
+        width=0.5,
+        lr=0.05,
+        steps=45,
+        probe_every=5,
+        evaluate_every=9,
+    ),
+    # 30 epochs of CIFAR-10 on a network that fits one accelerator: the batch of 2 takes 750,000
+    # steps a normaliser. The publications trained on ImageNet (Wu & He) and MNIST (Ba et al.).
+    "paper": Config(
+        preset="paper",
+        norms=("none", "batch", "layer", "group", "instance", "rms", "weight_standard"),
+        batch_sizes=(2, 4, 8, 16, 32, 64, 128, 256),
+        model="resnet",
+        width=1.0,
+        initializer="he_normal",
+        optimizer="momentum",
+        weight_decay=1e-4,
+        augment=True,
+        dataset="cifar10",
+        steps=5860,
+        probe_every=293,
+        evaluate_every=586,
+    ),
+}
+
+
+def probes(config: Config, arm: Arm) -> Mapping[str, Probe]:
+    """The line probe of one arm, on the batch of the step."""
+    loss = landscape.make_loss(
+        arm.model, arm.pipeline, objective=losses.OBJECTIVES[config.objective]
+    )
+    line = landscape.make_line(
+        loss,
+        (config.lr * np.asarray(config.multiples)).astype(np.float32),
+        stream_key(arm.seed, "probe"),
+        reuse_gradient=jax.default_backend() == "cpu" or config.precision == "highest",
+    )
+    return {"line": Probe(every(config.probe_every), line)}
+
+
+EXPERIMENT = Experiment(
+    name="batch_size",
+    description=__doc__,
+    presets=PRESETS,
+    probes=probes,
+    dims={"line": landscape.DIMS},
+    axes=lambda config: {
+        "direction": ("gradient",),
+        "step_size": config.multiples,  # in units of each arm's learning rate
+    },
+    claims=claims.claims,
+    draw=figure.draw,
+)
+
+if __name__ == "__main__":
+    sys.exit(main(EXPERIMENT))
