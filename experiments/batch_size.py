@@ -34,7 +34,7 @@ from bnjax.training import Probe, every, landscape
 class Config(RunConfig):
     """Options of the batch size experiment; steps are those of the largest batch."""
 
-    batch_sizes: tuple[int, ...] = (2, 16, 128)
+    batch_sizes: tuple[int, ...] = (2, 16, 64)
     """Examples a step, rising; the largest is a multiple of each. At size b an arm takes
     largest/b times --steps, and probes and evaluates after the same numbers of examples."""
     batch_size: int = 0
@@ -54,7 +54,7 @@ class Config(RunConfig):
             given = self.batch_size
             raise UsageError(f"--batch-size {given}: give --batch-sizes {given}, one or several")
         legal = len(sizes) > 0 and list(sizes) == sorted(set(sizes)) and sizes[0] >= 1
-        require("--batch-sizes", shown, legal, "one or more, rising, e.g. 2 16 128")
+        require("--batch-sizes", shown, legal, "one or more, rising, e.g. 2 16 64")
         legal = all(sizes[-1] % size == 0 for size in sizes)
         require("--batch-sizes", shown, legal, f"divisors of the largest, {sizes[-1]}")
         require("--reference-batch", self.reference_batch, self.reference_batch >= 1, "1 or more")
@@ -92,10 +92,9 @@ PRESETS = {
         norms=("none", "batch", "layer", "group"),
         model="lenet",
         width=0.5,
-        lr=0.05,
-        steps=45,
-        probe_every=5,
-        evaluate_every=9,
+        steps=90,
+        probe_every=10,
+        evaluate_every=18,
     ),
     # 30 epochs of CIFAR-10 on a network that fits one accelerator: the batch of 2 takes 750,000
     # steps a normaliser. The publications trained on ImageNet (Wu & He) and MNIST (Ba et al.).

@@ -71,10 +71,11 @@ def across_sizes(results: Results, norm: str, small: int, large: int) -> Claim:
         verdict = "supported" if low > 0 else "not supported" if high < 0 else verdict
     else:
         sentence = f"{norm} is as accurate at a batch of {small} as at {large}"
-        decided = f"supported if it lies below {100 * FLAT_POINTS:g} points, not supported if above"
-        verdict = (
-            "supported" if high < FLAT_POINTS else "not supported" if low > FLAT_POINTS else verdict
-        )
+        decided = f"supported if within {100 * FLAT_POINTS:g} points of 0, not supported if outside"
+        if -FLAT_POINTS < low <= high < FLAT_POINTS:
+            verdict = "supported"
+        elif low > FLAT_POINTS or high < -FLAT_POINTS:
+            verdict = "not supported"
     shown = "; ".join(
         f"{size} {' '.join(map(percent, accuracies(results, norm, size)))}"
         for size in results.axes["batch_size"].tolist()

@@ -43,6 +43,8 @@ def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]
         style.reference_line(panels[1], results.facts["chance_loss"], "chance")
         for panel in panels[1:]:
             style.log_scale(panel)
+            if panel.get_yscale() == "log":
+                style.plain_log_ticks(panel.yaxis)
         for panel in panels[2:]:
             panel.set_xlabel("batch size  [examples]")
         handles, names = panels[0].get_legend_handles_labels()
