@@ -4,7 +4,6 @@ A deep one repeats the blocks of a stage as a scan over their stacked parameters
 compilation takes no longer than that of a shallow one.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -104,11 +103,11 @@ class ResNet(Blocks):
         """A mapping from layers, scanned ones taken apart, in the order of their use."""
         layers = unstack(tree, self.blocks)
 
-        def place(name: str) -> tuple[float, int]:
+        def place(name: str) -> tuple[int, int]:
             number = int("".join(filter(str.isdigit, name)) or 0)
             if name.startswith("conv"):
                 return number // 2, number % 2
-            return (number, 2) if name.startswith("shortcut") else (math.inf, 0)
+            return (number, 2) if name.startswith("shortcut") else (len(layers), 0)
 
         return {name: layers[name] for name in sorted(layers, key=place)}
 
