@@ -139,7 +139,7 @@ def test_what_is_frozen_stays_bit_for_bit_and_the_optimiser_sees_the_rest_only(
         batch = program.batch(split, order, key, jnp.int32(step))
         gradient = program.gradient(state, batch)
         state, _ = program.update(state, gradient)
-    norm, output = parts.norm_size(shapes), 6 * 10 + 10
+    norm, output = parts.norm_size(shapes), 2 * 2 * 6 * 10 + 10
     sizes = {"bn": norm, "bn+output": norm + output, "output": output}
     count = sizes.get(part, norm)
     in_momentum = [leaf.size for leaf in jax.tree.leaves(state.opt_state) if leaf.ndim]
