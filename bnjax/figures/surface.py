@@ -168,6 +168,7 @@ def draw_surface(results: Results, folder: Path) -> list[Path]:
                 zlabel=f"loss  {unit(results)}",
                 zlim=(low, high),
             )
+            panel.set_box_aspect(None, zoom=0.87)  # the labels of the near axes fit as well
         what = (
             "two filter-normalised random directions, coordinates in units of each filter's norm; "
             "losses beyond the axis are cut off at its end"
