@@ -31,9 +31,9 @@ PRESETS = {
     "quick": PartialConfig(
         **{**settings.RESNET, "width": 0.5, "augment": False},
         batch_size=64,
-        steps=100,
+        steps=150,
         probe_every=50,
-        evaluate_every=20,
+        evaluate_every=30,
     ),
     "paper": PartialConfig(
         **settings.RESNET,

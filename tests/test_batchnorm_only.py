@@ -349,7 +349,7 @@ def synthetic(finite=1.0, seeds=1, **measured):
             {"test_accuracy_output": 0.6},
             {"test_accuracy_output": 0.49},
         ),
-        ("clamping", {"clamped": 0.52}, {"clamped": 0.4}, {"clamped": 0.48}),
+        ("clamping", {"clamped": 0.5}, {"clamped": 0.4}, {"clamped": 0.48}),
         ("sparser", {"zeros_all": 0.4}, {"zeros_all": 0.6}, {"zeros_all": 0.51}),
         ("sparsified", {"zeros_bn": 0.6}, {"zeros_bn": 0.4}, {"zeros_bn": 0.51}),
         ("switched-off", {"small_bn": 0.3}, {"small_bn": 0.1}, {"small_bn": 0.26}),

@@ -68,7 +68,8 @@ def draw_accuracy(panel: Axes, results: Results) -> None:
             linewidth=1.2,
             label=look.label,
         )
-    style.reference_line(panel, 100 * np.exp(-results.facts["chance_loss"]), "chance")
+    chance = 100 * np.exp(-results.facts["chance_loss"])  # its name would hide what stays there
+    panel.axhline(chance, color="0.35", linestyle=(0, (6, 2)), linewidth=0.9, zorder=0)
     panel.set(title="a  Accuracy", xlabel="training step", ylabel="test accuracy  [%]")
     panel.grid(alpha=0.25, linewidth=0.5)
 
@@ -84,7 +85,7 @@ def draw_scales(panel: Axes, results: Results) -> None:
         share = over_seeds(100 * ended(results, "scales", part))
         panel.step(centres, share, where="mid", color=look.colour, linestyle=look.line, linewidth=1)
     panel.set(title="b  Distribution of γ", xlabel="γ", ylabel="share of features  [%]")
-    panel.set_yscale("symlog", linthresh=1)
+    panel.set_yscale("symlog", linthresh=2)
     panel.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     panel.legend(loc="upper left")
 
@@ -123,14 +124,14 @@ def draw_zeros(panel: Axes, results: Results) -> None:
             100 * ended(results, "zeros", part, end).mean() for end in ("before", "after")
         )
         off = 100 * ended(results, "small", part, threshold=SWITCHED_OFF).mean()
-        panel.plot([place, place], [before, after], color=look.colour, linewidth=1)
-        for value, marker, fill, name in (
-            (before, "o", "none", "zero activations, before"),
-            (after, "o", "full", "zero activations, after"),
-            (off, "_", "full", f"features with |γ| < {SWITCHED_OFF:g}, after"),
+        panel.plot([place - 0.15, place + 0.15], [before, after], color=look.colour, linewidth=1)
+        for side, value, marker, fill, name in (
+            (-0.15, before, "o", "none", "zero activations, before"),
+            (0.15, after, "o", "full", "zero activations, after"),
+            (0, off, "_", "full", f"features with |γ| < {SWITCHED_OFF:g}, after"),
         ):
             panel.plot(
-                place,
+                place + side,
                 value,
                 marker=marker,
                 fillstyle=fill,
@@ -200,10 +201,14 @@ def caption(results: Results, *, with_network: bool = True) -> str:
         if config[option]
     )
     kept = "" if config["decay_norm"] else " (not on γ, β)"
-    drops = f", lr ÷ 10 at {' and '.join(f'{drop:g}' for drop in config['lr_drops'])}"
+    shown = " and ".join(
+        f"{100 * drop:g} %" if drop < 1 else f"step {drop:g}" for drop in config["lr_drops"]
+    )
+    drops = f", ÷ 10 at {shown}"
 
     return (
         f"{network} ×{config['width']:g}{removed}, {facts['dataset']}; {setting(config)}"
         f"{drops if config['lr_drops'] else ''}, weight decay {config['weight_decay']:g}{kept}, "
-        f"{steps:,} steps; trained: see the colours; {spread(results)}"
+        f"{steps:,} steps; colours and markers: what is trained, dashed: chance; "
+        f"{spread(results)}"
     )
