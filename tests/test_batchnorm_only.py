@@ -76,6 +76,9 @@ def test_layers_of_a_scan_have_their_own_names_and_activations(both):
     scanned, unrolled, variables, batch = both
     names = models.layer_names(unrolled, (8, 8, 3))
     assert models.layer_names(scanned, (8, 8, 3)) == names
+    blocks = [f"conv{place}" for place in range(1, 14)]
+    expected = [*blocks[:7], "shortcut3", *blocks[7:11], "shortcut5", *blocks[11:], "output"]
+    assert list(names) == expected
     apart = {name: unstack(tree, 2) for name, tree in variables.items()}
     found = jax.jit(scanned.preactivations)(**variables, images=batch.images)
     expected = jax.jit(unrolled.preactivations)(**apart, images=batch.images)
@@ -367,6 +370,12 @@ def test_claims_follow_their_rules(identifier, supporting, opposing, undecided):
         assert ("diverged" in found[identifier].reason) == ("finite" in measured)
         assert found[identifier].rule
         assert found[identifier].published
+
+
+def test_clamping_what_hardly_any_feature_has_shows_nothing():
+    found = {claim.identifier: claim for claim in claims.claims(synthetic(small_bn=0.02))}
+    assert found["clamping"].verdict == "inconclusive"
+    assert found["clamping"].reason == "only 2.0 % of the features have so small a γ"
 
 
 def test_claims_on_arms_that_did_not_run_are_not_made():

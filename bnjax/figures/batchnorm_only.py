@@ -85,8 +85,7 @@ def draw_scales(panel: Axes, results: Results) -> None:
         share = over_seeds(100 * ended(results, "scales", part))
         panel.step(centres, share, where="mid", color=look.colour, linestyle=look.line, linewidth=1)
     panel.set(title="b  Distribution of γ", xlabel="γ", ylabel="share of features  [%]")
-    panel.set_yscale("symlog", linthresh=2)
-    panel.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    panel.set_ylim(0, None)
     panel.legend(loc="upper left")
 
 
