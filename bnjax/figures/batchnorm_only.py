@@ -54,6 +54,11 @@ def parts(results: Results) -> list[str]:
     return [str(part) for part in results.axes["trained"]]
 
 
+def chance(results: Results) -> float:
+    """The accuracy of guessing, in percent."""
+    return float(100 * np.exp(-results.facts["chance_loss"]))
+
+
 def draw_accuracy(panel: Axes, results: Results) -> None:
     """Test accuracy along training."""
     for part in parts(results):
@@ -68,8 +73,8 @@ def draw_accuracy(panel: Axes, results: Results) -> None:
             linewidth=1.2,
             label=look.label,
         )
-    chance = 100 * np.exp(-results.facts["chance_loss"])  # its name would hide what stays there
-    panel.axhline(chance, color="0.35", linestyle=(0, (6, 2)), linewidth=0.9, zorder=0)
+    # Its name would hide what stays there.
+    panel.axhline(chance(results), color="0.35", linestyle=(0, (6, 2)), linewidth=0.9, zorder=0)
     panel.set(title="a  Accuracy", xlabel="training step", ylabel="test accuracy  [%]")
     panel.grid(alpha=0.25, linewidth=0.5)
 
@@ -169,6 +174,7 @@ def draw_variants(results: Results, folder: Path) -> list[Path]:
                     alpha=0.85,
                     label=look.label,
                 )
+        panels[0].axvline(chance(results), color="0.35", linestyle=(0, (6, 2)), linewidth=0.9)
         panels[0].set_yticks(range(len(names)), names)
         panels[0].set_ylim(len(names) - 0.5, -0.5)
         panels[0].set(title="a  Accuracy", xlabel="test accuracy  [%]")
