@@ -51,10 +51,10 @@ class Config(RunConfig):
 
     def validate(self) -> None:
         """Refuse impossible values."""
-        super().validate()
+        require("--epsilon", self.epsilon, 0 <= self.epsilon < 1, "from 0 to below 1, e.g. 1e-5")
+        super().validate()  # it builds the models, for which ε must be legal
         legal = set(self.norms) <= {"none", "batch"}
         require("--norms", " ".join(self.norms), legal, "none, batch or both: the theorems' two")
-        require("--epsilon", self.epsilon, 0 <= self.epsilon < 1, "from 0 to below 1, e.g. 1e-5")
         require("--input-norm", self.input_norm, 0 < self.input_norm < 1e6, "above 0, below 1e6")
         for option, values in (("--layers", self.layers), ("--units", self.units)):
             legal = len(set(values)) == len(values) > 0
