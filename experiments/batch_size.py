@@ -90,11 +90,12 @@ class Config(RunConfig):
 PRESETS = {
     "quick": Config(
         norms=("none", "batch", "layer", "group"),
+        batch_sizes=(2, 8, 32),
         model="lenet",
         width=0.5,
-        steps=90,
-        probe_every=10,
-        evaluate_every=18,
+        steps=180,
+        probe_every=20,
+        evaluate_every=60,
     ),
     # 30 epochs of CIFAR-10 on a network that fits one accelerator: the batch of 2 takes 750,000
     # steps a normaliser. The publications trained on ImageNet (Wu & He) and MNIST (Ba et al.).

@@ -103,6 +103,11 @@ class Config(TargetConfig):
         return variants(factors, full=self.sweep == "full")
 
     @property
+    def usual(self) -> float:
+        """The multiple that is nearest to 1."""
+        return min(self.multiples, key=lambda multiple: abs(math.log(multiple)))
+
+    @property
     def arm_axes(self) -> dict[str, tuple[Any, ...]]:
         """Every normaliser in every setting at every learning rate."""
         names = tuple(variant.name for variant in self.variants)
@@ -116,7 +121,7 @@ class Config(TargetConfig):
 
 
 PRESETS = {
-    "quick": Config(steps=51, batch_size=32, probe_every=10, evaluate_every=25),
+    "quick": Config(steps=51, batch_size=32, probe_every=10, evaluate_every=51),
     "paper": Config(
         preset="paper",
         dataset="cifar10",
@@ -139,7 +144,9 @@ def last_probe(config: Config) -> int:
 
 def probes(config: Config, arm: Arm) -> Mapping[str, Probe]:
     """Symmetry of the units along training, and at its end the test with copies."""
-    ending = test_time.make_ending(arm.model, arm.dataset, last_probe(config), shift=config.shift)
+    # Claims on endings are about the usual learning rate: elsewhere there is nothing to pay for.
+    step = last_probe(config) if arm.values["multiple"] == config.usual else test_time.NEVER
+    ending = test_time.make_ending(arm.model, arm.dataset, step, shift=config.shift)
     when = every(config.probe_every)
     return {
         "symmetry": Probe(when, symmetry.make_symmetry(arm.model)),

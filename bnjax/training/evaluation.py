@@ -35,23 +35,23 @@ def make_evaluate(
       model: a `bnjax.models.Model`.
       dataset: gives the standardisation.
       objective: the loss.
-      chunk: images at a time; the last chunk is padded and masked, so every image counts once.
+      chunk: at most so many images at a time; the last ones are padded and masked, so every image
+        counts once.
 
     Returns:
       `evaluate(params, batch_stats, split) -> Evaluation`, normalising with `batch_stats`.
     """
     chunk_sums = compile_chunk(
-        model.initialised, dataset.mean, dataset.std, dataset.is_regression, objective, chunk
+        model.initialised, dataset.mean, dataset.std, dataset.is_regression, objective
     )
 
     def evaluate(params: Params, batch_stats: BatchStats, split: Split) -> Evaluation:
         total = split.labels.shape[0]
+        size = -(-total // -(-total // chunk))  # equal chunks, so that padding is least
         sums = []
-        for start in range(0, total, chunk):
-            counted = min(chunk, total - start)
-            piece = jax.tree.map(
-                lambda array, s=start: pad_rows(array[s : s + chunk], chunk), split
-            )
+        for start in range(0, total, size):
+            counted = min(size, total - start)
+            piece = jax.tree.map(lambda array, s=start: pad_rows(array[s : s + size], size), split)
             sums.append(chunk_sums(params, batch_stats, *piece, jnp.int32(counted)))
         return Evaluation(
             loss=sum(part.loss for part in sums) / (1 if objective.summed else total),
@@ -68,9 +68,8 @@ def compile_chunk(
     std: tuple[float, ...],
     is_regression: bool,
     objective: Objective,
-    chunk: int,
 ) -> Callable[..., Any]:
-    """Sums over the first `counted` of `chunk` images; compiled once for all equal models.
+    """Sums over the first `counted` images of a chunk; compiled once for all equal models.
 
     The result takes parameters, statistics, pixels, labels and `counted`.
     """
@@ -85,7 +84,7 @@ def compile_chunk(
     ) -> Evaluation:
         images = standardise_pixels(pixels, mean, std, jnp.dtype(jnp.float32))
         logits, _ = model.apply(params, batch_stats, images, train=False)
-        mask = jnp.arange(chunk, dtype=counted.dtype) < counted
+        mask = jnp.arange(len(labels), dtype=counted.dtype) < counted
         losses = objective.each(logits, labels)
         if is_regression:
             hits = jnp.full_like(losses, jnp.nan)

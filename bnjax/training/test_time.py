@@ -19,7 +19,9 @@ from bnjax.losses import correct
 from bnjax.models import Model
 from bnjax.training.evaluation import pad_rows
 from bnjax.training.step import TrainState
-from bnjax.types import BatchStats, Labels, Params, Pixels, Scalar
+from bnjax.types import BatchStats, Index, Labels, Params, Pixels, Scalar
+
+NEVER = -1
 
 
 class Ending(NamedTuple):
@@ -43,7 +45,7 @@ def make_ending(
     Args:
       model: a `bnjax.models.Model`.
       dataset: both splits are read.
-      step: at which it measures; elsewhere all is NaN and costs nothing.
+      step: at which it measures, `NEVER` for at none; elsewhere all is NaN and costs nothing.
       shift: pixels by which copies are moved, see `make_copies`.
       chunk: images at a time.
 
@@ -53,10 +55,8 @@ def make_ending(
     train, test = dataset.train, dataset.test
     count = len(test.labels)
     splits = (train.pixels[:count], train.labels[:count], test.pixels, test.labels)
-    measure = compile_ending(
-        model.initialised, dataset.mean, dataset.std, step, shift, min(chunk, count)
-    )
-    return lambda state, batch, gradient: measure(state, *splits)
+    measure = compile_ending(model.initialised, dataset.mean, dataset.std, shift, min(chunk, count))
+    return lambda state, batch, gradient: measure(state, jnp.int32(step), *splits)
 
 
 @functools.lru_cache(maxsize=16)
@@ -64,10 +64,9 @@ def compile_ending(
     model: Model,
     mean: tuple[float, ...],
     std: tuple[float, ...],
-    step: int,
     shift: int,
     chunk: int,
-) -> Callable[[TrainState, Pixels, Labels, Pixels, Labels], Ending]:
+) -> Callable[[TrainState, Index, Pixels, Labels, Pixels, Labels], Ending]:
     """`make_ending` of arrays."""
 
     def probabilities(state: TrainState, pixels: Pixels, copies: Copies) -> Array:
@@ -75,7 +74,12 @@ def compile_ending(
 
     @jax.jit
     def measure(
-        state: TrainState, fitted: Pixels, labels: Labels, pixels: Pixels, targets: Labels
+        state: TrainState,
+        step: Index,
+        fitted: Pixels,
+        labels: Labels,
+        pixels: Pixels,
+        targets: Labels,
     ) -> Ending:
         copies = make_copies(shift)
         itself = jax.tree.map(lambda field: field[:1], copies)
