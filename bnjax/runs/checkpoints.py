@@ -1,76 +1,157 @@
-"""Checkpoints of one arm: its whole training state and everything measured so far (Orbax)."""
+"""Checkpoints of one arm: its whole training state and everything measured so far (Orbax).
 
-import contextlib
-from collections.abc import Iterator
+A checkpoint is a folder named by its step: Orbax's files in `state/`, and a manifest with their
+digests. It gets its name when all of it is on the disk. The newest one that is sound is restored;
+one that is not is said and set aside, never deleted.
+"""
+
+import shutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from bnjax.errors import RunError
+from bnjax.runs import disk, manifest
+
+KEPT = 2  # sound checkpoints; the older one is there for the case that the newer one is damaged
+STATE = "state"
 
 
-@contextlib.contextmanager
-def manager(folder: Path) -> Iterator[Any]:
-    """An Orbax manager of `folder` that saves synchronously and keeps the last two steps.
+def warn(message: str) -> None:
+    """Tell the person at the terminal."""
+    print(f"warning: {message}", file=sys.stderr, flush=True)
 
-    States are a few MB and a save takes some 20 ms: waiting for it is better than learning of a
+
+class Checkpoints(NamedTuple):
+    """Where an arm's checkpoints are."""
+
+    folder: Path
+    run: str  # name of the arm and its configuration
+    say: Callable[[str], None] = warn  # is told of each damaged checkpoint
+
+
+def save(checkpoints: Checkpoints, step: int, tree: Any) -> None:
+    """Save a pytree of arrays under a step, and drop all but the last two.
+
+    States are a few MB and a save takes some 50 ms: waiting for it is better than learning of a
     full disk two saves later.
-    """
-    import orbax.checkpoint as ocp  # imported late: it costs half a second
-
-    options = ocp.CheckpointManagerOptions(
-        max_to_keep=2, enable_async_checkpointing=False, cleanup_tmp_directories=True
-    )
-    with ocp.CheckpointManager(folder.resolve(), options=options) as checkpoints:
-        yield checkpoints
-
-
-def save(checkpoints: Any, step: int, tree: Any) -> None:
-    """Save a pytree of arrays under a step.
-
-    Raises:
-      RunError: Orbax did not save it.
-    """
-    import orbax.checkpoint as ocp
-
-    try:
-        saved = checkpoints.save(step, args=ocp.args.StandardSave(tree), force=True)
-    except OSError as error:
-        raise RunError(f"cannot save step {step} in {checkpoints.directory} ({error})") from error
-    if not saved:
-        raise RunError(
-            f"step {step} was not saved in {checkpoints.directory}: is it there already?"
-        )
-
-
-def restore(checkpoints: Any, template: Any) -> tuple[int, Any]:
-    """The newest checkpoint, or step 0 and the template itself where there is none.
 
     Args:
-      checkpoints: the manager.
+      checkpoints: where to.
+      step: training steps that are done.
+      tree: pytree of jax or numpy arrays.
+
+    Raises:
+      RunError: it could not be written; the checkpoints before are as they were.
+    """
+    final = checkpoints.folder / str(step)
+    temporary = disk.temporary_name(final)
+    try:
+        checkpoints.folder.mkdir(parents=True, exist_ok=True)
+        disk.remove_leftovers(checkpoints.folder)
+        temporary.mkdir()
+        checkpointer().save((temporary / STATE).resolve(), args=arguments().StandardSave(tree))
+        manifest.write(temporary, manifest.make(temporary, checkpoints.run, step, tree))
+        if final.exists():  # of another attempt, after which the run went back further
+            disk.set_aside(final)
+        disk.publish(temporary, final)
+        for old in steps(checkpoints.folder)[KEPT:]:
+            disk.remove(checkpoints.folder / str(old))
+    except Exception as error:  # Orbax and tensorstore raise errors of many kinds
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise RunError(
+            f"cannot save step {step} in {checkpoints.folder} ({one_line(error)}): make room or "
+            "mend the disk; the same command then goes on from the checkpoint before"
+        ) from error
+
+
+def restore(checkpoints: Checkpoints, template: Any) -> tuple[int, Any]:
+    """The newest sound checkpoint, or step 0 and the template itself where there is none.
+
+    Args:
+      checkpoints: where from.
       template: a pytree of arrays of the same structure, shapes, dtypes and shardings.
 
     Returns:
       `(step, tree)`; arrays that are numpy's in the template are, and can be written to.
 
     Raises:
-      RunError: the checkpoint cannot be read or does not fit the template.
+      RunError: a sound checkpoint does not fit the template, or a damaged one cannot be moved.
     """
+    for step in steps(checkpoints.folder):
+        folder = checkpoints.folder / str(step)
+        damage = manifest.find_damage(folder, checkpoints.run)
+        if not damage:
+            saved = manifest.read(folder).arrays
+            check_fit(folder, saved, manifest.describe_shapes(template))
+            tree, damage = read_state(folder, template)
+            if not damage and manifest.describe(tree) != saved:
+                damage = "its arrays are not those that were saved"
+        if not damage:
+            return step, tree
+        try:
+            aside = disk.set_aside(folder)
+        except OSError as error:
+            raise RunError(
+                f"{folder} is damaged ({damage}) and cannot be moved: {error}"
+            ) from error
+        checkpoints.say(f"checkpoint {folder} is damaged: {damage}; it is now {aside.name}")
+    return 0, template
+
+
+def read_state(folder: Path, template: Any) -> tuple[Any, str]:
+    """The arrays of a checkpoint, and what went wrong if anything did."""
+    try:
+        tree = checkpointer().restore(
+            (folder / STATE).resolve(), args=arguments().StandardRestore(template)
+        )
+    except Exception as error:  # Orbax and tensorstore raise errors of many kinds
+        return None, one_line(error)
+    return jax.tree.map(
+        lambda like, leaf: np.array(leaf) if isinstance(like, np.ndarray) else leaf, template, tree
+    ), ""
+
+
+def check_fit(folder: Path, saved: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Refuse a checkpoint of other arrays: Orbax would cast some and fail on others."""
+    for name in sorted({*saved, *expected}):
+        here, there = (
+            {key: entry.get(name, {}).get(key) for key in ("shape", "dtype")}
+            for entry in (saved, expected)
+        )
+        if here != there:
+            raise RunError(
+                f"{folder} holds {name} as {here['dtype']} {here['shape']}, this program has it as "
+                f"{there['dtype']} {there['shape']}: begin anew with --fresh"
+            )
+
+
+def steps(folder: Path) -> list[int]:
+    """The steps that have a checkpoint, sound or not, the newest first."""
+    if not folder.is_dir():
+        return []
+    names = (path.name for path in folder.iterdir() if path.is_dir())
+    return sorted((int(name) for name in names if name.isascii() and name.isdigit()), reverse=True)
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, without its line breaks."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def checkpointer() -> Any:
+    """Orbax's synchronous writer and reader of pytrees."""
+    import orbax.checkpoint as ocp  # imported late: it costs half a second
+
+    return ocp.Checkpointer(ocp.StandardCheckpointHandler())
+
+
+def arguments() -> Any:
+    """Orbax's arguments."""
     import orbax.checkpoint as ocp
 
-    step = checkpoints.latest_step()
-    if step is None:
-        return 0, template
-    try:
-        tree = checkpoints.restore(step, args=ocp.args.StandardRestore(template))
-    except Exception as error:  # Orbax and tensorstore raise errors of many kinds
-        reason = " ".join(str(error).split())[:200]
-        raise RunError(
-            f"the checkpoint {checkpoints.directory / str(step)} cannot be read ({reason}): "
-            "remove it to go on from the one before, or begin anew with --fresh"
-        ) from error
-    return step, jax.tree.map(
-        lambda like, leaf: np.array(leaf) if isinstance(like, np.ndarray) else leaf, template, tree
-    )
+    return ocp.args

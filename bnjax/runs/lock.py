@@ -1,0 +1,53 @@
+"""One process for a run folder; the others are told who has it."""
+
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from bnjax.errors import RunError
+
+LONGEST_OWNER = 1000  # characters
+
+
+@contextlib.contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Keep all other processes off a run folder as long as this one lives.
+
+    The system lets go of the lock when its owner dies, however it dies, so nothing stale is left.
+
+    Args:
+      folder: it need not exist; the lock stands beside it.
+
+    Raises:
+      RunError: another process has it, named with its host; or the lock cannot be made.
+    """
+    lock = folder.with_name(f".{folder.name}.lock")
+    owner = folder.with_name(f".{folder.name}.owner")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        held = FileLock(lock, timeout=0).acquire()
+    except Timeout as error:
+        raise RunError(
+            f"{folder} is in use by {describe(owner)}: wait until that ends, or give another --out"
+        ) from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise RunError(f"cannot lock {folder} ({reason}): give another --out") from error
+    with held:
+        with contextlib.suppress(OSError):  # a full disk spoils only the others' message
+            owner.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+        yield
+
+
+def describe(owner: Path) -> str:
+    """Who has a run folder, as far as is known."""
+    try:
+        found = json.loads(owner.read_text()[:LONGEST_OWNER])
+        return f"process {int(found['pid'])} on {str(found['host'])[:100]}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"
