@@ -13,7 +13,7 @@ from bnjax.claims import theory as claims
 from bnjax.figures import style
 from bnjax.figures.elements import draw_training, mark_ends, network, over_seeds, setting, spread
 from bnjax.figures.style import LOOKS
-from bnjax.runs.folder import replacing
+from bnjax.runs.disk import replacing
 from bnjax.runs.published import Published
 from bnjax.runs.results import Results
 

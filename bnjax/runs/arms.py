@@ -3,7 +3,6 @@
 import functools
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -65,7 +64,7 @@ def run_arm(
     config: RunConfig,
     arm: Arm,
     probes: Mapping[str, Probe],
-    folder: Path,
+    saved: checkpoints.Checkpoints,
     display: Display,
     stop: StopRequest,
     after: Mapping[str, Sweep] | None = None,
@@ -77,7 +76,7 @@ def run_arm(
       config: options, those of this very arm where arms differ.
       arm: factors, seed, model and data.
       probes: by name; what one measures is a NamedTuple of arrays.
-      folder: of the arm's checkpoints.
+      saved: the arm's checkpoints.
       display: is told of each step.
       stop: asked after each step.
       after: what is measured on the trained network, by name; checkpoints count its rows on from
@@ -108,57 +107,56 @@ def run_arm(
     record |= records.empty({name: (sweep.rows, sweep.shapes) for name, sweep in after.items()})
     end = config.steps + count_rows(after)
 
-    with checkpoints.manager(folder) as saved:
-        start, tree = checkpoints.restore(saved, {"state": state, "record": record})
-        state, record = tree["state"], tree["record"]
-        if record["complete"]:
-            return records.published(record)
-        saved_at = time.monotonic()
+    start, tree = checkpoints.restore(saved, {"state": state, "record": record})
+    state, record = tree["state"], tree["record"]
+    if record["complete"]:
+        return records.published(record)
+    saved_at = time.monotonic()
 
-        def keep(done: int, where: str) -> None:
-            """Save if it is time to, and leave if asked to."""
-            nonlocal saved_at
-            late = time.monotonic() - saved_at >= SECONDS_BETWEEN_CHECKPOINTS
-            if (late or stop.received) and done < end:
-                records.put(record, pending)
-                pending.clear()
-                checkpoints.save(saved, done, {"state": state, "record": record})
-                saved_at = time.monotonic()
-                if stop.received:
-                    raise Interrupted(f"at {where} of the arm {arm.label}")
-
-        pending: list[records.Entry] = []
-        for progress in training.run(
-            program,
-            arm.pipeline,
-            split,
-            key,
-            state,
-            start=min(start, config.steps),
-            stop=config.steps,
-            probes=probes,
-        ):
-            # One step late: the numbers of a step are read while the next one is under way.
+    def keep(done: int, where: str) -> None:
+        """Save if it is time to, and leave if asked to."""
+        nonlocal saved_at
+        late = time.monotonic() - saved_at >= SECONDS_BETWEEN_CHECKPOINTS
+        if (late or stop.received) and done < end:
             records.put(record, pending)
-            done, state = progress.stop, progress.state
-            if records.ended_at(record) is not None:
-                pending = []
-                break
-            pending = entries(progress, rows)
-            display.advance(arm, done, record)
-            keep(done, f"step {done} of {config.steps}")
+            pending.clear()
+            checkpoints.save(saved, done, {"state": state, "record": record})
+            saved_at = time.monotonic()
+            if stop.received:
+                raise Interrupted(f"at {where} of the arm {arm.label}")
+
+    pending: list[records.Entry] = []
+    for progress in training.run(
+        program,
+        arm.pipeline,
+        split,
+        key,
+        state,
+        start=min(start, config.steps),
+        stop=config.steps,
+        probes=probes,
+    ):
+        # One step late: the numbers of a step are read while the next one is under way.
         records.put(record, pending)
-        if records.ended_at(record) is None:
-            final = test.measure(state, None, None)
-            records.put(record, [records.Entry("test", rows["test"][config.steps], final)])
-            for row in run_sweeps(after, state, record, start=max(0, start - config.steps)):
-                records.put(record, [records.Entry(row.name, row.row, row.values)])
-                display.advance_rows(arm, row.name, row.row + 1, row.rows)
-                keep(config.steps + row.done, f"row {row.row + 1} of {row.rows} of {row.name}")
-            if keep_trained is not None:
-                keep_trained(state)
-        record["complete"][...] = 1
-        checkpoints.save(saved, end, {"state": state, "record": record})
+        done, state = progress.stop, progress.state
+        if records.ended_at(record) is not None:
+            pending = []
+            break
+        pending = entries(progress, rows)
+        display.advance(arm, done, record)
+        keep(done, f"step {done} of {config.steps}")
+    records.put(record, pending)
+    if records.ended_at(record) is None:
+        final = test.measure(state, None, None)
+        records.put(record, [records.Entry("test", rows["test"][config.steps], final)])
+        for row in run_sweeps(after, state, record, start=max(0, start - config.steps)):
+            records.put(record, [records.Entry(row.name, row.row, row.values)])
+            display.advance_rows(arm, row.name, row.row + 1, row.rows)
+            keep(config.steps + row.done, f"row {row.row + 1} of {row.rows} of {row.name}")
+        if keep_trained is not None:
+            keep_trained(state)
+    record["complete"][...] = 1
+    checkpoints.save(saved, end, {"state": state, "record": record})
     return records.published(record)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from bnjax import data, losses, models
 from bnjax.errors import UsageError
-from bnjax.runs import arms, cache, console, folder, plugins, records, results
+from bnjax.runs import arms, cache, checkpoints, console, folder, lock, plugins, records, results
 from bnjax.runs.config import RunConfig
 from bnjax.runs.fingerprint import fingerprint
 from bnjax.runs.interrupts import Interrupted, stop_on_signals
@@ -118,8 +118,17 @@ def run(experiment: Experiment, config: RunConfig) -> Path:
         terminal.print(f"finished before: {path}")
         if published:
             experiment.draw(results.read(path), published, path)
-        report(terminal, path)
-        return path
+    else:
+        with lock.hold(path):
+            complete(experiment, config, published, terminal)
+    report(terminal, path)
+    return path
+
+
+def complete(
+    experiment: Experiment, config: RunConfig, published: Published, terminal: console.Console
+) -> None:
+    """Run what is not done yet in a folder that no other process uses."""
     dataset = data.load(config.dataset, config.data_dir, seed=config.seed)
     factors = config.arm_axes
     planned = [
@@ -143,9 +152,11 @@ def run(experiment: Experiment, config: RunConfig) -> Path:
             selection = own.select(shapes(model, dataset), seed)
             arm = arms.Arm(values, seed, model, dataset, pipeline, selection)
             probes = experiment.probes(own, arm)
-            checkpoint = path / folder.CHECKPOINTS / arm.folder
+            saved = checkpoints.Checkpoints(
+                path / folder.CHECKPOINTS / arm.folder, f"{path.name}/{arm.folder}"
+            )
             after, keep = experiment.after(own, arm), keeper(experiment, own, arm, path)
-            finished.append(arms.run_arm(own, arm, probes, checkpoint, display, stop, after, keep))
+            finished.append(arms.run_arm(own, arm, probes, saved, display, stop, after, keep))
             if stop.received:
                 raise Interrupted(f"after the arm {arm.label}")
 
@@ -158,8 +169,6 @@ def run(experiment: Experiment, config: RunConfig) -> Path:
     claims = [claim._asdict() for claim in experiment.claims(results.read(path))]
     files = [folder.CONFIG, folder.METRICS, folder.PROBES, *(figure.name for figure in figures)]
     folder.write_json(path / folder.SUMMARY, {"claims": claims, "files": files})
-    report(terminal, path)
-    return path
 
 
 def shapes(model: models.Model, dataset: data.Dataset) -> Any:

@@ -5,19 +5,18 @@
 finished run.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import io
 import json
-import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bnjax.errors import RunError
+from bnjax.runs import disk
 
 CONFIG, METRICS, PROBES, SUMMARY, CHECKPOINTS, MODELS = (
     "config.json",
@@ -66,7 +65,7 @@ def open_folder(
     folder = root / experiment / digest(config)
     try:
         if fresh and folder.exists():
-            folder.rename(unused_name(folder))
+            disk.set_aside(folder)
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"cannot make {folder} ({error.strerror}): give another --out") from error
@@ -84,14 +83,6 @@ def open_folder(
     return folder
 
 
-def unused_name(folder: Path) -> Path:
-    """The first of `<folder>.old1`, `.old2`, … that does not exist."""
-    count = 1
-    while (candidate := folder.with_name(f"{folder.name}.old{count}")).exists():
-        count += 1
-    return candidate
-
-
 def describe_change(before: Any, now: Mapping[str, Any]) -> str:
     """`jax 0.10.2 (now 0.12.0)` for each entry of a fingerprint that changed."""
     if not isinstance(before, Mapping):
@@ -105,28 +96,15 @@ def is_finished(folder: Path) -> bool:
     return (folder / SUMMARY).exists()
 
 
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` that becomes `path` if the block ends well."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def write_json(path: Path, content: Any) -> None:
     """Write one JSON document."""
-    with replacing(path) as temporary:
+    with disk.replacing(path) as temporary:
         temporary.write_text(json.dumps(plain(content), indent=2, allow_nan=False) + "\n")
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write one JSON document a line."""
-    with replacing(path) as temporary, open(temporary, "w") as file:
+    with disk.replacing(path) as temporary, open(temporary, "w") as file:
         file.writelines(json.dumps(plain(row), allow_nan=False) + "\n" for row in rows)
 
 
@@ -134,7 +112,7 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write named arrays; none of them may need pickling."""
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
-    with replacing(path) as temporary:
+    with disk.replacing(path) as temporary:
         temporary.write_bytes(buffer.getvalue())
 
 

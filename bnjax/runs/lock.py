@@ -41,7 +41,20 @@ def hold(folder: Path) -> Iterator[None]:
     with held:
         with contextlib.suppress(OSError):  # a full disk spoils only the others' message
             owner.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
-        yield
+        try:
+            yield
+        finally:
+            if not folder.exists():  # a call that was refused leaves nothing behind
+                owner.unlink(missing_ok=True)
+                lock.unlink(missing_ok=True)
+                remove_if_empty(folder.parent, folder.parent.parent)
+
+
+def remove_if_empty(*folders: Path) -> None:
+    """Remove folders, inner ones first, as far as there is nothing in them."""
+    with contextlib.suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
 
 
 def describe(owner: Path) -> str:

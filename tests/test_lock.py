@@ -1,0 +1,80 @@
+"""One process for a run folder: real processes, killed and alive."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from bnjax.errors import RunError
+from bnjax.runs import lock
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from bnjax.runs import lock
+with lock.hold(Path(sys.argv[1])):
+    Path(sys.argv[1]).mkdir(exist_ok=True)
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that holds the lock of `tmp_path/runs/x/digest`."""
+    folder = tmp_path / "runs" / "x" / "digest"
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(folder)], stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"held\n"
+    yield folder, process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_the_second_process_is_told_at_once_who_has_the_folder(holder):
+    folder, process = holder
+    told = rf"in use by process {process.pid} on \S+: wait until"
+    with pytest.raises(RunError, match=told), lock.hold(folder):
+        pytest.fail("two processes have the folder")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_dead_owners_folder_is_taken_over(holder, number):
+    folder, process = holder
+    process.send_signal(number)
+    process.wait()
+    with lock.hold(folder):
+        owner = json.loads(folder.with_name(".digest.owner").read_text())
+        assert owner["pid"] == os.getpid()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": "x", "host": 1}', "\x00" * 5000])
+def test_a_damaged_owner_file_still_gives_a_line(holder, content):
+    folder, _ = holder
+    folder.with_name(".digest.owner").write_text(content)
+    with pytest.raises(RunError, match="in use by another process"), lock.hold(folder):
+        pytest.fail("two processes have the folder")
+
+
+def test_a_call_that_made_no_folder_leaves_nothing_behind(tmp_path):
+    folder = tmp_path / "runs" / "x" / "digest"
+    with pytest.raises(ValueError, match="refused"), lock.hold(folder):
+        raise ValueError("refused")
+    assert list(tmp_path.iterdir()) == []
+    with lock.hold(folder):
+        folder.mkdir()
+    assert sorted(path.name for path in folder.parent.iterdir()) == [
+        ".digest.lock",
+        ".digest.owner",
+        "digest",
+    ]
+
+
+def test_a_place_where_nothing_can_be_made_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    place = tmp_path / "file" / "x" / "digest"
+    with pytest.raises(RunError, match=r"cannot lock .* give another --out"), lock.hold(place):
+        pytest.fail("locked below a file")
