@@ -276,9 +276,9 @@ def test_a_network_is_rebuilt_bit_for_bit_from_its_seed_and_what_was_trained(
 ):
     path = finished / folder.MODELS / f"{part}-8-1-uniform-0.npz"
     rebuilt = seeded.rebuild(path)
-    checkpoints = finished / folder.CHECKPOINTS / path.stem
-    with ocp.CheckpointManager(checkpoints.resolve()) as manager:
-        saved = manager.restore(manager.latest_step(), args=ocp.args.StandardRestore())["state"]
+    saved = max((finished / folder.CHECKPOINTS / path.stem).iterdir(), key=lambda p: int(p.name))
+    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
+        saved = reader.restore((saved / "state").resolve())["state"]
     for name in ("params", "batch_stats"):
         found = getattr(rebuilt, name)
         assert jax.tree.structure(found) == jax.tree.structure(saved[name])

@@ -16,7 +16,7 @@ import sys, time
 from pathlib import Path
 from bnjax.runs import lock
 with lock.hold(Path(sys.argv[1])):
-    Path(sys.argv[1]).mkdir(exist_ok=True)
+    Path(sys.argv[1]).mkdir(parents=True, exist_ok=True)
     print("held", flush=True)
     time.sleep(60)
 """
@@ -47,14 +47,14 @@ def test_a_dead_owners_folder_is_taken_over(holder, number):
     process.send_signal(number)
     process.wait()
     with lock.hold(folder):
-        owner = json.loads(folder.with_name(".digest.owner").read_text())
+        owner = json.loads((folder.parents[1] / ".locks" / "x-digest.owner").read_text())
         assert owner["pid"] == os.getpid()
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": "x", "host": 1}', "\x00" * 5000])
 def test_a_damaged_owner_file_still_gives_a_line(holder, content):
     folder, _ = holder
-    folder.with_name(".digest.owner").write_text(content)
+    (folder.parents[1] / ".locks" / "x-digest.owner").write_text(content)
     with pytest.raises(RunError, match="in use by another process"), lock.hold(folder):
         pytest.fail("two processes have the folder")
 
@@ -65,11 +65,11 @@ def test_a_call_that_made_no_folder_leaves_nothing_behind(tmp_path):
         raise ValueError("refused")
     assert list(tmp_path.iterdir()) == []
     with lock.hold(folder):
-        folder.mkdir()
-    assert sorted(path.name for path in folder.parent.iterdir()) == [
-        ".digest.lock",
-        ".digest.owner",
-        "digest",
+        folder.mkdir(parents=True)
+    assert [path.name for path in folder.parent.iterdir()] == ["digest"]
+    assert sorted(path.name for path in (tmp_path / "runs" / ".locks").iterdir()) == [
+        "x-digest.lock",
+        "x-digest.owner",
     ]
 
 

@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 
 from bnjax.errors import RunError
 
+LOCKS = ".locks"
 LONGEST_OWNER = 1000  # characters
 
 
@@ -21,15 +22,18 @@ def hold(folder: Path) -> Iterator[None]:
     The system lets go of the lock when its owner dies, however it dies, so nothing stale is left.
 
     Args:
-      folder: it need not exist; the lock stands beside it.
+      folder: `<root>/<experiment>/<name>`, which need not exist; the lock stands in
+        `<root>/.locks`.
 
     Raises:
       RunError: another process has it, named with its host; or the lock cannot be made.
     """
-    lock = folder.with_name(f".{folder.name}.lock")
-    owner = folder.with_name(f".{folder.name}.owner")
+    root = folder.parent.parent
+    lock, owner = (
+        root / LOCKS / f"{folder.parent.name}-{folder.name}.{kind}" for kind in ("lock", "owner")
+    )
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock.parent.mkdir(parents=True, exist_ok=True)
         held = FileLock(lock, timeout=0).acquire()
     except Timeout as error:
         raise RunError(
@@ -47,7 +51,7 @@ def hold(folder: Path) -> Iterator[None]:
             if not folder.exists():  # a call that was refused leaves nothing behind
                 owner.unlink(missing_ok=True)
                 lock.unlink(missing_ok=True)
-                remove_if_empty(folder.parent, folder.parent.parent)
+                remove_if_empty(lock.parent, root)
 
 
 def remove_if_empty(*folders: Path) -> None:
