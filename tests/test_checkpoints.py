@@ -124,7 +124,16 @@ def garble(folder, generator):
     (folder / manifest.NAME).write_text(made)
 
 
-DAMAGE = [flip, truncate, drop, empty, add, swap, rename, forge, garble]
+def edit(folder, generator):
+    """A manifest that says something else of an array, in good form."""
+    path = folder / manifest.NAME
+    saved = manifest.read(folder).arrays
+    digest = saved[generator.choice(sorted(saved))]["sha256"]
+    other = digest[:5] + ("0" if digest[5] != "0" else "1") + digest[6:]
+    path.write_text(path.read_text().replace(digest, other))
+
+
+DAMAGE = [edit, flip, truncate, drop, empty, add, swap, rename, forge, garble]
 
 
 @pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: damage.__name__)

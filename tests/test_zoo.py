@@ -50,6 +50,18 @@ def test_parameter_counts_are_exact():
     )
 
 
+def test_a_resnet_halves_its_images_twice_and_projects_its_shortcuts():
+    model = models.resnet(14, norm=norms.batch_norm())
+    variables = jax.eval_shape(model.init, jax.random.key(0), IMAGES)
+    found = jax.eval_shape(lambda v: model.preactivations(**v, images=IMAGES), variables)
+    assert found["conv5"].shape == (2, 32, 32, 16)
+    assert found["conv6"].shape == found["shortcut3"].shape == (2, 16, 16, 32)
+    assert found["conv13"].shape == found["shortcut5"].shape == (2, 8, 8, 64)
+    # By hand: 3×3 convolutions, two 1×1 shortcuts, the classifier, γ and β.
+    stages = 9 * (3 * 16 + 4 * 16 * 16 + 16 * 32 + 3 * 32 * 32 + 32 * 64 + 3 * 64 * 64)
+    assert count(model) == stages + 16 * 32 + 32 * 64 + 650 + 1120 == 175_258
+
+
 @pytest.mark.parametrize("name", [name for name in models.FAMILIES if name != "dln"])
 def test_arms_name_their_layers_alike_and_apply(name):
     found = []
