@@ -12,7 +12,7 @@ from bnjax import data, losses, models, training
 from bnjax.arithmetic import selection
 from bnjax.arithmetic.trees import leaf_names
 from bnjax.errors import UsageError
-from bnjax.training.step import accumulate_gradient, compute_gradient
+from bnjax.training.gradient import accumulate_gradient, compute_gradient
 
 
 def is_norm(name):

@@ -19,7 +19,7 @@ from bnjax.runs import experiment as frame
 from bnjax.runs import results
 from bnjax.runs.results import Results
 from bnjax.training import single_images, unit_percentiles
-from bnjax.training.step import compute_gradient
+from bnjax.training.gradient import compute_gradient
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 TOY = [

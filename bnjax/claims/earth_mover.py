@@ -24,7 +24,7 @@ from bnjax.claims.earth_mover_terms import (
     field,
     layer_ratios,
 )
-from bnjax.claims.pairs import agreement, describe, why_not_trained
+from bnjax.claims.pairs import agreement, describe, not_below, why_not_trained
 from bnjax.runs.results import Results
 
 SOURCE = "Huang & Yu 2020 (2001.02814)"
@@ -59,13 +59,7 @@ def claims(results: Results) -> list[Claim]:
 def not_reduced(results: Results, quantity: Quantity, norm: str) -> Claim:
     """Decide whether a normaliser leaves a shift as large as it is without."""
     comparisons, reasons = compare(results, quantity, norm, "none")
-    reasons += [comparison.reason for comparison in comparisons if comparison.reason]
-    below = [limits(c.ratio)[1] < 1 for c in comparisons if c.ratio]
-    verdict: Verdict = "inconclusive"
-    if not reasons and len(set(below)) == 1:
-        verdict = "not supported" if below[0] else "supported"
-    elif not reasons:
-        reasons.append("below 1 in one comparison, not in the other")
+    verdict, reasons = not_below(comparisons, reasons)
     return Claim(
         identifier=f"same-{quantity.identifier}-{norm}",
         sentence=f"{norm} does not reduce {quantity.name}",

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from bnjax.claims.claim import Comparison, Verdict, decide_ratio, format_interval, interval
+from bnjax.claims.claim import Comparison, Verdict, decide_ratio, format_interval, interval, limits
 from bnjax.runs.results import Results
 
 TRAINED = 0.9  # of the loss of chance: an arm at or above it has not begun to train
@@ -102,6 +102,22 @@ def agreement(comparisons: Sequence[Comparison], reasons: list[str]) -> tuple[Ve
     if verdict == "inconclusive" and not reasons:
         reasons = ["the two comparisons do not agree, or an interval holds 1"]
     return verdict, reasons
+
+
+def not_below(comparisons: Sequence[Comparison], reasons: list[str]) -> tuple[Verdict, list[str]]:
+    """Whether no ratio is below 1: supported if none is, not supported if all are, and why neither.
+
+    Args:
+      comparisons: measured ratios.
+      reasons: why no claim can rest on the arms; empty if it can.
+    """
+    reasons = reasons + [comparison.reason for comparison in comparisons if comparison.reason]
+    below = {limits(c.ratio)[1] < 1 for c in comparisons if c.ratio}
+    if reasons:
+        return "inconclusive", reasons
+    if len(below) != 1:
+        return "inconclusive", ["below 1 in one comparison, not in the other"]
+    return ("not supported" if below.pop() else "supported"), []
 
 
 def describe(comparisons: Iterable[Comparison]) -> str:

@@ -4,10 +4,11 @@ import functools
 
 import numpy as np
 
-from bnjax.claims.claim import Claim, Verdict, limits
+from bnjax.claims.claim import Claim
 from bnjax.claims.pairs import (
     PAIRS,
     describe,
+    not_below,
     probed_loss,
     ratio_over_seeds,
     why_not_trained,
@@ -52,13 +53,7 @@ def compare(results: Results, norm: str) -> Claim:
         )
         for name in PAIRS
     ]
-    reasons += [comparison.reason for comparison in comparisons if comparison.reason]
-    below = [limits(c.ratio)[1] < 1 for c in comparisons if c.ratio]
-    verdict: Verdict = "inconclusive"
-    if not reasons and len(set(below)) == 1:
-        verdict = "not supported" if below[0] else "supported"
-    elif not reasons:
-        reasons.append("below 1 in one comparison, not in the other")
+    verdict, reasons = not_below(comparisons, reasons)
     lr = results.config["lr"]
     late = "; ".join(
         f"late cosine of {layer} {late_cosine(results, 'none', layer):.2f} none, "

@@ -1,16 +1,10 @@
 """Floor 3: explicit state, the step, the loop, evaluation; touches no file and prints nothing."""
 
 from bnjax.training.evaluation import Evaluation, make_evaluate
+from bnjax.training.gradient import Gradient, TrainState
 from bnjax.training.loop import Probe, Progress, run
 from bnjax.training.schedule import every
-from bnjax.training.step import (
-    Gradient,
-    Metrics,
-    Program,
-    TrainState,
-    init_state,
-    make_program,
-)
+from bnjax.training.step import Metrics, Program, init_state, make_program
 from bnjax.training.sweep import Sweep
 
 __all__ = [

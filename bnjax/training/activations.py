@@ -11,7 +11,8 @@ from bnjax.data import Batch
 from bnjax.errors import UsageError
 from bnjax.models import Model
 from bnjax.probes.activations import PERCENTILES, Distribution, distribution
-from bnjax.training.step import Gradient, TrainState, apply_gradient
+from bnjax.training.gradient import Gradient, TrainState
+from bnjax.training.step import apply_gradient
 from bnjax.types import Array, Params, PRNGKey
 
 EDGES = np.linspace(-10.0, 10.0, 401)  # of histograms; the outer bins hold all beyond

@@ -11,7 +11,8 @@ from bnjax.errors import UsageError
 from bnjax.models import Model
 from bnjax.probes.activations import PERCENTILES
 from bnjax.probes.earth_mover import Affine, EarthMover, earth_mover
-from bnjax.training.step import Gradient, TrainState, apply_gradient
+from bnjax.training.gradient import Gradient, TrainState
+from bnjax.training.step import apply_gradient
 from bnjax.types import Array, Params, PRNGKey
 
 DIMS = {

@@ -15,7 +15,7 @@ from bnjax.losses import Objective
 from bnjax.models import Model
 from bnjax.models.rectifier import zero_share
 from bnjax.training.evaluation import make_evaluate
-from bnjax.training.step import TrainState
+from bnjax.training.gradient import TrainState
 from bnjax.training.sweep import Measured, MeasureRow, Sweep
 from bnjax.types import Params, PRNGKey, Scalar
 

@@ -11,7 +11,7 @@ from bnjax import losses, probes
 from bnjax.arithmetic import trees
 from bnjax.data import Batch, Pipeline
 from bnjax.models import Model
-from bnjax.training.step import Gradient, TrainState
+from bnjax.training.gradient import Gradient, TrainState
 from bnjax.types import Loss, Pixels, PRNGKey, Scalar
 
 MakeLoss: TypeAlias = Callable[[TrainState, Batch], Loss]

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from bnjax.data import Pipeline, Split
-from bnjax.training.step import Metrics, Program, TrainState
+from bnjax.training.gradient import TrainState
+from bnjax.training.step import Metrics, Program
 from bnjax.types import PRNGKey, PyTree
 
 

@@ -6,7 +6,7 @@ import jax
 
 from bnjax.data import Batch
 from bnjax.probes.magnitudes import Magnitudes, kinds, magnitudes
-from bnjax.training.step import Gradient, TrainState
+from bnjax.training.gradient import Gradient, TrainState
 
 DIMS = {field: ("kind",) for field in Magnitudes._fields}
 

@@ -9,8 +9,9 @@ from jaxtyping import Array, Float
 
 from bnjax import probes
 from bnjax.data import Batch
+from bnjax.training.gradient import Gradient, TrainState
 from bnjax.training.landscape import MakeLoss
-from bnjax.training.step import Gradient, TrainState, apply_gradient
+from bnjax.training.step import apply_gradient
 
 
 class ShiftRow(NamedTuple):

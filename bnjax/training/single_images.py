@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from bnjax.data import Batch
 from bnjax.losses import accuracy
 from bnjax.models import Model
-from bnjax.training.step import Gradient, TrainState
+from bnjax.training.gradient import Gradient, TrainState
 from bnjax.types import Images, Labels, Logits
 
 STATISTICS = ("running", "batch")

@@ -16,7 +16,7 @@ from bnjax.errors import UsageError
 from bnjax.models import Model
 from bnjax.probes.pieces import mean_over
 from bnjax.probes.spectrum import Spectrum, spectrum
-from bnjax.training.step import Gradient, TrainState
+from bnjax.training.gradient import Gradient, TrainState
 from bnjax.types import BatchStats, Loss, Params, PRNGKey, Scalar
 
 STATISTICS = ("batch", "running", "recalibrated")

@@ -16,7 +16,7 @@ from bnjax.data import Batch, Pipeline, Split
 from bnjax.models import Model
 from bnjax.probes.points import points_that_fit
 from bnjax.probes.surface import coordinates, filter_direction, values_on_line
-from bnjax.training.step import Gradient, TrainState
+from bnjax.training.gradient import Gradient, TrainState
 from bnjax.training.sweep import Measured, MeasureRow, Sweep
 from bnjax.types import BatchStats, Params, PRNGKey, Scalar
 

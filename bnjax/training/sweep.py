@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from bnjax.training.step import TrainState
+from bnjax.training.gradient import TrainState
 
 Measured: TypeAlias = Mapping[str, np.ndarray]  # `<group>.<field>`: all that was measured before
 MeasureRow: TypeAlias = Callable[[int], Any]  # row -> NamedTuple of arrays

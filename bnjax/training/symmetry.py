@@ -12,7 +12,7 @@ from bnjax.arithmetic import trees
 from bnjax.data import Batch
 from bnjax.models import Model
 from bnjax.probes.symmetry import alike
-from bnjax.training.step import Gradient, TrainState
+from bnjax.training.gradient import Gradient, TrainState
 from bnjax.types import PyTree
 
 KERNEL = "/kernel"

@@ -18,7 +18,7 @@ from bnjax.data.copies import AVERAGED, Copies, copy_of, make_copies
 from bnjax.losses import correct
 from bnjax.models import Model
 from bnjax.training.evaluation import pad_rows
-from bnjax.training.step import TrainState
+from bnjax.training.gradient import TrainState
 from bnjax.types import BatchStats, Index, Labels, Params, Pixels, Scalar
 
 NEVER = -1

@@ -20,7 +20,7 @@ from bnjax.losses import Objective, cross_entropy
 from bnjax.models import Model, interception
 from bnjax.models.interception import Interception
 from bnjax.probes.theory import Steepness, Theory, steepness, theory
-from bnjax.training.step import Gradient, TrainState
+from bnjax.training.gradient import Gradient, TrainState
 from bnjax.types import Params, Scalar
 
 PerLayer = Float[Array, " *num_layers"]

@@ -10,7 +10,7 @@ from bnjax.arithmetic.percentiles import percentiles as percentiles_of
 from bnjax.data import Batch
 from bnjax.models import Model
 from bnjax.probes.activations import PERCENTILES
-from bnjax.training.step import Gradient, TrainState
+from bnjax.training.gradient import Gradient, TrainState
 from bnjax.types import Images
 
 DIMS = {"percentiles": ("unit", "percentile")}
