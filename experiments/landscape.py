@@ -85,6 +85,12 @@ class Config(RunConfig):
             "1 or more",
         )
 
+    def with_fewer_points(self) -> "Config | None":
+        """The same probe with half as many points at a time."""
+        most = 1 if jax.default_backend() == "cpu" else len(self.step_sizes)
+        chunk = most if self.chunk == "auto" else self.chunk
+        return dataclasses.replace(self, chunk=chunk // 2) if chunk > 1 else None
+
     @property
     def probes_training_loss(self) -> bool:
         """Whether the probed loss is the very one that training differentiates."""

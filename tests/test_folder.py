@@ -52,6 +52,25 @@ def test_an_unfinished_run_of_other_versions_is_refused_and_kept(tmp_path):
     assert folder.open_folder(tmp_path, "x", config, {"jax": "1"}, fresh=False) == opened
 
 
+def test_an_unfinished_run_goes_on_under_another_layout_and_that_is_said_and_recorded(tmp_path):
+    config, said = RunConfig(), []
+
+    def reopen(facts):
+        return folder.open_folder(
+            tmp_path, "x", config, facts, fresh=False, layout=("cores",), say=said.append
+        )
+
+    opened = reopen({"jax": "1", "cores": 2})
+    for _ in range(2):
+        assert reopen({"jax": "1", "cores": 8}) == opened
+    assert "begun under cores 2 (now 8): it goes on" in said[0]
+    record = folder.read_json(opened / "config.json")
+    assert record["continued"] == [{"cores": 8}]
+    assert record["fingerprint"]["cores"] == 2
+    with pytest.raises(RunError, match=r"jax 1 \(now 2\), cores 2 \(now 8\)"):
+        reopen({"jax": "2", "cores": 8})
+
+
 def test_fresh_sets_aside_and_never_deletes(tmp_path):
     config = RunConfig()
     for count in range(3):

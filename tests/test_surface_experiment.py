@@ -13,7 +13,7 @@ import surface
 from conftest import make_toy
 
 from bnjax.claims import surface as claims
-from bnjax.runs import arms, console, results
+from bnjax.runs import console, results
 from bnjax.runs import experiment as frame
 from bnjax.runs.budget import Budget
 from bnjax.runs.results import Results
@@ -144,8 +144,7 @@ def test_an_interrupted_surface_goes_on_bit_for_bit(
 
 def test_rows_are_saved_at_intervals(toy, whole, tmp_path, monkeypatch):
     """A process that dies without a word loses no more than an interval."""
-    monkeypatch.setattr(arms, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    command = [*TOY, "--out", str(tmp_path), "--norms", "batch"]
+    command = [*TOY, "--out", str(tmp_path), "--norms", "batch", "--checkpoint-minutes", "0"]
     measured = []
 
     def dying(self, arm, sweep, done, rows):

@@ -58,7 +58,9 @@ def map_points(
       measure: of one step size; returns a pytree of arrays.
       step_sizes: `[num_step_sizes]`.
       chunk: points that one pass through the program measures together.
-      mesh: devices, or None for the current one.
+      mesh: devices; None for the current one, or, inside a `jax.shard_map` that is manual along an
+        axis `probe`, for those of that axis. Arrays that `measure` closes over must not be on a
+        mesh already: those need the `shard_map` around all of it.
 
     Returns:
       The pytree with a leading axis `[num_step_sizes]`.
@@ -70,7 +72,9 @@ def map_points(
         raise UsageError(f"chunk={chunk} must be 1 or more points")
     if mesh is not None and "probe" not in mesh.axis_names:
         raise UsageError(f"the mesh has the axes {mesh.axis_names}: it needs one named 'probe'")
-    devices = 1 if mesh is None else mesh.shape["probe"]
+    around = jax.sharding.get_abstract_mesh()
+    inside = mesh is None and "probe" in around.manual_axes
+    devices = around.shape["probe"] if inside else 1 if mesh is None else mesh.shape["probe"]
     count = step_sizes.shape[0]
     # Padded with the last point, so that every device and every chunk does the same.
     rows = -(-count // (devices * chunk)) * devices
@@ -83,10 +87,19 @@ def map_points(
         together = jax.lax.map(jax.vmap(measure), rows)
         return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), together)
 
-    if mesh is not None:
+    def visit_own(rows: Array) -> PyTree:
+        here = jax.lax.axis_index("probe") * (len(rows) // devices)
+        own = visit(jax.lax.dynamic_slice_in_dim(rows, here, len(rows) // devices))
+        return jax.tree.map(lambda leaf: jax.lax.all_gather(leaf, "probe", tiled=True), own)
+
+    if inside:
+        visited = visit_own(padded)
+    elif mesh is None:
+        visited = visit(padded)
+    else:
         # Sharding by the compiler: an explicit mesh would want every closed-over array placed.
         automatic = (jax.sharding.AxisType.Auto,) * len(mesh.axis_names)
         mesh = jax.sharding.Mesh(mesh.devices, mesh.axis_names, axis_types=automatic)
         spec = jax.sharding.PartitionSpec("probe")
-        visit = jax.shard_map(visit, mesh=mesh, in_specs=spec, out_specs=spec)
-    return jax.tree.map(lambda leaf: leaf[:count], visit(padded))
+        visited = jax.shard_map(visit, mesh=mesh, in_specs=spec, out_specs=spec)(padded)
+    return jax.tree.map(lambda leaf: leaf[:count], visited)

@@ -7,20 +7,22 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from bnjax import training
 from bnjax.arithmetic.selection import EVERYTHING, Selection
 from bnjax.data import Batch, Dataset, Pipeline
+from bnjax.errors import RunError
 from bnjax.losses import OBJECTIVES
 from bnjax.models import Model
-from bnjax.runs import checkpoints, records
+from bnjax.runs import checkpoints, layout, processes, records
 from bnjax.runs.config import RunConfig, stream_key
-from bnjax.runs.interrupts import Interrupted, StopRequest
+from bnjax.runs.interrupts import Interrupted
 from bnjax.training import Probe, Program, TrainState, optimizers
 from bnjax.training.sweep import Sweep, count_rows, run_sweeps
+from bnjax.types import PRNGKey
 
-SECONDS_BETWEEN_CHECKPOINTS = 60.0
 ACCELERATOR_BLOCK_STEPS = 64
 
 
@@ -37,16 +39,20 @@ class Arm(NamedTuple):
     @property
     def label(self) -> str:
         """How messages name it."""
-        named = (
-            value if isinstance(value, str) else f"{name} {value:g}"
-            for name, value in self.values.items()
-        )
-        return f"{', '.join(named)}, seed {self.seed}"
+        return label_of(self.values, self.seed)
 
     @property
     def folder(self) -> str:
         """The name of its folder of checkpoints."""
         return "-".join(f"{value}" for value in (*self.values.values(), self.seed))
+
+
+def label_of(values: Mapping[str, Any], seed: int) -> str:
+    """How messages name an arm with these factors."""
+    named = (
+        value if isinstance(value, str) else f"{name} {value:g}" for name, value in values.items()
+    )
+    return f"{', '.join(named)}, seed {seed}"
 
 
 @runtime_checkable
@@ -59,14 +65,28 @@ class Display(Protocol):
     def advance_rows(self, arm: Arm, sweep: str, done: int, rows: int) -> None:
         """After training, `done` of the rows of a sweep are done."""
 
+    def finish(self, arm: Arm) -> None:
+        """All of the arm is done."""
+
+
+class Conduct(NamedTuple):
+    """How a unit of work is carried out; nothing of it changes what is measured."""
+
+    display: Display
+    mesh: jax.sharding.Mesh | None = None  # devices of this unit; None: the one there is
+    # Asked after each step or row, counted from 1: whether to save and leave now.
+    stops_at: Callable[[int], bool] = lambda done: False
+    together: bool = False  # all processes of a job work on the same unit, in step
+    writes: bool = True  # False in a process that another one writes for
+    trains: bool = True  # False: only read what another process has finished
+
 
 def run_arm(
     config: RunConfig,
     arm: Arm,
     probes: Mapping[str, Probe],
     saved: checkpoints.Checkpoints,
-    display: Display,
-    stop: StopRequest,
+    conduct: Conduct,
     after: Mapping[str, Sweep] | None = None,
     keep_trained: Callable[[TrainState], None] | None = None,
 ) -> records.Record:
@@ -77,8 +97,7 @@ def run_arm(
       arm: factors, seed, model and data.
       probes: by name; what one measures is a NamedTuple of arrays.
       saved: the arm's checkpoints.
-      display: is told of each step.
-      stop: asked after each step.
+      conduct: devices, display, and when to stop.
       after: what is measured on the trained network, by name; checkpoints count its rows on from
         the steps.
       keep_trained: writes the trained network.
@@ -89,40 +108,59 @@ def run_arm(
       is kept.
 
     Raises:
-      Interrupted: a signal came; the state has been saved.
+      Interrupted: asked to stop; the state has been saved.
     """
-    program, optimizer = build(config, arm)
+    program, optimizer = build(config, arm, conduct.mesh)
     key = stream_key(arm.seed, "data")
     split = arm.dataset.train
-    first = program.batch(split, arm.pipeline.order(key, 0), key, jnp.int32(0))
-    state = training.init_state(
-        arm.model, optimizer, stream_key(arm.seed, "init"), first.images, arm.selection
-    )
     rows = {name: due_rows(probe, range(config.steps)) for name, probe in probes.items()}
-    test = test_probe(config, arm)
+    test = test_probe(config, arm, conduct.mesh)
     rows["test"] = due_rows(test, range(config.steps + 1))
-    probes = {**probes, "test": test}
     after = after or {}
-    record = empty_record(config, program, probes, rows, state, first)
+    begin = functools.partial(first_state, arm, optimizer, program.batch)
+    state, first = jax.eval_shape(begin, key)
+    record = empty_record(config, program, {**probes, "test": test}, rows, state, first)
     record |= records.empty({name: (sweep.rows, sweep.shapes) for name, sweep in after.items()})
     end = config.steps + count_rows(after)
 
-    start, tree = checkpoints.restore(saved, {"state": state, "record": record})
+    host_state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), state)
+    start, tree = take_up(saved, {"state": host_state, "record": record}, conduct)
     state, record = tree["state"], tree["record"]
     if record["complete"]:
+        conduct.display.finish(arm)
         return records.published(record)
-    saved_at = time.monotonic()
+    if not conduct.trains:
+        raise RunError(
+            f"{saved.folder} holds no finished run of {arm.label}, which another process did: "
+            "--out must be a folder that all processes share"
+        )
+    if start == 0:
+        state, _ = begin(key)
+    elif conduct.mesh is None:
+        state = jax.device_put(state)
+    state, split, key = layout.place((state, split, key), conduct.mesh)
+    spread = {
+        name: probe._replace(measure=layout.spread_points(probe.measure, conduct.mesh))
+        for name, probe in probes.items()
+    }
+    saved_at, saved_step = time.monotonic(), start
+
+    def save(done: int) -> None:
+        nonlocal saved_at, saved_step
+        records.put(record, pending)
+        pending.clear()
+        if conduct.writes:
+            checkpoints.save(saved, done, {"state": state, "record": record})
+        saved_at, saved_step = time.monotonic(), done
 
     def keep(done: int, where: str) -> None:
         """Save if it is time to, and leave if asked to."""
-        nonlocal saved_at
-        late = time.monotonic() - saved_at >= SECONDS_BETWEEN_CHECKPOINTS
-        if (late or stop.received) and done < end:
-            records.put(record, pending)
-            pending.clear()
-            checkpoints.save(saved, done, {"state": state, "record": record})
-            saved_at = time.monotonic()
-            if stop.received:
+        stops = conduct.stops_at(done)
+        late = time.monotonic() - saved_at >= 60 * config.checkpoint_minutes
+        late = late or 0 < config.checkpoint_steps <= done - saved_step
+        if (late or stops) and done < end:
+            save(done)
+            if stops:
                 raise Interrupted(f"at {where} of the arm {arm.label}")
 
     pending: list[records.Entry] = []
@@ -134,7 +172,7 @@ def run_arm(
         state,
         start=min(start, config.steps),
         stop=config.steps,
-        probes=probes,
+        probes={**spread, "test": test},
     ):
         # One step late: the numbers of a step are read while the next one is under way.
         records.put(record, pending)
@@ -143,24 +181,52 @@ def run_arm(
             pending = []
             break
         pending = entries(progress, rows)
-        display.advance(arm, done, record)
+        conduct.display.advance(arm, done, record)
         keep(done, f"step {done} of {config.steps}")
     records.put(record, pending)
     if records.ended_at(record) is None:
         final = test.measure(state, None, None)
         records.put(record, [records.Entry("test", rows["test"][config.steps], final)])
-        for row in run_sweeps(after, state, record, start=max(0, start - config.steps)):
+        # Each process measures these by itself, on one device, from the same state.
+        trained = state if conduct.mesh is None else jax.device_put(jax.device_get(state))
+        for row in run_sweeps(after, trained, record, start=max(0, start - config.steps)):
             records.put(record, [records.Entry(row.name, row.row, row.values)])
-            display.advance_rows(arm, row.name, row.row + 1, row.rows)
+            conduct.display.advance_rows(arm, row.name, row.row + 1, row.rows)
             keep(config.steps + row.done, f"row {row.row + 1} of {row.rows} of {row.name}")
-        if keep_trained is not None:
-            keep_trained(state)
+        if keep_trained is not None and conduct.writes:
+            keep_trained(trained)
     record["complete"][...] = 1
-    checkpoints.save(saved, end, {"state": state, "record": record})
+    save(end)
+    conduct.display.finish(arm)
     return records.published(record)
 
 
-def build(config: RunConfig, arm: Arm) -> tuple[Program, optax.GradientTransformation]:
+def first_state(
+    arm: Arm, optimizer: optax.GradientTransformation, draw: Callable[..., Batch], key: PRNGKey
+) -> tuple[TrainState, Batch]:
+    """The state before the first step, and the first batch."""
+    first = draw(arm.dataset.train, arm.pipeline.order(key, 0), key, jnp.int32(0))
+    init_key = stream_key(arm.seed, "init")
+    return training.init_state(arm.model, optimizer, init_key, first.images, arm.selection), first
+
+
+def take_up(
+    saved: checkpoints.Checkpoints, template: dict[str, Any], conduct: Conduct
+) -> tuple[int, dict[str, Any]]:
+    """The newest sound checkpoint, as the process that writes has it."""
+    if conduct.writes:
+        start, tree = checkpoints.restore(saved, template)
+    else:
+        start, tree = 0, template
+    if not conduct.together:
+        return start, tree
+    step, tree = processes.broadcast((np.int64(start), tree))
+    return int(step), tree
+
+
+def build(
+    config: RunConfig, arm: Arm, mesh: jax.sharding.Mesh | None = None
+) -> tuple[Program, optax.GradientTransformation]:
     """The compiled program and the optimiser of an arm."""
     optimizer = optimizers.build(config.optimizer_rule, config.lr)
     program = compile_program(
@@ -171,6 +237,7 @@ def build(config: RunConfig, arm: Arm) -> tuple[Program, optax.GradientTransform
         precision=config.precision,
         selection=arm.selection,
         microbatches=config.microbatches,
+        mesh=mesh,
         # On the CPU starting a program costs nothing beside a step, and single steps give training
         # the same bits whether a probe rides along or not.
         block_steps=1 if jax.default_backend() == "cpu" else ACCELERATOR_BLOCK_STEPS,
@@ -192,17 +259,18 @@ def compile_program(
     return training.make_program(model, optimizers.build(rule, 0.0), pipeline, **options)
 
 
-def test_probe(config: RunConfig, arm: Arm) -> Probe:
+def test_probe(config: RunConfig, arm: Arm, mesh: jax.sharding.Mesh | None) -> Probe:
     """Evaluation on the whole test set, with running statistics, as one more probe."""
     evaluate = training.make_evaluate(
-        arm.model, arm.dataset, objective=OBJECTIVES[config.objective]
+        arm.model, arm.dataset, objective=OBJECTIVES[config.objective], mesh=mesh
     )
+    test = layout.place(arm.dataset.test, mesh)
 
     def measure(
         state: TrainState, batch: Batch | None, gradient: training.Gradient | None
     ) -> training.Evaluation:
         del batch, gradient  # the whole test set instead
-        return evaluate(state.params, state.batch_stats, arm.dataset.test)
+        return evaluate(state.params, state.batch_stats, test)
 
     return Probe(training.every(config.evaluate_every, last=config.steps), measure)
 

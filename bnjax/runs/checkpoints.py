@@ -6,7 +6,6 @@ one that is not is said and set aside, never deleted.
 """
 
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,14 +15,9 @@ import numpy as np
 
 from bnjax.errors import RunError
 from bnjax.runs import disk, manifest
+from bnjax.runs.messages import warn
 
-KEPT = 2  # sound checkpoints; the older one is there for the case that the newer one is damaged
 STATE = "state"
-
-
-def warn(message: str) -> None:
-    """Tell the person at the terminal."""
-    print(f"warning: {message}", file=sys.stderr, flush=True)
 
 
 class Checkpoints(NamedTuple):
@@ -32,10 +26,11 @@ class Checkpoints(NamedTuple):
     folder: Path
     run: str  # name of the arm and its configuration
     say: Callable[[str], None] = warn  # is told of each damaged checkpoint
+    kept: int = 2  # the older ones are there for the case that the newest is damaged
 
 
 def save(checkpoints: Checkpoints, step: int, tree: Any) -> None:
-    """Save a pytree of arrays under a step, and drop all but the last two.
+    """Save a pytree of arrays under a step, and drop all but the last few.
 
     States are a few MB and a save takes some 50 ms: waiting for it is better than learning of a
     full disk two saves later.
@@ -59,7 +54,7 @@ def save(checkpoints: Checkpoints, step: int, tree: Any) -> None:
         if final.exists():  # of another attempt, after which the run went back further
             disk.set_aside(final)
         disk.publish(temporary, final)
-        for old in steps(checkpoints.folder)[KEPT:]:
+        for old in steps(checkpoints.folder)[checkpoints.kept :]:
             disk.remove(checkpoints.folder / str(old))
     except Exception as error:  # Orbax and tensorstore raise errors of many kinds
         shutil.rmtree(temporary, ignore_errors=True)

@@ -101,6 +101,24 @@ class RunConfig:
     """Steps between evaluations on the whole test set."""
     published: Path | None = None
     """CSV of published curves to draw beside the measured ones (panel,series,step,low,high)."""
+    checkpoint_minutes: float = 1.0
+    """Minutes between checkpoints of an arm (0: after every step)."""
+    checkpoint_steps: int = 0
+    """Steps between checkpoints, if that is sooner (0: by time only)."""
+    checkpoints_kept: int = 2
+    """Checkpoints kept of each arm; one that is damaged is passed over for the one before."""
+    data_devices: int = 1
+    """Devices over which a batch is spread; statistics stay those of the whole batch. Devices that
+    are left over take other arms and seeds at the same time."""
+    probe_devices: int = 1
+    """Devices over which the points of a probe are spread."""
+    distributed: bool = False
+    """One of several processes of a job (SLURM, Open MPI, GKE, TPU pod, or JAX_COORDINATOR_ADDRESS,
+    JAX_NUM_PROCESSES, JAX_PROCESS_ID)."""
+    heartbeat_seconds: int = 20
+    """Seconds without a sign of life after which a process of a job counts as dead."""
+    deterministic: bool = False
+    """The same bits on a GPU each time, somewhat slower; a CPU gives them always."""
     out: Path = Path("runs")
     """Folder of all runs; this one goes to OUT/<experiment>/<digest of the options>."""
     fresh: bool = False
@@ -120,6 +138,7 @@ class RunConfig:
         for name in ("steps", "seeds", "probe_every", "evaluate_every"):
             value = getattr(self, name)
             require(f"--{name.replace('_', '-')}", value, value >= 1, "1 or more")
+        self.validate_conduct()
         require("--batch-size", self.batch_size, self.batch_size >= 1, "1 or more")
         require("--seed", self.seed, 0 <= self.seed < 2**31, "from 0 to 2147483647")
         drops = [optimizers.drop_step(drop, self.steps) for drop in self.lr_drops]
@@ -148,6 +167,24 @@ class RunConfig:
             self.dataset not in LINEAR_DATASETS or self.objective != "cross_entropy",
             "a squared error with --dataset gaussian…, which has no classes",
         )
+
+    def validate_conduct(self) -> None:
+        """Refuse impossible values of options that do not change results."""
+        minutes = self.checkpoint_minutes
+        require("--checkpoint-minutes", minutes, 0 <= minutes < math.inf, "0 or more")
+        require(
+            "--checkpoint-steps", self.checkpoint_steps, self.checkpoint_steps >= 0, "0 or more"
+        )
+        kept = self.checkpoints_kept
+        require("--checkpoints-kept", kept, 2 <= kept <= 1000, "from 2 to 1000")
+        beat = self.heartbeat_seconds
+        require("--heartbeat-seconds", beat, 5 <= beat <= 3600, "from 5 to 3600")
+        for name in ("data_devices", "probe_devices"):
+            value = getattr(self, name)
+            require(f"--{name.replace('_', '-')}", value, value >= 1, "1 or more")
+        part = self.batch_size // max(1, self.microbatches)
+        expected = f"a divisor of the {part} examples that are computed at a time"
+        require("--data-devices", self.data_devices, part % self.data_devices == 0, expected)
 
     def validate_batch(self, norm: models.Norm) -> None:
         """Refuse batches that a normaliser cannot work with."""
@@ -189,6 +226,10 @@ class RunConfig:
         """The optimiser of one arm, without its learning rate."""
         drops = tuple(optimizers.drop_step(drop, self.steps) for drop in self.lr_drops)
         return optimizers.Rule(self.optimizer, self.weight_decay, drops, self.decays)
+
+    def with_fewer_points(self) -> Any:
+        """The same measurements with half as many points at a time; None where that is no way."""
+        return None
 
     def select(self, shapes: Params, seed: int) -> Selection:
         """Which parameters are trained, of a network with parameters of these shapes."""

@@ -20,6 +20,7 @@ from bnjax.runs.records import Record
 
 LINES_PER_ARM = 10
 ROW_LINES = 4  # of each sweep after training
+MANY_UNITS = 5  # more arms than this: their number is shown too
 Config = TypeVar("Config")
 
 
@@ -80,8 +81,10 @@ def one_line(framed: str) -> str:
 class PlainDisplay:
     """About ten lines for each arm, for pipes and logs."""
 
-    def __init__(self) -> None:
+    def __init__(self, units: int) -> None:
         self.started = time.monotonic()
+        self.units = units
+        self.finished: set[str] = set()
 
     def advance(self, arm: Arm, done: int, record: Record) -> None:
         """Print a line now and then."""
@@ -99,13 +102,21 @@ class PlainDisplay:
             elapsed = time.monotonic() - self.started
             print(f"{arm.label}: {sweep}, row {done}/{rows}, {elapsed:.0f} s", flush=True)
 
+    def finish(self, arm: Arm) -> None:
+        """Print how many arms are done, where there are many."""
+        self.finished.add(arm.label)
+        if self.units > MANY_UNITS:
+            print(f"{len(self.finished)} of {self.units} arms done", flush=True)
+
 
 class RichDisplay:
-    """A progress bar for each arm on a terminal."""
+    """A progress bar for all arms and one for each that is under way, on a terminal."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, units: int) -> None:
         self.progress = progress
         self.tasks: dict[str, Any] = {}
+        self.finished: set[str] = set()
+        self.all = progress.add_task("arms done", total=units)
 
     def advance(self, arm: Arm, done: int, record: Record) -> None:
         """Move the arm's bar."""
@@ -125,12 +136,25 @@ class RichDisplay:
             self.tasks[name] = self.progress.add_task(name, total=rows)
         self.progress.update(self.tasks[name], completed=done)
 
+    def finish(self, arm: Arm) -> None:
+        """Move the bar of all arms; of many, only those under way keep a bar of their own."""
+        self.finished.add(arm.label)
+        self.progress.update(self.all, completed=len(self.finished))
+        if (self.progress.tasks[self.all].total or 0) > MANY_UNITS:
+            for name, task in self.tasks.items():
+                if name == arm.label or name.startswith(f"{arm.label}: "):
+                    self.progress.update(task, visible=False)
+
 
 @contextlib.contextmanager
-def display() -> Iterator[PlainDisplay | RichDisplay]:
-    """A progress bar on a terminal, plain lines otherwise."""
+def display(units: int) -> Iterator[PlainDisplay | RichDisplay]:
+    """Progress bars on a terminal, plain lines otherwise.
+
+    Args:
+      units: arms, counted for each seed.
+    """
     if not sys.stdout.isatty():
-        yield PlainDisplay()
+        yield PlainDisplay(units)
         return
     columns = (
         TextColumn("{task.description}"),
@@ -139,7 +163,7 @@ def display() -> Iterator[PlainDisplay | RichDisplay]:
         TimeRemainingColumn(),
     )
     with Progress(*columns) as progress:
-        yield RichDisplay(progress)
+        yield RichDisplay(progress, units)
 
 
 def summary(record: Record, done: int) -> str:

@@ -1,5 +1,6 @@
 """From a command line to a finished run folder: the frame that every experiment script fills."""
 
+import contextlib
 import dataclasses
 import itertools
 import sys
@@ -12,10 +13,24 @@ import numpy as np
 
 from bnjax import data, losses, models
 from bnjax.errors import UsageError
-from bnjax.runs import arms, cache, checkpoints, console, folder, lock, plugins, records, results
+from bnjax.runs import (
+    arms,
+    cache,
+    checkpoints,
+    console,
+    folder,
+    layout,
+    lock,
+    plugins,
+    processes,
+    records,
+    results,
+    units,
+)
 from bnjax.runs.config import RunConfig
-from bnjax.runs.fingerprint import fingerprint
+from bnjax.runs.fingerprint import LAYOUT, fingerprint
 from bnjax.runs.interrupts import Interrupted, stop_on_signals
+from bnjax.runs.messages import complain, warn
 from bnjax.runs.published import Published, read_published
 from bnjax.training import Probe, TrainState
 from bnjax.training.sweep import Sweep
@@ -55,11 +70,18 @@ def main(experiment: Experiment, arguments: Sequence[str] | None = None) -> int:
 
     def act() -> None:
         config = console.parse(experiment.presets, arguments, experiment.description)
+        if config.deterministic:
+            cache.make_deterministic()
+        if config.distributed:
+            config.validate_conduct()
+            processes.join(config.heartbeat_seconds)
         plugins.load(config.plugins)
         config.validate()
         run(experiment, config)
 
-    return guarded(act, arguments)
+    status = guarded(act, arguments)
+    processes.leave(status)
+    return status
 
 
 def guarded(act: Callable[[], None], arguments: Sequence[str]) -> int:
@@ -100,7 +122,9 @@ def fail(error: Exception, arguments: Sequence[str], status: int) -> int:
     message = " ".join(str(error).split())
     kind = "" if known else f"{type(error).__name__}: "
     hint = "" if known else " (--debug shows where)"
-    print(f"error: {kind}{message}{hint}", file=sys.stderr)
+    if not known and processes.several():
+        hint += f"; if another process of the job has ended, {processes.AGAIN}"
+    complain(f"{kind}{message}{hint}")
     return status
 
 
@@ -112,63 +136,178 @@ def run(experiment: Experiment, config: RunConfig) -> Path:
     """
     cache.enable()
     terminal = console.terminal()
+    who = layout.make_layout(config.data_devices, config.probe_devices)
     path = config.out / experiment.name / folder.digest(config)
     published = read_published(config.published) if config.published else {}
-    if folder.is_finished(path) and not config.fresh:
-        terminal.print(f"finished before: {path}")
-        if published:
-            experiment.draw(results.read(path), published, path)
-    else:
-        with lock.hold(path):
-            complete(experiment, config, published, terminal)
-    report(terminal, path)
+    with contextlib.ExitStack() as held:
+        watch = held.enter_context(processes.watched(config.heartbeat_seconds))
+
+        def begin() -> int:
+            """Whether the run is finished; asked, and the folder locked, by one process."""
+            if folder.is_finished(path) and not config.fresh:
+                return 1
+            held.enter_context(lock.hold(path))
+            return 0
+
+        finished = processes.agree(begin)
+        if not finished:
+            complete(experiment, config, published, terminal, who, watch)
+        elif who.writes:
+            terminal.print(f"finished before: {path}")
+            if published:
+                experiment.draw(results.read(path), published, path)
+    if who.writes:
+        report(terminal, path)
     return path
 
 
 def complete(
-    experiment: Experiment, config: RunConfig, published: Published, terminal: console.Console
+    experiment: Experiment,
+    config: RunConfig,
+    published: Published,
+    terminal: console.Console,
+    who: layout.Layout,
+    watch: processes.Watch,
 ) -> None:
-    """Run what is not done yet in a folder that no other process uses."""
+    """Run what is not done yet in a folder that no other job uses."""
     dataset = data.load(config.dataset, config.data_dir, seed=config.seed)
-    factors = config.arm_axes
-    planned = [
-        dict(zip(factors, chosen, strict=True)) for chosen in itertools.product(*factors.values())
-    ]
-    for values in planned:  # refuses impossible batches before anything is written
+    planned = plan(config)
+    for values, _ in planned:  # refuses impossible batches before anything is written
+        config.for_arm(values).validate_conduct()
         data.make_pipeline(dataset, config.for_arm(values).batch_size)
     experiment.check(config, dataset)
     chance = losses.chance(losses.OBJECTIVES[config.objective], dataset)
-    facts = {**fingerprint(), "dataset": dataset.note, "chance_loss": chance}
-    path = folder.open_folder(config.out, experiment.name, config, facts, fresh=config.fresh)
-    terminal.print(f"{dataset.note}; {facts['device']}, jax {facts['jax']}; {path}")
+    facts = {**fingerprint(who), "dataset": dataset.note, "chance_loss": chance}
+    path = config.out / experiment.name / folder.digest(config)
 
-    seeds = range(config.seed, config.seed + config.seeds)
-    finished: list[records.Record] = []
-    with stop_on_signals() as stop, console.display() as display:
-        for values, seed in itertools.product(planned, seeds):
-            own = config.for_arm(values)
-            model = own.build_model(values.get("norm", own.norms[0]), dataset.num_classes)
-            pipeline = data.make_pipeline(dataset, own.batch_size, augmented=own.augment)
-            selection = own.select(shapes(model, dataset), seed)
-            arm = arms.Arm(values, seed, model, dataset, pipeline, selection)
-            probes = experiment.probes(own, arm)
-            saved = checkpoints.Checkpoints(
-                path / folder.CHECKPOINTS / arm.folder, f"{path.name}/{arm.folder}"
+    def open_folder() -> int:
+        folder.open_folder(
+            config.out, experiment.name, config, facts, fresh=config.fresh, layout=LAYOUT
+        )
+        return 0
+
+    processes.agree(open_folder)
+    if who.writes:
+        terminal.print(f"{dataset.note}; {describe(facts)}; {path}")
+
+    polls = itertools.count()
+    own_units = [(values, seed) for values, seed in who.own(planned)]
+    with stop_on_signals(not who.together) as stop, console.display(len(own_units)) as display:
+
+        def stops_at(done: int) -> bool:
+            watch.move()
+            if who.together:  # every process asks as often, so all leave at the same step
+                return processes.told_to_stop(next(polls))
+            return stop.received
+
+        def work(unit: tuple[Mapping[str, Any], int], mesh: Any) -> records.Record:
+            conduct = arms.Conduct(display, mesh, stops_at, who.together, who.writes_units)
+            return run_unit(experiment, config, dataset, path, unit, conduct)
+
+        def run_own() -> list[records.Record]:
+            return units.run_units(
+                own_units,
+                work,
+                who.meshes,
+                label=lambda unit: arms.label_of(*unit),
+                stopped=lambda: stop.received,
+                debug=config.debug,
             )
-            after, keep = experiment.after(own, arm), keeper(experiment, own, arm, path)
-            finished.append(arms.run_arm(own, arm, probes, saved, display, stop, after, keep))
-            if stop.received:
-                raise Interrupted(f"after the arm {arm.label}")
 
-    sizes = [len(values) for values in (*factors.values(), seeds)]
-    stacked = records.stack(finished, sizes)
+        finished = run_own()
+        processes.wait_for_all("units")
+        if who.writes:
+            if len(own_units) < len(planned):  # those of other processes are read from the folder
+                done = arms.Conduct(display, None, lambda done: False, trains=False)
+                finished = [
+                    run_unit(experiment, config, dataset, path, unit, done) for unit in planned
+                ]
+            write_results(experiment, config, dataset, facts, published, path, finished)
+            if stop.received:
+                raise Interrupted("after everything was done")
+        processes.wait_for_all("results")
+
+
+def plan(config: RunConfig) -> list[tuple[Mapping[str, Any], int]]:
+    """The units of work: the values of all factors, and the seed, the last one fastest."""
+    factors = config.arm_axes
+    seeds = range(config.seed, config.seed + config.seeds)
+    return [
+        (dict(zip(factors, chosen, strict=True)), seed)
+        for *chosen, seed in itertools.product(*factors.values(), seeds)
+    ]
+
+
+def run_unit(
+    experiment: Experiment,
+    config: RunConfig,
+    dataset: data.Dataset,
+    path: Path,
+    unit: tuple[Mapping[str, Any], int],
+    conduct: arms.Conduct,
+) -> records.Record:
+    """Carry out one arm for one seed; where memory is not enough, with fewer points at a time."""
+    values, seed = unit
+    own = config.for_arm(values)
+    model = own.build_model(values.get("norm", own.norms[0]), dataset.num_classes)
+    pipeline = data.make_pipeline(dataset, own.batch_size, augmented=own.augment)
+    selection = own.select(shapes(model, dataset), seed)
+    arm = arms.Arm(values, seed, model, dataset, pipeline, selection)
+    saved = checkpoints.Checkpoints(
+        path / folder.CHECKPOINTS / arm.folder,
+        f"{path.name}/{arm.folder}",
+        kept=config.checkpoints_kept,
+    )
+    while True:
+        probes, after = experiment.probes(own, arm), experiment.after(own, arm)
+        try:
+            keep = keeper(experiment, own, arm, path)
+            return arms.run_arm(own, arm, probes, saved, conduct, after, keep)
+        except jax.errors.JaxRuntimeError as error:
+            if not units.is_out_of_memory(error):
+                raise
+            smaller = own.with_fewer_points()
+            if smaller is None:
+                raise MemoryError(
+                    f"{own.batch_size} examples at a time are more than the memory holds: give a "
+                    "smaller --batch-size or --width, or --microbatches"
+                ) from None
+        warn(
+            f"{arm.label}: out of memory; from the last checkpoint on {smaller.chunk} points are "
+            "probed at a time"
+        )
+        own = smaller
+
+
+def write_results(
+    experiment: Experiment,
+    config: RunConfig,
+    dataset: data.Dataset,
+    facts: dict[str, Any],
+    published: Published,
+    path: Path,
+    finished: Sequence[records.Record],
+) -> None:
+    """Stack the records of all units; write results, figure and claims."""
+    factors = config.arm_axes
+    sizes = [*(len(values) for values in factors.values()), config.seeds]
+    own = config.for_arm(plan(config)[-1][0])
+    model = own.build_model(own.norms[0], dataset.num_classes)
     layers = models.layer_names(model, dataset.train.pixels.shape[1:])
-    measured = label(experiment, config, stacked, layers, facts)
+    measured = label(experiment, config, records.stack(finished, sizes), layers, facts)
     results.write(measured, path)
     figures = experiment.draw(results.read(path), published, path)
     claims = [claim._asdict() for claim in experiment.claims(results.read(path))]
     files = [folder.CONFIG, folder.METRICS, folder.PROBES, *(figure.name for figure in figures)]
     folder.write_json(path / folder.SUMMARY, {"claims": claims, "files": files})
+
+
+def describe(facts: Mapping[str, Any]) -> str:
+    """Devices and version, for the first line."""
+    count = facts["num_devices"]
+    devices = facts["device"] if count == 1 else f"{count} × {facts['device']}"
+    several = f" in {facts['processes']} processes" if facts["processes"] > 1 else ""
+    return f"{devices}{several}, jax {facts['jax']}"
 
 
 def shapes(model: models.Model, dataset: data.Dataset) -> Any:

@@ -3,31 +3,76 @@
 import importlib.metadata
 import os
 import platform
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import jax
 
+from bnjax.runs.layout import Layout
+
 PACKAGES = ("bnjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
-def fingerprint() -> dict[str, Any]:
-    """Versions, device and flags; equal fingerprints promise equal results, bit for bit, on a CPU.
+# What a run may go on under when it differs: results then agree to rounding, not bit for bit.
+LAYOUT = (
+    "platform",
+    "device",
+    "num_devices",
+    "processes",
+    "data_devices",
+    "probe_devices",
+    "cores",
+    "NPROC",
+    "XLA_FLAGS",
+    "commit",
+)
+
+
+def fingerprint(who: Layout) -> dict[str, Any]:
+    """Versions, devices and flags; equal fingerprints promise equal results, bit for bit, on a CPU.
 
     CPU results depend on the number of cores that XLA sees, so that is part of it.
+
+    Args:
+      who: how the devices are used.
     """
-    device = jax.devices()[0]
+    device, mesh = jax.devices()[0], who.meshes[0]
     return {
         **{package: version(package) for package in PACKAGES},
         "python": platform.python_version(),
         "platform": device.platform,
         "device": device.device_kind,
         "num_devices": jax.device_count(),
+        "processes": who.processes,
+        "data_devices": 1 if mesh is None else mesh.shape["data"],
+        "probe_devices": 1 if mesh is None else mesh.shape["probe"],
         "cores": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
+        "NPROC": os.environ.get("NPROC", ""),
         "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
+        "commit": commit(),
         "float64": bool(jax.config.jax_enable_x64),
     }
+
+
+def commit() -> str:
+    """The commit of the source tree, and `+` where files differ from it; empty if there is none."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return ""
+    try:
+        described = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--abbrev=12", "--dirty=+"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return described.stdout.strip()
 
 
 def version(package: str) -> str:

@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from bnjax.errors import RunError
 from bnjax.runs import disk
+from bnjax.runs.messages import warn
 
 CONFIG, METRICS, PROBES, SUMMARY, CHECKPOINTS, MODELS = (
     "config.json",
@@ -27,7 +28,26 @@ CONFIG, METRICS, PROBES, SUMMARY, CHECKPOINTS, MODELS = (
     "models",
 )
 # Where a run is kept and how it is shown do not change its results, nor does where the data lie.
-NOT_IN_DIGEST = frozenset({"preset", "out", "fresh", "debug", "data_dir", "published", "yes"})
+# Nor do checkpoints and devices; what devices change in the last bits is in the fingerprint.
+NOT_IN_DIGEST = frozenset(
+    {
+        "preset",
+        "out",
+        "fresh",
+        "debug",
+        "data_dir",
+        "published",
+        "yes",
+        "checkpoint_minutes",
+        "checkpoint_steps",
+        "checkpoints_kept",
+        "data_devices",
+        "probe_devices",
+        "distributed",
+        "heartbeat_seconds",
+        "deterministic",
+    }
+)
 
 
 def digest(config: Any) -> str:
@@ -44,7 +64,14 @@ def digest(config: Any) -> str:
 
 
 def open_folder(
-    root: Path, experiment: str, config: Any, fingerprint: Mapping[str, Any], *, fresh: bool
+    root: Path,
+    experiment: str,
+    config: Any,
+    fingerprint: Mapping[str, Any],
+    *,
+    fresh: bool,
+    layout: Collection[str] = (),
+    say: Callable[[str], None] = warn,
 ) -> Path:
     """Make or take up the folder of a run.
 
@@ -54,6 +81,9 @@ def open_folder(
       config: frozen dataclass.
       fingerprint: versions, device and flags on which results depend bit for bit.
       fresh: set an existing folder aside (renamed, never deleted) and begin anew.
+      layout: entries of the fingerprint under which an unfinished run may go on when they differ;
+        that is said, and recorded under `continued` in `config.json`.
+      say: is told of it.
 
     Returns:
       The folder, holding at least `config.json`.
@@ -73,22 +103,36 @@ def open_folder(
     if not (folder / CONFIG).exists():
         write_json(folder / CONFIG, record)
         return folder
-    made_with = read_json(folder / CONFIG).get("fingerprint")
-    if made_with != record["fingerprint"] and not is_finished(folder):
-        changed = describe_change(made_with, record["fingerprint"])
-        raise RunError(
-            f"{folder} holds an unfinished run made under {changed}: continue it there, or begin "
-            "anew with --fresh (the folder is renamed, not deleted) or another --out"
+    found = read_json(folder / CONFIG)
+    made_with = found.get("fingerprint")
+    if made_with == record["fingerprint"] or is_finished(folder):
+        return folder
+    changed = changes(made_with, record["fingerprint"])
+    if isinstance(made_with, Mapping) and set(changed) <= set(layout):
+        say(
+            f"{folder} was begun under {describe_change(changed)}: it goes on, and ends with "
+            "numbers that agree with an unbroken run's to rounding, not bit for bit"
         )
-    return folder
+        went_on = found.get("continued", [])
+        if (here := {key: now for key, (_, now) in changed.items()}) not in went_on:
+            write_json(folder / CONFIG, {**found, "continued": [*went_on, here]})
+        return folder
+    raise RunError(
+        f"{folder} holds an unfinished run made under {describe_change(changed)}: continue it "
+        "there, or begin anew with --fresh (the folder is renamed, not deleted) or another --out"
+    )
 
 
-def describe_change(before: Any, now: Mapping[str, Any]) -> str:
-    """`jax 0.10.2 (now 0.12.0)` for each entry of a fingerprint that changed."""
-    if not isinstance(before, Mapping):
-        return "an unknown fingerprint"
+def changes(before: Any, now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The entries of a fingerprint that changed, before and now."""
+    before = before if isinstance(before, Mapping) else {}
     keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-    return ", ".join(f"{key} {before.get(key)} (now {now.get(key)})" for key in keys)
+    return {key: (before.get(key), now.get(key)) for key in keys}
+
+
+def describe_change(changed: Mapping[str, tuple[Any, Any]]) -> str:
+    """`jax 0.10.2 (now 0.12.0)` for each entry."""
+    return ", ".join(f"{key} {before} (now {now})" for key, (before, now) in changed.items())
 
 
 def is_finished(folder: Path) -> bool:

@@ -1,9 +1,19 @@
-"""Ctrl-C and SIGTERM: finish the step, save, leave; a second signal leaves at once."""
+"""Ctrl-C and SIGTERM: finish the step, save, leave; after a grace, or at a second signal, at once.
+
+Signals are read by a thread of their own, so that they count during a compilation too, when the
+main thread runs no Python and no ordinary handler is called.
+"""
 
 import contextlib
+import os
 import signal
-from collections.abc import Iterator
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
+
+GRACE_SECONDS = 8.0  # from the first signal; machines that are taken away give some 10 to 30 s
+INTERRUPTED = 130  # exit status
 
 
 class Interrupted(Exception):
@@ -15,23 +25,90 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.received = False
+        self._grace: threading.Timer | None = None
 
-    def handle(self, number: int, frame: FrameType | None) -> None:
-        """Note the first signal; let the second one interrupt at once."""
+    def receive(self) -> None:
+        """Note the first signal, and give it a grace; the second one ends the process."""
         if self.received:
-            raise KeyboardInterrupt
+            leave_at_once("interrupted at once")
         self.received = True
+        self._grace = threading.Timer(
+            GRACE_SECONDS,
+            leave_at_once,
+            [f"interrupted, and no step ended within {GRACE_SECONDS:g} s"],
+        )
+        self._grace.daemon = True
+        self._grace.start()
+
+    def done(self) -> None:
+        """All is saved: the grace need not end the process."""
+        if self._grace is not None:
+            self._grace.cancel()
+
+
+def leave_at_once(reason: str, status: int = INTERRUPTED) -> None:
+    """End the process without waiting for anything: what is on the disk is sound at any moment."""
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+        print(f"{reason}: the same command goes on from the last checkpoint", file=sys.stderr)
+        sys.stderr.flush()
+    os._exit(status)
 
 
 @contextlib.contextmanager
-def stop_on_signals() -> Iterator[StopRequest]:
-    """Within the block SIGINT and SIGTERM set the flag of the `StopRequest`."""
+def stop_on_signals(receive_sigterm: bool = True) -> Iterator[StopRequest]:
+    """Within the block SIGINT and SIGTERM set the flag of the `StopRequest`.
+
+    Args:
+      receive_sigterm: False where JAX itself has to see SIGTERM, which it tells all processes of a
+        job; then SIGINT is passed on as SIGTERM.
+    """
     request = StopRequest()
-    previous = {
-        number: signal.signal(number, request.handle) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    if threading.current_thread() is not threading.main_thread():
+        yield request  # only the main thread may change what signals do
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM) if receive_sigterm else (signal.SIGINT,)
+
+    def act() -> None:
+        if receive_sigterm:
+            request.receive()
+        else:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with reading_signals(numbers, act):
+        try:
+            yield request
+        finally:
+            request.done()
+
+
+@contextlib.contextmanager
+def reading_signals(numbers: Sequence[int], act: Callable[[], None]) -> Iterator[None]:
+    """Within the block `act` is called, in a thread, at each of these signals."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    acted = threading.Semaphore(0)
+
+    def read() -> None:
+        while received := os.read(reading, 1):
+            if received[0] in numbers:
+                act()
+                acted.release()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        """In the main thread, when it next runs Python: the flag is set when this returns."""
+        acted.acquire(timeout=1)
+
+    thread = threading.Thread(target=read, name="signals", daemon=True)
+    thread.start()
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    handlers = {number: signal.signal(number, handle) for number in numbers}
     try:
-        yield request
+        yield
     finally:
-        for number, handler in previous.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(before)
+        os.close(writing)  # ends the thread
+        thread.join()
+        os.close(reading)

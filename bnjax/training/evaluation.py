@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
+from bnjax.arithmetic.devices import spread_examples
 from bnjax.data import Dataset, Split
 from bnjax.data.batches import standardise_pixels
 from bnjax.losses import Objective, correct, cross_entropy
@@ -28,6 +29,7 @@ def make_evaluate(
     *,
     objective: Objective = cross_entropy,
     chunk: int = 500,
+    mesh: jax.sharding.Mesh | None = None,
 ) -> Callable[[Params, BatchStats, Split], Evaluation]:
     """Compile the evaluation of a model on any split of a data set.
 
@@ -37,17 +39,20 @@ def make_evaluate(
       objective: the loss.
       chunk: at most so many images at a time; the last ones are padded and masked, so every image
         counts once.
+      mesh: devices with an axis `data` over which the images of a chunk are spread.
 
     Returns:
       `evaluate(params, batch_stats, split) -> Evaluation`, normalising with `batch_stats`.
     """
     chunk_sums = compile_chunk(
-        model.initialised, dataset.mean, dataset.std, dataset.is_regression, objective
+        model.initialised, dataset.mean, dataset.std, dataset.is_regression, objective, mesh
     )
+    devices = 1 if mesh is None else mesh.shape["data"]
 
     def evaluate(params: Params, batch_stats: BatchStats, split: Split) -> Evaluation:
         total = split.labels.shape[0]
         size = -(-total // -(-total // chunk))  # equal chunks, so that padding is least
+        size = -(-size // devices) * devices
         sums = []
         for start in range(0, total, size):
             counted = min(size, total - start)
@@ -68,6 +73,7 @@ def compile_chunk(
     std: tuple[float, ...],
     is_regression: bool,
     objective: Objective,
+    mesh: jax.sharding.Mesh | None,
 ) -> Callable[..., Any]:
     """Sums over the first `counted` images of a chunk; compiled once for all equal models.
 
@@ -82,6 +88,7 @@ def compile_chunk(
         labels: Labels,
         counted: Int[Array, ""],
     ) -> Evaluation:
+        pixels, labels = spread_examples((pixels, labels), mesh)
         images = standardise_pixels(pixels, mean, std, jnp.dtype(jnp.float32))
         logits, _ = model.apply(params, batch_stats, images, train=False)
         mask = jnp.arange(len(labels), dtype=counted.dtype) < counted

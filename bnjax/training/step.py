@@ -10,6 +10,7 @@ import optax
 from jaxtyping import Array, Int
 
 from bnjax.arithmetic import trees
+from bnjax.arithmetic.devices import spread_examples
 from bnjax.arithmetic.selection import EVERYTHING, Selection
 from bnjax.data import Batch, Pipeline, Split
 from bnjax.losses import Objective, cross_entropy
@@ -105,6 +106,7 @@ def make_program(
     block_steps: int = 1,
     selection: Selection = EVERYTHING,
     microbatches: int = 1,
+    mesh: jax.sharding.Mesh | None = None,
 ) -> Program:
     """Compile a model's batches and steps.
 
@@ -120,6 +122,8 @@ def make_program(
         with those of single steps.
       selection: which parameters are trained.
       microbatches: parts of a batch whose gradients are computed one after the other.
+      mesh: devices with an axis `data` over which each batch is spread. Statistics are those of
+        the whole batch whatever the mesh.
 
     Returns:
       A `Program`. `update` donates its state: the state that was passed in is gone afterwards.
@@ -139,6 +143,11 @@ def make_program(
             summed = objective.summed
             return accumulate_gradient(compute, state, batch, microbatches, summed=summed)
 
+    def draw(split: Split, order: Int[Array, " two_epochs"], key: PRNGKey, step: Index) -> Batch:
+        batch = pipeline.batch(split, order, key, step)
+        images, labels = spread_examples((batch.images, batch.labels), mesh)
+        return batch._replace(images=images, labels=labels)
+
     update = functools.partial(apply_gradient, optimizer, selection=selection)
 
     def block(
@@ -150,9 +159,7 @@ def make_program(
         def step(carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
             state, rows = carry
             row = state.step - first
-            state, metrics = update(
-                state, gradient(state, pipeline.batch(split, order, key, row + first))
-            )
+            state, metrics = update(state, gradient(state, draw(split, order, key, row + first)))
             return state, jax.tree.map(
                 lambda to, x: to.at[row].set(x.astype(to.dtype)), rows, metrics
             )
@@ -166,7 +173,7 @@ def make_program(
         return jax.lax.while_loop(proceed, step, (state, empty))
 
     return Program(
-        batch=jax.jit(pipeline.batch),
+        batch=jax.jit(draw),
         gradient=jax.jit(gradient),
         update=jax.jit(update, donate_argnums=0),
         block=jax.jit(block, donate_argnums=3) if block_steps > 1 else None,

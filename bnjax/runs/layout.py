@@ -1,0 +1,126 @@
+"""Who does what: the devices of all processes as meshes, and the units of work that each one takes.
+
+A mesh has the axes `data`, over which a batch is spread, and `probe`, over which the points of a
+probe are. Devices that are not needed for one unit of work take others at the same time.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from bnjax.errors import UsageError
+from bnjax.types import PyTree
+
+AXES = ("data", "probe")
+Unit = TypeVar("Unit")
+
+
+class Layout(NamedTuple):
+    """What this process does, and who else is there."""
+
+    meshes: tuple[Mesh | None, ...]  # one for each unit at a time; None: the one device there is
+    process: int = 0
+    processes: int = 1
+    together: bool = False  # all processes work on each unit, in step; else each has its own
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes what there is once for a run."""
+        return self.process == 0
+
+    @property
+    def writes_units(self) -> bool:
+        """Whether this process writes the checkpoints of the units that it works on."""
+        return self.writes or not self.together
+
+    def own(self, units: Sequence[Unit]) -> Sequence[Unit]:
+        """The units of work of this process."""
+        return units if self.together else units[self.process :: self.processes]
+
+
+def make_layout(data: int, probe: int) -> Layout:
+    """Divide all devices into meshes of `data` × `probe` devices.
+
+    Args:
+      data: devices over which a batch is spread.
+      probe: devices over which the points of a probe are spread.
+
+    Returns:
+      One mesh for each `data · probe` devices of this process, or, where that is as many as all
+      processes have, one mesh over all of them.
+
+    Raises:
+      UsageError: the devices cannot be divided that way.
+    """
+    every, local = jax.devices(), jax.local_devices()
+    process, processes, size = jax.process_index(), jax.process_count(), data * probe
+    if len(every) == size == 1:
+        return Layout((None,))
+    if len(local) % size == 0:
+        groups = np.array(local).reshape(-1, data, probe)
+        return Layout(tuple(map(make_mesh, groups)), process, processes)
+    if len(every) == size:
+        mesh = make_mesh(np.array(every).reshape(data, probe))
+        return Layout((mesh,), process, processes, together=True)
+    raise UsageError(
+        f"--data-devices {data} --probe-devices {probe} need {size} devices: there are "
+        f"{len(every)}, {len(local)} of them in each of {processes} processes; the product must "
+        "divide those of a process, or be all"
+    )
+
+
+def make_mesh(devices: np.ndarray) -> Mesh:
+    """A mesh over devices `[data, probe]`, on which the compiler divides the work."""
+    return Mesh(devices, AXES, axis_types=(jax.sharding.AxisType.Auto,) * len(AXES))
+
+
+def place(tree: PyTree, mesh: Mesh | None) -> PyTree:
+    """A pytree of arrays, whole on every device of a mesh.
+
+    Args:
+      tree: arrays of numpy or JAX, the same in every process.
+      mesh: None leaves everything where it is.
+    """
+    if mesh is None:
+        return tree
+    sharding = NamedSharding(mesh, PartitionSpec())
+    if sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
+
+    def spread(leaf: Any) -> jax.Array:
+        if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            data = spread(jax.random.key_data(leaf))
+            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+        host = np.asarray(leaf)
+        return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
+
+    return jax.tree.map(spread, tree)
+
+
+def spread_points(measure: Any, mesh: Mesh | None) -> Any:
+    """A measurement whose points are divided over the axis `probe` of a mesh.
+
+    Args:
+      measure: a function of pytrees of arrays that visits points with `probes.points.map_points`.
+      mesh: None, or one with a single device along `probe`, leaves it as it is.
+
+    Returns:
+      The function, compiled; its result is whole on every device.
+    """
+    if mesh is None or mesh.shape["probe"] == 1:
+        return measure
+    whole = PartitionSpec()
+    # Manual along `probe` alone, so that the compiler goes on dividing the batch along `data`.
+    return jax.jit(
+        jax.shard_map(
+            measure,
+            mesh=mesh,
+            in_specs=whole,
+            out_specs=whole,
+            axis_names={"probe"},
+            check_vma=False,
+        )
+    )

@@ -1,0 +1,201 @@
+"""Several processes, on one or many hosts, as one job (`jax.distributed`).
+
+JAX ends all processes of a job when one has died, without a word to Python; here each of them says
+so in a line, and a job in which nothing moves any more ends itself.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from bnjax.errors import RunError, UsageError
+from bnjax.runs.messages import complain
+from bnjax.types import PyTree
+
+HEARTBEATS_TO_STALL = 60.0
+AGAIN = "start all processes again: the job goes on from the last checkpoint"
+
+
+def join(heartbeat_seconds: int) -> None:
+    """Make this process part of a job; before anything else is done with JAX.
+
+    Where the job is described by SLURM, Open MPI, GKE or a TPU pod, JAX finds it. Elsewhere the
+    variables `JAX_COORDINATOR_ADDRESS` (host:port of process 0), `JAX_NUM_PROCESSES` and
+    `JAX_PROCESS_ID` describe it.
+
+    Args:
+      heartbeat_seconds: after so long without a sign of life a process counts as dead.
+
+    Raises:
+      UsageError: no description of a job.
+      RunError: the other processes did not come.
+    """
+    given: dict[str, Any] = {}
+    names = ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+    if "JAX_COORDINATOR_ADDRESS" in os.environ and all(name in os.environ for name in names):
+        count, own = (os.environ[name] for name in names)
+        if not (count.isdecimal() and own.isdecimal() and int(own) < int(count)):
+            raise UsageError(
+                f"JAX_NUM_PROCESSES={count} JAX_PROCESS_ID={own}: must be a number of processes "
+                "and one from 0 up to it"
+            )
+        given = {
+            "coordinator_address": os.environ["JAX_COORDINATOR_ADDRESS"],
+            "num_processes": int(count),
+            "process_id": int(own),
+            "cluster_detection_method": "deactivate",
+        }
+    try:
+        jax.distributed.initialize(
+            **given,
+            initialization_timeout=max(60, heartbeat_seconds),
+            heartbeat_timeout_seconds=heartbeat_seconds,
+            shutdown_timeout_seconds=heartbeat_seconds,
+        )
+    except ValueError as error:
+        raise UsageError(
+            f"--distributed finds no job here ({error}): start it under SLURM, Open MPI, GKE or on "
+            "a TPU pod, or set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID"
+        ) from error
+    except RuntimeError as error:
+        raise RunError(f"--distributed cannot join the job ({error}): {AGAIN}") from error
+
+
+def several() -> bool:
+    """Whether this process is one of several; asks JAX nothing that would start it."""
+    return bool(jax.distributed.is_initialized()) and jax.process_count() > 1
+
+
+def leave(status: int) -> None:
+    """Leave the job: in order if all went well, else at once, which ends the others too."""
+    if not jax.distributed.is_initialized():
+        return
+    if status == 0:
+        jax.distributed.shutdown()
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def told_to_stop(poll: int) -> bool:
+    """Whether all processes are to save and leave now, because one of them got a SIGTERM.
+
+    Args:
+      poll: how often this was asked before; every process asks as often.
+    """
+    return bool(multihost_utils.reached_preemption_sync_point(poll))
+
+
+def agree(act: Callable[[], int]) -> int:
+    """Have process 0 do something that the others wait for, and tell them what came of it.
+
+    Args:
+      act: what process 0 alone does; it returns a number from 0 up.
+
+    Returns:
+      That number, in every process.
+
+    Raises:
+      RunError: in the others, if it failed in process 0, which raises its own error.
+    """
+    if not several():
+        return act()
+    outcome, failure = -1, None
+    if jax.process_index() == 0:
+        try:
+            outcome = act()
+        except Exception as error:  # raised below, when the others know
+            failure = error
+    outcome = int(multihost_utils.broadcast_one_to_all(np.int32(outcome)))
+    if failure is not None:
+        raise failure
+    if outcome < 0:
+        raise RunError("process 0 cannot go on: see what it says")
+    return outcome
+
+
+def broadcast(tree: PyTree) -> PyTree:
+    """The arrays of process 0, in every process; numpy in, numpy out, every bit kept."""
+    if not several():
+        return tree
+    # As bytes: a broadcast is a sum, and sums change some NaNs.
+    sent = jax.tree.map(
+        lambda leaf: np.frombuffer(np.ascontiguousarray(leaf).tobytes(), np.uint8), tree
+    )
+    received = multihost_utils.broadcast_one_to_all(sent)
+    return jax.tree.map(
+        lambda leaf, content: (
+            np.frombuffer(np.asarray(content).tobytes(), np.asarray(leaf).dtype)
+            .reshape(np.shape(leaf))
+            .copy()
+        ),
+        tree,
+        received,
+    )
+
+
+def wait_for_all(name: str) -> None:
+    """Wait until every process is here."""
+    if several():
+        multihost_utils.sync_global_devices(name)
+
+
+class Watch:
+    """Ends a process of a job in which nothing moves: a rank that is stuck holds up all others."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.moved = time.monotonic()
+
+    def move(self) -> None:
+        """Something was done."""
+        self.moved = time.monotonic()
+
+    def run(self, ended: threading.Event) -> None:
+        """Look now and then."""
+        while not ended.wait(min(5.0, self.seconds / 4)):
+            still = time.monotonic() - self.moved
+            if still > self.seconds:
+                complain(f"nothing has moved for {still:.0f} s, some process is stuck: {AGAIN}")
+                os._exit(1)
+
+
+@contextlib.contextmanager
+def watched(heartbeat_seconds: int) -> Iterator[Watch]:
+    """Within the block a job that stands still ends, and a process that is ended says why.
+
+    Args:
+      heartbeat_seconds: as given to `join`; a job may stand still for 60 times as long, which a
+        large compilation may need.
+    """
+    watch = Watch(HEARTBEATS_TO_STALL * heartbeat_seconds)
+    if not several():
+        yield watch
+        return
+    # Nothing in this process can speak once JAX has aborted it; a shell that waits for it can.
+    last_words = (
+        f"error: process {jax.process_index()} of {jax.process_count()} was ended before its time, "
+        f"by a signal or because another process of the job died: {AGAIN}"
+    )
+    shell = subprocess.Popen(
+        ["/bin/sh", "-c", 'trap "" INT TERM; read -r line || echo "$0" >&2', last_words],
+        stdin=subprocess.PIPE,
+    )
+    ended = threading.Event()
+    threading.Thread(target=watch.run, args=[ended], name="watch", daemon=True).start()
+    try:
+        yield watch
+    finally:
+        ended.set()
+        with contextlib.suppress(OSError):
+            shell.communicate(b"ended in order\n")
