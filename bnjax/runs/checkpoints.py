@@ -5,8 +5,10 @@ digests. It gets its name when all of it is on the disk. The newest one that is 
 one that is not is said and set aside, never deleted.
 """
 
+import contextlib
 import shutil
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +20,7 @@ from bnjax.runs import disk, manifest
 from bnjax.runs.messages import warn
 
 STATE = "state"
+ONE_AT_A_TIME = threading.Lock()  # of the threads that carry out units of work
 
 
 class Checkpoints(NamedTuple):
@@ -38,18 +41,20 @@ def save(checkpoints: Checkpoints, step: int, tree: Any) -> None:
     Args:
       checkpoints: where to.
       step: training steps that are done.
-      tree: pytree of jax or numpy arrays.
+      tree: pytree of jax or numpy arrays; those on several devices are whole on each.
 
     Raises:
       RunError: it could not be written; the checkpoints before are as they were.
     """
     final = checkpoints.folder / str(step)
     temporary = disk.temporary_name(final)
+    tree = jax.device_get(tree)
     try:
         checkpoints.folder.mkdir(parents=True, exist_ok=True)
         disk.remove_leftovers(checkpoints.folder)
         temporary.mkdir()
-        checkpointer().save((temporary / STATE).resolve(), args=arguments().StandardSave(tree))
+        with orbax() as writer:
+            writer.save((temporary / STATE).resolve(), args=arguments().StandardSave(tree))
         manifest.write(temporary, manifest.make(temporary, checkpoints.run, step, tree))
         if final.exists():  # of another attempt, after which the run went back further
             disk.set_aside(final)
@@ -101,9 +106,10 @@ def restore(checkpoints: Checkpoints, template: Any) -> tuple[int, Any]:
 def read_state(folder: Path, template: Any) -> tuple[Any, str]:
     """The arrays of a checkpoint, and what went wrong if anything did."""
     try:
-        tree = checkpointer().restore(
-            (folder / STATE).resolve(), args=arguments().StandardRestore(template)
-        )
+        with orbax() as reader:
+            tree = reader.restore(
+                (folder / STATE).resolve(), args=arguments().StandardRestore(template)
+            )
     except Exception as error:  # Orbax and tensorstore raise errors of many kinds
         return None, one_line(error)
     return jax.tree.map(
@@ -138,11 +144,25 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def checkpointer() -> Any:
-    """Orbax's synchronous writer and reader of pytrees."""
-    import orbax.checkpoint as ocp  # imported late: it costs half a second
+@contextlib.contextmanager
+def orbax() -> Iterator[Any]:
+    """Orbax's synchronous writer and reader of pytrees, as if there were no other process.
 
-    return ocp.Checkpointer(ocp.StandardCheckpointHandler())
+    Left to itself, Orbax has all processes of a job wait for each other at every save, and writes
+    numpy arrays in process 0 alone (0.12.8, `NumpyHandler`): the others' files would be empty.
+    """
+    import orbax.checkpoint as ocp  # imported late: it costs half a second
+    from orbax.checkpoint._src.multihost import multihost
+
+    alone = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
+    handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
+    with ONE_AT_A_TIME:
+        before = multihost.process_index
+        multihost.process_index = lambda: 0
+        try:
+            yield ocp.Checkpointer(handler, multiprocessing_options=alone)
+        finally:
+            multihost.process_index = before
 
 
 def arguments() -> Any:
