@@ -109,6 +109,19 @@ class PlainDisplay:
             print(f"{len(self.finished)} of {self.units} arms done", flush=True)
 
 
+class SilentDisplay:
+    """Nothing."""
+
+    def advance(self, arm: Arm, done: int, record: Record) -> None:
+        """Show nothing."""
+
+    def advance_rows(self, arm: Arm, sweep: str, done: int, rows: int) -> None:
+        """Show nothing."""
+
+    def finish(self, arm: Arm) -> None:
+        """Show nothing."""
+
+
 class RichDisplay:
     """A progress bar for all arms and one for each that is under way, on a terminal."""
 
@@ -147,12 +160,16 @@ class RichDisplay:
 
 
 @contextlib.contextmanager
-def display(units: int) -> Iterator[PlainDisplay | RichDisplay]:
+def display(units: int, *, silent: bool = False) -> Iterator[Any]:
     """Progress bars on a terminal, plain lines otherwise.
 
     Args:
       units: arms, counted for each seed.
+      silent: show nothing; another process of the job shows the same.
     """
+    if silent:
+        yield SilentDisplay()
+        return
     if not sys.stdout.isatty():
         yield PlainDisplay(units)
         return

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from bnjax import data, losses, models
-from bnjax.errors import UsageError
+from bnjax.errors import RunError, UsageError
 from bnjax.runs import (
     arms,
     cache,
@@ -72,6 +72,7 @@ def main(experiment: Experiment, arguments: Sequence[str] | None = None) -> int:
         config = console.parse(experiment.presets, arguments, experiment.description)
         if config.deterministic:
             cache.make_deterministic()
+        layout.prepare(config.data_devices, config.probe_devices)
         if config.distributed:
             config.validate_conduct()
             processes.join(config.heartbeat_seconds)
@@ -123,7 +124,7 @@ def fail(error: Exception, arguments: Sequence[str], status: int) -> int:
     kind = "" if known else f"{type(error).__name__}: "
     hint = "" if known else " (--debug shows where)"
     if not known and processes.several():
-        hint += f"; if another process of the job has ended, {processes.AGAIN}"
+        message = processes.explain(error)
     complain(f"{kind}{message}{hint}")
     return status
 
@@ -192,7 +193,10 @@ def complete(
 
     polls = itertools.count()
     own_units = [(values, seed) for values, seed in who.own(planned)]
-    with stop_on_signals(not who.together) as stop, console.display(len(own_units)) as display:
+    with (
+        stop_on_signals(not who.together) as stop,
+        console.display(len(own_units), silent=not who.writes_units) as display,
+    ):
 
         def stops_at(done: int) -> bool:
             watch.move()
@@ -202,7 +206,12 @@ def complete(
 
         def work(unit: tuple[Mapping[str, Any], int], mesh: Any) -> records.Record:
             conduct = arms.Conduct(display, mesh, stops_at, who.together, who.writes_units)
-            return run_unit(experiment, config, dataset, path, unit, conduct)
+            try:
+                return run_unit(experiment, config, dataset, path, unit, conduct)
+            except jax.errors.JaxRuntimeError as error:
+                if who.together:  # in step with the others, or not at all
+                    raise RunError(processes.explain(error)) from error
+                raise
 
         def run_own() -> list[records.Record]:
             return units.run_units(

@@ -41,6 +41,20 @@ class Layout(NamedTuple):
         return units if self.together else units[self.process :: self.processes]
 
 
+def prepare(data: int, probe: int) -> None:
+    """What has to be settled before JAX starts its devices.
+
+    On a CPU two programs in flight, each with collectives, can take each other's threads and wait
+    for ever; one at a time they cannot.
+
+    Args:
+      data: as for `make_layout`.
+      probe: likewise.
+    """
+    if data * probe > 1:
+        jax.config.update("jax_cpu_enable_async_dispatch", False)
+
+
 def make_layout(data: int, probe: int) -> Layout:
     """Divide all devices into meshes of `data` × `probe` devices.
 

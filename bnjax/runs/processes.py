@@ -144,6 +144,15 @@ def broadcast(tree: PyTree) -> PyTree:
     )
 
 
+def explain(error: Exception) -> str:
+    """What an error of the runtime in one of several processes most likely means."""
+    reason = " ".join(str(error).split())[:300]
+    return (
+        f"process {jax.process_index()} of {jax.process_count()} cannot go on, most likely because "
+        f"another one has ended ({reason}): {AGAIN}"
+    )
+
+
 def wait_for_all(name: str) -> None:
     """Wait until every process is here."""
     if several():

@@ -1,0 +1,149 @@
+"""The same run on one and on many devices of a host: same numbers, checkpoints that fit all."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bnjax.runs import layout, results
+
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
+# Float32: sums in another order. Cosines near 1 and differences of gradients lose digits.
+CLOSE = {"train.loss": 1e-6, "train.gradient_norm": 1e-5, "line.losses": 1e-5}
+
+
+def several_devices(count: int) -> dict[str, str]:
+    """The environment of a process with so many CPU devices."""
+    return {
+        **{name: value for name, value in os.environ.items() if "proxy" not in name.lower()},
+        "JAX_PLATFORMS": "cpu",
+        "JAX_NUM_CPU_DEVICES": str(count),
+        "NPROC": "2",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, TESTS, ROOT / "experiments"))),
+    }
+
+
+def run_layouts(out, devices, experiments, common, layouts):
+    """Toy runs of experiments under several layouts in one process: results by layout and name."""
+    call = {"out": str(out), "experiments": experiments, "options": common, "layouts": layouts}
+    done = subprocess.run(
+        [sys.executable, str(TESTS / "device_layouts.py"), json.dumps(call)],
+        env=several_devices(devices),
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [
+        {name: results.read(next((out / str(number) / name).iterdir())) for name in experiments}
+        for number in range(len(layouts))
+    ]
+
+
+def assert_close(first, second):
+    for name, tolerance in CLOSE.items():
+        if name in first:
+            np.testing.assert_allclose(second[name], first[name], rtol=tolerance, err_msg=name)
+    for name in first:
+        assert np.isfinite(first[name]).all() == np.isfinite(second[name]).all(), name
+
+
+TRIALS = os.environ.get("BNJAX_TRIALS", "ci")
+# Probes on the way, after training, on other images, with noise: in CI one of each kind.
+PROBES = {
+    "ci": ["shift", "surface"],
+    "full": ["shift", "surface", "distributions", "theory", "vgg_training", "noisy_batchnorm"],
+}
+LAYOUTS = [
+    [],  # each arm on a device of its own
+    ["--data-devices", "8"],
+    ["--data-devices", "4", "--probe-devices", "2"],
+    ["--probe-devices", "8"],
+]
+
+
+def test_eight_devices_give_the_numbers_of_one(tmp_path):
+    common = ["--seeds", "2"]
+    (alone,) = run_layouts(tmp_path / "alone", 1, ["landscape"], common, [[]])
+    spread = run_layouts(tmp_path / "spread", 8, ["landscape"], common, LAYOUTS)
+    one, *many = (found["landscape"].arrays for found in (alone, *spread))
+    for name in one:  # other devices, the same program
+        np.testing.assert_array_equal(many[0][name], one[name], err_msg=name)
+    for options, found in zip(LAYOUTS[1:], many[1:], strict=True):
+        assert_close(one, found)
+        differs = any((found[name] != one[name]).any() for name in CLOSE)
+        assert differs or "--data-devices" not in options  # it was divided indeed
+
+
+RESTORES = """
+import sys
+from pathlib import Path
+import jax, numpy as np
+from bnjax.runs import checkpoints, layout
+from test_checkpoints import assert_same, tree
+
+def host(tree):
+    return jax.tree.map(np.array, jax.device_get(tree))
+
+def placed(tree, data, probe):
+    devices = np.array(jax.devices()[: data * probe]).reshape(data, probe)
+    return layout.place(tree, layout.make_mesh(devices))
+
+shapes = [(1, 1), (2, 1), (2, 2)] if sys.argv[2] == "ci" else [(1, 1), (2, 1), (2, 2), (8, 1)]
+for number, saving in enumerate(shapes):
+    saved = checkpoints.Checkpoints(Path(sys.argv[1]) / str(number), "run")
+    state = host(tree(number))
+    checkpoints.save(saved, 10, {**state, "state": placed(state["state"], *saving)})
+    for restoring in shapes:
+        step, found = checkpoints.restore(saved, host(tree(0)))
+        assert step == 10
+        assert_same(found, state)
+        on_devices = placed(found["state"], *restoring)
+        assert len(jax.tree.leaves(on_devices)[0].sharding.device_set) == np.prod(restoring)
+        assert_same(host(on_devices), state["state"])
+        print("same bits", saving, restoring)
+"""
+
+
+def test_a_checkpoint_of_any_number_of_devices_is_restored_on_any_other_bit_for_bit(tmp_path):
+    count = 8 if TRIALS == "full" else 4
+    done = subprocess.run(
+        [sys.executable, "-c", RESTORES, str(tmp_path), TRIALS],
+        env=several_devices(count),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("same bits") == (16 if TRIALS == "full" else 9)
+
+
+def test_every_kind_of_probe_runs_on_a_mesh(tmp_path):
+    """Statistics of the global batch: what one device has, four have to rounding."""
+    layouts = [["--data-devices", "1"], ["--data-devices", "2", "--probe-devices", "2"]]
+    alone, spread = run_layouts(tmp_path, 4, PROBES[TRIALS], [], layouts)
+    for name, found in alone.items():
+        first, second = found.arrays, spread[name].arrays
+        assert first.keys() == second.keys()
+        np.testing.assert_allclose(second["train.loss"], first["train.loss"], rtol=1e-5)
+
+
+def test_devices_that_cannot_be_divided_are_refused():
+    with pytest.raises(Exception, match=r"--data-devices 3 --probe-devices 1 need 3 devices"):
+        layout.make_layout(3, 1)
+
+
+def test_units_are_dealt_to_processes_in_turn_unless_all_work_together():
+    units = list(range(7))
+    shares = [layout.Layout((None,), process, 3).own(units) for process in range(3)]
+    assert shares == [[0, 3, 6], [1, 4], [2, 5]]
+    assert layout.Layout((None,), 1, 3, together=True).own(units) == units
+    assert not layout.Layout((None,), 1, 3, together=True).writes_units
+    assert layout.Layout((None,), 1, 3).writes_units
+    assert not layout.Layout((None,), 1, 3).writes
