@@ -119,8 +119,8 @@ def reproduce(options: Options) -> None:
         state = "finished" if folder.is_finished(path) else "begun" if path.exists() else "new"
         terminal.print(f"{part.name}: {path} ({state})")
         if not options.dry_run:
-            summary = folder.read_json(run(experiment, config) / folder.SUMMARY)
-            claims += [{"part": part.name, **claim} for claim in summary["claims"]]
+            summary = folder.read_summary(run(experiment, config))
+            claims += [{"part": part.name, **claim} for claim in summary.claims]
     if not options.dry_run:
         folder.write_json(options.out / "reproduce.json", {"claims": claims})
         terminal.print(console.claims_table(claims))

@@ -264,7 +264,7 @@ def test_all_arms_end_to_end(finished):
     )
     for name in ("batchnorm_only.png", "batchnorm_only_variants.png"):
         assert (finished / name).stat().st_size > 10_000
-    summary = folder.read_json(finished / folder.SUMMARY)["claims"]
+    summary = folder.read_summary(finished).claims
     assert {"far-above-chance-scale-init-uniform", "switched-off-scale-init-one"} <= {
         claim["identifier"] for claim in summary
     }

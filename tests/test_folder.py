@@ -1,14 +1,17 @@
 """The run folder: names, whole files, refusals."""
 
+import copy
 import dataclasses
+import io
 import json
 import os
+import zipfile
 
 import numpy as np
 import pytest
 
 from bnjax.errors import RunError
-from bnjax.runs import folder
+from bnjax.runs import folder, sealed
 from bnjax.runs.config import RunConfig
 
 
@@ -30,7 +33,7 @@ def test_files_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="disk full"):
         folder.write_json(path, {"value": 2})
-    assert folder.read_json(path) == {"value": 1}
+    assert json.loads(path.read_text()) == {"value": 1}
     assert [child.name for child in tmp_path.iterdir()] == ["content.json"]
 
 
@@ -80,13 +83,164 @@ def test_fresh_sets_aside_and_never_deletes(tmp_path):
     assert marks == {opened.name: "2", f"{opened.name}.old1": "0", f"{opened.name}.old2": "1"}
 
 
-def test_damaged_files_are_named_with_a_remedy(tmp_path):
-    (tmp_path / "bad.json").write_text("{")
-    (tmp_path / "list.json").write_text("[]")
-    (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04 no archive")
-    with pytest.raises(RunError, match=r"bad.json cannot be read.*--fresh"):
-        folder.read_json(tmp_path / "bad.json")
-    with pytest.raises(RunError, match="holds no JSON object"):
-        folder.read_json(tmp_path / "list.json")
-    with pytest.raises(RunError, match=r"bad.npz cannot be read.*--fresh"):
-        folder.read_npz(tmp_path / "bad.npz")
+def opened(root):
+    return folder.open_folder(root, "x", RunConfig(), {"jax": "1"}, fresh=False)
+
+
+def test_config_json_says_what_resuming_needs(tmp_path):
+    record = folder.read_config(opened(tmp_path))
+    assert record.experiment == "x"
+    assert record.config["norms"] == ["none", "batch"]
+    assert (record.fingerprint, record.units) == ({"jax": "1"}, 2)
+    more = record._replace(continued=[{"cores": 4}])
+    folder.write_config(opened(tmp_path), more)  # sealed anew
+    assert folder.read_config(opened(tmp_path)) == more
+
+
+def reseal(change):
+    def damage(path):
+        content = {"format": folder.FORMAT, **folder.read_config(path.parent)._asdict()}
+        change(content)
+        path.write_text(sealed.render(content))
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path: path.write_text("{"), "Expecting property name"),
+        (lambda path: path.write_text("[]"), "it is no object"),
+        (lambda path: path.write_text("{}"), "it has no format: another version"),
+        (lambda path: path.write_text('{"format": 2}'), "it has format 2, not 1"),
+        (lambda path: path.write_text('{"format": 1}'), "it is not what was written"),
+        (lambda path: path.write_text("[" * 100_000), "nested too deeply"),
+        (lambda path: path.write_text("9" * 5000), "digits"),
+        (lambda path: path.write_bytes(b"\xff{}"), "can't decode"),
+        (lambda path: os.truncate(path, 2**30), "it has 1073741824 bytes, of 16777216 at most"),
+        (
+            lambda path: path.write_text(path.read_text().replace('"lr": 0.1', '"lr": 0.2')),
+            "it is not what was written",
+        ),
+        (reseal(lambda content: content["config"].update(lr=0.2)), "it is of the run"),
+        (reseal(lambda content: content.update(experiment="y")), "it is of the experiment y"),
+        (reseal(lambda content: content.update(units="2")), "values of other types"),
+        (reseal(lambda content: content.pop("units")), "other entries"),
+    ],
+)
+def test_a_config_that_does_not_serve_is_refused_and_kept(tmp_path, damage, message):
+    path = opened(tmp_path) / folder.CONFIG
+    damage(path)
+    before = path.stat()
+    with pytest.raises(RunError, match=f"config.json does not serve .*{message}.*--fresh"):
+        opened(tmp_path)
+    assert path.stat() == before
+
+
+def test_no_link_in_a_run_folder_is_followed(tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    path = opened(tmp_path / "runs")
+    (path / "checkpoints").symlink_to(outside, target_is_directory=True)
+    with pytest.raises(RunError, match=r"checkpoints is a symbolic link.*put what it points to"):
+        opened(tmp_path / "runs")
+    (path / "checkpoints").unlink()
+    path.rename(tmp_path / "moved")
+    path.symlink_to(tmp_path / "moved", target_is_directory=True)
+    with pytest.raises(RunError, match="is a symbolic link"):
+        opened(tmp_path / "runs")
+
+
+NAMES = [
+    ("batch", 0.1, 0),
+    ("..", 0),
+    ("../../x", 0),
+    ("a/b", 0),
+    ("a%2Fb", 0),
+    ("a\x1b[31mb", 0),
+    ("a\nb", 0),
+    ("a\0b", 0),
+    (".hidden", 0),
+    ("β", 0),
+    ("\ud800", 0),
+    ("n" * 300, 0),
+    ("n" * 300, 1),
+    ("n" * 299 + "m", 0),
+    ("adam+he_normal+0.5+augmented", 0),
+    ("", 0),
+    ("",),
+]
+
+
+def test_safe_names_differ_and_stay_in_their_folder(tmp_path):
+    made = [folder.safe_name(values) for values in NAMES]
+    assert len(set(made)) == len(made)
+    for name in made[:-1]:
+        (tmp_path / name).mkdir()
+        assert name.isascii()
+        assert name.isprintable()
+        assert len(name) <= folder.LONGEST_NAME
+    assert {path.name for path in tmp_path.iterdir()} == set(made[:-1])
+    assert made[0] == "batch-0.1-0"
+    assert made[14] == "adam+he_normal+0.5+augmented-0"
+
+
+def bomb(path, shape="(1,)", dtype="<f8", data=bytes(8), **options):
+    header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    member = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + data
+    with zipfile.ZipFile(path, "w", **options) as archive:
+        archive.writestr("a.npy", member)
+
+
+def overlapping(path):
+    """Two entries of a directory that are one and the same megabyte."""
+    with zipfile.ZipFile(path, "w") as archive:
+        buffer = io.BytesIO()
+        np.save(buffer, np.zeros(2**17))
+        archive.writestr("a.npy", buffer.getvalue())
+        again = copy.copy(archive.infolist()[0])
+        again.filename = "b.npy"
+        archive.filelist.append(again)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: path.write_bytes(b"PK\x03\x04 no archive"), "not a zip file"),
+        (lambda path: path.mkdir(), "not a plain file"),
+        (os.mkfifo, "not a plain file"),
+        (lambda path: path.symlink_to("/dev/zero"), "symbolic link"),
+        (lambda path: bomb(path, compression=zipfile.ZIP_DEFLATED), "compressed"),
+        (lambda path: bomb(path, shape="(1000000000000,)"), "does not hold"),
+        (lambda path: bomb(path, shape="(1000000000000,)", dtype="<U0", data=b""), "not hold"),
+        (lambda path: bomb(path, dtype="|O"), "does not hold"),
+        (lambda path: bomb(path, shape="(-1,)"), "does not hold"),
+        (lambda path: bomb(path, dtype="<U200000000"), "does not hold"),
+        (lambda path: bomb(path, shape="(" * 500 + ")" * 500), ""),
+        (lambda path: (path.touch(), os.truncate(path, 2**40)), "bytes, of"),
+        (overlapping, "larger than the file"),
+    ],
+)
+def test_archives_that_promise_more_than_they_hold_are_refused(tmp_path, make, message):
+    path = tmp_path / "bad.npz"
+    make(path)
+    with pytest.raises(RunError, match=rf"bad.npz cannot be read.*{message}"):
+        folder.read_npz(path)
+
+
+def test_arrays_of_every_kind_and_shape_are_read_as_they_were_written(tmp_path):
+    arrays = {
+        "scalar": np.array(1.5, np.float32),
+        "none": np.zeros((0, 3)),
+        "fortran": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        "text": np.array("β"),
+        "texts": np.array(["a", "bc"]),
+        "flags": np.array([True, False]),
+        "whole/number": np.arange(3),
+    }
+    folder.write_npz(tmp_path / "a.npz", arrays)
+    found = folder.read_npz(tmp_path / "a.npz")
+    assert set(found) == set(arrays)
+    for name, values in arrays.items():
+        np.testing.assert_array_equal(found[name], values)
+        assert found[name].dtype == np.asarray(values).dtype

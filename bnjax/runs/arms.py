@@ -16,7 +16,7 @@ from bnjax.data import Batch, Dataset, Pipeline
 from bnjax.errors import RunError
 from bnjax.losses import OBJECTIVES
 from bnjax.models import Model
-from bnjax.runs import checkpoints, layout, processes, records
+from bnjax.runs import checkpoints, folder, layout, processes, records
 from bnjax.runs.config import RunConfig, stream_key
 from bnjax.runs.interrupts import Interrupted
 from bnjax.training import Probe, Program, TrainState, optimizers
@@ -44,7 +44,7 @@ class Arm(NamedTuple):
     @property
     def folder(self) -> str:
         """The name of its folder of checkpoints."""
-        return "-".join(f"{value}" for value in (*self.values.values(), self.seed))
+        return folder.safe_name((*self.values.values(), self.seed))
 
 
 def label_of(values: Mapping[str, Any], seed: int) -> str:
@@ -127,6 +127,8 @@ def run_arm(
     start, tree = take_up(saved, {"state": host_state, "record": record}, conduct)
     state, record = tree["state"], tree["record"]
     if record["complete"]:
+        if keep_trained is not None and conduct.writes and records.ended_at(record) is None:
+            keep_trained(state)
         conduct.display.finish(arm)
         return records.published(record)
     if not conduct.trains:

@@ -136,7 +136,8 @@ def steps(folder: Path) -> list[int]:
     if not folder.is_dir():
         return []
     names = (path.name for path in folder.iterdir() if path.is_dir())
-    return sorted((int(name) for name in names if name.isascii() and name.isdigit()), reverse=True)
+    numbers = (name for name in names if name.isascii() and name.isdigit())
+    return sorted((int(name) for name in numbers if str(int(name)) == name), reverse=True)
 
 
 def one_line(error: Exception) -> str:

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from bnjax.errors import UsageError
 from bnjax.runs.arms import Arm
+from bnjax.runs.printable import printable
 from bnjax.runs.records import Record
 
 LINES_PER_ARM = 10
@@ -26,7 +27,8 @@ Config = TypeVar("Config")
 
 def terminal() -> Console:
     """Where a person reads: wrapped on a terminal, whole lines in a pipe."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    # No markup: what is printed names files and options that others may have chosen.
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=not sys.stdout.isatty())
 
 
 def parse(presets: Mapping[str, Config], arguments: Sequence[str], description: str) -> Config:
@@ -46,11 +48,27 @@ def parse(presets: Mapping[str, Config], arguments: Sequence[str], description: 
     preset = given(arguments, "--preset") or next(iter(presets))
     own = f"{preset} {given(arguments, '--model')}"
     default = presets.get(own) or presets.get(preset) or next(iter(presets.values()))
+    return parse_options(type(default), arguments, description, default=default)
+
+
+def parse_options(kind: Any, arguments: Sequence[str], description: str, **options: Any) -> Any:
+    """Parse a command line into a value of a kind that tyro understands.
+
+    Args:
+      kind: a dataclass, or a union of them (one for each command).
+      arguments: the command line without the program's name.
+      description: for `--help`.
+      options: tyro's.
+
+    Raises:
+      UsageError: as `parse`.
+      SystemExit: after `--help`.
+    """
     complaint = io.StringIO()
     try:
         # tyro frames its messages over several lines; here each has to fit in one.
         with contextlib.redirect_stderr(complaint):
-            return tyro.cli(type(default), default=default, args=arguments, description=description)
+            return tyro.cli(kind, args=list(arguments), description=description, **options)
     except SystemExit as exit_request:
         if not exit_request.code:
             raise
@@ -75,7 +93,7 @@ def one_line(framed: str) -> str:
         if not line or "──" in line:  # the rule below the message
             break
         message.append(line)
-    return " ".join(message) + ": see --help"
+    return " ".join(message).rstrip(".") + ": see --help"
 
 
 class PlainDisplay:
@@ -196,10 +214,7 @@ def claims_table(claims: Sequence[Mapping[str, str]]) -> Table:
     )
     for claim in claims:
         verdict = claim["verdict"] + (f": {claim['reason']}" if claim["reason"] else "")
-        table.add_row(
-            f"{claim['identifier']}: {claim['sentence']}",
-            claim["measured"],
-            claim["published"],
-            verdict,
-        )
+        sentence = f"{claim['identifier']}: {claim['sentence']}"
+        row = (sentence, claim["measured"], claim["published"], verdict)
+        table.add_row(*map(printable, row))
     return table

@@ -26,11 +26,13 @@ from bnjax.runs import (
     records,
     results,
     units,
+    verify,
 )
 from bnjax.runs.config import RunConfig
 from bnjax.runs.fingerprint import LAYOUT, fingerprint
 from bnjax.runs.interrupts import Interrupted, stop_on_signals
 from bnjax.runs.messages import complain, warn
+from bnjax.runs.printable import printable
 from bnjax.runs.published import Published, read_published
 from bnjax.training import Probe, TrainState
 from bnjax.training.sweep import Sweep
@@ -85,18 +87,18 @@ def main(experiment: Experiment, arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def guarded(act: Callable[[], None], arguments: Sequence[str]) -> int:
+def guarded(act: Callable[[], int | None], arguments: Sequence[str]) -> int:
     """Do something for a person: whatever goes wrong becomes one line and an exit status.
 
     Args:
-      act: what to do.
+      act: what to do; may return an exit status other than 0.
       arguments: the command line, asked for `--debug`.
 
     Returns:
       The exit status, as `main` has it.
     """
     try:
-        act()
+        return act() or 0
     except UsageError as error:
         return fail(error, arguments, status=2)
     except Interrupted as error:
@@ -112,7 +114,6 @@ def guarded(act: Callable[[], None], arguments: Sequence[str]) -> int:
         return 130
     except Exception as error:  # whatever it is, a person gets one line
         return fail(error, arguments, status=1)
-    return 0
 
 
 def fail(error: Exception, arguments: Sequence[str], status: int) -> int:
@@ -145,18 +146,24 @@ def run(experiment: Experiment, config: RunConfig) -> Path:
 
         def begin() -> int:
             """Whether the run is finished; asked, and the folder locked, by one process."""
-            if folder.is_finished(path) and not config.fresh:
+            finished = folder.is_finished(path) and not config.fresh
+            if finished:
+                folder.read_config(path)  # refuses one that is damaged
+            if finished and not verify.damaged_results(path):
                 return 1
             held.enter_context(lock.hold(path))
+            if finished:
+                verify.set_damaged_aside(path, warn)
             return 0
 
         finished = processes.agree(begin)
         if not finished:
             complete(experiment, config, published, terminal, who, watch)
         elif who.writes:
-            terminal.print(f"finished before: {path}")
+            terminal.print(f"finished before: {printable(path)}")
             if published:
                 experiment.draw(results.read(path), published, path)
+                folder.renew_summary(path)
     if who.writes:
         report(terminal, path)
     return path
@@ -189,7 +196,7 @@ def complete(
 
     processes.agree(open_folder)
     if who.writes:
-        terminal.print(f"{dataset.note}; {describe(facts)}; {path}")
+        terminal.print(f"{dataset.note}; {describe(facts)}; {printable(path)}")
 
     polls = itertools.count()
     own_units = [(values, seed) for values, seed in who.own(planned)]
@@ -307,8 +314,9 @@ def write_results(
     results.write(measured, path)
     figures = experiment.draw(results.read(path), published, path)
     claims = [claim._asdict() for claim in experiment.claims(results.read(path))]
-    files = [folder.CONFIG, folder.METRICS, folder.PROBES, *(figure.name for figure in figures)]
-    folder.write_json(path / folder.SUMMARY, {"claims": claims, "files": files})
+    kept = sorted(f"{folder.MODELS}/{file.name}" for file in path.glob(f"{folder.MODELS}/*.npz"))
+    files = [folder.METRICS, folder.PROBES, *(figure.name for figure in figures), *kept]
+    folder.write_summary(path, claims, files)
 
 
 def describe(facts: Mapping[str, Any]) -> str:
@@ -379,7 +387,7 @@ def label(
 
 def report(terminal: console.Console, path: Path) -> None:
     """Print the claims table and the paths of what a finished run wrote."""
-    summary = folder.read_json(path / folder.SUMMARY)
-    terminal.print(console.claims_table(summary["claims"]))
-    for name in summary["files"]:
-        terminal.print(f"  {path / name}")
+    summary = folder.read_summary(path)
+    terminal.print(console.claims_table(summary.claims))
+    for name in (folder.CONFIG, *summary.files):
+        terminal.print(f"  {printable(path / name)}")

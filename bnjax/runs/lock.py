@@ -10,6 +10,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from bnjax.errors import RunError
+from bnjax.runs import bounded, inventory
+from bnjax.runs.printable import printable
 
 LOCKS = ".locks"
 LONGEST_OWNER = 1000  # characters
@@ -29,9 +31,9 @@ def hold(folder: Path) -> Iterator[None]:
       RunError: another process has it, named with its host; or the lock cannot be made.
     """
     root = folder.parent.parent
-    lock, owner = (
-        root / LOCKS / f"{folder.parent.name}-{folder.name}.{kind}" for kind in ("lock", "owner")
-    )
+    lock, owner = names(folder)
+    for path in (lock.parent, lock, owner):
+        inventory.refuse_links(path, deep=False)
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
         held = FileLock(lock, timeout=0).acquire()
@@ -54,6 +56,35 @@ def hold(folder: Path) -> Iterator[None]:
                 remove_if_empty(lock.parent, root)
 
 
+def names(folder: Path) -> tuple[Path, Path]:
+    """The lock of a run folder, and the file that names who has it."""
+    locks, name = folder.parent.parent / LOCKS, f"{folder.parent.name}-{folder.name}"
+    return locks / f"{name}.lock", locks / f"{name}.owner"
+
+
+def user(folder: Path) -> str:
+    """Who has a run folder at the moment; empty if nobody has. Nothing is written.
+
+    A process that starts in the very microseconds of this question may be told that the folder is
+    in use, so only a living owner on this machine is asked about, or one on another machine.
+    """
+    import fcntl
+
+    lock, owner = names(folder)
+    try:
+        found = bounded.parse_json(bounded.read(owner, LONGEST_OWNER).decode())
+        if found["host"] == socket.gethostname():
+            with contextlib.suppress(PermissionError):  # it lives, as another user's
+                os.kill(int(found["pid"]), 0)
+        with bounded.opened(lock, LONGEST_OWNER) as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return describe(owner)
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        pass
+    return ""
+
+
 def remove_if_empty(*folders: Path) -> None:
     """Remove folders, inner ones first, as far as there is nothing in them."""
     with contextlib.suppress(OSError):
@@ -64,7 +95,7 @@ def remove_if_empty(*folders: Path) -> None:
 def describe(owner: Path) -> str:
     """Who has a run folder, as far as is known."""
     try:
-        found = json.loads(owner.read_text()[:LONGEST_OWNER])
-        return f"process {int(found['pid'])} on {str(found['host'])[:100]}"
-    except (OSError, ValueError, KeyError, TypeError):
+        found = bounded.parse_json(bounded.read(owner, LONGEST_OWNER).decode())
+        return f"process {int(found['pid'])} on {printable(found['host'], 100)}"
+    except (ValueError, KeyError, TypeError, OverflowError):
         return "another process"

@@ -5,8 +5,6 @@ written after everything else, and only if every file and every array is what it
 """
 
 import hashlib
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,11 +12,13 @@ import jax
 import numpy as np
 
 from bnjax.arithmetic import trees
-from bnjax.runs import disk
+from bnjax.runs import inventory, sealed
 
 FORMAT = 1
 NAME = "MANIFEST.json"
-LARGEST = 64 * 2**20  # bytes; a manifest beyond this is none of ours
+# A record's flag, and the digest of its value when its arm is done.
+COMPLETE = "record/complete"
+DONE = hashlib.sha256(np.ones(()).tobytes()).hexdigest()
 
 
 class Manifest(NamedTuple):
@@ -40,15 +40,8 @@ def make(folder: Path, run: str, step: int, tree: Any) -> Manifest:
       step: training steps that are done.
       tree: what the files hold.
     """
-    files = {
-        path.relative_to(folder).as_posix(): {
-            "size": path.stat().st_size,
-            "sha256": disk.file_digest(path),
-        }
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != NAME
-    }
-    return Manifest(FORMAT, run, step, files, describe(tree))
+    names = [name for name in inventory.names(folder) if name != NAME]
+    return Manifest(FORMAT, run, step, inventory.take(folder, names), describe(tree))
 
 
 def describe(tree: Any) -> dict[str, dict[str, Any]]:
@@ -78,11 +71,8 @@ def write(folder: Path, manifest: Manifest) -> None:
 
 
 def render(manifest: Manifest) -> str:
-    """The one text of a manifest, whose last entry is the digest of all others."""
-    content = manifest._asdict()
-    text = json.dumps(content, sort_keys=True)
-    content["~sha256"] = hashlib.sha256(text.encode()).hexdigest()
-    return json.dumps(content, indent=1, sort_keys=True) + "\n"
+    """The one text of a manifest, sealed."""
+    return sealed.render(manifest._asdict())
 
 
 def read(folder: Path) -> Manifest:
@@ -91,26 +81,27 @@ def read(folder: Path) -> Manifest:
     Raises:
       ValueError: there is none, or it is not one of this format.
     """
-    path = folder / NAME
     try:
-        if path.stat().st_size > LARGEST:
-            raise ValueError(f"its {NAME} is {path.stat().st_size} bytes long")
-        text = path.read_text()
-        content = json.loads(text)
-    except OSError as error:
-        raise ValueError(f"its {NAME} cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"its {NAME} is damaged ({error})") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"its {NAME} is damaged (no object)")
-    if content.get("format", FORMAT) != FORMAT:
-        raise ValueError(f"it has format {content['format']!r}, not {FORMAT}")
-    if not set(Manifest._fields) < set(content):
-        raise ValueError(f"its {NAME} lacks some of {', '.join(Manifest._fields)}")
-    found = Manifest(*(content[field] for field in Manifest._fields))
-    if render(found) != text:
-        raise ValueError(f"its {NAME} is not what was written")
+        content = sealed.read(folder / NAME, FORMAT)
+    except ValueError as error:
+        raise ValueError(f"its {NAME} does not serve: {error}") from error
+    if set(content) != set(Manifest._fields):
+        raise ValueError(f"its {NAME} does not have just {', '.join(Manifest._fields)}")
+    found = Manifest(**content)
+    if not (
+        isinstance(found.run, str)
+        and type(found.step) is int
+        and inventory.is_inventory(found.files)
+        and isinstance(found.arrays, dict)
+        and all(isinstance(entry, dict) for entry in found.arrays.values())
+    ):
+        raise ValueError(f"its {NAME} has values of other types than ours")
     return found
+
+
+def is_complete(manifest: Manifest) -> bool:
+    """Whether the arm whose checkpoint this is has nothing left to do."""
+    return manifest.arrays.get(COMPLETE, {}).get("sha256") == DONE
 
 
 def find_damage(folder: Path, run: str) -> str:
@@ -128,17 +119,9 @@ def find_damage(folder: Path, run: str) -> str:
         return f"it belongs to the run {manifest.run}, not to {run}"
     if str(manifest.step) != folder.name:
         return f"it is of step {manifest.step}"
-    found = {
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if path.is_file() and path.name != NAME
-    }
+    found = {name for name in inventory.names(folder) if name != NAME}
     if found != set(manifest.files):
-        return f"files are missing or foreign: {' '.join(sorted(found ^ set(manifest.files)))}"
-    for name, expected in manifest.files.items():
-        path = folder / name
-        if not isinstance(expected, Mapping) or path.stat().st_size != expected.get("size"):
-            return f"{name} has {path.stat().st_size} bytes, not what the manifest says"
-        if disk.file_digest(path) != expected.get("sha256"):
-            return f"{name} is not what was written"
-    return ""
+        different = " ".join(sorted(found ^ set(manifest.files)))
+        return f"files are missing or foreign: {different}"
+    damage = inventory.find_damage(folder, manifest.files)
+    return "; ".join(f"{name} {what}" for name, what in damage.items())

@@ -2,12 +2,14 @@
 
 import sys
 
+from bnjax.runs.printable import printable
+
 
 def warn(message: str) -> None:
     """Something that the run survives."""
-    print(f"warning: {message}", file=sys.stderr, flush=True)
+    print(f"warning: {printable(message)}", file=sys.stderr, flush=True)
 
 
 def complain(message: str) -> None:
     """Something that ends the process."""
-    print(f"error: {message}", file=sys.stderr, flush=True)
+    print(f"error: {printable(message)}", file=sys.stderr, flush=True)

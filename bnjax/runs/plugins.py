@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bnjax.errors import RunError, UsageError
+from bnjax.runs import bounded
+
+LARGEST = 2**20  # bytes
 
 
 def load(paths: Iterable[Path]) -> None:
@@ -20,9 +23,8 @@ def load(paths: Iterable[Path]) -> None:
       RunError: a file does not run.
     """
     for path in paths:
-        if not path.is_file():
-            raise UsageError(f"--plugins {path}: is not a file: give one that registers a norm")
-        name = f"bnjax_plugin_{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
+        (content,) = digests([path])
+        name = f"bnjax_plugin_{content[:12]}"
         if name in sys.modules:
             continue
         spec = importlib.util.spec_from_file_location(name, path)
@@ -38,3 +40,20 @@ def load(paths: Iterable[Path]) -> None:
         except Exception as error:  # it is the user's own code: whatever it raises
             del sys.modules[name]
             raise RunError(f"--plugins {path} does not run: {error!r}; mend it") from error
+
+
+def digests(paths: Iterable[Path]) -> list[str]:
+    """The SHA-256 of what is in each file.
+
+    Raises:
+      UsageError: a path is no file, or one too large.
+    """
+    try:
+        return [
+            hashlib.sha256(bounded.read(path, LARGEST, follow=True)).hexdigest() for path in paths
+        ]
+    except ValueError as error:
+        shown = " ".join(map(str, paths))
+        raise UsageError(
+            f"--plugins {shown}: is not a file ({error}): give one that registers a norm"
+        ) from error

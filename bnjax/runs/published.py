@@ -1,6 +1,7 @@
 """Published curves, read from a table that someone took off a paper's figures."""
 
 import csv
+import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from bnjax.errors import UsageError
+from bnjax.runs import bounded
 
 COLUMNS = ("panel", "series", "step", "low", "high")
 # The names of the series and the normalisers that they stand for.
@@ -50,10 +52,8 @@ def read_published(path: Path) -> Published:
     norms = {series: norm for norm, series in SERIES.items()}
     points: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UsageError(f"--published {path} is larger than {MAX_BYTES} bytes: give a CSV")
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
+        with bounded.opened(path, MAX_BYTES, follow=True) as file:
+            reader = csv.DictReader(io.TextIOWrapper(file, encoding="utf-8", newline=""))
             columns = tuple(reader.fieldnames or ())
             if columns != COLUMNS:
                 raise UsageError(
@@ -66,7 +66,9 @@ def read_published(path: Path) -> Published:
                     raise ValueError(f"{values} is not finite")
                 key = (row["panel"], norms.get(row["series"], row["series"]))
                 points.setdefault(key, []).append(values)
-    except (OSError, UnicodeDecodeError, ValueError, TypeError, csv.Error) as error:
+    except UsageError:
+        raise
+    except (OSError, ValueError, TypeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"--published {path} cannot be read ({reason}): give a CSV") from error
     return {key: Curve(*np.array(sorted(rows)).T) for key, rows in points.items()}

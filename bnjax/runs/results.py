@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bnjax.errors import RunError
+from bnjax.runs import bounded
 from bnjax.runs import folder as folders
 
 DIMS = "dims"  # the entry of the archive that holds the axes' names of each array, as JSON
@@ -76,14 +77,46 @@ def read(folder: Path) -> Results:
     """
     archive = folders.read_npz(folder / folders.PROBES)
     try:
-        dims = {name: tuple(axes) for name, axes in json.loads(str(archive.pop(DIMS))).items()}
+        dims = read_dims(archive.pop(DIMS))
         axes = {key[5:]: archive.pop(key) for key in list(archive) if key.startswith("axis.")}
-        record = folders.read_json(folder / folders.CONFIG)
-        return Results(archive, dims, axes, record["config"], record["fingerprint"])
+        check_shapes(archive, dims, axes)
     except (KeyError, ValueError) as error:
         raise RunError(
-            f"{folder / folders.PROBES} lacks {error}: begin anew with --fresh"
+            f"{folder / folders.PROBES} does not hold results ({error}): begin anew with --fresh"
         ) from error
+    record = folders.read_config(folder)
+    return Results(archive, dims, axes, record.config, record.fingerprint)
+
+
+def read_dims(entry: np.ndarray) -> dict[str, tuple[str, ...]]:
+    """The axes' names of each array, from the archive's own text.
+
+    Raises:
+      ValueError: it is no such text.
+    """
+    found = bounded.parse_json(str(entry))
+    if not isinstance(found, dict) or not all(
+        isinstance(names, list) and all(isinstance(name, str) for name in names)
+        for names in found.values()
+    ):
+        raise ValueError(f"its {DIMS} do not name axes")
+    return {name: tuple(axes) for name, axes in found.items()}
+
+
+def check_shapes(
+    arrays: Mapping[str, np.ndarray],
+    dims: Mapping[str, tuple[str, ...]],
+    axes: Mapping[str, np.ndarray],
+) -> None:
+    """Refuse arrays that do not have the axes that they are said to have."""
+    if set(arrays) != set(dims):
+        raise ValueError(f"{' '.join(sorted(set(arrays) ^ set(dims)))[:200]} without array or axes")
+    if any(values.ndim != 1 for values in axes.values()):
+        raise ValueError("an axis is not a list of values")
+    for name, values in arrays.items():
+        expected = tuple(len(axes[axis]) for axis in dims[name])
+        if values.shape != expected:
+            raise ValueError(f"{name} has shape {values.shape}, its axes {expected}")
 
 
 def metric_rows(results: Results) -> Iterator[Mapping[str, Any]]:

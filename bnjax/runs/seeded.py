@@ -8,6 +8,7 @@ the same.
 
 import hashlib
 import json
+import typing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ import numpy as np
 from bnjax.arithmetic import trees
 from bnjax.errors import RunError
 from bnjax.models import Model
-from bnjax.runs import folder
+from bnjax.runs import bounded, folder, options
 from bnjax.runs.arms import Arm
 from bnjax.runs.config import stream_key
 from bnjax.runs.partial import PartialConfig
@@ -38,6 +39,20 @@ OPTIONS = (  # those that a network's start and its trained part depend on
 )
 
 
+DEEPEST = 2000
+LARGEST_SIDE = 4096
+
+
+class Facts(NamedTuple):
+    """What a file says of its network."""
+
+    config: PartialConfig
+    seed: int
+    num_classes: int
+    image_shape: tuple[int, int, int]
+    frozen_sha256: str
+
+
 class Rebuilt(NamedTuple):
     """A network as it was at the end of its training."""
 
@@ -55,9 +70,9 @@ def pack(config: PartialConfig, arm: Arm, state: TrainState) -> dict[str, np.nda
       state: the one to keep.
     """
     trained = arm.selection.split(state.params)
-    options = {name: getattr(config, name) for name in OPTIONS}
+    chosen = {name: getattr(config, name) for name in OPTIONS}
     facts = {
-        "options": options,
+        "options": chosen,
         "seed": arm.seed,
         "num_classes": arm.dataset.num_classes,
         "image_shape": arm.dataset.train.pixels.shape[1:],
@@ -87,28 +102,50 @@ def rebuild(path: Path) -> Rebuilt:
     """
     arrays = folder.read_npz(path)
     try:
-        facts = json.loads(str(arrays["facts"]))
-        options: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in facts["options"].items()
-        }
-        config = PartialConfig(**options)
-        model = config.build_model("batch", facts["num_classes"])
-        images = jnp.zeros((1, *facts["image_shape"]), jnp.float32)
-        start = model.init(stream_key(facts["seed"], "init"), images)
-        selection = config.select(start["params"], facts["seed"])
+        facts = read_facts(arrays)
+        config, seed = facts.config, facts.seed
+        model = config.build_model("batch", facts.num_classes)
+        images = jnp.zeros((1, *facts.image_shape), jnp.float32)
+        expected = jax.eval_shape(model.init, stream_key(seed, "init"), images)
+        fill(expected["batch_stats"], arrays, "batch_stats")  # before a start of any size is drawn
+        start = model.init(stream_key(seed, "init"), images)
+        selection = config.select(start["params"], seed)
         trained = fill(selection.split(start["params"]), arrays, "trained")
         params = selection.merge(start["params"], trained)
         batch_stats = fill(start["batch_stats"], arrays, "batch_stats")
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path} does not hold a network ({error}): give another file") from error
-    if frozen_digest(params, trained, selection.merge) != facts["frozen_sha256"]:
+    if frozen_digest(params, trained, selection.merge) != facts.frozen_sha256:
         raise RunError(
-            f"{path}: its seed {facts['seed']} gives other frozen parameters here than where it "
+            f"{path}: its seed {seed} gives other frozen parameters here than where it "
             "was trained: use the JAX and the device of its config.json, here it is "
             f"jax {jax.__version__}"
         )
     return Rebuilt(model, params, batch_stats)
+
+
+def read_facts(arrays: dict[str, np.ndarray]) -> Facts:
+    """What a file says of its network, checked.
+
+    Raises:
+      KeyError, ValueError: something is missing, or is not of its type or size.
+    """
+    found = bounded.parse_json(str(arrays["facts"]))
+    if not isinstance(found, dict) or not isinstance(found.get("options"), dict):
+        raise ValueError("it has no options")
+    hints = typing.get_type_hints(PartialConfig)
+    chosen = {name: options.convert(name, found["options"][name], hints[name]) for name in OPTIONS}
+    if len(chosen["depths"]) != 1 or max(chosen["depths"]) > DEEPEST:
+        raise ValueError(f"it is not of one depth up to {DEEPEST}")
+    config = PartialConfig(model="resnet", norms=("batch",), **chosen)
+    config.validate()
+    hints = typing.get_type_hints(Facts)
+    rest = {name: options.convert(name, found[name], hints[name]) for name in Facts._fields[1:]}
+    facts = Facts(config, **rest)
+    sides = (*facts.image_shape, facts.num_classes)
+    if not all(0 < side <= LARGEST_SIDE for side in sides) or not 0 <= facts.seed < 2**31:
+        raise ValueError("its seed, images or classes are beyond all reason")
+    return facts
 
 
 def fill(like: PyTree, arrays: dict[str, np.ndarray], part: str) -> PyTree:

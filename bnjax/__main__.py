@@ -1,0 +1,8 @@
+"""`python -m bnjax`: commands on run folders."""
+
+import sys
+
+from bnjax.runs.commands import main
+
+if __name__ == "__main__":
+    sys.exit(main())

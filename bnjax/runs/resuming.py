@@ -1,0 +1,112 @@
+"""Going on with a run by its folder alone: its stored options, the experiment of that name.
+
+Nothing that the folder says is executed: an experiment is looked up by its name among those beside
+the package, options are plain values that are checked, and files that would be run are refused.
+"""
+
+import dataclasses
+import importlib.util
+import os
+import re
+import sys
+from pathlib import Path
+
+import bnjax
+from bnjax.errors import RunError, UsageError
+from bnjax.runs import cache, folder, inventory, options
+from bnjax.runs.config import RunConfig
+from bnjax.runs.experiment import Experiment, run
+
+SCRIPTS = Path(bnjax.__file__).parents[1] / "experiments"
+
+
+def resume(path: Path, data_dir: Path | None = None) -> None:
+    """Run what is not done yet of the run in a folder, as its own command would.
+
+    Args:
+      path: the folder.
+      data_dir: folder of prepared data sets.
+
+    Raises:
+      UsageError: the path is no run folder.
+      RunError: its `config.json` cannot be gone on with; says why.
+    """
+    path = Path(os.path.abspath(path))
+    if not (path / folder.CONFIG).exists():
+        raise UsageError(f"{path} is no run folder: give one that has a {folder.CONFIG}")
+    inventory.refuse_links(path.parent, deep=False)
+    inventory.refuse_links(path)
+    record = folder.read_config(path)
+    experiment = find_experiment(record.experiment)
+    config = rebuild(path, record, type(next(iter(experiment.presets.values()))), data_dir)
+    if config.deterministic:
+        cache.make_deterministic()
+    run(experiment, config)
+
+
+def find_experiment(name: str) -> Experiment:
+    """The experiment of a name, from the scripts beside the package.
+
+    Raises:
+      RunError: there is none.
+    """
+    script = SCRIPTS / f"{name}.py"
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", name) or not script.is_file():
+        raise RunError(f"no experiment of {SCRIPTS} is named {name!r}: give the original command")
+    own = f"bnjax_experiment_{name}"
+    if own not in sys.modules:
+        spec = importlib.util.spec_from_file_location(own, script)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[own] = module
+        spec.loader.exec_module(module)
+    experiment = getattr(sys.modules[own], "EXPERIMENT", None)
+    if not isinstance(experiment, Experiment) or experiment.name != name:
+        raise RunError(f"{script} is no experiment of that name: give the original command")
+    return experiment
+
+
+def rebuild(
+    path: Path, record: folder.Record, kind: type[RunConfig], data_dir: Path | None
+) -> RunConfig:
+    """The configuration of a run, as its command line gave it.
+
+    Args:
+      path: absolute, of the run folder; the run goes on there, wherever it was begun.
+      record: its `config.json`.
+      kind: the experiment's class of options.
+      data_dir: folder of prepared data sets.
+
+    Raises:
+      RunError: the options are not all known here, not legal, or name files that would be run.
+      UsageError: the data lie where the person has not said.
+    """
+    remedy = "give the original command"
+    if record.plugins or record.config.get("plugins"):
+        raise RunError(f"{path} was made with --plugins, files that would be run: {remedy}")
+    try:
+        config = options.build(kind, record.config)
+        if config.data_dir is not None and data_dir is None:
+            raise UsageError(
+                f"{path} reads data from {config.data_dir}: if you know that folder, add "
+                f"--data-dir {config.data_dir}"
+            )
+        config = dataclasses.replace(
+            config,
+            out=path.parents[1],
+            data_dir=data_dir,
+            fresh=False,
+            distributed=False,  # a job's processes are started with the original command
+        )
+        if folder.digest(config) != path.name:
+            raise ValueError(f"they are those of the run {folder.digest(config)}")
+    except UsageError:
+        raise
+    except ValueError as error:
+        raise RunError(f"the options of {path} do not serve ({error}): {remedy}") from error
+    try:
+        config.validate()
+    except UsageError as error:
+        raise RunError(f"the options of {path} do not serve ({error}): {remedy}") from error
+    return config

@@ -1,0 +1,85 @@
+"""Whether a run folder is what was written: every file and every checkpoint by its digest."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from bnjax.errors import RunError
+from bnjax.runs import checkpoints, disk, folder, inventory, manifest
+
+
+class Verdict(NamedTuple):
+    """What was found in one run folder."""
+
+    damage: dict[Path, str]  # by file or checkpoint
+    files: int  # sound ones
+    checkpoints: int  # sound ones
+    finished: bool
+
+
+def verify(path: Path) -> Verdict:
+    """Compare a run folder with its digests. Nothing is written.
+
+    Args:
+      path: a run's folder, `<root>/<experiment>/<digest>`, or one that was set aside (`.old1`).
+
+    Returns:
+      The verdict. Files that no run writes are not judged.
+    """
+    finished = folder.is_finished(path)
+    damage: dict[Path, str] = {}
+    files = 0
+    try:
+        folder.read_config(path)
+        files += 1
+    except RunError as error:
+        damage[path / folder.CONFIG] = reason(error)
+    if finished:
+        broken = damaged_results(path)
+        damage |= {path / name: what for name, what in broken.items()}
+        if folder.SUMMARY not in broken:
+            files += 1 + len(folder.read_summary(path).files) - len(broken)
+    sound = 0
+    for place in saved(path):
+        run = f"{folder.original_name(path)}/{place.parent.name}"
+        if not (what := manifest.find_damage(place, run)):
+            sound += 1
+        elif place.exists():  # a run that goes on drops its older checkpoints
+            damage[place] = what
+    return Verdict(damage, files, sound, finished)
+
+
+def reason(error: RunError) -> str:
+    """Why, without the remedy."""
+    return str(error.__cause__ or error)
+
+
+def saved(path: Path) -> list[Path]:
+    """The folders of all checkpoints of a run, but those that were set aside."""
+    root = path / folder.CHECKPOINTS
+    if root.is_symlink() or not root.is_dir():
+        return []
+    units = [unit for unit in sorted(root.iterdir()) if unit.is_dir() and not unit.is_symlink()]
+    return [unit / str(step) for unit in units for step in checkpoints.steps(unit)]
+
+
+def damaged_results(path: Path) -> dict[str, str]:
+    """What is wrong with the results of a finished run, by the name of the file."""
+    try:
+        summary = folder.read_summary(path)
+    except RunError as error:
+        return {folder.SUMMARY: reason(error)}
+    expected = {folder.METRICS, folder.PROBES} - set(summary.files)
+    return {name: "has no digest" for name in expected} | inventory.find_damage(path, summary.files)
+
+
+def set_damaged_aside(path: Path, say: Callable[[str], None]) -> None:
+    """Rename what is damaged of a finished run, so that it is written again; say so."""
+    if not folder.is_finished(path):
+        return
+    inventory.refuse_links(path)
+    for name, what in damaged_results(path).items():
+        aside = ""
+        if (path / name).exists():
+            aside = f"; it is now {disk.set_aside(path / name).name}"
+        say(f"{path / name}: {what}{aside}; it is written again from the last checkpoints")
