@@ -42,9 +42,12 @@ def publish(temporary: Path, path: Path) -> None:
 
     Args:
       temporary: on the same file system; a folder is flushed with all that is in it.
-      path: of a file, replaced if it exists, or of a folder that does not exist.
+      path: of a file, replaced if it exists, or of a folder that does not exist. A folder in the
+        place of a file is no work of ours, and is set aside.
     """
     flush(temporary)
+    if path.is_dir() and not temporary.is_dir():
+        set_aside(path)
     os.replace(temporary, path)
     flush_entry(path.parent)
 
