@@ -1,6 +1,7 @@
 """Strict JAX for every test: 64 bits, no silent rank or dtype promotion, shapes checked."""
 
 import os
+import sys
 import tempfile
 
 # Results must not depend on an accelerator or on a cache that an earlier run filled.
@@ -76,6 +77,17 @@ def make_toy(patch: pytest.MonkeyPatch, dataset: data.Dataset) -> None:
 def toy(monkeypatch, noise_dataset) -> None:
     """Experiments on noise images with a network that compiles in a moment."""
     make_toy(monkeypatch, noise_dataset)
+
+
+@pytest.fixture
+def toy_runs(toy, monkeypatch) -> None:
+    """Toy experiments that `resume` finds too."""
+    from toy_runs import EXPERIMENT
+
+    from bnjax.runs import resuming
+
+    resuming.find_experiment(EXPERIMENT.name)
+    monkeypatch.setattr(sys.modules["bnjax_experiment_lp_norms"], "EXPERIMENT", EXPERIMENT)
 
 
 @pytest.fixture

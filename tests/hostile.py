@@ -245,18 +245,21 @@ def write_bomb(generator, path):
         archive.writestr("dims.npy", member)
 
 
-DAMAGE = [
+FILE_DAMAGE = [
     flip,
     truncate,
     extend,
     make_huge,
     delete,
     overwrite,
-    swap,
-    copy_foreign,
     make_folder,
     make_pipe,
     link_file,
+]
+DAMAGE = [
+    *FILE_DAMAGE,
+    swap,
+    copy_foreign,
     link_folder,
     flatten,
     add_names,

@@ -67,9 +67,9 @@ def test_an_unfinished_run_goes_on_under_another_layout_and_that_is_said_and_rec
     for _ in range(2):
         assert reopen({"jax": "1", "cores": 8}) == opened
     assert "begun under cores 2 (now 8): it goes on" in said[0]
-    record = folder.read_json(opened / "config.json")
-    assert record["continued"] == [{"cores": 8}]
-    assert record["fingerprint"]["cores"] == 2
+    record = folder.read_config(opened)
+    assert record.continued == [{"cores": 8}]
+    assert record.fingerprint["cores"] == 2
     with pytest.raises(RunError, match=r"jax 1 \(now 2\), cores 2 \(now 8\)"):
         reopen({"jax": "2", "cores": 8})
 

@@ -6,52 +6,39 @@ and a command that ends well has the very results of a run that nothing touched.
 """
 
 import contextlib
-import dataclasses
-import hashlib
 import json
 import os
 import random
 import shutil
 import signal
-import stat
 import subprocess
 import sys
-import time
 import typing
 from pathlib import Path
 
 import hostile
+import jax
 import jax.numpy as jnp
-import lp_norms
 import numpy as np
+import optax
 import pytest
 from conftest import make_toy
+from toy_runs import EXPERIMENT, TOY, look, stop_at
 
 from bnjax import data, training
 from bnjax.errors import RunError, UsageError
-from bnjax.runs import commands, console, disk, folder, published, resuming, results, seeded, verify
+from bnjax.runs import commands, folder, published, results, seeded, verify
 from bnjax.runs import experiment as frame
-from bnjax.runs.arms import Arm, build
+from bnjax.runs.arms import Arm
+from bnjax.runs.config import stream_key
 from bnjax.runs.partial import PartialConfig
 
 TRIALS = {"ci": 100, "full": 1000}[os.environ.get("BNJAX_TRIALS", "ci")]
 BLOCKS = 10  # of trials, one test each
 SECONDS = 60  # a trial that takes longer hangs
 ROOT = Path(__file__).parents[1]
-TOY = ["--norms", "none", "batch", "--steps", "4", "--batch-size", "16", "--window", "1"]
 LONGEST_LINE = 5000
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
-
-
-def draw(results, published, folder):
-    """A figure that takes no time."""
-    path = folder / "figure.png"
-    with disk.replacing(path) as temporary:
-        temporary.write_bytes(results.arrays["train.loss"].tobytes())
-    return [path]
-
-
-EXPERIMENT = lp_norms.EXPERIMENT._replace(draw=draw)
 
 
 class Hangs(BaseException):
@@ -72,26 +59,6 @@ def time_limit():
         signal.signal(signal.SIGALRM, before)
 
 
-def look(place: Path) -> dict[str, str]:
-    """Everything below a place: kind, and what is in it."""
-    return {
-        path.relative_to(place).as_posix(): content(path)
-        for path in (place, *place.rglob("*"))
-        if ".locks" not in path.parts
-    }
-
-
-def content(path: Path) -> str:
-    info = path.lstat()
-    if stat.S_ISLNK(info.st_mode):
-        return f"link {os.readlink(path)}"
-    if not stat.S_ISREG(info.st_mode):
-        return str(stat.S_IFMT(info.st_mode))
-    if info.st_size > 2**24:  # sparse
-        return f"{info.st_size} bytes"
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def said_well(captured, status: int, *, line_on: str = "err") -> None:
     """What was printed is for a person, and is one line where something is wrong."""
     for stream in (captured.out, captured.err):
@@ -107,14 +74,6 @@ def said_well(captured, status: int, *, line_on: str = "err") -> None:
     assert "--debug shows" not in captured.err  # an error that nobody thought of
 
 
-@pytest.fixture
-def toy_runs(toy, monkeypatch):
-    """Toy experiments that save at each step, found by `resume` too."""
-    monkeypatch.setattr("bnjax.runs.arms.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    resuming.find_experiment("lp_norms")
-    monkeypatch.setattr(sys.modules["bnjax_experiment_lp_norms"], "EXPERIMENT", EXPERIMENT)
-
-
 class Arena(typing.NamedTuple):
     """Where the untouched runs are, and what they should come to."""
 
@@ -123,19 +82,6 @@ class Arena(typing.NamedTuple):
     unfinished: str
     metrics: bytes
     arrays: dict[str, np.ndarray]
-
-
-def stop_at(monkeypatch, count):
-    """Send SIGTERM to this process at the `count`-th step from now."""
-    advance = console.PlainDisplay.advance
-    steps = iter(range(1, 1000))
-
-    def stopping(self, *args):
-        if next(steps) == count:
-            os.kill(os.getpid(), signal.SIGTERM)
-        advance(self, *args)
-
-    monkeypatch.setattr(console.PlainDisplay, "advance", stopping)
 
 
 LR = {"finished": "0.1", "unfinished": "0.2"}
@@ -149,7 +95,6 @@ def arena(noise_dataset, tmp_path_factory):
     (arena / "outside" / "kept").write_text("kept")
     with pytest.MonkeyPatch.context() as patch:
         make_toy(patch, noise_dataset)
-        patch.setattr("bnjax.runs.arms.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
         last = ["--lr", LR["unfinished"], "--debug", "--out"]
         assert frame.main(EXPERIMENT, [*TOY, "--out", str(arena / "runs")]) == 0
         assert frame.main(EXPERIMENT, [*TOY, *last, str(whole)]) == 0
@@ -194,7 +139,7 @@ def only_looks(place, run, capsys, done):
 
 
 def goes_on(arena, place, run, kind, generator, capsys, done):
-    """The same command, or `resume`, ends with what an untouched run has, or keeps what was there."""
+    """The same command, or `resume`, ends as an untouched run does, or keeps what was there."""
     before = look(place)
     if by_folder := generator.random() < 0.3:
         status = commands.main(["resume", str(run)])
@@ -237,3 +182,123 @@ def replaced(name: str, after: dict[str, str]) -> bool:
         other.removeprefix(unit).split("/")[1] for other in after if other.startswith(f"{unit}/")
     }
     return len([step for step in newer if step.isdigit() and int(step) > int(parts[5])]) >= 2
+
+
+def test_damaged_archives(arena, tmp_path):
+    """Results are read, and networks rebuilt, as they were written or not at all."""
+    network = write_network(tmp_path / "network.npz")
+    run = arena.place / "runs/lp_norms" / arena.finished
+    for trial in range(TRIALS):
+        generator = random.Random(f"archives {trial}")
+        place = tmp_path / str(trial) / "runs" / run.parent.name / run.name
+        place.mkdir(parents=True)
+        for name in (folder.CONFIG, folder.PROBES):
+            shutil.copyfile(run / name, place / name)
+        shutil.copyfile(network, place / "network.npz")
+        act = generator.choice([*hostile.FILE_DAMAGE, hostile.rewrite_archive])
+        with time_limit():
+            act(generator, place / folder.PROBES, arena.place)
+            with contextlib.suppress(RunError):
+                found = results.read(place)
+                assert set(found.arrays) == set(found.dims), (trial, act)
+            act(generator, place / "network.npz", arena.place)
+            with contextlib.suppress(RunError, UsageError):
+                seeded.rebuild(place / "network.npz")
+                assert act in HARMLESS, (trial, act)
+        shutil.rmtree(tmp_path / str(trial))
+
+
+# What a network's file may survive: bits in what zip does not look at, another time of day, an
+# array more.
+HARMLESS = (hostile.flip, hostile.extend, hostile.rewrite_archive, hostile.truncate)
+
+
+def write_network(path: Path) -> Path:
+    """The file of a small network of which γ and β were trained."""
+    config = PartialConfig(
+        model="resnet", norms=("batch",), trained=("bn",), depths=(8,), width=0.125
+    )
+    model = config.build_model("batch", 10)
+    pixels = np.zeros((4, 8, 8, 3), np.uint8)
+    split = (pixels, np.arange(4))
+    dataset = data.dataset.from_arrays("noise", 10, split, split, "noise")
+    with jax.numpy_dtype_promotion("standard"):
+        variables = model.init(stream_key(0, "init"), jnp.zeros((1, 8, 8, 3), jnp.float32))
+        selection = config.select(variables["params"], 0)
+        state = training.init_state(
+            model,
+            optax.sgd(0.1),
+            stream_key(0, "init"),
+            jnp.zeros((1, 8, 8, 3), jnp.float32),
+            selection,
+        )
+        arm = Arm({"trained": "bn"}, 0, model, dataset, None, selection)
+        folder.write_npz(path, seeded.pack(config, arm, state))
+    return path
+
+
+CELLS = ["0", "-1", "1e309", "nan", "", "x", "0x10", "1_0", "é", "\x1b[31m", '"', "'", "9" * 5000]
+TABLES = [b"", b"\xff\xfe", b"\x00" * 50, b"panel,series\n", b"\n" * 1000, b'"' * 999, b"," * 10**5]
+
+
+def test_damaged_tables(tmp_path):
+    """A CSV is read to finite numbers, or refused in a line."""
+    path = tmp_path / "curves.csv"
+    for trial in range(TRIALS):
+        generator = random.Random(f"tables {trial}")
+        rows = [[*map(str, published.COLUMNS)]]
+        rows += [["p", "standard", str(step), "1", "2"] for step in range(5)]
+        for _ in range(generator.randrange(4)):
+            row = generator.choice(rows)
+            row[generator.randrange(len(row))] = generator.choice(CELLS)
+        if generator.random() < 0.2:
+            generator.choice(rows).append("more")
+        text = generator.choice(["\n", "\r", "\r\n"]).join(",".join(row) for row in rows)
+        content = text.encode() if generator.random() < 0.7 else generator.choice(TABLES)
+        path.write_bytes(content)
+        if generator.random() < 0.5:
+            hostile.flip(generator, path, tmp_path)
+        with time_limit(), contextlib.suppress(UsageError):
+            for curve in published.read_published(path).values():
+                assert np.isfinite(curve).all()
+
+
+@pytest.mark.parametrize(
+    "path", ["/dev/zero", "/dev/tty", "/proc/self/mem", "/", "", "pipe", "big"]
+)
+def test_what_is_no_plain_file_is_no_table_and_no_plugin(tmp_path, monkeypatch, capsys, path):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    Path("big").touch()
+    os.truncate("big", 2**40)
+    for option in ("--published", "--plugins"):
+        with time_limit():
+            assert frame.main(EXPERIMENT, [*TOY, option, path, "--out", "runs"]) in (1, 2)
+        captured = capsys.readouterr()
+        assert captured.err.count("\n") == 1
+        said_well(captured, 2)
+    assert not Path("runs").exists()
+
+
+def test_damage_in_real_processes(arena, tmp_path):
+    """The same, as a person would: no test's own way of catching things is in between."""
+    for trial in range(max(3, TRIALS // 50)):
+        generator = random.Random(f"processes {trial}")
+        place = tmp_path / str(trial)
+        shutil.copytree(arena.place, place)
+        run = place / "runs/lp_norms" / arena.finished
+        done = hostile.damage(generator, run, place)
+        before = look(place)
+        for call in (["verify", str(run)], ["list", str(place / "runs")]):
+            ended = subprocess.run(
+                [sys.executable, "-m", "bnjax", *call],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=SECONDS,
+                cwd=ROOT,
+            )
+            assert ended.returncode in (0, 1), (done, ended.stderr)
+            assert ended.stderr.count("\n") <= 1, done
+            assert "Traceback" not in ended.stdout + ended.stderr, done
+        assert look(place) == before, done

@@ -19,7 +19,7 @@ import numpy as np
 LARGEST_DOCUMENT = 16 * 2**20  # bytes of a JSON document
 LARGEST_ARCHIVE = 8 * 2**30  # bytes of arrays
 MOST_MEMBERS = 100_000
-KINDS = "biufcU"  # of numbers and texts; the others need a pickle or have no meaning here
+KINDS = "biufcU"  # of numbers and texts; objects and raw bytes are none of ours
 
 
 @contextlib.contextmanager

@@ -87,12 +87,13 @@ def given(arguments: Sequence[str], option: str) -> str:
 
 def one_line(framed: str) -> str:
     """The message inside tyro's frame, without the frame."""
-    lines = [re.sub(r"^[│╭╰╮╯─\s]+|[│╭╰╮╯─\s]+$", "", line) for line in framed.splitlines()]
-    message = []
+    lines = [re.sub(r"^[│╭╰╮╯─|\s]+|[│╭╰╮╯─|\s]+$", "", line) for line in framed.splitlines()]
+    message: list[str] = []
     for line in lines[1:]:
-        if not line or "──" in line:  # the rule below the message
+        if not re.fullmatch(r"-*", line):
+            message.append(line)
+        elif message:  # the rule below the message
             break
-        message.append(line)
     return " ".join(message).rstrip(".") + ": see --help"
 
 

@@ -1,0 +1,58 @@
+"""Runs of seconds that save at each step, and a look at what lies in a folder."""
+
+import hashlib
+import os
+import signal
+import stat
+from pathlib import Path
+
+import lp_norms
+
+from bnjax.runs import console, disk
+
+TOY = ["--norms", "none", "batch", "--steps", "4", "--batch-size", "16", "--window", "1"]
+TOY += ["--checkpoint-steps", "1"]
+
+
+def draw(results, published, folder):
+    """A figure that takes no time."""
+    path = folder / "figure.png"
+    with disk.replacing(path) as temporary:
+        temporary.write_bytes(results.arrays["train.loss"].tobytes())
+    return [path]
+
+
+EXPERIMENT = lp_norms.EXPERIMENT._replace(draw=draw)
+
+
+def look(place: Path) -> dict[str, str]:
+    """Everything below a place: kind, and what is in it."""
+    return {
+        path.relative_to(place).as_posix(): content(path)
+        for path in (place, *place.rglob("*"))
+        if ".locks" not in path.parts
+    }
+
+
+def content(path: Path) -> str:
+    info = path.lstat()
+    if stat.S_ISLNK(info.st_mode):
+        return f"link {os.readlink(path)}"
+    if not stat.S_ISREG(info.st_mode):
+        return str(stat.S_IFMT(info.st_mode))
+    if info.st_size > 2**24:  # sparse
+        return f"{info.st_size} bytes"
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def stop_at(monkeypatch, count):
+    """Send SIGTERM to this process at the `count`-th step from now."""
+    advance = console.PlainDisplay.advance
+    steps = iter(range(1, 1000))
+
+    def stopping(self, *args):
+        if next(steps) == count:
+            os.kill(os.getpid(), signal.SIGTERM)
+        advance(self, *args)
+
+    monkeypatch.setattr(console.PlainDisplay, "advance", stopping)
