@@ -1,6 +1,8 @@
 """Strict JAX for every test: 64 bits, no silent rank or dtype promotion, shapes checked."""
 
+import contextlib
 import os
+import signal
 import sys
 import tempfile
 
@@ -88,6 +90,29 @@ def toy_runs(toy, monkeypatch) -> None:
 
     resuming.find_experiment(EXPERIMENT.name)
     monkeypatch.setattr(sys.modules["bnjax_experiment_lp_norms"], "EXPERIMENT", EXPERIMENT)
+
+
+SECONDS = 60  # a trial that takes longer hangs
+
+
+class Hangs(BaseException):
+    """A trial took too long."""
+
+
+@contextlib.contextmanager
+def time_limit():
+    """Within the block a hang becomes an error."""
+
+    def end(number, frame):
+        raise Hangs
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.alarm(SECONDS)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import typing
@@ -22,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from conftest import make_toy
+from conftest import SECONDS, make_toy, time_limit
 from toy_runs import EXPERIMENT, TOY, look, stop_at
 
 from bnjax import data, training
@@ -35,28 +34,9 @@ from bnjax.runs.partial import PartialConfig
 
 TRIALS = {"ci": 100, "full": 1000}[os.environ.get("BNJAX_TRIALS", "ci")]
 BLOCKS = 10  # of trials, one test each
-SECONDS = 60  # a trial that takes longer hangs
 ROOT = Path(__file__).parents[1]
 LONGEST_LINE = 5000
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
-
-
-class Hangs(BaseException):
-    """A trial took too long."""
-
-
-@contextlib.contextmanager
-def time_limit():
-    def end(number, frame):
-        raise Hangs
-
-    before = signal.signal(signal.SIGALRM, end)
-    signal.alarm(SECONDS)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def said_well(captured, status: int, *, line_on: str = "err") -> None:

@@ -30,6 +30,7 @@ DatasetName = Literal[
     "gaussian",
     "gaussian_positive",
 ]
+MOST = 10**8  # steps, seeds
 LINEAR_DATASETS = ("gaussian", "gaussian_positive")
 
 
@@ -132,15 +133,23 @@ class RunConfig:
         Raises:
           UsageError: naming the option, its value and what is legal.
         """
+        for field in dataclasses.fields(self):
+            value, option = getattr(self, field.name), f"--{field.name.replace('_', '-')}"
+            whole = value if isinstance(value, tuple) else (value,)
+            legal = all(not isinstance(number, int) or abs(number) < 2**31 for number in whole)
+            require(option, value, legal, "below 2147483648")
         require("--lr", self.lr, 0 < self.lr < math.inf, "above 0 and finite, e.g. 0.1")
         require("--width", self.width, 0 < self.width <= 16, "above 0 and at most 16, e.g. 0.25")
         require("--weight-decay", self.weight_decay, 0 <= self.weight_decay < math.inf, "0 or more")
         for name in ("steps", "seeds", "probe_every", "evaluate_every"):
             value = getattr(self, name)
-            require(f"--{name.replace('_', '-')}", value, value >= 1, "1 or more")
+            legal = 1 <= value <= MOST
+            require(f"--{name.replace('_', '-')}", value, legal, f"1 or more, and at most {MOST}")
         self.validate_conduct()
         require("--batch-size", self.batch_size, self.batch_size >= 1, "1 or more")
         require("--seed", self.seed, 0 <= self.seed < 2**31, "from 0 to 2147483647")
+        for drop in self.lr_drops:
+            require("--lr-drops", drop, math.isfinite(drop), "finite")
         drops = [optimizers.drop_step(drop, self.steps) for drop in self.lr_drops]
         legal = all(0 < drop < self.steps for drop in drops) and drops == sorted(set(drops))
         shown = " ".join(f"{drop:g}" for drop in self.lr_drops)
@@ -152,7 +161,10 @@ class RunConfig:
             self.build_model(norm, num_classes=10)
             self.validate_batch(models.norms.by_name(norm))
         if self.data_dir is not None:
-            is_folder = self.data_dir.expanduser().is_dir()
+            try:
+                is_folder = self.data_dir.expanduser().is_dir()
+            except (OSError, RuntimeError):  # a name that is too long, the home of nobody
+                is_folder = False
             require("--data-dir", self.data_dir, is_folder, "a folder of prepared data sets")
         if self.dataset in (*EMBEDDED, *LINEAR_DATASETS) and self.data_dir is not None:
             raise UsageError(f"--data-dir has no use with --dataset {self.dataset}: leave it out")
