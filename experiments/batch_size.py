@@ -25,8 +25,9 @@ from bnjax.claims import batch_size as claims
 from bnjax.errors import UsageError
 from bnjax.figures import batch_size as figure
 from bnjax.runs.arms import Arm
+from bnjax.runs.command_line import main
 from bnjax.runs.config import RunConfig, require, stream_key
-from bnjax.runs.experiment import Experiment, main
+from bnjax.runs.experiment import Experiment
 from bnjax.training import Probe, every, landscape
 
 

@@ -19,8 +19,9 @@ from bnjax.figures import magnitudes as figure
 from bnjax.probes.magnitudes import KINDS
 from bnjax.runs import settings
 from bnjax.runs.arms import Arm
+from bnjax.runs.command_line import main
 from bnjax.runs.config import RunConfig
-from bnjax.runs.experiment import Experiment, main
+from bnjax.runs.experiment import Experiment
 from bnjax.training import Probe, every, magnitudes
 
 

@@ -17,7 +17,8 @@ import sys
 from bnjax.claims import training as claims
 from bnjax.figures import training as figure
 from bnjax.runs import settings
-from bnjax.runs.experiment import Experiment, main
+from bnjax.runs.command_line import main
+from bnjax.runs.experiment import Experiment
 from bnjax.runs.targets import TargetConfig
 
 

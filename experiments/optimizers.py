@@ -28,8 +28,9 @@ from bnjax.figures import optimizers as figure
 from bnjax.models.initializers import REGISTRY
 from bnjax.models.registry import ModelName
 from bnjax.runs.arms import Arm
+from bnjax.runs.command_line import main
 from bnjax.runs.config import require
-from bnjax.runs.experiment import Experiment, main
+from bnjax.runs.experiment import Experiment
 from bnjax.runs.targets import TargetConfig
 from bnjax.runs.variants import Variant, parse, variants
 from bnjax.training import Probe, every, symmetry, test_time

@@ -20,8 +20,10 @@ from typing import Any, Literal, NamedTuple
 
 from bnjax.errors import UsageError
 from bnjax.runs import console, folder
+from bnjax.runs.command_line import guarded
 from bnjax.runs.config import LINEAR_DATASETS, RunConfig
-from bnjax.runs.experiment import Experiment, guarded, run
+from bnjax.runs.experiment import Experiment
+from bnjax.runs.run import run
 
 ALL_NORMS = ("none", "batch", "l1", "l2", "linf")
 

@@ -26,8 +26,9 @@ from bnjax.claims import sigmoid as claims
 from bnjax.figures import sigmoid as figure
 from bnjax.probes.activations import PERCENTILES
 from bnjax.runs.arms import Arm
+from bnjax.runs.command_line import main
 from bnjax.runs.config import RunConfig, require
-from bnjax.runs.experiment import Experiment, main
+from bnjax.runs.experiment import Experiment
 from bnjax.training import Probe, every, single_images, unit_percentiles
 
 

@@ -23,8 +23,9 @@ from bnjax.claims import spectrum as claims
 from bnjax.figures import spectrum as figure
 from bnjax.runs import settings
 from bnjax.runs.arms import Arm
+from bnjax.runs.command_line import main
 from bnjax.runs.config import Precision, RunConfig, require, stream_key
-from bnjax.runs.experiment import Experiment, main
+from bnjax.runs.experiment import Experiment
 from bnjax.training import Probe, every, spectrum
 
 

@@ -29,8 +29,9 @@ from bnjax.figures import theory as figure
 from bnjax.models.interception import units_of_norms
 from bnjax.runs import settings
 from bnjax.runs.arms import Arm
+from bnjax.runs.command_line import main
 from bnjax.runs.config import RunConfig, require
-from bnjax.runs.experiment import Experiment, main
+from bnjax.runs.experiment import Experiment
 from bnjax.training import Probe, every, theory
 
 

@@ -24,8 +24,9 @@ from bnjax.figures import training as figure
 from bnjax.losses import OBJECTIVES
 from bnjax.runs import settings
 from bnjax.runs.arms import Arm
+from bnjax.runs.command_line import main
 from bnjax.runs.config import require_rates
-from bnjax.runs.experiment import Experiment, main
+from bnjax.runs.experiment import Experiment
 from bnjax.runs.targets import TargetConfig
 from bnjax.training import Probe, every
 

@@ -17,7 +17,7 @@ from conftest import make_toy
 from test_landscape import TOY
 
 from bnjax.data.dataset import from_arrays
-from bnjax.runs import experiment as frame
+from bnjax.runs import command_line as frame
 from bnjax.runs import layout
 
 

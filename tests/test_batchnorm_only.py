@@ -18,7 +18,7 @@ from bnjax.data import Batch, make_pipeline
 from bnjax.errors import RunError, UsageError
 from bnjax.models import norms, rectifier, resnet
 from bnjax.models.resnet import unstack
-from bnjax.runs import experiment as frame
+from bnjax.runs import command_line as frame
 from bnjax.runs import folder, results, seeded
 from bnjax.runs.partial import PartialConfig
 from bnjax.runs.results import Results

@@ -11,7 +11,7 @@ import hostile
 import pytest
 from conftest import time_limit
 
-from bnjax.runs import experiment as frame
+from bnjax.runs import command_line as frame
 from bnjax.runs import resuming
 
 TRIALS = {"ci": 100, "full": 1000}[os.environ.get("BNJAX_TRIALS", "ci")]

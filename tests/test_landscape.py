@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from conftest import make_toy
 
+from bnjax.runs import command_line as frame
 from bnjax.runs import console, results
-from bnjax.runs import experiment as frame
 
 ROOT = Path(__file__).parents[1]
 TOY = ["--steps", "6", "--batch-size", "16", "--probe-every", "2", "--evaluate-every", "4"]

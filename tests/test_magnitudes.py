@@ -14,7 +14,7 @@ from bnjax.arithmetic import trees
 from bnjax.claims import magnitudes as claims
 from bnjax.errors import UsageError
 from bnjax.probes.magnitudes import KINDS, kinds, magnitudes
-from bnjax.runs import experiment as frame
+from bnjax.runs import command_line as frame
 from bnjax.runs import results
 from bnjax.runs.results import Results
 

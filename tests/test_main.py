@@ -17,8 +17,8 @@ from conftest import make_toy
 from toy_runs import EXPERIMENT, TOY, look, stop_at
 
 from bnjax.errors import RunError
+from bnjax.runs import command_line as frame
 from bnjax.runs import commands, folder, lock, options, results, resuming, sealed
-from bnjax.runs import experiment as frame
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted(

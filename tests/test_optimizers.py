@@ -23,7 +23,7 @@ from bnjax.errors import UsageError
 from bnjax.models import initializers
 from bnjax.probes.symmetry import alike
 from bnjax.runs import arms, results
-from bnjax.runs import experiment as frame
+from bnjax.runs import command_line as frame
 from bnjax.runs.config import RunConfig
 from bnjax.runs.variants import Variant, parse, variants
 from bnjax.training import optimizers, symmetry, test_time

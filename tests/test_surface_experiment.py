@@ -13,8 +13,8 @@ import surface
 from conftest import make_toy
 
 from bnjax.claims import surface as claims
+from bnjax.runs import command_line as frame
 from bnjax.runs import console, results
-from bnjax.runs import experiment as frame
 from bnjax.runs.budget import Budget
 from bnjax.runs.results import Results
 from bnjax.training import TrainState

@@ -17,7 +17,7 @@ from bnjax.errors import UsageError
 from bnjax.losses import cross_entropy
 from bnjax.models import interception, norms
 from bnjax.probes.theory import steepness, theory
-from bnjax.runs import experiment as frame
+from bnjax.runs import command_line as frame
 from bnjax.runs import results
 from bnjax.training.theory import make_theory
 

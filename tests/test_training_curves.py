@@ -22,7 +22,7 @@ from bnjax.figures import style
 from bnjax.figures import training as figure
 from bnjax.models import deep_linear, norms
 from bnjax.runs import arms as arms_of_runs
-from bnjax.runs import experiment as frame
+from bnjax.runs import command_line as frame
 from bnjax.runs import results
 from bnjax.runs.config import RunConfig
 from bnjax.runs.published import Curve

@@ -15,7 +15,8 @@ import bnjax
 from bnjax.errors import RunError, UsageError
 from bnjax.runs import cache, folder, inventory, options
 from bnjax.runs.config import RunConfig
-from bnjax.runs.experiment import Experiment, run
+from bnjax.runs.experiment import Experiment
+from bnjax.runs.run import run
 
 SCRIPTS = Path(bnjax.__file__).parents[1] / "experiments"
 

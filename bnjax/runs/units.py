@@ -1,17 +1,103 @@
 """The arms and seeds of an experiment as units of work, on which devices, and what if one fails."""
 
+import itertools
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import jax
+import numpy as np
 from jax.sharding import Mesh
 
+from bnjax import data, models
 from bnjax.errors import RunError, UsageError
+from bnjax.runs import arms, checkpoints, folder, records
+from bnjax.runs.config import RunConfig
+from bnjax.runs.experiment import Experiment
 from bnjax.runs.interrupts import Interrupted
+from bnjax.runs.messages import warn
+from bnjax.training import TrainState
 
-Unit = TypeVar("Unit")
 Result = TypeVar("Result")
+
+
+class Unit(NamedTuple):
+    """One arm for one seed: independent of all others, with a folder of its own."""
+
+    values: Mapping[str, Any]  # of the experiment's factors
+    seed: int
+
+
+def plan(config: RunConfig) -> list[Unit]:
+    """The units of work: the values of all factors, and the seed, the last one fastest."""
+    factors = config.arm_axes
+    seeds = range(config.seed, config.seed + config.seeds)
+    return [
+        Unit(dict(zip(factors, chosen, strict=True)), seed)
+        for *chosen, seed in itertools.product(*factors.values(), seeds)
+    ]
+
+
+def run_unit(
+    experiment: Experiment,
+    config: RunConfig,
+    dataset: data.Dataset,
+    path: Path,
+    unit: Unit,
+    conduct: arms.Conduct,
+) -> records.Record:
+    """Carry out one arm for one seed; where memory is not enough, with fewer points at a time."""
+    own = config.for_arm(unit.values)
+    model = own.build_model(unit.values.get("norm", own.norms[0]), dataset.num_classes)
+    pipeline = data.make_pipeline(dataset, own.batch_size, augmented=own.augment)
+    selection = own.select(shapes(model, dataset), unit.seed)
+    arm = arms.Arm(unit.values, unit.seed, model, dataset, pipeline, selection)
+    saved = checkpoints.Checkpoints(
+        path / folder.CHECKPOINTS / arm.folder,
+        f"{path.name}/{arm.folder}",
+        kept=config.checkpoints_kept,
+    )
+    while True:
+        probes, after = experiment.probes(own, arm), experiment.after(own, arm)
+        try:
+            keep = keeper(experiment, own, arm, path)
+            return arms.run_arm(own, arm, probes, saved, conduct, after, keep)
+        except jax.errors.JaxRuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            smaller = own.with_fewer_points()
+            if smaller is None:
+                raise MemoryError(
+                    f"{own.batch_size} examples at a time are more than the memory holds: give a "
+                    "smaller --batch-size or --width, or --microbatches"
+                ) from None
+        warn(
+            f"{arm.label}: out of memory; from the last checkpoint on {smaller.chunk} points are "
+            "probed at a time"
+        )
+        own = smaller
+
+
+def shapes(model: models.Model, dataset: data.Dataset) -> Any:
+    """The shapes of a model's parameters; nothing is computed."""
+    images = jax.ShapeDtypeStruct((1, *dataset.train.pixels.shape[1:]), np.float32)
+    return jax.eval_shape(model.init, jax.random.key(0), images)["params"]
+
+
+def keeper(
+    experiment: Experiment, config: RunConfig, arm: arms.Arm, path: Path
+) -> Callable[[TrainState], None]:
+    """What writes an arm's trained network, if the experiment keeps any."""
+
+    def write(state: TrainState) -> None:
+        if experiment.keep is not None:
+            (path / folder.MODELS).mkdir(exist_ok=True)
+            arrays = experiment.keep(config, arm, state)
+            folder.write_npz(path / folder.MODELS / f"{arm.folder}.npz", arrays)
+
+    return write
 
 
 class Failure(NamedTuple):
@@ -26,7 +112,6 @@ def run_units(
     work: Callable[[Unit, Mesh | None], Result],
     meshes: Sequence[Mesh | None],
     *,
-    label: Callable[[Unit], str],
     stopped: Callable[[], bool],
     debug: bool = False,
 ) -> list[Result]:
@@ -39,7 +124,6 @@ def run_units(
       units: independent of each other, each with a folder of its own.
       work: carries out one unit on the devices of a mesh.
       meshes: with one of them everything is done in this thread, else in a thread for each.
-      label: how a message names a unit.
       stopped: whether to begin no further unit.
       debug: let an error pass as it is.
 
@@ -70,7 +154,7 @@ def run_units(
             except Exception as error:  # whatever a network or a probe raises
                 if debug:
                     ended.append(error)
-                failures.append(Failure(label(units[number]), error))
+                failures.append(Failure(arms.label_of(*units[number]), error))
 
     if len(meshes) == 1:
         take(meshes[0])

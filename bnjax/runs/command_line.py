@@ -1,0 +1,83 @@
+"""From a command line to a finished run: whatever happens, a person gets one line."""
+
+import sys
+from collections.abc import Callable, Sequence
+
+from bnjax.errors import UsageError
+from bnjax.runs import cache, console, layout, plugins, processes
+from bnjax.runs.experiment import Experiment
+from bnjax.runs.interrupts import INTERRUPTED, Interrupted
+from bnjax.runs.messages import complain
+from bnjax.runs.run import run
+
+
+def main(experiment: Experiment, arguments: Sequence[str] | None = None) -> int:
+    """Run an experiment from the command line.
+
+    Args:
+      experiment: the experiment.
+      arguments: the command line without the program's name; by default the process's own.
+
+    Returns:
+      The exit status: 0, 2 for a wrong call, 1 for any other failure, 130 after a signal.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+
+    def act() -> None:
+        config = console.parse(experiment.presets, arguments, experiment.description)
+        if config.deterministic:
+            cache.make_deterministic()
+        layout.prepare(config.data_devices, config.probe_devices)
+        if config.distributed:
+            config.validate_conduct()
+            processes.join(config.heartbeat_seconds)
+        plugins.load(config.plugins)
+        config.validate()
+        run(experiment, config)
+
+    status = guarded(act, arguments)
+    processes.leave(status)
+    return status
+
+
+def guarded(act: Callable[[], int | None], arguments: Sequence[str]) -> int:
+    """Do something for a person: whatever goes wrong becomes one line and an exit status.
+
+    Args:
+      act: what to do; may return an exit status other than 0.
+      arguments: the command line, asked for `--debug`.
+
+    Returns:
+      The exit status, as `main` has it.
+    """
+    try:
+        return act() or 0
+    except UsageError as error:
+        return fail(error, arguments, status=2)
+    except Interrupted as error:
+        print(
+            f"interrupted {error}; everything is saved: the same command goes on", file=sys.stderr
+        )
+        return INTERRUPTED
+    except KeyboardInterrupt:
+        print(
+            "interrupted at once: the same command goes on from the last checkpoint",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
+    except Exception as error:  # whatever it is, a person gets one line
+        return fail(error, arguments, status=1)
+
+
+def fail(error: Exception, arguments: Sequence[str], status: int) -> int:
+    """Say in one line what went wrong; with `--debug`, raise it instead."""
+    if "--debug" in arguments:
+        raise error
+    known = type(error).__module__ == "bnjax.errors"
+    message = " ".join(str(error).split())
+    kind = "" if known else f"{type(error).__name__}: "
+    hint = "" if known else " (--debug shows where)"
+    if not known and processes.several():
+        message = processes.explain(error)
+    complain(f"{kind}{message}{hint}")
+    return status

@@ -1,0 +1,221 @@
+"""One run from its configuration to its folder: what is not done yet is done, and written down."""
+
+import contextlib
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from bnjax import data, losses, models
+from bnjax.errors import RunError
+from bnjax.runs import (
+    arms,
+    cache,
+    console,
+    folder,
+    layout,
+    lock,
+    processes,
+    records,
+    results,
+    units,
+    verify,
+)
+from bnjax.runs.config import RunConfig
+from bnjax.runs.experiment import Experiment
+from bnjax.runs.fingerprint import LAYOUT, fingerprint
+from bnjax.runs.interrupts import Interrupted, stop_on_signals
+from bnjax.runs.messages import warn
+from bnjax.runs.printable import printable
+from bnjax.runs.published import Published, read_published
+
+
+def run(experiment: Experiment, config: RunConfig) -> Path:
+    """Run all arms and seeds that are not done yet; write results, figure and claims.
+
+    Returns:
+      The run folder.
+    """
+    cache.enable()
+    terminal = console.terminal()
+    who = layout.make_layout(config.data_devices, config.probe_devices)
+    path = config.out / experiment.name / folder.digest(config)
+    published = read_published(config.published) if config.published else {}
+    with contextlib.ExitStack() as held:
+        watch = held.enter_context(processes.watched(config.heartbeat_seconds))
+
+        def begin() -> int:
+            """Whether the run is finished; asked, and the folder locked, by one process."""
+            finished = folder.is_finished(path) and not config.fresh
+            if finished:
+                folder.read_config(path)  # refuses one that is damaged
+            if finished and not verify.damaged_results(path):
+                return 1
+            held.enter_context(lock.hold(path))
+            if finished:
+                verify.set_damaged_aside(path, warn)
+            return 0
+
+        finished = processes.agree(begin)
+        if not finished:
+            complete(experiment, config, published, terminal, who, watch)
+        elif who.writes:
+            terminal.print(f"finished before: {printable(path)}")
+            if published:
+                experiment.draw(results.read(path), published, path)
+                folder.renew_summary(path)
+    if who.writes:
+        report(terminal, path)
+    return path
+
+
+def complete(
+    experiment: Experiment,
+    config: RunConfig,
+    published: Published,
+    terminal: console.Console,
+    who: layout.Layout,
+    watch: processes.Watch,
+) -> None:
+    """Run what is not done yet in a folder that no other job uses."""
+    dataset = data.load(config.dataset, config.data_dir, seed=config.seed)
+    planned = units.plan(config)
+    for unit in planned:  # refuses impossible batches before anything is written
+        own = config.for_arm(unit.values)
+        own.validate_conduct()
+        data.make_pipeline(dataset, own.batch_size)
+    experiment.check(config, dataset)
+    chance = losses.chance(losses.OBJECTIVES[config.objective], dataset)
+    facts = {**fingerprint(who), "dataset": dataset.note, "chance_loss": chance}
+    path = config.out / experiment.name / folder.digest(config)
+
+    def open_folder() -> int:
+        folder.open_folder(
+            config.out, experiment.name, config, facts, fresh=config.fresh, layout=LAYOUT
+        )
+        return 0
+
+    processes.agree(open_folder)
+    if who.writes:
+        terminal.print(f"{dataset.note}; {describe(facts)}; {printable(path)}")
+
+    polls = itertools.count()
+    own_units = who.own(planned)
+    with (
+        stop_on_signals(not who.together) as stop,
+        console.display(len(own_units), silent=not who.writes_units) as display,
+    ):
+
+        def stops_at(done: int) -> bool:
+            watch.move()
+            if who.together:  # every process asks as often, so all leave at the same step
+                return processes.told_to_stop(next(polls))
+            return stop.received
+
+        def work(unit: units.Unit, mesh: Mesh | None) -> records.Record:
+            conduct = arms.Conduct(display, mesh, stops_at, who.together, who.writes_units)
+            try:
+                return units.run_unit(experiment, config, dataset, path, unit, conduct)
+            except jax.errors.JaxRuntimeError as error:
+                if who.together:  # in step with the others, or not at all
+                    raise RunError(processes.explain(error)) from error
+                raise
+
+        finished = units.run_units(
+            own_units, work, who.meshes, stopped=lambda: stop.received, debug=config.debug
+        )
+        processes.wait_for_all("units")
+        if who.writes:
+            if len(own_units) < len(planned):  # those of other processes are read from the folder
+                done = arms.Conduct(display, None, lambda done: False, trains=False)
+                finished = [
+                    units.run_unit(experiment, config, dataset, path, unit, done)
+                    for unit in planned
+                ]
+            write_results(experiment, config, dataset, facts, published, path, finished)
+            if stop.received:
+                raise Interrupted("after everything was done")
+        processes.wait_for_all("results")
+
+
+def write_results(
+    experiment: Experiment,
+    config: RunConfig,
+    dataset: data.Dataset,
+    facts: dict[str, Any],
+    published: Published,
+    path: Path,
+    finished: Sequence[records.Record],
+) -> None:
+    """Stack the records of all units; write results, figure and claims."""
+    factors = config.arm_axes
+    sizes = [*(len(values) for values in factors.values()), config.seeds]
+    own = config.for_arm(units.plan(config)[-1].values)
+    model = own.build_model(own.norms[0], dataset.num_classes)
+    layers = models.layer_names(model, dataset.train.pixels.shape[1:])
+    measured = label(experiment, config, records.stack(finished, sizes), layers, facts)
+    results.write(measured, path)
+    figures = experiment.draw(results.read(path), published, path)
+    claims = [claim._asdict() for claim in experiment.claims(results.read(path))]
+    kept = sorted(f"{folder.MODELS}/{file.name}" for file in path.glob(f"{folder.MODELS}/*.npz"))
+    files = [folder.METRICS, folder.PROBES, *(figure.name for figure in figures), *kept]
+    folder.write_summary(path, claims, files)
+
+
+def describe(facts: Mapping[str, Any]) -> str:
+    """Devices and version, for the first line."""
+    count = facts["num_devices"]
+    devices = facts["device"] if count == 1 else f"{count} × {facts['device']}"
+    several = f" in {facts['processes']} processes" if facts["processes"] > 1 else ""
+    return f"{devices}{several}, jax {facts['jax']}"
+
+
+def label(
+    experiment: Experiment,
+    config: Any,
+    stacked: records.Record,
+    layers: Sequence[str],
+    facts: dict[str, Any],
+) -> results.Results:
+    """Name the axes of stacked records."""
+    every_step = range(config.steps + 1)
+    probe_steps = [step for step in every_step[:-1] if step % config.probe_every == 0]
+    test_steps = [
+        step for step in every_step if step % config.evaluate_every == 0 or step == config.steps
+    ]
+    axes = {
+        **config.arm_axes,
+        "seed": range(config.seed, config.seed + config.seeds),
+        "step": every_step[:-1],
+        "test_step": test_steps,
+        "probe_step": probe_steps,
+        "layer": layers,
+        **experiment.axes(config),
+    }
+    outer = {"train": ("step",), "test": ("test_step",)}
+    dims = {}
+    for name in stacked:
+        group, _, field = name.partition(".")
+        rows = experiment.rows.get(group, "probe_step")
+        inner = outer.get(group, (rows, *experiment.dims.get(group, {}).get(field, ())))
+        dims[name] = (*config.arm_axes, "seed", *(inner if field else ()))
+    return results.Results(
+        arrays=stacked,
+        dims=dims,
+        axes={axis: np.array(list(values)) for axis, values in axes.items()},
+        config=folder.plain(dataclasses.asdict(config)),
+        facts=facts,
+    )
+
+
+def report(terminal: console.Console, path: Path) -> None:
+    """Print the claims table and the paths of what a finished run wrote."""
+    summary = folder.read_summary(path)
+    terminal.print(console.claims_table(summary.claims))
+    for name in (folder.CONFIG, *summary.files):
+        terminal.print(f"  {printable(path / name)}")
