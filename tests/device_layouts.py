@@ -9,8 +9,10 @@ devices there are.
 import importlib
 import itertools
 import json
+import os
 import sys
 
+import jax
 import numpy as np
 import pytest
 from conftest import make_toy
@@ -31,6 +33,8 @@ def toy_dataset():
 
 def main() -> int:
     call = json.loads(sys.argv[1])
+    if compiled := os.environ.get("BNJAX_TESTS_CACHE"):  # shared by several processes of a test
+        jax.config.update("jax_compilation_cache_dir", compiled)
     layout.prepare(2, 1)  # before the first run, which may need one device only, starts them
     with pytest.MonkeyPatch.context() as patch:
         make_toy(patch, toy_dataset())

@@ -29,11 +29,18 @@ def several_devices(count: int) -> dict[str, str]:
     }
 
 
+def describe_call(out, experiments, common, layouts):
+    """The argument of device_layouts.py."""
+    return json.dumps(
+        {"out": str(out), "experiments": experiments, "options": common, "layouts": layouts}
+    )
+
+
 def run_layouts(out, devices, experiments, common, layouts):
     """Toy runs of experiments under several layouts in one process: results by layout and name."""
-    call = {"out": str(out), "experiments": experiments, "options": common, "layouts": layouts}
+    call = describe_call(out, experiments, common, layouts)
     done = subprocess.run(
-        [sys.executable, str(TESTS / "device_layouts.py"), json.dumps(call)],
+        [sys.executable, str(TESTS / "device_layouts.py"), call],
         env=several_devices(devices),
         capture_output=True,
         text=True,

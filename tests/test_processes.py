@@ -1,0 +1,220 @@
+"""Real processes as one job: the numbers of one process, a death that all notice, and going on."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from test_devices import TESTS, TRIALS, assert_close, describe_call, several_devices
+
+from bnjax.runs import results
+
+HEARTBEAT = 10  # seconds
+STEPS = ["--steps", "30", "--checkpoint-steps", "3", "--heartbeat-seconds", str(HEARTBEAT)]
+KILLS = {"ci": 6, "full": 100}[TRIALS]
+LIMIT = 240  # seconds, for everything that waits
+
+
+class Ended(NamedTuple):
+    """How a process of a job ended."""
+
+    status: int
+    said: str
+    seconds: float  # after the moment that is measured from
+
+
+class Job:
+    """Processes on this machine, one CPU device each, that find each other by a free port."""
+
+    def __init__(self, out: Path, count: int, *options: str, cache: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            address = f"localhost:{free.getsockname()[1]}"
+        distributed = ["--distributed"] if count > 1 else []
+        call = describe_call(out, ["landscape"], STEPS, [[*distributed, *options]])
+        self.processes = []
+        for number in range(count):
+            env = several_devices(1) | {
+                "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo" if count > 1 else "none",
+                "JAX_COORDINATOR_ADDRESS": address,
+                "JAX_NUM_PROCESSES": str(count),
+                "JAX_PROCESS_ID": str(number),
+                "BNJAX_TESTS_CACHE": str(cache),
+            }
+            # A file, not a pipe: nobody reads it on the way, and a process must not wait for that.
+            log = open(out.parent / f"{out.name}.{number}.log", "w+")  # noqa: SIM115
+            command = [sys.executable, str(TESTS / "device_layouts.py"), call]
+            started = subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT)
+            self.processes.append((started, log))
+
+    def wait_for(self, text: str) -> None:
+        """Wait until process 0 has said something."""
+        process, log = self.processes[0]
+        end = time.monotonic() + LIMIT
+        while text not in Path(log.name).read_text():
+            assert process.poll() is None, Path(log.name).read_text()
+            assert time.monotonic() < end, Path(log.name).read_text()
+            time.sleep(0.02)
+
+    def send(self, number: int, which: signal.Signals) -> None:
+        """A signal to one process."""
+        self.processes[number][0].send_signal(which)
+
+    def end(self, limit: float = LIMIT) -> list[Ended]:
+        """Wait for all processes; those that hang are killed, and the test fails."""
+        started, ended = time.monotonic(), []
+        try:
+            for process, log in self.processes:
+                status = process.wait(max(0.1, limit - (time.monotonic() - started)))
+                seconds = time.monotonic() - started
+                ended.append(Ended(status, last_words(Path(log.name), status), seconds))
+        finally:
+            for process, log in self.processes:
+                process.kill()
+                process.wait()
+                log.close()
+        return ended
+
+
+def last_words(log: Path, status: int) -> str:
+    """What a process said; a shell speaks for one that was aborted, a moment later."""
+    end = time.monotonic() + 5
+    while status not in (0, 130) and "again" not in log.read_text() and time.monotonic() < end:
+        time.sleep(0.02)
+    return log.read_text()
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Compiled programs, shared by all jobs of this file."""
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory, cache):
+    """The results of one process with one device."""
+    out = tmp_path_factory.mktemp("alone") / "out"
+    (ended,) = Job(out, 1, cache=cache).end()
+    assert ended.status == 0, ended.said
+    return read(out)
+
+
+def read(out):
+    return results.read(next((out / "0" / "landscape").iterdir())).arrays
+
+
+def assert_ended_well(ended):
+    for process in ended:
+        assert process.status == 0, process.said
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_processes_in_step_give_the_numbers_of_one(tmp_path, cache, alone, count):
+    job = Job(tmp_path / "out", count, "--data-devices", str(count), cache=cache)
+    assert_ended_well(job.end())
+    found = read(tmp_path / "out")
+    first = (found["train.loss"] - alone["train.loss"])[..., 0]
+    assert np.abs(first).max() < 1e-6
+    np.testing.assert_allclose(found["train.loss"], alone["train.loss"], rtol=1e-5)
+    assert (found["train.loss"] != alone["train.loss"]).any()  # the batch was divided
+
+
+def test_units_spread_over_processes_give_the_bits_of_one(tmp_path, cache, alone):
+    ended = Job(tmp_path / "out", 2, cache=cache).end()
+    assert_ended_well(ended)
+    said = [process.said for process in ended]
+    assert "none, seed 0: step" in said[0]
+    assert "batch, seed 0: step" in said[1]
+    assert "batch, seed 0: step" not in said[0]
+    found = read(tmp_path / "out")
+    for name in alone:
+        np.testing.assert_array_equal(found[name], alone[name], err_msg=name)
+
+
+@pytest.mark.parametrize("trial", range(KILLS))
+def test_a_death_ends_all_with_a_line_and_the_job_goes_on(tmp_path, cache, alone, trial):
+    generator = random.Random(trial)
+    count = 2 if TRIALS == "ci" else generator.choice([2, 2, 4])
+    together = generator.random() < 0.7
+    options = ["--data-devices", str(count)] if together else []
+    job = Job(tmp_path / "out", count, *options, cache=cache)
+    step = generator.choice([3, 9, 15, 21, 27])
+    job.wait_for(f"none, seed 0: step {step}/30")
+    victim = generator.randrange(count)
+    job.send(victim, generator.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGSTOP]))
+    if not together and victim:  # the others work on, and learn of it at the latest in the end
+        limit = LIMIT
+    else:
+        limit = HEARTBEAT + 5
+    survivors = [number for number in range(count) if number != victim]
+    began = time.monotonic()
+    for number in survivors:
+        job.processes[number][0].wait(LIMIT)
+    seconds = time.monotonic() - began
+    job.send(victim, signal.SIGKILL)
+    ended = job.end()
+    assert seconds <= limit
+    for number in survivors:
+        assert ended[number].status != 0
+        assert "start all processes again" in ended[number].said
+    again = generator.choice([1, 2])
+    options = ["--data-devices", str(again)] if together else []
+    assert_ended_well(Job(tmp_path / "out", again, *options, cache=cache).end())
+    found = read(tmp_path / "out")
+    if together:
+        np.testing.assert_allclose(found["train.loss"], alone["train.loss"], rtol=1e-5)
+    else:
+        np.testing.assert_array_equal(found["train.loss"], alone["train.loss"])
+    assert_close(alone, found)
+
+
+@pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_one_process_has_all_save_and_leave(tmp_path, cache, alone, which):
+    job = Job(tmp_path / "out", 2, "--data-devices", "2", cache=cache)
+    job.wait_for("none, seed 0: step 9/30")
+    job.send(1, which)
+    ended = job.end(60)
+    for process in ended:
+        assert process.status == 130, process.said
+        assert "everything is saved" in process.said
+    assert max(process.seconds for process in ended) <= 10
+    assert_ended_well(Job(tmp_path / "out", 2, "--data-devices", "2", cache=cache).end())
+    assert_close(alone, read(tmp_path / "out"))
+
+
+STUCK = """
+import threading
+from bnjax.runs import processes
+processes.Watch(0.2).run(threading.Event())
+"""
+
+
+def test_a_job_in_which_nothing_moves_ends_itself():
+    done = subprocess.run(
+        [sys.executable, "-c", STUCK], env=dict(os.environ), capture_output=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert b"nothing has moved" in done.stderr
+
+
+def test_without_a_job_distributed_is_a_wrong_call(tmp_path):
+    env = {name: value for name, value in several_devices(1).items() if "JAX_C" not in name}
+    call = describe_call(tmp_path / "out", ["landscape"], [], [["--distributed"]])
+    done = subprocess.run(
+        [sys.executable, str(TESTS / "device_layouts.py"), call],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "set JAX_COORDINATOR_ADDRESS" in done.stderr
+    assert not (tmp_path / "out").exists()
