@@ -42,12 +42,13 @@ class Job:
         self.processes = []
         for number in range(count):
             env = several_devices(1) | {
-                "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo" if count > 1 else "none",
                 "JAX_COORDINATOR_ADDRESS": address,
                 "JAX_NUM_PROCESSES": str(count),
                 "JAX_PROCESS_ID": str(number),
                 "BNJAX_TESTS_CACHE": str(cache),
             }
+            if count > 1:
+                env["JAX_CPU_COLLECTIVES_IMPLEMENTATION"] = "gloo"
             # A file, not a pipe: nobody reads it on the way, and a process must not wait for that.
             log = open(out.parent / f"{out.name}.{number}.log", "w+")  # noqa: SIM115
             command = [sys.executable, str(TESTS / "device_layouts.py"), call]
