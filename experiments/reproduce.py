@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from bnjax.errors import UsageError
-from bnjax.runs import console, folder
+from bnjax.runs import console, files, folder
 from bnjax.runs.command_line import guarded
 from bnjax.runs.config import LINEAR_DATASETS, RunConfig
 from bnjax.runs.experiment import Experiment
@@ -124,7 +124,7 @@ def reproduce(options: Options) -> None:
             summary = folder.read_summary(run(experiment, config))
             claims += [{"part": part.name, **claim} for claim in summary.claims]
     if not options.dry_run:
-        folder.write_json(options.out / "reproduce.json", {"claims": claims})
+        files.write_json(options.out / "reproduce.json", {"claims": claims})
         terminal.print(console.claims_table(claims))
 
 

@@ -19,7 +19,7 @@ from bnjax.errors import RunError, UsageError
 from bnjax.models import norms, rectifier, resnet
 from bnjax.models.resnet import unstack
 from bnjax.runs import command_line as frame
-from bnjax.runs import folder, results, seeded
+from bnjax.runs import files, folder, results, seeded
 from bnjax.runs.partial import PartialConfig
 from bnjax.runs.results import Results
 from bnjax.training import features, optimizers, parts
@@ -292,19 +292,19 @@ def test_a_network_is_rebuilt_bit_for_bit_from_its_seed_and_what_was_trained(
     )
     assert float(accuracy) == pytest.approx(float(expected.squeeze()))
     if part == "bn":
-        stored = sum(a.size for n, a in folder.read_npz(path).items() if n.startswith("trained/"))
+        stored = sum(a.size for n, a in files.read_npz(path).items() if n.startswith("trained/"))
         assert stored == parts.norm_size(rebuilt.params)
 
 
 def test_a_start_that_is_drawn_otherwise_is_refused(finished, tmp_path):
-    arrays = folder.read_npz(finished / folder.MODELS / "bn-8-1-uniform-0.npz")
+    arrays = files.read_npz(finished / folder.MODELS / "bn-8-1-uniform-0.npz")
     facts = str(arrays["facts"])
     arrays["facts"] = np.array(facts.replace('"seed": 0', '"seed": 1'))
-    folder.write_npz(tmp_path / "other.npz", arrays)
+    files.write_npz(tmp_path / "other.npz", arrays)
     with pytest.raises(RunError, match="other frozen parameters"):
         seeded.rebuild(tmp_path / "other.npz")
     del arrays["trained/conv1/norm/scale"]
-    folder.write_npz(tmp_path / "other.npz", arrays)
+    files.write_npz(tmp_path / "other.npz", arrays)
     with pytest.raises(RunError, match="conv1/norm/scale"):
         seeded.rebuild(tmp_path / "other.npz")
 

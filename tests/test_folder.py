@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bnjax.errors import RunError
-from bnjax.runs import folder, sealed
+from bnjax.runs import files, folder, names, sealed
 from bnjax.runs.config import RunConfig
 
 
@@ -25,20 +25,20 @@ def test_the_digest_depends_on_what_changes_results_only(tmp_path):
 
 def test_files_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "content.json"
-    folder.write_json(path, {"value": 1})
+    files.write_json(path, {"value": 1})
 
     def fail(*args):
         raise OSError("disk full")
 
     monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="disk full"):
-        folder.write_json(path, {"value": 2})
+        files.write_json(path, {"value": 2})
     assert json.loads(path.read_text()) == {"value": 1}
     assert [child.name for child in tmp_path.iterdir()] == ["content.json"]
 
 
 def test_nan_and_infinity_survive_json(tmp_path):
-    folder.write_jsonl(
+    files.write_jsonl(
         tmp_path / "rows", [{"a": np.float32(np.nan), "b": float("-inf")}, {"a": 1.5}]
     )
     rows = [json.loads(line) for line in (tmp_path / "rows").read_text().splitlines()]
@@ -173,13 +173,13 @@ NAMES = [
 
 
 def test_safe_names_differ_and_stay_in_their_folder(tmp_path):
-    made = [folder.safe_name(values) for values in NAMES]
+    made = [names.safe_name(values) for values in NAMES]
     assert len(set(made)) == len(made)
     for name in made[:-1]:
         (tmp_path / name).mkdir()
         assert name.isascii()
         assert name.isprintable()
-        assert len(name) <= folder.LONGEST_NAME
+        assert len(name) <= names.LONGEST_NAME
     assert {path.name for path in tmp_path.iterdir()} == set(made[:-1])
     assert made[0] == "batch-0.1-0"
     assert made[14] == "adam+he_normal+0.5+augmented-0"
@@ -225,7 +225,7 @@ def test_archives_that_promise_more_than_they_hold_are_refused(tmp_path, make, m
     path = tmp_path / "bad.npz"
     make(path)
     with pytest.raises(RunError, match=rf"bad.npz cannot be read.*{message}"):
-        folder.read_npz(path)
+        files.read_npz(path)
 
 
 def test_arrays_of_every_kind_and_shape_are_read_as_they_were_written(tmp_path):
@@ -238,8 +238,8 @@ def test_arrays_of_every_kind_and_shape_are_read_as_they_were_written(tmp_path):
         "flags": np.array([True, False]),
         "whole/number": np.arange(3),
     }
-    folder.write_npz(tmp_path / "a.npz", arrays)
-    found = folder.read_npz(tmp_path / "a.npz")
+    files.write_npz(tmp_path / "a.npz", arrays)
+    found = files.read_npz(tmp_path / "a.npz")
     assert set(found) == set(arrays)
     for name, values in arrays.items():
         np.testing.assert_array_equal(found[name], values)

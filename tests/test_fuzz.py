@@ -27,7 +27,7 @@ from toy_runs import EXPERIMENT, TOY, look, stop_at
 from bnjax import data, training
 from bnjax.errors import RunError, UsageError
 from bnjax.runs import command_line as frame
-from bnjax.runs import commands, folder, published, results, seeded, verify
+from bnjax.runs import commands, files, folder, published, results, seeded, verify
 from bnjax.runs.arms import Arm
 from bnjax.runs.config import stream_key
 from bnjax.runs.partial import PartialConfig
@@ -213,7 +213,7 @@ def write_network(path: Path) -> Path:
             selection,
         )
         arm = Arm({"trained": "bn"}, 0, model, dataset, None, selection)
-        folder.write_npz(path, seeded.pack(config, arm, state))
+        files.write_npz(path, seeded.pack(config, arm, state))
     return path
 
 

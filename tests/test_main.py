@@ -18,7 +18,7 @@ from toy_runs import EXPERIMENT, TOY, look, stop_at
 
 from bnjax.errors import RunError
 from bnjax.runs import command_line as frame
-from bnjax.runs import commands, folder, lock, options, results, resuming, sealed
+from bnjax.runs import commands, files, folder, lock, options, results, resuming, sealed
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted(
@@ -317,3 +317,38 @@ def test_nothing_unpickles_or_evaluates_what_it_reads():
         if DANGEROUS.search(line.replace("jax.eval", ""))
     ]
     assert found == []
+
+
+def test_a_trained_network_that_is_damaged_is_written_again(toy, tmp_path, capsys):
+    def keep(config, arm, state):
+        return {"bias": np.asarray(state.params["output"]["bias"])}
+
+    experiment = EXPERIMENT._replace(keep=keep)
+    call = [*TOY, "--out", str(tmp_path)]
+    assert frame.main(experiment, call) == 0
+    (network,) = tmp_path.glob("lp_norms/*/models/batch-0.npz")
+    kept = files.read_npz(network)["bias"]
+    network.write_bytes(b"damaged")
+    assert frame.main(experiment, call) == 0
+    assert "models/batch-0.npz: has 7 bytes" in capsys.readouterr().err
+    np.testing.assert_array_equal(files.read_npz(network)["bias"], kept)
+    assert network.with_name("batch-0.npz.old1").read_bytes() == b"damaged"
+
+
+def test_no_control_character_of_a_folder_reaches_the_terminal(toy, runs, tmp_path, capsys):
+    root, run = runs
+    evil = "\x1b]0;title\x07\x1b[2J\u202e\x9b[/red]"
+    (run / "checkpoints/none-0/3" / evil).write_text("")
+    run = edit(run, norms=[evil], model=f"[bold]{evil}", lr=evil)
+    (run / "summary.json").write_text("{}")
+    capsys.readouterr()
+    assert commands.main(["verify", str(run)]) == 1
+    assert commands.main(["list", str(root)]) == 0
+    assert commands.main(["list", "--json", str(root)]) == 0
+    assert commands.main(["resume", str(run)]) == 1
+    assert frame.main(EXPERIMENT, [*TOY, "--out", str(tmp_path / evil)]) == 0
+    assert frame.main(EXPERIMENT, [*TOY, "--norms", evil]) == 2
+    for text in capsys.readouterr():
+        assert text.replace("\n", "").isprintable()
+        assert r"\x1b" in text
+    assert frame.main(EXPERIMENT, ["--published", evil]) == 2

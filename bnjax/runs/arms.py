@@ -16,7 +16,7 @@ from bnjax.data import Batch, Dataset, Pipeline
 from bnjax.errors import RunError
 from bnjax.losses import OBJECTIVES
 from bnjax.models import Model
-from bnjax.runs import checkpoints, folder, layout, processes, records
+from bnjax.runs import checkpoints, layout, names, processes, records
 from bnjax.runs.config import RunConfig, stream_key
 from bnjax.runs.interrupts import Interrupted
 from bnjax.training import Probe, Program, TrainState, optimizers
@@ -44,7 +44,7 @@ class Arm(NamedTuple):
     @property
     def folder(self) -> str:
         """The name of its folder of checkpoints."""
-        return folder.safe_name((*self.values.values(), self.seed))
+        return names.safe_name((*self.values.values(), self.seed))
 
 
 def label_of(values: Mapping[str, Any], seed: int) -> str:

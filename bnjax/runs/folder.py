@@ -6,21 +6,17 @@ finished run and has the digests of its files.
 """
 
 import dataclasses
-import hashlib
-import io
-import json
 import math
 import os
-import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from bnjax.errors import RunError
-from bnjax.runs import bounded, disk, inventory, plugins, sealed
+from bnjax.runs import disk, inventory, plugins, sealed
+from bnjax.runs.files import plain, write_sealed
 from bnjax.runs.messages import warn
+from bnjax.runs.names import digest, digest_of, original_name
 
 CONFIG, METRICS, PROBES, SUMMARY, CHECKPOINTS, MODELS = (
     "config.json",
@@ -30,31 +26,7 @@ CONFIG, METRICS, PROBES, SUMMARY, CHECKPOINTS, MODELS = (
     "checkpoints",
     "models",
 )
-# Where a run is kept and how it is shown do not change its results, nor does where the data lie.
-# Nor do checkpoints and devices; what devices change in the last bits is in the fingerprint.
-NOT_IN_DIGEST = frozenset(
-    {
-        "preset",
-        "out",
-        "fresh",
-        "debug",
-        "data_dir",
-        "published",
-        "yes",
-        "checkpoint_minutes",
-        "checkpoint_steps",
-        "checkpoints_kept",
-        "data_devices",
-        "probe_devices",
-        "distributed",
-        "heartbeat_seconds",
-        "deterministic",
-    }
-)
-
-
 FORMAT = 1
-LONGEST_NAME = 100
 CLAIM = ("identifier", "sentence", "measured", "published", "verdict", "reason")
 
 
@@ -74,46 +46,6 @@ class Summary(NamedTuple):
 
     claims: list[dict[str, str]]
     files: inventory.Inventory  # of the results
-
-
-def digest(config: Any) -> str:
-    """Twelve hexadecimal digits that name a configuration.
-
-    Args:
-      config: a frozen dataclass of plain values; the fields in `NOT_IN_DIGEST` do not count. A
-        file that it names in `plugins` counts with what is in it.
-    """
-    return digest_of(dataclasses.asdict(config), plugins.digests(getattr(config, "plugins", ())))
-
-
-def digest_of(options: Mapping[str, Any], plugin_digests: Sequence[str]) -> str:
-    """The digest of a configuration whose options are plain values, from a file or not."""
-    fields = {key: plain(value) for key, value in options.items() if key not in NOT_IN_DIGEST}
-    fields["plugins"] = list(plugin_digests)
-    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def safe_name(values: Iterable[object]) -> str:
-    """One file name for some values, other names for others, none that leaves its folder.
-
-    Args:
-      values: e.g. of an arm's factors; letters, digits and `_+.=` stay as they are.
-
-    Example:
-      >>> safe_name(("batch", 0.1, 0)), safe_name(("../x", 0))
-      ('batch-0.1-0', '%2E%2E%2Fx-0')
-    """
-    name = "-".join(map(str, values))
-    if re.match(r"\.", name) or not re.fullmatch(r"[A-Za-z0-9_+.=-]+", name):
-        name = "".join(
-            character
-            if re.fullmatch(r"[A-Za-z0-9_+=-]", character)
-            else "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
-            for character in name
-        )
-    if len(name) > LONGEST_NAME:
-        name = f"{name[: LONGEST_NAME - 13]}%{hashlib.sha256(name.encode()).hexdigest()[:12]}"
-    return name
 
 
 def open_folder(
@@ -186,7 +118,7 @@ def open_folder(
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """The entries of a fingerprint that changed, before and now."""
-    keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    keys = [key for key in {**now, **before} if before.get(key) != now.get(key)]
     return {key: (before.get(key), now.get(key)) for key in keys}
 
 
@@ -226,11 +158,6 @@ def read_config(folder: Path) -> Record:
             f"{folder / CONFIG} does not serve ({error}): restore it, or begin anew with --fresh"
         ) from error
     return found
-
-
-def original_name(folder: Path) -> str:
-    """The name that a folder had before it was set aside."""
-    return re.sub(r"\.old[0-9]+$", "", folder.name)
 
 
 def write_summary(folder: Path, claims: Sequence[Mapping[str, str]], names: Sequence[str]) -> None:
@@ -276,58 +203,3 @@ def describe_change(changed: Mapping[str, tuple[Any, Any]]) -> str:
 def is_finished(folder: Path) -> bool:
     """Whether the run's summary, which is written last, is there."""
     return (folder / SUMMARY).exists()
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write one JSON document."""
-    with disk.replacing(path) as temporary:
-        temporary.write_text(json.dumps(plain(content), indent=2, allow_nan=False) + "\n")
-
-
-def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
-    """Write one JSON document that carries its own digest."""
-    with disk.replacing(path) as temporary:
-        temporary.write_text(sealed.render(plain(content)))
-
-
-def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write one JSON document a line."""
-    with disk.replacing(path) as temporary, open(temporary, "w") as file:
-        file.writelines(json.dumps(plain(row), allow_nan=False) + "\n" for row in rows)
-
-
-def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write named arrays; none of them may need pickling."""
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
-    with disk.replacing(path) as temporary:
-        temporary.write_bytes(buffer.getvalue())
-
-
-def plain(value: Any) -> Any:
-    """JSON has no NaN and no infinity: they become the strings that say so."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return plain(value.item())
-    if isinstance(value, float) and not np.isfinite(value):
-        return "NaN" if np.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, Path):
-        return str(value)
-    return value
-
-
-def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """Read named arrays.
-
-    Raises:
-      RunError: the file is missing or damaged.
-    """
-    try:
-        return bounded.read_npz(path)
-    except ValueError as error:
-        raise RunError(
-            f"{path} cannot be read ({error}): restore it, or give the command that made it again"
-        ) from error

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bnjax.errors import RunError
-from bnjax.runs import bounded
+from bnjax.runs import bounded, files
 from bnjax.runs import folder as folders
 
 DIMS = "dims"  # the entry of the archive that holds the axes' names of each array, as JSON
@@ -65,8 +65,8 @@ def write(results: Results, folder: Path) -> None:
     archive = {f"axis.{axis}": values for axis, values in results.axes.items()}
     archive |= results.arrays
     archive[DIMS] = np.array(json.dumps(results.dims))
-    folders.write_npz(folder / folders.PROBES, archive)
-    folders.write_jsonl(folder / folders.METRICS, metric_rows(results))
+    files.write_npz(folder / folders.PROBES, archive)
+    files.write_jsonl(folder / folders.METRICS, metric_rows(results))
 
 
 def read(folder: Path) -> Results:
@@ -75,7 +75,7 @@ def read(folder: Path) -> Results:
     Raises:
       RunError: a file is missing or damaged.
     """
-    archive = folders.read_npz(folder / folders.PROBES)
+    archive = files.read_npz(folder / folders.PROBES)
     try:
         dims = read_dims(archive.pop(DIMS))
         axes = {key[5:]: archive.pop(key) for key in list(archive) if key.startswith("axis.")}

@@ -19,7 +19,7 @@ import numpy as np
 from bnjax.arithmetic import trees
 from bnjax.errors import RunError
 from bnjax.models import Model
-from bnjax.runs import bounded, folder, options
+from bnjax.runs import bounded, files, folder, options
 from bnjax.runs.arms import Arm
 from bnjax.runs.config import stream_key
 from bnjax.runs.partial import PartialConfig
@@ -100,7 +100,7 @@ def rebuild(path: Path) -> Rebuilt:
       RunError: the file is missing or damaged, or this machine or version of JAX draws another
         start from the seed.
     """
-    arrays = folder.read_npz(path)
+    arrays = files.read_npz(path)
     try:
         facts = read_facts(arrays)
         config, seed = facts.config, facts.seed

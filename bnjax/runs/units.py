@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 
 from bnjax import data, models
 from bnjax.errors import RunError, UsageError
-from bnjax.runs import arms, checkpoints, folder, records
+from bnjax.runs import arms, checkpoints, files, folder, records
 from bnjax.runs.config import RunConfig
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.interrupts import Interrupted
@@ -95,7 +95,7 @@ def keeper(
         if experiment.keep is not None:
             (path / folder.MODELS).mkdir(exist_ok=True)
             arrays = experiment.keep(config, arm, state)
-            folder.write_npz(path / folder.MODELS / f"{arm.folder}.npz", arrays)
+            files.write_npz(path / folder.MODELS / f"{arm.folder}.npz", arrays)
 
     return write
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bnjax.errors import RunError
-from bnjax.runs import checkpoints, disk, folder, inventory, manifest
+from bnjax.runs import checkpoints, disk, folder, inventory, manifest, names
 
 
 class Verdict(NamedTuple):
@@ -41,7 +41,7 @@ def verify(path: Path) -> Verdict:
             files += 1 + len(folder.read_summary(path).files) - len(broken)
     sound = 0
     for place in saved(path):
-        run = f"{folder.original_name(path)}/{place.parent.name}"
+        run = f"{names.original_name(path)}/{place.parent.name}"
         if not (what := manifest.find_damage(place, run)):
             sound += 1
         elif place.exists():  # a run that goes on drops its older checkpoints
