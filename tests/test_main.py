@@ -10,7 +10,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import lp_norms
 import numpy as np
 import pytest
 from conftest import make_toy
@@ -18,7 +17,7 @@ from toy_runs import EXPERIMENT, TOY, look, stop_at
 
 from bnjax.errors import RunError
 from bnjax.runs import command_line as frame
-from bnjax.runs import commands, files, folder, lock, options, results, resuming, sealed
+from bnjax.runs import commands, disk, files, folder, lock, options, results, resuming, sealed
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted(
@@ -268,14 +267,20 @@ def test_figures_drawn_again_beside_published_curves_are_sound(toy, runs, tmp_pa
     root, run = runs
     table = tmp_path / "curves.csv"
     table.write_text("panel,series,step,low,high\np,standard,0,1,2\n")
-    os.utime(run / "figure.png", (0, 0))
-    real = lp_norms.EXPERIMENT
-    call = [*TOY, "--out", str(root), "--published", str(table)]
-    assert frame.main(real, call) == 0
-    capsys.readouterr()
-    assert commands.main(["verify", str(run)]) == 0
-    assert frame.main(real, call) == 0
-    assert "finished before" in capsys.readouterr().out
+
+    def draw(results, published, folder):
+        with disk.replacing(folder / "figure.png") as temporary:
+            temporary.write_text(str(sorted(published)))
+        return [folder / "figure.png"]
+
+    experiment = EXPERIMENT._replace(draw=draw)
+    for _ in range(2):
+        assert frame.main(experiment, [*TOY, "--out", str(root), "--published", str(table)]) == 0
+        captured = capsys.readouterr()
+        assert "finished before" in captured.out
+        assert captured.err == ""
+        assert (run / "figure.png").read_text() == "[('p', 'none')]"
+        assert commands.main(["verify", str(run)]) == 0
 
 
 def test_real_processes(runs):
@@ -337,7 +342,7 @@ def test_a_trained_network_that_is_damaged_is_written_again(toy, tmp_path, capsy
 
 def test_no_control_character_of_a_folder_reaches_the_terminal(toy, runs, tmp_path, capsys):
     root, run = runs
-    evil = "\x1b]0;title\x07\x1b[2J\u202e\x9b[/red]"
+    evil = "\x1b]0;title\x07\x1b[2J\u202e\x9b[red]"
     (run / "checkpoints/none-0/3" / evil).write_text("")
     run = edit(run, norms=[evil], model=f"[bold]{evil}", lr=evil)
     (run / "summary.json").write_text("{}")
