@@ -65,7 +65,7 @@ def only_checked(monkeypatch):
     def accept(*arguments):
         raise Accepted
 
-    monkeypatch.setattr(frame, "complete", accept)
+    monkeypatch.setattr("bnjax.runs.run.complete", accept)
 
 
 @pytest.mark.parametrize("block", range(BLOCKS))
