@@ -15,12 +15,13 @@ import sys
 import jax
 import numpy as np
 import pytest
-from conftest import make_toy
+from conftest import tiny_model
 from test_landscape import TOY
 
 from bnjax.data.dataset import from_arrays
 from bnjax.runs import command_line as frame
 from bnjax.runs import layout
+from bnjax.runs.config import RunConfig
 
 
 def toy_dataset():
@@ -33,11 +34,14 @@ def toy_dataset():
 
 def main() -> int:
     call = json.loads(sys.argv[1])
+    # Before anything starts the devices, which a first run with one device would do.
+    layout.prepare(int(os.environ["JAX_NUM_CPU_DEVICES"]), 1)
     if compiled := os.environ.get("BNJAX_TESTS_CACHE"):  # shared by several processes of a test
         jax.config.update("jax_compilation_cache_dir", compiled)
-    layout.prepare(2, 1)  # before the first run, which may need one device only, starts them
     with pytest.MonkeyPatch.context() as patch:
-        make_toy(patch, toy_dataset())
+        patch.setattr(RunConfig, "build_model", lambda self, norm, num_classes: tiny_model(norm))
+        # Made when it is asked for: nothing may start the devices before a job is joined.
+        patch.setattr("bnjax.data.load", lambda *_, **__: toy_dataset())
         for name, (number, options) in itertools.product(
             call["experiments"], enumerate(call["layouts"])
         ):

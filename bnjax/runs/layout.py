@@ -4,6 +4,7 @@ A mesh has the axes `data`, over which a batch is spread, and `probe`, over whic
 probe are. Devices that are not needed for one unit of work take others at the same time.
 """
 
+import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -44,15 +45,23 @@ class Layout(NamedTuple):
 def prepare(data: int, probe: int) -> None:
     """What has to be settled before JAX starts its devices.
 
-    On a CPU two programs in flight, each with collectives, can take each other's threads and wait
-    for ever; one at a time they cannot.
+    Several devices of one CPU can wait for ever: each device of a collective blocks a thread, and
+    the pool has as many as there are cores. So: one program at a time, no operation of it in the
+    pool, and threads enough. Accelerators know nothing of these settings.
 
     Args:
       data: as for `make_layout`.
       probe: likewise.
     """
-    if data * probe > 1:
-        jax.config.update("jax_cpu_enable_async_dispatch", False)
+    devices = data * probe
+    if devices == 1:
+        return
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    flag = "--xla_cpu_multi_thread_eigen=false"
+    given = os.environ.get("XLA_FLAGS", "")
+    if flag not in given:
+        os.environ["XLA_FLAGS"] = f"{given} {flag}".strip()
+    os.environ["NPROC"] = str(max(2 * devices, int(os.environ.get("NPROC", "0"))))
 
 
 def make_layout(data: int, probe: int) -> Layout:
