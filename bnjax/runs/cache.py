@@ -25,13 +25,3 @@ def enable() -> None:
     jax.config.update("jax_compilation_cache_dir", chosen)
     jax.config.update("jax_compilation_cache_max_size", MAX_BYTES)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-
-
-def make_deterministic() -> None:
-    """Have a GPU compute the same bits each time; before anything else is done with JAX.
-
-    Operations without a deterministic kernel are replaced, and no kernel is chosen by timing.
-    """
-    flags = ("--xla_gpu_exclude_nondeterministic_ops=true", "--xla_gpu_autotune_level=0")
-    given = os.environ.get("XLA_FLAGS", "").split()
-    os.environ["XLA_FLAGS"] = " ".join([*given, *(flag for flag in flags if flag not in given)])

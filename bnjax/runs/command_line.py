@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from bnjax.errors import UsageError
-from bnjax.runs import cache, console, layout, plugins, processes
+from bnjax.runs import console, layout, plugins, processes
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.interrupts import INTERRUPTED, Interrupted
 from bnjax.runs.messages import complain
@@ -26,7 +26,7 @@ def main(experiment: Experiment, arguments: Sequence[str] | None = None) -> int:
     def act() -> None:
         config = console.parse(experiment.presets, arguments, experiment.description)
         if config.deterministic:
-            cache.make_deterministic()
+            layout.make_deterministic()
         layout.prepare(config.data_devices, config.probe_devices)
         if config.distributed:
             config.validate_conduct()

@@ -16,6 +16,10 @@ from bnjax.errors import UsageError
 from bnjax.types import PyTree
 
 AXES = ("data", "probe")
+ONE_ORDER = (
+    "--xla_cpu_multi_thread_eigen=false",
+    "--xla_cpu_enable_concurrency_optimized_scheduler=false",
+)
 Unit = TypeVar("Unit")
 
 
@@ -45,9 +49,11 @@ class Layout(NamedTuple):
 def prepare(data: int, probe: int) -> None:
     """What has to be settled before JAX starts its devices.
 
-    Several devices of one CPU can wait for ever: each device of a collective blocks a thread, and
-    the pool has as many as there are cores. So: one program at a time, no operation of it in the
-    pool, and threads enough. Accelerators know nothing of these settings.
+    Collectives on CPUs want to be met in the same order everywhere, and each blocks a thread of a
+    pool that has as many as there are cores. Two in flight can wait for each other for ever in one
+    process, and take each other's messages in several (gloo: "op.preamble.length <= op.nbytes").
+    So: one program at a time, its operations in one order, and threads enough. Accelerators know
+    nothing of these settings.
 
     Args:
       data: as for `make_layout`.
@@ -57,11 +63,25 @@ def prepare(data: int, probe: int) -> None:
     if devices == 1:
         return
     jax.config.update("jax_cpu_enable_async_dispatch", False)
-    flag = "--xla_cpu_multi_thread_eigen=false"
-    given = os.environ.get("XLA_FLAGS", "")
-    if flag not in given:
-        os.environ["XLA_FLAGS"] = f"{given} {flag}".strip()
+    add_flags(
+        "--xla_cpu_multi_thread_eigen=false",
+        "--xla_cpu_enable_concurrency_optimized_scheduler=false",
+    )
     os.environ["NPROC"] = str(max(2 * devices, int(os.environ.get("NPROC", "0"))))
+
+
+def make_deterministic() -> None:
+    """Have a GPU compute the same bits each time; before JAX starts its devices.
+
+    Operations without a deterministic kernel are replaced, and no kernel is chosen by timing.
+    """
+    add_flags("--xla_gpu_exclude_nondeterministic_ops=true", "--xla_gpu_autotune_level=0")
+
+
+def add_flags(*flags: str) -> None:
+    """Give the compiler flags beside those of the environment; XLA reads them when it starts."""
+    given = os.environ.get("XLA_FLAGS", "").split()
+    os.environ["XLA_FLAGS"] = " ".join([*given, *(flag for flag in flags if flag not in given)])
 
 
 def make_layout(data: int, probe: int) -> Layout:

@@ -125,23 +125,26 @@ def agree(act: Callable[[], int]) -> int:
 
 
 def broadcast(tree: PyTree) -> PyTree:
-    """The arrays of process 0, in every process; numpy in, numpy out, every bit kept."""
+    """The arrays of process 0, in every process; numpy in, numpy out, every bit kept.
+
+    Args:
+      tree: of the same structure, shapes and dtypes in every process.
+    """
     if not several():
         return tree
-    # As bytes: a broadcast is a sum, and sums change some NaNs.
-    sent = jax.tree.map(
-        lambda leaf: np.frombuffer(np.ascontiguousarray(leaf).tobytes(), np.uint8), tree
+    leaves, structure = jax.tree.flatten(
+        jax.tree.map(lambda leaf: np.asarray(leaf, order="C"), tree)
     )
-    received = multihost_utils.broadcast_one_to_all(sent)
-    return jax.tree.map(
-        lambda leaf, content: (
-            np.frombuffer(np.asarray(content).tobytes(), np.asarray(leaf).dtype)
-            .reshape(np.shape(leaf))
-            .copy()
-        ),
-        tree,
-        received,
-    )
+    # As bytes, for a broadcast is a sum and sums change some NaNs; in one piece, which is one
+    # collective.
+    sent = np.frombuffer(b"".join(leaf.tobytes() for leaf in leaves), np.uint8)
+    received = np.asarray(multihost_utils.broadcast_one_to_all(sent)).tobytes()
+    ends = np.cumsum([leaf.nbytes for leaf in leaves])
+    copies = [
+        np.frombuffer(received[end - leaf.nbytes : end], leaf.dtype).reshape(leaf.shape).copy()
+        for leaf, end in zip(leaves, ends, strict=True)
+    ]
+    return jax.tree.unflatten(structure, copies)
 
 
 def explain(error: Exception) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import bnjax
 from bnjax.errors import RunError, UsageError
-from bnjax.runs import cache, folder, inventory, options
+from bnjax.runs import folder, inventory, options
 from bnjax.runs.config import RunConfig
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.run import run
@@ -41,7 +41,8 @@ def resume(path: Path, data_dir: Path | None = None) -> None:
     experiment = find_experiment(record.experiment)
     config = rebuild(path, record, type(next(iter(experiment.presets.values()))), data_dir)
     if config.deterministic:
-        cache.make_deterministic()
+        layout.make_deterministic()
+    layout.prepare(config.data_devices, config.probe_devices)
     run(experiment, config)
 
 
