@@ -13,7 +13,7 @@ from pathlib import Path
 
 import bnjax
 from bnjax.errors import RunError, UsageError
-from bnjax.runs import folder, inventory, options
+from bnjax.runs import folder, inventory, layout, options
 from bnjax.runs.config import RunConfig
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.run import run
