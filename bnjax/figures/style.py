@@ -16,6 +16,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from bnjax.runs.disk import replacing
 from bnjax.runs.published import Published
 
 
@@ -171,8 +172,7 @@ def save(drawn: Figure, folder: Path, name: str) -> list[Path]:
     paths = []
     for suffix, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
         path = folder / f"{name}.{suffix}"
-        temporary = folder / f".{name}.tmp.{suffix}"
-        drawn.savefig(temporary, metadata=metadata)
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            drawn.savefig(temporary, format=suffix, metadata=metadata)
         paths.append(path)
     return paths

@@ -84,6 +84,8 @@ def open_folder(
         if fresh and folder.exists():
             disk.set_aside(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        for place in (folder, folder / MODELS, *(folder / CHECKPOINTS).glob("*")):
+            disk.remove_leftovers(place)
     except OSError as error:
         raise RunError(f"cannot make {folder} ({error.strerror}): give another --out") from error
     record = Record(
