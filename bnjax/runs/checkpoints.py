@@ -6,7 +6,9 @@ one that is not is said and set aside, never deleted.
 """
 
 import contextlib
+import logging
 import shutil
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -155,6 +157,9 @@ def orbax() -> Iterator[Any]:
     import orbax.checkpoint as ocp  # imported late: it costs half a second
     from orbax.checkpoint._src.multihost import multihost
 
+    # Its threads show tracebacks of what it raises anyway, e.g. of a full disk.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    sys.unraisablehook = hide_late_writers
     alone = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
     handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
     with ONE_AT_A_TIME:
@@ -164,6 +169,12 @@ def orbax() -> Iterator[Any]:
             yield ocp.Checkpointer(handler, multiprocessing_options=alone)
         finally:
             multihost.process_index = before
+
+
+def hide_late_writers(raised: Any) -> None:
+    """Show an error that nothing could catch, unless a write after a failed save made it."""
+    if str(raised.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(raised)
 
 
 def arguments() -> Any:
