@@ -1,0 +1,36 @@
+"""Changes to an experiment that make a fault possible, or a trial short."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import landscape
+
+from bnjax.figures import style
+from bnjax.runs import arms, checkpoints
+
+
+def checkpoint_every(faults: dict[str, Any]) -> None:
+    """A checkpoint every so many steps, by a clock that every question moves on; all are kept."""
+
+    class Clock:
+        def __init__(self) -> None:
+            self.now = 0.0
+
+        def monotonic(self) -> float:
+            self.now += 60.0 / faults["steps"]
+            return self.now
+
+    arms.time = Clock()
+    checkpoints.KEPT = faults.get("kept", 2)
+
+
+def small_figure(faults: dict[str, Any]) -> None:
+    """One curve instead of six panels: the real figures are three fifths of a toy run's time."""
+
+    def draw(results: Any, published: Any, folder: Path) -> Sequence[Path]:
+        with style.figure(1, 1, size=(2.0, 1.5)) as (drawn, panels):
+            panels[0].plot(results.arrays["train.loss"].reshape(-1))
+            return style.save(drawn, folder, "landscape")
+
+    landscape.EXPERIMENT = landscape.EXPERIMENT._replace(draw=draw)

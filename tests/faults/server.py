@@ -1,0 +1,83 @@
+"""The parent of the processes of trials: imports everything once, starts no backend, forks.
+
+A fork before JAX has a backend, and so threads, is as good as a new process and saves its three
+seconds of imports. Requests and answers are lines of JSON on standard input and output.
+"""
+
+import gc
+import json
+import os
+import select
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import landscape
+import matplotlib.pyplot
+import orbax.checkpoint
+import sklearn.datasets
+
+from bnjax.runs import experiment
+from faults import injection
+
+IMPORTED = (jax, matplotlib, orbax, sklearn)
+
+
+def serve() -> int:
+    """Answer requests until standard input ends; a forked child returns its own exit status."""
+    matplotlib.pyplot.figure().savefig(os.devnull, format="pdf")  # fonts are found once
+    matplotlib.pyplot.close("all")
+    threads = len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 1
+    if threads > 1 or jax._src.xla_bridge._backends:
+        raise SystemExit(f"not safe to fork: {threads} threads")
+    gc.freeze()
+    answer({"ready": True})
+    children: set[int] = set()
+    while line := sys.stdin.readline():
+        request = json.loads(line)
+        if "start" in request:
+            child = os.fork()
+            if not child:
+                return run(request["start"])
+            children.add(child)
+            answer({"pid": child})
+        else:
+            status = wait(request["wait"], request["seconds"])
+            children -= {request["wait"]} if status is not None else set()
+            answer({"status": status})
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+    return 0
+
+
+def answer(content: dict[str, Any]) -> None:
+    """One line on standard output."""
+    print(json.dumps(content), flush=True)
+
+
+def wait(child: int, seconds: float) -> int | None:
+    """A child's exit status, minus the signal that ended it, or None if it still runs."""
+    descriptor = os.pidfd_open(child)
+    try:
+        ended, _, _ = select.select([descriptor], [], [], seconds)
+    finally:
+        os.close(descriptor)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) if ended else None
+
+
+def run(job: dict[str, Any]) -> int:
+    """What a forked child does: an experiment's command, with the job's faults in its way."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        place = Path(job["folder"]) / name if number else Path(os.devnull)
+        opened = os.open(place, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        os.dup2(opened, number)
+        os.close(opened)
+    os.environ.update(job["environment"])
+    injection.install(job["faults"])
+    return experiment.main(landscape.EXPERIMENT, job["arguments"])
+
+
+if __name__ == "__main__":
+    sys.exit(serve())

@@ -1,0 +1,135 @@
+"""The run that all trials break: seconds long, with all that a real one has."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bnjax.runs import manifest
+from faults.nursery import Ended, Nursery, Process
+
+STEPS = 20
+COMMON = (
+    f"--steps {STEPS} --batch-size 16 --probe-every 4 --evaluate-every 8 --points 2 "
+    "--optimizer momentum --dropout 0.2"
+).split()
+PERCEPTRON = "--model mlp --depth 2 --width 0.1 --dataset binary_digits".split()
+HOOKS: dict[str, Any] = {"hooks": ["small_figure", "checkpoint_every"], "steps": 4}
+
+
+class Toy:
+    """A command, and what it leaves if nothing goes wrong."""
+
+    def __init__(self, nursery: Nursery, arguments: Sequence[str], place: Path) -> None:
+        self.nursery, self.arguments, self.place = nursery, tuple(arguments), place
+        self.run(place / "first")  # compiles
+        self.life = self.run(place / "reference").seconds
+        self.reference = outcome(place / "reference")
+        self.entries = entries(place / "reference")
+        assert_same_outcome(outcome(place / "first"), self.reference)
+
+    def start(self, out: Path, faults: dict[str, Any] | None = None) -> Process:
+        """Start the command, with faults in its way."""
+        return self.nursery.start([*self.arguments, "--out", out], {**HOOKS, **(faults or {})})
+
+    def run(self, out: Path, faults: dict[str, Any] | None = None) -> Ended:
+        """The command to its end, which has to be a good one."""
+        ended = self.start(out, faults).end()
+        assert ended.status == 0, ended
+        return ended
+
+    def finish(self, out: Path) -> None:
+        """The same command again ends with the results of an unbroken run, and nothing else."""
+        self.run(out)
+        self.check(out)
+
+    def check(self, out: Path) -> None:
+        """What a run left is what an unbroken one leaves, bit for bit."""
+        assert_same_outcome(outcome(out), self.reference)
+        foreign = set(entries(out)) ^ set(self.entries)
+        assert not foreign, f"missing or left over: {sorted(foreign)}"
+
+
+class Outcome(NamedTuple):
+    """All that a run measured and kept."""
+
+    files: dict[str, bytes]
+    states: dict[str, Any]  # the arrays of each unit's last checkpoint, by their digests
+
+
+def outcome(out: Path) -> Outcome:
+    """What a finished run left, verified."""
+    run = run_folder(out)
+    files = {
+        name: (run / name).read_bytes() for name in ("probes.npz", "metrics.jsonl", "summary.json")
+    }
+    states = {unit.name: last_arrays(run, unit) for unit in (run / "checkpoints").iterdir()}
+    assert (run / "landscape.png").read_bytes().endswith(b"IEND\xaeB`\x82")
+    assert (run / "landscape.pdf").read_bytes().rstrip().endswith(b"%%EOF")
+    assert json.loads((run / "config.json").read_bytes())
+    return Outcome(files, states)
+
+
+def assert_same_outcome(found: Outcome, expected: Outcome) -> None:
+    """Bit for bit the same."""
+    for name, content in expected.files.items():
+        assert found.files[name] == content, f"{name} differs"
+    assert found.states == expected.states
+
+
+def run_folder(out: Path) -> Path:
+    """The one run below a root."""
+    (run,) = (out / "landscape").iterdir()
+    return run
+
+
+def last_arrays(run: Path, unit: Path) -> dict[str, Any]:
+    """Digests of the arrays of a unit's newest checkpoint."""
+    return manifest.read(unit / str(newest(run, unit))).arrays
+
+
+def newest(run: Path, unit: Path) -> int:
+    """The newest step of a unit; every step that has its name has to be sound."""
+    steps = [int(path.name) for path in unit.iterdir() if not path.name.startswith(".")]
+    for step in steps:
+        damage = manifest.find_damage(unit / str(step), f"{run.name}/{unit.name}")
+        assert not damage, f"{unit / str(step)}: {damage}"
+    return max(steps, default=0)
+
+
+def progress(out: Path) -> dict[str, int]:
+    """The newest sound step of each unit, wherever a run was broken off."""
+    place = out / "landscape"
+    runs = list(place.iterdir()) if place.is_dir() else []
+    units = [
+        (run, unit)
+        for run in runs
+        if (run / "checkpoints").is_dir()
+        for unit in (run / "checkpoints").iterdir()
+    ]
+    return {unit.name: newest(run, unit) for run, unit in units}
+
+
+def assert_not_worse(now: dict[str, int], before: dict[str, int]) -> None:
+    """No unit has lost a step that had been saved."""
+    assert all(now.get(unit, 0) >= step for unit, step in before.items()), (before, now)
+
+
+def entries(out: Path) -> list[str]:
+    """All names below a root, those of checkpoints but the last left out."""
+    found = []
+    for path in sorted(out.rglob("*")):
+        parts = path.relative_to(out).parts
+        if "checkpoints" in parts[2:3] and len(parts) > 4:
+            if not parts[4].isdigit():
+                found.append("/".join(parts))
+            continue
+        found.append("/".join(parts))
+    return found
+
+
+def copy(source: Path, target: Path) -> Path:
+    """A copy of a root with all runs in it."""
+    shutil.rmtree(target, ignore_errors=True)
+    return Path(shutil.copytree(source, target))

@@ -1,0 +1,55 @@
+"""How many trials each promise gets, and a log of how they went.
+
+`BNJAX_TRIALS=ci` (the default) is what each change must pass, `BNJAX_TRIALS=full` what
+`make test-all` runs.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+COLUMN, LOG = "BNJAX_TRIALS", "BNJAX_TRIALS_LOG"
+
+
+class Trials(NamedTuple):
+    """The number of trials of one promise in each column."""
+
+    ci: int
+    full: int
+
+
+PROMISED = {
+    "kill": Trials(25, 1000),
+    "points": Trials(40, 400),
+    "damage": Trials(200, 5000),
+    "locks": Trials(10, 200),
+    "signals": Trials(14, 200),
+    "disk": Trials(12, 100),
+    "memory": Trials(8, 50),
+    "resume": Trials(20, 80),
+    "soak": Trials(2000, 200_000),
+}
+
+
+def number(promise: str) -> int:
+    """How many trials a promise gets in this session."""
+    column = os.environ.get(COLUMN, "ci")
+    if column not in Trials._fields:
+        raise ValueError(f"{COLUMN}={column}: must be ci or full")
+    return getattr(PROMISED[promise], column)
+
+
+@contextlib.contextmanager
+def counted(promise: str, count: int = 1) -> Iterator[None]:
+    """Note in `$BNJAX_TRIALS_LOG`, where it is set, that trials of a promise held or failed."""
+    failed = True
+    try:
+        yield
+        failed = False
+    finally:
+        if place := os.environ.get(LOG):
+            line = json.dumps({"promise": promise, "trials": count, "failed": int(failed)})
+            with open(place, "a") as file:  # one short write: whole lines from several processes
+                file.write(line + "\n")
