@@ -7,22 +7,6 @@ from typing import Any
 import landscape
 
 from bnjax.figures import style
-from bnjax.runs import arms, checkpoints
-
-
-def checkpoint_every(faults: dict[str, Any]) -> None:
-    """A checkpoint every so many steps, by a clock that every question moves on; all are kept."""
-
-    class Clock:
-        def __init__(self) -> None:
-            self.now = 0.0
-
-        def monotonic(self) -> float:
-            self.now += 60.0 / faults["steps"]
-            return self.now
-
-    arms.time = Clock()
-    checkpoints.KEPT = faults.get("kept", 2)
 
 
 def small_figure(faults: dict[str, Any]) -> None:

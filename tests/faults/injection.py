@@ -68,9 +68,7 @@ def full_path(event: str, arguments: tuple) -> str:
     path, folder = arguments[0], None
     if event in ("os.remove", "os.rmdir"):
         folder = arguments[1]
-    elif event == "os.mkdir":
-        folder = arguments[2]
-    elif event == "os.rename":
+    elif event == "os.mkdir" or event == "os.rename":
         folder = arguments[2]
     if isinstance(path, int):
         return descriptor_path(path)

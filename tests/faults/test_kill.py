@@ -61,10 +61,10 @@ def test_killed_again_and_again_it_ends_bit_for_bit_the_same(toy, tmp_path, row)
 
 
 def test_killed_with_the_real_figure_half_drawn(toy, tmp_path):
-    process = toy.start(tmp_path, {"hooks": ["checkpoint_every"]})
+    process = toy.start(tmp_path, {"hooks": []})
     assert process.wait_until(lambda: bool(list(tmp_path.rglob("*difference*")))) is None
     process.send(signal.SIGKILL)
     assert process.end().status == -signal.SIGKILL
-    ended = toy.run(tmp_path, {"hooks": ["checkpoint_every"]})
+    ended = toy.run(tmp_path, {"hooks": []})
     assert "gradient_difference.pdf" in ended.stdout
     assert not [path for path in tmp_path.rglob(".*") if path.name != ".locks"]

@@ -12,10 +12,10 @@ from faults.nursery import Ended, Nursery, Process
 STEPS = 20
 COMMON = (
     f"--steps {STEPS} --batch-size 16 --probe-every 4 --evaluate-every 8 --points 2 "
-    "--optimizer momentum --dropout 0.2"
+    "--optimizer momentum --dropout 0.2 --checkpoint-steps 4"
 ).split()
-PERCEPTRON = "--model mlp --depth 2 --width 0.1 --dataset binary_digits".split()
-HOOKS: dict[str, Any] = {"hooks": ["small_figure", "checkpoint_every"], "steps": 4}
+PERCEPTRON = ["--model", "mlp", "--depth", "2", "--width", "0.1", "--dataset", "binary_digits"]
+HOOKS: dict[str, Any] = {"hooks": ["small_figure"]}
 
 
 class Toy:
