@@ -43,7 +43,6 @@ def run(experiment: Experiment, config: RunConfig) -> Path:
     """
     cache.enable()
     terminal = console.terminal()
-    who = layout.make_layout(config.data_devices, config.probe_devices)
     path = config.out / experiment.name / folder.digest(config)
     published = read_published(config.published) if config.published else {}
     with contextlib.ExitStack() as held:
@@ -62,6 +61,8 @@ def run(experiment: Experiment, config: RunConfig) -> Path:
             return 0
 
         finished = processes.agree(begin)
+        # After the lock: who does not get it is not kept waiting for the devices.
+        who = layout.make_layout(config.data_devices, config.probe_devices)
         if not finished:
             complete(experiment, config, published, terminal, who, watch)
         elif who.writes:
