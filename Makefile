@@ -16,6 +16,15 @@ landscape: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2
 
+# The full column of trials, hours; each part alone is e.g. `make test-kill`. Both write a table.
+PARTS := kill points damage locks signals disk resume memory soak
+.PHONY: test-all $(PARTS:%=test-%)
+test-all: $(STAMP)
+	$(BIN)/python tests/faults/run_all.py
+
+$(PARTS:%=test-%): test-%: $(STAMP)
+	$(BIN)/python tests/faults/run_all.py $*
+
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

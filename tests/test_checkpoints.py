@@ -9,13 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from faults.trials import counted, number
 
 from bnjax.errors import RunError
 from bnjax.runs import checkpoints, disk, manifest
 from bnjax.runs.checkpoints import Checkpoints
 
 RUN = "digest/batch-0"
-DAMAGES = int(os.environ.get("BNJAX_TRIALS_DAMAGE", "200"))
+DAMAGES = number("damage")
+WHOLE = 50  # one trial of so many restores as well; the others only look for the damage
 
 
 def tree(step):
@@ -146,15 +148,16 @@ def test_every_damage_is_found_said_set_aside_and_the_one_before_restored(copy, 
         shutil.copytree(sound, saved.folder)
         said.clear()
         damage(saved.folder / "30", generator)
-        if trial == 0:  # the whole way, once for each kind
-            step, found = checkpoints.restore(saved, tree(0))
-            assert step == 20
-            assert_same(found, tree(20))
-            (message,) = said
-            assert message.endswith("it is now 30.old1")
-            assert (saved.folder / "30.old1").is_dir()
-        else:
-            assert manifest.find_damage(saved.folder / "30", RUN), trial
+        with counted("damage"):
+            if trial % WHOLE == 0:  # the whole way, once for each kind and now and then
+                step, found = checkpoints.restore(saved, tree(0))
+                assert step == 20
+                assert_same(found, tree(20))
+                (message,) = said
+                assert message.endswith("it is now 30.old1")
+                assert (saved.folder / "30.old1").is_dir()
+            else:
+                assert manifest.find_damage(saved.folder / "30", RUN), trial
 
 
 def test_arrays_that_orbax_reads_wrongly_are_found(copy, monkeypatch):

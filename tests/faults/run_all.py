@@ -1,0 +1,157 @@
+"""Run the full column of trials, all or some promises, and keep the table of how they went.
+
+python tests/faults/run_all.py              # all of them: hours
+python tests/faults/run_all.py kill disk    # these; the other rows stay as they are
+"""
+
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "tests" / "RESULTS.md"
+PACKAGES = ("jax", "jaxlib", "orbax-checkpoint", "numpy")
+
+
+class Part(NamedTuple):
+    """A promise, and the tests that try it."""
+
+    promise: str
+    tests: tuple[str, ...]
+
+
+PARTS = {
+    "kill": Part(
+        "`kill -9` at random moments, same command: bit for bit an unbroken run",
+        ("tests/faults/test_kill.py",),
+    ),
+    "points": Part(
+        "kill, EIO, ENOSPC, short writes at every operation of saves and publishing: never worse "
+        "than the checkpoint before, and the run goes on",
+        ("tests/faults/test_points.py",),
+    ),
+    "damage": Part(
+        "damaged checkpoint: found, said, set aside, the one before restored",
+        ("tests/test_checkpoints.py",),
+    ),
+    "locks": Part(
+        "two to eight processes on one run: one wins, the others name it in < 2 s; a dead one's "
+        "lock is taken over",
+        ("tests/faults/test_locks.py", "tests/test_lock.py"),
+    ),
+    "signals": Part(
+        "SIGTERM and SIGINT in each phase: saved and gone in ≤ 10 s, a second one at once; same "
+        "command: bit for bit an unbroken run",
+        ("tests/faults/test_signals.py",),
+    ),
+    "disk": Part(
+        "disk full, out of files, read-only, well again: nothing lost, no stale error",
+        ("tests/faults/test_disk.py",),
+    ),
+    "resume": Part(
+        "resume from every step of 20: bit for bit an unbroken run",
+        ("tests/faults/test_resume.py",),
+    ),
+    "memory": Part(
+        "NaN and out of memory: what was measured kept, the others finish, points halved and said",
+        ("tests/faults/test_memory.py",),
+    ),
+    "soak": Part(
+        "soak, steps: memory ≤ 64 MB above warm, handles and threads flat, one compilation",
+        ("tests/faults/test_soak.py",),
+    ),
+}
+HEAD = """# What the full column of trials found
+
+Written by `make test-all` and its parts (`make test-kill` and so on), each of which writes its own
+row. A trial is one fault, or one step of a soak.
+
+| part | promise | trials | failed | seconds | date | on |
+|---|---|---|---|---|---|---|
+"""
+
+
+def run(name: str) -> tuple[str, bool]:
+    """Try one promise; its row of the table, and whether it held."""
+    part = PARTS[name]
+    with tempfile.TemporaryDirectory(prefix="bnjax-trials-") as place:
+        log = Path(place) / "log"
+        started = time.monotonic()
+        status = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-n", "2", *part.tests],
+            env={**os.environ, "BNJAX_TRIALS": "full", "BNJAX_TRIALS_LOG": str(log)},
+            cwd=ROOT,
+            check=False,
+        ).returncode
+        seconds = time.monotonic() - started
+        lines = log.read_text().splitlines() if log.exists() else []
+    tried = Counter[str]()
+    for line in map(json.loads, lines):
+        tried.update(
+            {key: line[key] for key in ("trials", "failed")} if line["promise"] == name else {}
+        )
+    held = status == 0 and tried["trials"] > 0
+    failed = tried["failed"] if held or tried["failed"] else "not run to its end"
+    date = datetime.datetime.now(datetime.UTC).date()
+    row = f"| {name} | {part.promise} | {tried['trials']:,} | {failed} | {seconds:,.0f} | {date} "
+    return f"{row}| {machine()} |", held
+
+
+def machine() -> str:
+    """Versions, machine and commit, in one line."""
+    versions = [f"{package} {importlib.metadata.version(package)}" for package in PACKAGES]
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty=+"], capture_output=True, text=True, cwd=ROOT
+    ).stdout.strip()
+    known = Path("/proc/cpuinfo")
+    lines = known.read_text().splitlines() if known.exists() else []
+    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return ", ".join(
+        [
+            f"Python {platform.python_version()}",
+            *versions,
+            f"{os.cpu_count()} × {models[0] if models else platform.processor()}",
+            f"{memory:.0f} GiB",
+            f"{platform.system()} {platform.release()}",
+            f"commit {commit}",
+        ]
+    )
+
+
+def write(name: str, row: str) -> None:
+    """Put a row into the table, in place of the one of the same part."""
+    rows = {}
+    if RESULTS.exists():
+        for line in RESULTS.read_text().splitlines():
+            if line.startswith("| ") and line.split("|")[1].strip() in PARTS:
+                rows[line.split("|")[1].strip()] = line
+    rows[name] = row
+    RESULTS.write_text(HEAD + "".join(f"{rows[part]}\n" for part in PARTS if part in rows))
+
+
+def main(names: list[str]) -> int:
+    """Try the promises of these names, or all; the exit status."""
+    if unknown := [name for name in names if name not in PARTS]:
+        print(f"error: {' '.join(unknown)}: must be of {' '.join(PARTS)}", file=sys.stderr)
+        return 2
+    failed = []
+    for name in names or PARTS:
+        row, held = run(name)
+        write(name, row)
+        print(row, flush=True)
+        failed += [] if held else [name]
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
