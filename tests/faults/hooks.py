@@ -7,6 +7,9 @@ from typing import Any
 import landscape
 
 from bnjax.figures import style
+from faults.phases import pause
+
+__all__ = ["pause", "small_figure"]
 
 
 def small_figure(faults: dict[str, Any]) -> None:

@@ -106,11 +106,11 @@ WAYS = [full, full, without_files, read_only]
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
-def test_whatever_the_disk_does_the_run_goes_on_when_it_is_well_again(toy, disk, chunk):
+def test_whatever_the_disk_does_the_run_goes_on_when_it_is_well_again(single, disk, chunk):
     for trial in range(chunk, TRIALS, CHUNKS):
         way = WAYS[trial // CHUNKS % len(WAYS)]
         out = disk.place / f"{way.__name__}-{trial}"
         with counted("disk"):
-            way(toy, disk, out, random.Random(f"disk {trial}"))
-            toy.finish(out)
+            way(single, disk, out, random.Random(f"disk {trial}"))
+            single.finish(out)
         disk.filler.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ MODELS = {
     "vgg11": ["--model", "vgg11", "--width", "0.04", "--optimizer", "momentum", "--augment"],
     "resnet": ["--model", "resnet", "--depth", "8", "--width", "0.1", "--augment"],
 }
-CHOSEN = list(MODELS)[: max(1, number("resume") // STEPS)]
+CHOSEN = list(MODELS)[: max(1, number("resume") // (STEPS + 1))]
 
 
 @pytest.fixture(scope="module", params=CHOSEN)

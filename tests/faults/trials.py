@@ -25,10 +25,10 @@ PROMISED = {
     "points": Trials(40, 400),
     "damage": Trials(200, 5000),
     "locks": Trials(10, 200),
-    "signals": Trials(14, 200),
+    "signals": Trials(10, 200),
     "disk": Trials(12, 100),
     "memory": Trials(8, 50),
-    "resume": Trials(20, 80),
+    "resume": Trials(21, 84),
     "soak": Trials(2000, 200_000),
 }
 
