@@ -7,9 +7,11 @@ from typing import Any
 import landscape
 
 from bnjax.figures import style
+from faults.memory import shortage
 from faults.phases import pause
+from faults.soak import soak
 
-__all__ = ["pause", "small_figure"]
+__all__ = ["pause", "shortage", "small_figure", "soak"]
 
 
 def small_figure(faults: dict[str, Any]) -> None:

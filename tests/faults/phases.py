@@ -76,7 +76,7 @@ def pause(faults: dict[str, Any]) -> None:
         style.save = moment.watch(style.save)
 
 
-def watched(probes: dict[str, Any], moment: Moment) -> dict[str, Any]:
+def watched(probes: dict[str, Any], moment: Any) -> dict[str, Any]:
     """Probes with the moment before what they measure; their shapes are asked for in peace."""
 
     def watch(measure: Callable[..., Any]) -> Callable[..., Any]:

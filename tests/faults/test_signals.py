@@ -92,7 +92,9 @@ def check(trial: Trial, ended: Ended, out: Path) -> None:
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
-def test_a_signal_in_any_phase_saves_and_leaves_and_the_same_command_goes_on(single, tmp_path, chunk):
+def test_a_signal_in_any_phase_saves_and_leaves_and_the_same_command_goes_on(
+    single, tmp_path, chunk
+):
     for count, trial in enumerate(PLAN[chunk::CHUNKS]):
         with counted("signals"):
             place = tmp_path / str(count)

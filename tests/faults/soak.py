@@ -1,0 +1,51 @@
+"""What a long run uses, noted by the process itself now and then."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from bnjax.runs import console
+
+
+class Gauge:
+    """Counts what is compiled, and notes it beside memory, handles and threads."""
+
+    def __init__(self, every: int, place: str) -> None:
+        self.every, self.place = every, place
+        self.compiled = 0
+        compile_or_get_cached = jax._src.compiler.compile_or_get_cached
+
+        def count(*arguments: Any, **options: Any) -> Any:
+            self.compiled += 1
+            return compile_or_get_cached(*arguments, **options)
+
+        jax._src.compiler.compile_or_get_cached = count
+
+    def note(self, step: int) -> None:
+        """One line of JSON."""
+        resident = int(Path("/proc/self/statm").read_text().split()[1])
+        used = {
+            "step": step,
+            "bytes": resident * os.sysconf("SC_PAGE_SIZE"),
+            "handles": len(os.listdir("/proc/self/fd")),
+            "threads": len(os.listdir("/proc/self/task")),
+            "compiled": self.compiled,
+        }
+        with open(self.place, "a") as file:
+            file.write(json.dumps(used) + "\n")
+
+
+def soak(faults: dict[str, Any]) -> None:
+    """Note what is used every so many steps, as `faults["gauge"]` says."""
+    gauge = Gauge(**faults["gauge"])
+    advance = console.PlainDisplay.advance
+
+    def noting(self: Any, arm: Any, done: int, record: Any) -> None:
+        if done % gauge.every == 0:
+            gauge.note(done)
+        advance(self, arm, done, record)
+
+    console.PlainDisplay.advance = noting
