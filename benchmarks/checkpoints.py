@@ -23,7 +23,7 @@ def measure(options: list[str], out: str) -> tuple[list[float], list[int]]:
     import landscape
 
     from bnjax.runs import checkpoints
-    from bnjax.runs.experiment import main
+    from bnjax.runs.command_line import main
 
     seconds, sizes = [], []
     save = checkpoints.save

@@ -19,7 +19,7 @@ import matplotlib.pyplot
 import orbax.checkpoint
 import sklearn.datasets
 
-from bnjax.runs import experiment
+from bnjax.runs import command_line
 from faults import injection
 
 IMPORTED = (jax, matplotlib, orbax, sklearn)
@@ -76,7 +76,7 @@ def run(job: dict[str, Any]) -> int:
         os.close(opened)
     os.environ.update(job["environment"])
     injection.install(job["faults"])
-    return experiment.main(landscape.EXPERIMENT, job["arguments"])
+    return command_line.main(landscape.EXPERIMENT, job["arguments"])
 
 
 if __name__ == "__main__":

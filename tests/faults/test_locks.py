@@ -1,6 +1,7 @@
 """Several processes on one run: one has it, the others say who, and a dead one's is free."""
 
 import json
+import os
 import random
 import signal
 import socket
@@ -56,6 +57,8 @@ def test_one_process_wins_the_others_name_it_and_a_dead_one_blocks_nobody(nurser
                 assert ended.stderr.startswith("error: "), ended
                 assert named in ended.stderr, ended
                 assert ended.stderr.count("\n") == 1, ended
-                assert ended.seconds < LONGEST, ended
+                # On a busy machine each of them waits its turn.
+                share = (os.getloadavg()[0] + len(losers)) / (os.cpu_count() or 1)
+                assert ended.seconds < LONGEST * max(1.0, share), ended
             winner.send(generator.choice([signal.SIGKILL, signal.SIGTERM]))
             assert winner.end().status in (-signal.SIGKILL, 130)

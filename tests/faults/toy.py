@@ -61,9 +61,9 @@ class Outcome(NamedTuple):
 def outcome(out: Path) -> Outcome:
     """What a finished run left, verified."""
     run = run_folder(out)
-    files = {
-        name: (run / name).read_bytes() for name in ("probes.npz", "metrics.jsonl", "summary.json")
-    }
+    files = {name: (run / name).read_bytes() for name in ("probes.npz", "metrics.jsonl")}
+    summary = json.loads((run / "summary.json").read_bytes())
+    files["claims"] = json.dumps(summary["claims"]).encode()
     states = {unit.name: last_arrays(run, unit) for unit in (run / "checkpoints").iterdir()}
     assert (run / "landscape.png").read_bytes().endswith(b"IEND\xaeB`\x82")
     assert (run / "landscape.pdf").read_bytes().rstrip().endswith(b"%%EOF")
