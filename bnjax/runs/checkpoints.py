@@ -143,8 +143,9 @@ def steps(folder: Path) -> list[int]:
 
 
 def one_line(error: Exception) -> str:
-    """What an error says, without its line breaks."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    """What an error says, without line breaks and the details of tensorstore; its end says why."""
+    text = " ".join(str(error).split()).split(" [")[0] or type(error).__name__
+    return text if len(text) <= 200 else f"{text[:60]} … {text[-140:]}"
 
 
 @contextlib.contextmanager
@@ -157,8 +158,9 @@ def orbax() -> Iterator[Any]:
     import orbax.checkpoint as ocp  # imported late: it costs half a second
     from orbax.checkpoint._src.multihost import multihost
 
-    # Its threads show tracebacks of what it raises anyway, e.g. of a full disk.
-    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    # Its threads and tasks show tracebacks of what it raises anyway, e.g. of a full disk.
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     sys.unraisablehook = hide_late_writers
     alone = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
     handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
