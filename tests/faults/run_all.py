@@ -27,6 +27,7 @@ class Part(NamedTuple):
 
     promise: str
     tests: tuple[str, ...]
+    workers: int = 2  # one where the promise is a time
 
 
 PARTS = {
@@ -47,11 +48,13 @@ PARTS = {
         "two to eight processes on one run: one wins, the others name it in < 2 s; a dead one's "
         "lock is taken over",
         ("tests/faults/test_locks.py", "tests/test_lock.py"),
+        workers=1,
     ),
     "signals": Part(
         "SIGTERM and SIGINT in each phase: saved and gone in ≤ 10 s, a second one at once; same "
         "command: bit for bit an unbroken run",
         ("tests/faults/test_signals.py",),
+        workers=1,
     ),
     "disk": Part(
         "disk full, out of files, read-only, well again: nothing lost, no stale error",
@@ -87,7 +90,7 @@ def run(name: str) -> tuple[str, bool]:
         log = Path(place) / "log"
         started = time.monotonic()
         status = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-n", "2", *part.tests],
+            [sys.executable, "-m", "pytest", "-q", "-n", str(part.workers), *part.tests],
             env={**os.environ, "BNJAX_TRIALS": "full", "BNJAX_TRIALS_LOG": str(log)},
             cwd=ROOT,
             check=False,

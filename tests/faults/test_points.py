@@ -86,4 +86,4 @@ def check_line(stderr: str, where: str) -> None:
     """One line says what went wrong; there is no traceback."""
     errors = [line for line in stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1, (where, stderr)
-    assert "Traceback" not in stderr, (where, stderr)
+    assert "Traceback" not in stderr, f"{where}: {stderr}"
