@@ -17,7 +17,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -n 2
 
 # The full column of trials, hours; each part alone is e.g. `make test-kill`. Both write a table.
-PARTS := kill points damage locks signals disk resume memory soak
+PARTS := kill points damage locks signals disk resume memory inputs layouts processes soak
 .PHONY: test-all $(PARTS:%=test-%)
 test-all: $(STAMP)
 	$(BIN)/python tests/faults/run_all.py

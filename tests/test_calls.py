@@ -10,11 +10,12 @@ from pathlib import Path
 import hostile
 import pytest
 from conftest import time_limit
+from faults.trials import counted, number
 
 from bnjax.runs import command_line as frame
 from bnjax.runs import resuming
 
-TRIALS = {"ci": 100, "full": 1000}[os.environ.get("BNJAX_TRIALS", "ci")]
+TRIALS = number("inputs")
 BLOCKS = 10  # of trials, one test each
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS = sorted(
@@ -66,9 +67,12 @@ def only_checked(monkeypatch):
         raise Accepted
 
     monkeypatch.setattr("bnjax.runs.run.complete", accept)
+    for name in ("XLA_FLAGS", "NPROC"):  # --deterministic and --data-devices add to them
+        monkeypatch.setenv(name, os.environ.get(name, ""))
 
 
 @pytest.mark.parametrize("block", range(BLOCKS))
+@counted("inputs", TRIALS // BLOCKS)
 def test_a_bad_value_gives_one_line_and_writes_nothing(
     only_checked, tmp_path, monkeypatch, capsys, block
 ):

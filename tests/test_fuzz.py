@@ -22,6 +22,7 @@ import numpy as np
 import optax
 import pytest
 from conftest import SECONDS, make_toy, time_limit
+from faults.trials import counted, number
 from toy_runs import EXPERIMENT, TOY, look, stop_at
 
 from bnjax import data, training
@@ -32,7 +33,7 @@ from bnjax.runs.arms import Arm
 from bnjax.runs.config import stream_key
 from bnjax.runs.partial import PartialConfig
 
-TRIALS = {"ci": 100, "full": 1000}[os.environ.get("BNJAX_TRIALS", "ci")]
+TRIALS = number("inputs")
 BLOCKS = 10  # of trials, one test each
 ROOT = Path(__file__).parents[1]
 LONGEST_LINE = 5000
@@ -88,6 +89,7 @@ def arena(noise_dataset, tmp_path_factory):
 
 
 @pytest.mark.parametrize("block", range(BLOCKS))
+@counted("inputs", TRIALS // BLOCKS)
 def test_damaged_run_folders(arena, toy_runs, tmp_path, capsys, block):
     for trial in range(block, TRIALS, BLOCKS):
         generator = random.Random(f"folders {trial}")
@@ -164,6 +166,7 @@ def replaced(name: str, after: dict[str, str]) -> bool:
     return len([step for step in newer if step.isdigit() and int(step) > int(parts[5])]) >= 2
 
 
+@counted("inputs", TRIALS)
 def test_damaged_archives(arena, tmp_path):
     """Results are read, and networks rebuilt, as they were written or not at all."""
     network = write_network(tmp_path / "network.npz")
@@ -221,6 +224,7 @@ CELLS = ["0", "-1", "1e309", "nan", "", "x", "0x10", "1_0", "é", "\x1b[31m", '"
 TABLES = [b"", b"\xff\xfe", b"\x00" * 50, b"panel,series\n", b"\n" * 1000, b'"' * 999, b"," * 10**5]
 
 
+@counted("inputs", TRIALS)
 def test_damaged_tables(tmp_path):
     """A CSV is read to finite numbers, or refused in a line."""
     path = tmp_path / "curves.csv"
@@ -260,6 +264,7 @@ def test_what_is_no_plain_file_is_no_table_and_no_plugin(tmp_path, monkeypatch, 
     assert not Path("runs").exists()
 
 
+@counted("inputs", max(3, TRIALS // 50))
 def test_damage_in_real_processes(arena, tmp_path):
     """The same, as a person would: no test's own way of catching things is in between."""
     for trial in range(max(3, TRIALS // 50)):

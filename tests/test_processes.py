@@ -12,13 +12,14 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from faults.trials import counted, number
 from test_devices import TESTS, TRIALS, assert_close, describe_call, several_devices
 
 from bnjax.runs import results
 
 HEARTBEAT = 10  # seconds
 STEPS = ["--steps", "30", "--checkpoint-steps", "3", "--heartbeat-seconds", str(HEARTBEAT)]
-KILLS = {"ci": 6, "full": 100}[TRIALS]
+KILLS = number("processes")
 LIMIT = 240  # seconds, for everything that waits
 
 
@@ -141,6 +142,12 @@ def test_units_spread_over_processes_give_the_bits_of_one(tmp_path, cache, alone
 
 @pytest.mark.parametrize("trial", range(KILLS))
 def test_a_death_ends_all_with_a_line_and_the_job_goes_on(tmp_path, cache, alone, trial):
+    with counted("processes"):
+        try_death(tmp_path, cache, alone, trial)
+
+
+def try_death(tmp_path, cache, alone, trial):
+    """Kill or stop one process of a job at some step, and start the job again."""
     generator = random.Random(trial)
     count = 2 if TRIALS == "ci" else generator.choice([2, 2, 4])
     together = generator.random() < 0.7

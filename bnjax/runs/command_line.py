@@ -25,11 +25,11 @@ def main(experiment: Experiment, arguments: Sequence[str] | None = None) -> int:
 
     def act() -> None:
         config = console.parse(experiment.presets, arguments, experiment.description)
+        config.validate_conduct()
         if config.deterministic:
             layout.make_deterministic()
         layout.prepare(config.data_devices, config.probe_devices)
         if config.distributed:
-            config.validate_conduct()
             processes.join(config.heartbeat_seconds)
         plugins.load(config.plugins)
         config.validate()

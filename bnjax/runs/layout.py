@@ -67,7 +67,7 @@ def prepare(data: int, probe: int) -> None:
         "--xla_cpu_multi_thread_eigen=false",
         "--xla_cpu_enable_concurrency_optimized_scheduler=false",
     )
-    os.environ["NPROC"] = str(max(2 * devices, int(os.environ.get("NPROC", "0"))))
+    os.environ["NPROC"] = str(max(2 * devices, int(os.environ.get("NPROC") or 0)))
 
 
 def make_deterministic() -> None:

@@ -68,6 +68,22 @@ PARTS = {
         "NaN and out of memory: what was measured kept, the others finish, points halved and said",
         ("tests/faults/test_memory.py",),
     ),
+    "inputs": Part(
+        "command lines, run folders, archives and tables that are damaged or hostile: one line, "
+        "nothing written elsewhere",
+        ("tests/test_calls.py", "tests/test_fuzz.py"),
+    ),
+    "layouts": Part(
+        "saved on 1, 2, 4, 8 devices, restored on each: every bit; 8 devices give the numbers of 1",
+        ("tests/test_devices.py",),
+        workers=1,
+    ),
+    "processes": Part(
+        "a process of a job dies: the others are gone within heartbeat + 5 s with a line, and the "
+        "job goes on, also with another number of processes",
+        ("tests/test_processes.py",),
+        workers=1,
+    ),
     "soak": Part(
         "soak, steps: memory ≤ 64 MB above warm, handles and threads flat, one compilation",
         ("tests/faults/test_soak.py",),

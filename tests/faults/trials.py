@@ -29,6 +29,9 @@ PROMISED = {
     "disk": Trials(12, 100),
     "memory": Trials(8, 50),
     "resume": Trials(21, 84),
+    "inputs": Trials(100, 1000),  # of each kind: command lines, folders, archives, tables
+    "layouts": Trials(9, 16),
+    "processes": Trials(6, 100),
     "soak": Trials(2000, 200_000),
 }
 
