@@ -12,14 +12,14 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from faults.trials import counted, number
+from faults import trials
 from test_devices import TESTS, TRIALS, assert_close, describe_call, several_devices
 
 from bnjax.runs import results
 
 HEARTBEAT = 10  # seconds
 STEPS = ["--steps", "30", "--checkpoint-steps", "3", "--heartbeat-seconds", str(HEARTBEAT)]
-KILLS = number("processes")
+KILLS = trials.number("processes")
 LIMIT = 240  # seconds, for everything that waits
 
 
@@ -142,7 +142,7 @@ def test_units_spread_over_processes_give_the_bits_of_one(tmp_path, cache, alone
 
 @pytest.mark.parametrize("trial", range(KILLS))
 def test_a_death_ends_all_with_a_line_and_the_job_goes_on(tmp_path, cache, alone, trial):
-    with counted("processes"):
+    with trials.counted("processes"):
         try_death(tmp_path, cache, alone, trial)
 
 
