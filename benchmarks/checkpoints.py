@@ -22,8 +22,8 @@ def measure(options: list[str], out: str) -> tuple[list[float], list[int]]:
     sys.path[:0] = [str(ROOT), str(ROOT / "experiments")]
     import landscape
 
-    from bnjax.runs import checkpoints
     from bnjax.runs.command_line import main
+    from bnjax.storage import checkpoints
 
     seconds, sizes = [], []
     save = checkpoints.save

@@ -19,11 +19,12 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from bnjax.errors import UsageError
-from bnjax.runs import console, files, folder
+from bnjax.runs import console, folder
 from bnjax.runs.command_line import guarded
 from bnjax.runs.config import LINEAR_DATASETS, RunConfig
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.run import run
+from bnjax.storage import files
 
 ALL_NORMS = ("none", "batch", "l1", "l2", "linf")
 

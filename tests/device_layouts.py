@@ -19,8 +19,8 @@ from conftest import tiny_model
 from test_landscape import TOY
 
 from bnjax.data.dataset import from_arrays
+from bnjax.machine import layout
 from bnjax.runs import command_line as frame
-from bnjax.runs import layout
 from bnjax.runs.config import RunConfig
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bnjax.runs import sealed
+from bnjax.storage import sealed
 
 TEXTS = [
     "",

@@ -19,9 +19,10 @@ from bnjax.errors import RunError, UsageError
 from bnjax.models import norms, rectifier, resnet
 from bnjax.models.resnet import unstack
 from bnjax.runs import command_line as frame
-from bnjax.runs import files, folder, results, seeded
+from bnjax.runs import folder, results, seeded
 from bnjax.runs.partial import PartialConfig
 from bnjax.runs.results import Results
+from bnjax.storage import files
 from bnjax.training import features, optimizers, parts
 
 IMAGES = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)

@@ -12,8 +12,8 @@ import pytest
 from faults.trials import counted, number
 
 from bnjax.errors import RunError
-from bnjax.runs import checkpoints, disk, manifest
-from bnjax.runs.checkpoints import Checkpoints
+from bnjax.storage import checkpoints, disk, manifest
+from bnjax.storage.checkpoints import Checkpoints
 
 RUN = "digest/batch-0"
 DAMAGES = number("damage")

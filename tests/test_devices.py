@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from faults.trials import counted, number
 
-from bnjax.runs import layout, results
+from bnjax.machine import layout
+from bnjax.runs import results
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
@@ -92,7 +93,8 @@ RESTORES = """
 import sys
 from pathlib import Path
 import jax, numpy as np
-from bnjax.runs import checkpoints, layout
+from bnjax.storage import checkpoints
+from bnjax.machine import layout
 from test_checkpoints import assert_same, tree
 
 def host(tree):

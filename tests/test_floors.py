@@ -13,10 +13,12 @@ FLOORS = (
     {"models", "data"},
     {"losses"},
     {"training"},
+    {"storage"},
+    {"machine"},
     {"runs"},
     {"claims"},
     {"figures"},
-    {"experiments"},
+    {"experiments", "__main__"},
 )
 FLOOR = {name: level for level, names in enumerate(FLOORS) for name in names}
 FILES = sorted([*(ROOT / "bnjax").rglob("*.py"), *(ROOT / "experiments").glob("*.py")])
@@ -24,13 +26,13 @@ FILES = sorted([*(ROOT / "bnjax").rglob("*.py"), *(ROOT / "experiments").glob("*
 ONLY = {
     "flax": {"models"},
     "matplotlib": {"figures"},
-    "orbax": {"runs"},
+    "orbax": {"storage"},
     "tensorflow_datasets": {"data"},
     "sklearn": {"data"},
     "tyro": {"runs"},
     "rich": {"runs"},
 }
-MAY_PRINT_AND_OPEN = {"runs", "claims", "figures", "experiments"}
+MAY_PRINT_AND_OPEN = {"storage", "machine", "runs", "claims", "figures", "experiments"}
 
 
 def home(path: Path) -> str:

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from bnjax.errors import RunError
-from bnjax.runs import files, folder, names, sealed
+from bnjax.runs import folder, names
 from bnjax.runs.config import RunConfig
+from bnjax.storage import files, sealed
 
 
 def test_the_digest_depends_on_what_changes_results_only(tmp_path):

@@ -28,10 +28,11 @@ from toy_runs import EXPERIMENT, TOY, look, stop_at
 from bnjax import data, training
 from bnjax.errors import RunError, UsageError
 from bnjax.runs import command_line as frame
-from bnjax.runs import commands, files, folder, published, results, seeded, verify
+from bnjax.runs import commands, folder, published, results, seeded, verify
 from bnjax.runs.arms import Arm
 from bnjax.runs.config import stream_key
 from bnjax.runs.partial import PartialConfig
+from bnjax.storage import files
 
 TRIALS = number("inputs")
 BLOCKS = 10  # of trials, one test each

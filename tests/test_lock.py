@@ -9,12 +9,12 @@ import sys
 import pytest
 
 from bnjax.errors import RunError
-from bnjax.runs import lock
+from bnjax.storage import lock
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from bnjax.runs import lock
+from bnjax.storage import lock
 with lock.hold(Path(sys.argv[1])):
     Path(sys.argv[1]).mkdir(parents=True, exist_ok=True)
     print("held", flush=True)

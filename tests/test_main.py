@@ -17,7 +17,8 @@ from toy_runs import EXPERIMENT, TOY, look, stop_at
 
 from bnjax.errors import RunError
 from bnjax.runs import command_line as frame
-from bnjax.runs import commands, disk, files, folder, lock, options, results, resuming, sealed
+from bnjax.runs import commands, folder, options, results, resuming
+from bnjax.storage import disk, files, lock, sealed
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted(

@@ -199,7 +199,7 @@ def test_a_signal_to_one_process_has_all_save_and_leave(tmp_path, cache, alone, 
 
 STUCK = """
 import threading
-from bnjax.runs import processes
+from bnjax.machine import processes
 processes.Watch(0.2).run(threading.Event())
 """
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import lp_norms
 
-from bnjax.runs import console, disk
+from bnjax.runs import console
+from bnjax.storage import disk
 
 TOY = ["--norms", "none", "batch", "--steps", "4", "--batch-size", "16", "--window", "1"]
 TOY += ["--checkpoint-steps", "1"]

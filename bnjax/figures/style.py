@@ -16,8 +16,8 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from bnjax.runs.disk import replacing
 from bnjax.runs.published import Published
+from bnjax.storage.disk import replacing
 
 
 class Look(NamedTuple):

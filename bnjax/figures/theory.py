@@ -13,9 +13,9 @@ from bnjax.claims import theory as claims
 from bnjax.figures import style
 from bnjax.figures.elements import draw_training, mark_ends, network, over_seeds, setting, spread
 from bnjax.figures.style import LOOKS
-from bnjax.runs.disk import replacing
 from bnjax.runs.published import Published
 from bnjax.runs.results import Results
+from bnjax.storage.disk import replacing
 
 DASHES = ("-", "--", "-.", ":", (0, (3, 1, 1, 1)))
 UNIT_TABLE, LAYER_TABLE = "theory_units.csv", "theory.csv"

@@ -15,10 +15,12 @@ from bnjax.arithmetic.selection import EVERYTHING, Selection
 from bnjax.data import Batch, Dataset, Pipeline
 from bnjax.errors import RunError
 from bnjax.losses import OBJECTIVES
+from bnjax.machine import layout, processes
+from bnjax.machine.interrupts import Interrupted
 from bnjax.models import Model
-from bnjax.runs import checkpoints, layout, names, processes, records
+from bnjax.runs import names, records
 from bnjax.runs.config import RunConfig, stream_key
-from bnjax.runs.interrupts import Interrupted
+from bnjax.storage import checkpoints
 from bnjax.training import Probe, Program, TrainState, optimizers
 from bnjax.training.sweep import Sweep, count_rows, run_sweeps
 from bnjax.types import PRNGKey

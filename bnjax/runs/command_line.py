@@ -4,11 +4,12 @@ import sys
 from collections.abc import Callable, Sequence
 
 from bnjax.errors import UsageError
-from bnjax.runs import console, layout, plugins, processes
+from bnjax.machine import layout, processes
+from bnjax.machine.interrupts import INTERRUPTED, Interrupted
+from bnjax.runs import console, plugins
 from bnjax.runs.experiment import Experiment
-from bnjax.runs.interrupts import INTERRUPTED, Interrupted
-from bnjax.runs.messages import complain
 from bnjax.runs.run import run
+from bnjax.storage.messages import complain
 
 
 def main(experiment: Experiment, arguments: Sequence[str] | None = None) -> int:

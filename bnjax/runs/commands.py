@@ -11,7 +11,7 @@ import tyro
 from bnjax.errors import UsageError
 from bnjax.runs import console, listing, resuming, verify
 from bnjax.runs.command_line import guarded
-from bnjax.runs.printable import printable
+from bnjax.storage.printable import printable
 
 DESCRIPTION = """Commands on run folders, OUT/<experiment>/<digest of the options>:
 

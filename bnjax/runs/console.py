@@ -16,8 +16,8 @@ from rich.table import Table
 
 from bnjax.errors import UsageError
 from bnjax.runs.arms import Arm
-from bnjax.runs.printable import printable
 from bnjax.runs.records import Record
+from bnjax.storage.printable import printable
 
 LINES_PER_ARM = 10
 ROW_LINES = 4  # of each sweep after training

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bnjax.errors import RunError
-from bnjax.runs import disk, inventory, plugins, sealed
-from bnjax.runs.files import plain, write_sealed
-from bnjax.runs.messages import warn
+from bnjax.runs import plugins
 from bnjax.runs.names import digest, digest_of, original_name
+from bnjax.storage import disk, inventory, sealed
+from bnjax.storage.files import plain, write_sealed
+from bnjax.storage.messages import warn
 
 CONFIG, METRICS, PROBES, SUMMARY, CHECKPOINTS, MODELS = (
     "config.json",

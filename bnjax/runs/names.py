@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bnjax.runs import plugins
-from bnjax.runs.files import plain
+from bnjax.storage.files import plain
 
 LONGEST_NAME = 100
 # Where a run is kept and how it is shown do not change its results, nor does where the data lie.

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bnjax.errors import RunError, UsageError
-from bnjax.runs import bounded
+from bnjax.storage import bounded
 
 LARGEST = 2**20  # bytes
 

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from bnjax.errors import UsageError
-from bnjax.runs import bounded
+from bnjax.storage import bounded
 
 COLUMNS = ("panel", "series", "step", "low", "high")
 # The names of the series and the normalisers that they stand for.

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bnjax.errors import RunError
-from bnjax.runs import bounded, files
 from bnjax.runs import folder as folders
+from bnjax.storage import bounded, files
 
 DIMS = "dims"  # the entry of the archive that holds the axes' names of each array, as JSON
 

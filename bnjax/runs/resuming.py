@@ -11,14 +11,15 @@ import re
 import sys
 from pathlib import Path
 
-import bnjax
 from bnjax.errors import RunError, UsageError
-from bnjax.runs import folder, inventory, layout, options
+from bnjax.machine import layout
+from bnjax.runs import folder, options
 from bnjax.runs.config import RunConfig
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.run import run
+from bnjax.storage import inventory
 
-SCRIPTS = Path(bnjax.__file__).parents[1] / "experiments"
+SCRIPTS = Path(__file__).parents[2] / "experiments"
 
 
 def resume(path: Path, data_dir: Path | None = None) -> None:

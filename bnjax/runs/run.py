@@ -13,26 +13,16 @@ from jax.sharding import Mesh
 
 from bnjax import data, losses, models
 from bnjax.errors import RunError
-from bnjax.runs import (
-    arms,
-    cache,
-    console,
-    folder,
-    layout,
-    lock,
-    processes,
-    records,
-    results,
-    units,
-    verify,
-)
+from bnjax.machine import cache, layout, processes
+from bnjax.machine.fingerprint import LAYOUT, fingerprint
+from bnjax.machine.interrupts import Interrupted, stop_on_signals
+from bnjax.runs import arms, console, folder, records, results, units, verify
 from bnjax.runs.config import RunConfig
 from bnjax.runs.experiment import Experiment
-from bnjax.runs.fingerprint import LAYOUT, fingerprint
-from bnjax.runs.interrupts import Interrupted, stop_on_signals
-from bnjax.runs.messages import warn
-from bnjax.runs.printable import printable
 from bnjax.runs.published import Published, read_published
+from bnjax.storage import lock
+from bnjax.storage.messages import warn
+from bnjax.storage.printable import printable
 
 
 def run(experiment: Experiment, config: RunConfig) -> Path:

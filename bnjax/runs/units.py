@@ -13,11 +13,12 @@ from jax.sharding import Mesh
 
 from bnjax import data, models
 from bnjax.errors import RunError, UsageError
-from bnjax.runs import arms, checkpoints, files, folder, records
+from bnjax.machine.interrupts import Interrupted
+from bnjax.runs import arms, folder, records
 from bnjax.runs.config import RunConfig
 from bnjax.runs.experiment import Experiment
-from bnjax.runs.interrupts import Interrupted
-from bnjax.runs.messages import warn
+from bnjax.storage import checkpoints, files
+from bnjax.storage.messages import warn
 from bnjax.training import TrainState
 
 Result = TypeVar("Result")

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bnjax.errors import RunError
-from bnjax.runs import checkpoints, disk, folder, inventory, manifest, names
+from bnjax.runs import folder, names
+from bnjax.storage import checkpoints, disk, inventory, manifest
 
 
 class Verdict(NamedTuple):

@@ -12,7 +12,8 @@ import landscape
 
 from bnjax import data
 from bnjax.figures import style
-from bnjax.runs import arms, console, manifest, results
+from bnjax.runs import arms, console, results
+from bnjax.storage import manifest
 
 PHASES = ("start", "compile", "step", "probe", "evaluation", "save", "results", "figure")
 TIMES = {"start": 1, "compile": 20, "step": 30, "probe": 8, "evaluation": 4, "save": 8}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bnjax.runs import manifest
+from bnjax.storage import manifest
 from faults.nursery import Ended, Nursery, Process
 
 STEPS = 20

@@ -18,7 +18,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from bnjax.errors import RunError, UsageError
-from bnjax.runs.messages import complain
+from bnjax.storage.messages import complain
 from bnjax.types import PyTree
 
 HEARTBEATS_TO_STALL = 60.0

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bnjax.errors import RunError
-from bnjax.runs import bounded, disk, sealed
+from bnjax.storage import bounded, disk, sealed
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from bnjax.errors import RunError
-from bnjax.runs import bounded, inventory
-from bnjax.runs.printable import printable
+from bnjax.storage import bounded, inventory
+from bnjax.storage.printable import printable
 
 LOCKS = ".locks"
 LONGEST_OWNER = 1000  # characters

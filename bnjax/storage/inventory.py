@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from bnjax.errors import RunError
-from bnjax.runs import disk
+from bnjax.storage import disk
 
 Inventory: TypeAlias = Mapping[str, Mapping[str, Any]]  # by relative path: size, sha256
 

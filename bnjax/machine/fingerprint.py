@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from bnjax.runs.layout import Layout
+from bnjax.machine.layout import Layout
 
 PACKAGES = ("bnjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 

@@ -18,8 +18,8 @@ import jax
 import numpy as np
 
 from bnjax.errors import RunError
-from bnjax.runs import disk, manifest
-from bnjax.runs.messages import warn
+from bnjax.storage import disk, manifest
+from bnjax.storage.messages import warn
 
 STATE = "state"
 ONE_AT_A_TIME = threading.Lock()  # of the threads that carry out units of work

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from bnjax.arithmetic import trees
-from bnjax.runs import inventory, sealed
+from bnjax.storage import inventory, sealed
 
 FORMAT = 1
 NAME = "MANIFEST.json"

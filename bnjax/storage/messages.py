@@ -2,7 +2,7 @@
 
 import sys
 
-from bnjax.runs.printable import printable
+from bnjax.storage.printable import printable
 
 
 def warn(message: str) -> None:

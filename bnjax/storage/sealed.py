@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bnjax.runs import bounded
+from bnjax.storage import bounded
 
 SEAL = "~sha256"  # sorts last
 

@@ -1,0 +1,1 @@
+"""Where a run runs: devices, processes, signals, compiled programs, and the record of them."""

@@ -1,0 +1,1 @@
+"""Files that are whole or not there: written, sealed, locked, read with bounds, restored."""
