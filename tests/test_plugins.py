@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bnjax.models import norms
-from bnjax.runs import experiment, folder, plugins
+from bnjax.runs import command_line, folder, plugins
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 
@@ -39,7 +39,7 @@ def test_an_experiment_runs_with_it(own_norm, tmp_path, toy, capsys):
     own_norm.write_text(own_norm.read_text() + "\n# another content, so that it is run again\n")
     call = ["--norms", "batch", "tanh", "--plugins", str(own_norm), "--steps", "4"]
     call += ["--batch-size", "10", "--out", str(tmp_path / "runs")]
-    assert experiment.main(landscape.EXPERIMENT, call) == 0, capsys.readouterr().err
+    assert command_line.main(landscape.EXPERIMENT, call) == 0, capsys.readouterr().err
     assert len(list(tmp_path.glob("runs/landscape/*/landscape.png"))) == 1
 
 
@@ -64,7 +64,7 @@ def test_a_file_that_does_not_serve_gives_one_line(tmp_path, capsys, content, st
     if content is not None:
         path.write_text(content)
     call = ["--plugins", str(path), "--out", str(tmp_path / "runs")]
-    assert experiment.main(landscape.EXPERIMENT, call) == status
+    assert command_line.main(landscape.EXPERIMENT, call) == status
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
@@ -84,7 +84,7 @@ def test_a_file_that_does_not_serve_gives_one_line(tmp_path, capsys, content, st
 )
 def test_what_models_and_normalisers_cannot_do_is_refused(tmp_path, capsys, arguments, message):
     call = [*arguments, "--out", str(tmp_path / "runs")]
-    assert experiment.main(landscape.EXPERIMENT, call) == 2
+    assert command_line.main(landscape.EXPERIMENT, call) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
