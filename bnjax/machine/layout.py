@@ -120,6 +120,11 @@ def make_mesh(devices: np.ndarray) -> Mesh:
     return Mesh(devices, AXES, axis_types=(jax.sharding.AxisType.Auto,) * len(AXES))
 
 
+def batch_mesh(mesh: Mesh | None) -> Mesh | None:
+    """The mesh where it divides batches, else None: programs for one device serve every device."""
+    return None if mesh is None or mesh.shape["data"] == 1 else mesh
+
+
 def place(tree: PyTree, mesh: Mesh | None) -> PyTree:
     """A pytree of arrays, whole on every device of a mesh.
 

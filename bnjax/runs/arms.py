@@ -12,7 +12,7 @@ import optax
 
 from bnjax import training
 from bnjax.arithmetic.selection import EVERYTHING, Selection
-from bnjax.data import Batch, Dataset, Pipeline
+from bnjax.data import Batch, Dataset, Pipeline, Split
 from bnjax.errors import RunError
 from bnjax.losses import OBJECTIVES
 from bnjax.machine import layout, processes
@@ -112,11 +112,13 @@ def run_arm(
     Raises:
       Interrupted: asked to stop; the state has been saved.
     """
-    program, optimizer = build(config, arm, conduct.mesh)
+    over = layout.batch_mesh(conduct.mesh)
+    program, optimizer = build(config, arm, over)
     key = stream_key(arm.seed, "data")
     split = arm.dataset.train
     rows = {name: due_rows(probe, range(config.steps)) for name, probe in probes.items()}
-    test = test_probe(config, arm, conduct.mesh)
+    placed = layout.place(arm.dataset.test, conduct.mesh)
+    test = test_probe(config, arm, placed, over)
     rows["test"] = due_rows(test, range(config.steps + 1))
     after = after or {}
     begin = functools.partial(first_state, arm, optimizer, program.batch)
@@ -263,12 +265,11 @@ def compile_program(
     return training.make_program(model, optimizers.build(rule, 0.0), pipeline, **options)
 
 
-def test_probe(config: RunConfig, arm: Arm, mesh: jax.sharding.Mesh | None) -> Probe:
+def test_probe(config: RunConfig, arm: Arm, test: Split, mesh: jax.sharding.Mesh | None) -> Probe:
     """Evaluation on the whole test set, with running statistics, as one more probe."""
     evaluate = training.make_evaluate(
         arm.model, arm.dataset, objective=OBJECTIVES[config.objective], mesh=mesh
     )
-    test = layout.place(arm.dataset.test, mesh)
 
     def measure(
         state: TrainState, batch: Batch | None, gradient: training.Gradient | None

@@ -156,15 +156,19 @@ def orbax() -> Iterator[Any]:
     numpy arrays in process 0 alone (0.12.8, `NumpyHandler`): the others' files would be empty.
     """
     import orbax.checkpoint as ocp  # imported late: it costs half a second
-    from orbax.checkpoint._src.multihost import multihost
 
     # Its threads and tasks show tracebacks of what it raises anyway, e.g. of a full disk.
     for name in ("absl", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     sys.unraisablehook = hide_late_writers
-    alone = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
-    handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
     with ONE_AT_A_TIME:
+        if jax.process_count() == 1:
+            yield ocp.Checkpointer(ocp.StandardCheckpointHandler())
+            return
+        from orbax.checkpoint._src.multihost import multihost
+
+        alone = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
+        handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
         before = multihost.process_index
         multihost.process_index = lambda: 0
         try:
