@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from bnjax.machine.layout import Layout
+from bnjax.machine.layout import ALONE, Layout
 
 PACKAGES = ("bnjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -29,13 +29,13 @@ LAYOUT = (
 )
 
 
-def fingerprint(who: Layout) -> dict[str, Any]:
+def fingerprint(who: Layout = ALONE) -> dict[str, Any]:
     """Versions, devices and flags; equal fingerprints promise equal results, bit for bit, on a CPU.
 
     CPU results depend on the number of cores that XLA sees, so that is part of it.
 
     Args:
-      who: how the devices are used.
+      who: how the devices are used; by default one for each thing.
     """
     device, mesh = jax.devices()[0], who.meshes[0]
     return {

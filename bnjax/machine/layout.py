@@ -46,6 +46,9 @@ class Layout(NamedTuple):
         return units if self.together else units[self.process :: self.processes]
 
 
+ALONE = Layout((None,))
+
+
 def prepare(data: int, probe: int) -> None:
     """What has to be settled before JAX starts its devices.
 
@@ -101,7 +104,7 @@ def make_layout(data: int, probe: int) -> Layout:
     every, local = jax.devices(), jax.local_devices()
     process, processes, size = jax.process_index(), jax.process_count(), data * probe
     if len(every) == size == 1:
-        return Layout((None,))
+        return ALONE
     if len(local) % size == 0:
         groups = np.array(local).reshape(-1, data, probe)
         return Layout(tuple(map(make_mesh, groups)), process, processes)

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import itertools
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from bnjax import data, losses, models
 from bnjax.errors import RunError
 from bnjax.machine import cache, layout, processes
 from bnjax.machine.fingerprint import LAYOUT, fingerprint
-from bnjax.machine.interrupts import Interrupted, stop_on_signals
+from bnjax.machine.interrupts import Interrupted, StopRequest, stop_on_signals
 from bnjax.runs import arms, console, folder, records, results, units, verify
 from bnjax.runs.config import RunConfig
 from bnjax.runs.experiment import Experiment
@@ -38,23 +39,30 @@ def run(experiment: Experiment, config: RunConfig) -> Path:
     with contextlib.ExitStack() as held:
         watch = held.enter_context(processes.watched(config.heartbeat_seconds))
 
+        def is_done() -> bool:
+            """Whether the run is finished and every result is what was written."""
+            if config.fresh or not folder.is_finished(path):
+                return False
+            folder.read_config(path)  # refuses one that is damaged
+            return not verify.damaged_results(path)
+
         def begin() -> int:
-            """Whether the run is finished; asked, and the folder locked, by one process."""
-            finished = folder.is_finished(path) and not config.fresh
-            if finished:
-                folder.read_config(path)  # refuses one that is damaged
-            if finished and not verify.damaged_results(path):
+            """Whether the run is done; asked, and the folder locked, by one process."""
+            if is_done():
                 return 1
             held.enter_context(lock.hold(path))
-            if finished:
+            if is_done():  # by a process that has ended just now
+                return 1
+            if folder.is_finished(path) and not config.fresh:
                 verify.set_damaged_aside(path, warn)
             return 0
 
         finished = processes.agree(begin)
         # After the lock: who does not get it is not kept waiting for the devices.
         who = layout.make_layout(config.data_devices, config.probe_devices)
+        stop = held.enter_context(stop_on_signals(not who.together))
         if not finished:
-            complete(experiment, config, published, terminal, who, watch)
+            complete(experiment, config, published, terminal, who, watch, stop)
         elif who.writes:
             terminal.print(f"finished before: {printable(path)}")
             if published:
@@ -72,6 +80,7 @@ def complete(
     terminal: console.Console,
     who: layout.Layout,
     watch: processes.Watch,
+    stop: StopRequest,
 ) -> None:
     """Run what is not done yet in a folder that no other job uses."""
     dataset = data.load(config.dataset, config.data_dir, seed=config.seed)
@@ -97,10 +106,7 @@ def complete(
 
     polls = itertools.count()
     own_units = who.own(planned)
-    with (
-        stop_on_signals(not who.together) as stop,
-        console.display(len(own_units), silent=not who.writes_units) as display,
-    ):
+    with console.display(len(own_units), silent=not who.writes_units) as display:
 
         def stops_at(done: int) -> bool:
             watch.move()
@@ -123,9 +129,9 @@ def complete(
         processes.wait_for_all("units")
         if who.writes:
             if len(own_units) < len(planned):  # those of other processes are read from the folder
-                done = arms.Conduct(display, None, lambda done: False, trains=False)
+                reads = arms.Conduct(display, trains=False)
                 finished = [
-                    units.run_unit(experiment, config, dataset, path, unit, done)
+                    units.run_unit(experiment, config, dataset, path, unit, reads)
                     for unit in planned
                 ]
             write_results(experiment, config, dataset, facts, published, path, finished)
@@ -151,8 +157,10 @@ def write_results(
     layers = models.layer_names(model, dataset.train.pixels.shape[1:])
     measured = label(experiment, config, records.stack(finished, sizes), layers, facts)
     results.write(measured, path)
-    figures = experiment.draw(results.read(path), published, path)
-    claims = [claim._asdict() for claim in experiment.claims(results.read(path))]
+    with warnings.catch_warnings():  # what an arm that diverged did not measure is NaN
+        warnings.filterwarnings("ignore", "All-NaN|Mean of empty|invalid value", RuntimeWarning)
+        figures = experiment.draw(results.read(path), published, path)
+        claims = [claim._asdict() for claim in experiment.claims(results.read(path))]
     kept = sorted(f"{folder.MODELS}/{file.name}" for file in path.glob(f"{folder.MODELS}/*.npz"))
     files = [folder.METRICS, folder.PROBES, *(figure.name for figure in figures), *kept]
     folder.write_summary(path, claims, files)
