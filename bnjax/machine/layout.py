@@ -151,6 +151,13 @@ def place(tree: PyTree, mesh: Mesh | None) -> PyTree:
     return jax.tree.map(spread, tree)
 
 
+def on_one_device(tree: PyTree, mesh: Mesh | None) -> PyTree:
+    """A pytree that is whole on every device of a mesh, on the first one of this process alone."""
+    if mesh is None:
+        return tree
+    return jax.device_put(jax.device_get(tree), mesh.local_devices[0])
+
+
 def spread_points(measure: Any, mesh: Mesh | None) -> Any:
     """A measurement whose points are divided over the axis `probe` of a mesh.
 

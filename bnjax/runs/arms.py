@@ -194,7 +194,7 @@ def run_arm(
         final = test.measure(state, None, None)
         records.put(record, [records.Entry("test", rows["test"][config.steps], final)])
         # Each process measures these by itself, on one device, from the same state.
-        trained = state if conduct.mesh is None else jax.device_put(jax.device_get(state))
+        trained = layout.on_one_device(state, conduct.mesh)
         for row in run_sweeps(after, trained, record, start=max(0, start - config.steps)):
             records.put(record, [records.Entry(row.name, row.row, row.values)])
             conduct.display.advance_rows(arm, row.name, row.row + 1, row.rows)
