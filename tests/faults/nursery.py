@@ -80,7 +80,7 @@ class Nursery:
         paths = [ROOT, ROOT / "tests", ROOT / "experiments"]
         cleared = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "BNJAX_"))}
         self.server = subprocess.Popen(
-            [sys.executable, "-X", "faulthandler", "-m", "faults.server"],
+            [sys.executable, "-u", "-X", "faulthandler", "-m", "faults.server"],
             env={
                 **cleared,
                 "PYTHONPATH": os.pathsep.join(map(str, paths)),
