@@ -9,7 +9,7 @@ from bnjax.machine.interrupts import INTERRUPTED, Interrupted
 from bnjax.runs import console, plugins
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.run import run
-from bnjax.storage.messages import complain
+from bnjax.storage.messages import complain, hide_details
 
 
 def main(experiment: Experiment, arguments: Sequence[str] | None = None) -> int:
@@ -51,6 +51,7 @@ def guarded(act: Callable[[], int | None], arguments: Sequence[str]) -> int:
     Returns:
       The exit status, as `main` has it.
     """
+    hide_details()
     try:
         return act() or 0
     except UsageError as error:

@@ -6,9 +6,7 @@ one that is not is said and set aside, never deleted.
 """
 
 import contextlib
-import logging
 import shutil
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -157,10 +155,6 @@ def orbax() -> Iterator[Any]:
     """
     import orbax.checkpoint as ocp  # imported late: it costs half a second
 
-    # Its threads and tasks show tracebacks of what it raises anyway, e.g. of a full disk.
-    for name in ("absl", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    sys.unraisablehook = hide_late_writers
     with ONE_AT_A_TIME:
         if jax.process_count() == 1:
             yield ocp.Checkpointer(ocp.StandardCheckpointHandler())
@@ -175,12 +169,6 @@ def orbax() -> Iterator[Any]:
             yield ocp.Checkpointer(handler, multiprocessing_options=alone)
         finally:
             multihost.process_index = before
-
-
-def hide_late_writers(raised: Any) -> None:
-    """Show an error that nothing could catch, unless a write after a failed save made it."""
-    if str(raised.exc_value) != "Event loop is closed":
-        sys.__unraisablehook__(raised)
 
 
 def arguments() -> Any:
