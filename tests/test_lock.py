@@ -3,8 +3,10 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -57,6 +59,21 @@ def test_a_damaged_owner_file_still_gives_a_line(holder, content):
     (folder.parents[1] / ".locks" / "x-digest.owner").write_text(content)
     with pytest.raises(RunError, match="in use by another process"), lock.hold(folder):
         pytest.fail("two processes have the folder")
+
+
+@pytest.mark.parametrize("before", ["", '{"pid": %d, "host": "%s"}'])
+def test_an_owner_that_has_not_yet_said_its_name_is_waited_for(holder, before):
+    folder, process = holder
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    file = folder.parents[1] / ".locks" / "x-digest.owner"
+    says = file.read_text()
+    file.write_text(before and before % (dead.pid, socket.gethostname()))
+    late = threading.Timer(0.2, file.write_text, [says])
+    late.start()
+    with pytest.raises(RunError, match=rf"in use by process {process.pid} "), lock.hold(folder):
+        pytest.fail("two processes have the folder")
+    late.join()
 
 
 def test_a_call_that_made_no_folder_leaves_nothing_behind(tmp_path):

@@ -4,8 +4,10 @@ import contextlib
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
@@ -15,6 +17,29 @@ from bnjax.storage.printable import printable
 
 LOCKS = ".locks"
 LONGEST_OWNER = 1000  # characters
+LONGEST_SILENCE = 1.0  # seconds between taking a lock and having written who did
+
+
+class Owner(NamedTuple):
+    """A process that says that it has a run folder."""
+
+    pid: int
+    host: str
+
+    def may_live(self) -> bool:
+        """Whether it runs, as far as this machine can know."""
+        if self.host != socket.gethostname():
+            return True
+        try:
+            os.kill(self.pid, 0)
+        except PermissionError:  # it lives, as another user's
+            return True
+        except (OSError, OverflowError):
+            return False
+        return True
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {printable(self.host, 100)}"
 
 
 @contextlib.contextmanager
@@ -38,9 +63,8 @@ def hold(folder: Path) -> Iterator[None]:
         lock.parent.mkdir(parents=True, exist_ok=True)
         held = FileLock(lock, timeout=0).acquire()
     except Timeout as error:
-        raise RunError(
-            f"{folder} is in use by {describe(owner)}: wait until that ends, or give another --out"
-        ) from error
+        remedy = "wait until that ends, or give another --out"
+        raise RunError(f"{folder} is in use by {introduced(owner)}: {remedy}") from error
     except OSError as error:
         reason = error.strerror or error
         raise RunError(f"cannot lock {folder} ({reason}): give another --out") from error
@@ -71,16 +95,14 @@ def user(folder: Path) -> str:
     import fcntl
 
     lock, owner = names(folder)
+    if not (found := read(owner)) or not found.may_live():
+        return ""
     try:
-        found = bounded.parse_json(bounded.read(owner, LONGEST_OWNER).decode())
-        if found["host"] == socket.gethostname():
-            with contextlib.suppress(PermissionError):  # it lives, as another user's
-                os.kill(int(found["pid"]), 0)
         with bounded.opened(lock, LONGEST_OWNER) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return describe(owner)
-    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        return str(found)
+    except (OSError, ValueError):
         pass
     return ""
 
@@ -92,10 +114,24 @@ def remove_if_empty(*folders: Path) -> None:
             folder.rmdir()
 
 
-def describe(owner: Path) -> str:
-    """Who has a run folder, as far as is known."""
+def introduced(path: Path) -> str:
+    """Who has just been found to have a run folder; waits a little until they have said so.
+
+    Between its taking the lock and its writing its name, a process is unknown, or the file still
+    names one that has ended.
+    """
+    latest = time.monotonic() + LONGEST_SILENCE
+    while not (found := read(path)) or not found.may_live():
+        if time.monotonic() > latest:
+            return "another process"
+        time.sleep(0.01)
+    return str(found)
+
+
+def read(path: Path) -> Owner | None:
+    """The owner that a file names; None where it names none."""
     try:
-        found = bounded.parse_json(bounded.read(owner, LONGEST_OWNER).decode())
-        return f"process {int(found['pid'])} on {printable(found['host'], 100)}"
+        found = bounded.parse_json(bounded.read(path, LONGEST_OWNER).decode())
+        return Owner(int(found["pid"]), str(found["host"]))
     except (ValueError, KeyError, TypeError, OverflowError):
-        return "another process"
+        return None
