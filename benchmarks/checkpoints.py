@@ -22,7 +22,7 @@ def measure(options: list[str], out: str) -> tuple[list[float], list[int]]:
     sys.path[:0] = [str(ROOT), str(ROOT / "experiments")]
     import landscape
 
-    from bnjax.runs.command_line import main
+    from bnjax.commands.command_line import main
     from bnjax.storage import checkpoints
 
     seconds, sizes = [], []

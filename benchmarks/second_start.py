@@ -30,7 +30,7 @@ def start(options: list[str]) -> None:
     sys.path.insert(0, str(ROOT / "experiments"))
     import landscape
 
-    from bnjax.runs.command_line import main
+    from bnjax.commands.command_line import main
 
     begun = time.perf_counter()
     sys.argv = ["landscape.py", *options]

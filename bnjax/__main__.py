@@ -2,7 +2,7 @@
 
 import sys
 
-from bnjax.runs.commands import main
+from bnjax.commands.program import main
 
 if __name__ == "__main__":
     sys.exit(main())

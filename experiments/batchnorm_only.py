@@ -18,11 +18,11 @@ import sys
 from collections.abc import Mapping
 
 from bnjax.claims import batchnorm_only as claims
+from bnjax.commands.command_line import main
 from bnjax.figures import batchnorm_only as figure
 from bnjax.losses import OBJECTIVES
 from bnjax.runs import seeded, settings
 from bnjax.runs.arms import Arm
-from bnjax.runs.command_line import main
 from bnjax.runs.config import stream_key
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.partial import PartialConfig

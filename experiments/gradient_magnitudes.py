@@ -15,11 +15,11 @@ import sys
 from collections.abc import Mapping
 
 from bnjax.claims import magnitudes as claims
+from bnjax.commands.command_line import main
 from bnjax.figures import magnitudes as figure
 from bnjax.probes.magnitudes import KINDS
 from bnjax.runs import settings
 from bnjax.runs.arms import Arm
-from bnjax.runs.command_line import main
 from bnjax.runs.config import RunConfig
 from bnjax.runs.experiment import Experiment
 from bnjax.training import Probe, every, magnitudes

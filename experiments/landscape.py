@@ -21,10 +21,10 @@ import numpy as np
 
 from bnjax import losses
 from bnjax.claims import landscape as claims
+from bnjax.commands.command_line import main
 from bnjax.figures import landscape as figure
 from bnjax.runs import settings
 from bnjax.runs.arms import Arm
-from bnjax.runs.command_line import main
 from bnjax.runs.config import Precision, RunConfig, require, stream_key
 from bnjax.runs.experiment import Experiment
 from bnjax.training import Probe, every, landscape

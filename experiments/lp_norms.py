@@ -15,9 +15,9 @@ import dataclasses
 import sys
 
 from bnjax.claims import training as claims
+from bnjax.commands.command_line import main
 from bnjax.figures import training as figure
 from bnjax.runs import settings
-from bnjax.runs.command_line import main
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.targets import TargetConfig
 

@@ -11,16 +11,16 @@ on. `quick` takes about a quarter of an hour on two CPU cores. Ends with a table
 """
 
 import dataclasses
-import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
+from bnjax.commands import catalogue
+from bnjax.commands.command_line import guarded
 from bnjax.errors import UsageError
 from bnjax.runs import console, folder
-from bnjax.runs.command_line import guarded
 from bnjax.runs.config import LINEAR_DATASETS, RunConfig
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.run import run
@@ -87,7 +87,7 @@ class Options:
 
 def configure(part: Part, options: Options) -> tuple[Experiment, RunConfig]:
     """The experiment of a part and its whole configuration."""
-    experiment: Experiment = importlib.import_module(part.script).EXPERIMENT
+    experiment = catalogue.find_experiment(part.script)
     preset = experiment.presets[f"{options.preset} {part.model}".strip()]
     names: tuple[str, ...] = ("steps", "probe_every", "evaluate_every")
     if not part.model:
@@ -129,9 +129,9 @@ def reproduce(options: Options) -> None:
         terminal.print(console.claims_table(claims))
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run from the command line; returns the exit status."""
-    arguments = sys.argv[1:]
+    arguments = sys.argv[1:] if arguments is None else arguments
     presets = {"quick": Options(), "paper": Options(preset="paper")}
 
     def act() -> None:

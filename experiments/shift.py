@@ -19,10 +19,10 @@ import jax
 
 from bnjax import losses
 from bnjax.claims import shift as claims
+from bnjax.commands.command_line import main
 from bnjax.figures import shift as figure
 from bnjax.runs import settings
 from bnjax.runs.arms import Arm, build
-from bnjax.runs.command_line import main
 from bnjax.runs.config import Precision, RunConfig, require_layers, require_rates
 from bnjax.runs.experiment import Experiment
 from bnjax.training import Probe, every, landscape, shift

@@ -19,12 +19,12 @@ from typing import Any
 
 from bnjax import data, training
 from bnjax.claims import training as claims
+from bnjax.commands.command_line import main
 from bnjax.errors import UsageError
 from bnjax.figures import training as figure
 from bnjax.losses import OBJECTIVES
 from bnjax.runs import settings
 from bnjax.runs.arms import Arm
-from bnjax.runs.command_line import main
 from bnjax.runs.config import require_rates
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.targets import TargetConfig

@@ -86,9 +86,9 @@ def toy_runs(toy, monkeypatch) -> None:
     """Toy experiments that `resume` finds too."""
     from toy_runs import EXPERIMENT
 
-    from bnjax.runs import resuming
+    from bnjax.commands import catalogue
 
-    resuming.find_experiment(EXPERIMENT.name)
+    catalogue.find_experiment(EXPERIMENT.name)
     monkeypatch.setattr(sys.modules["bnjax_experiment_lp_norms"], "EXPERIMENT", EXPERIMENT)
 
 

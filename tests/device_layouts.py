@@ -18,9 +18,9 @@ import pytest
 from conftest import tiny_model
 from test_landscape import TOY
 
+from bnjax.commands import command_line as frame
 from bnjax.data.dataset import from_arrays
 from bnjax.machine import layout
-from bnjax.runs import command_line as frame
 from bnjax.runs.config import RunConfig
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bnjax.claims import batch_size as claims
-from bnjax.runs import command_line as frame
+from bnjax.commands import command_line as frame
 from bnjax.runs import records, results
 from bnjax.runs.results import Results
 

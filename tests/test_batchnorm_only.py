@@ -14,11 +14,11 @@ from conftest import cast, tiny_model
 from bnjax import losses, models, training
 from bnjax.arithmetic import trees
 from bnjax.claims import batchnorm_only as claims
+from bnjax.commands import command_line as frame
 from bnjax.data import Batch, make_pipeline
 from bnjax.errors import RunError, UsageError
 from bnjax.models import norms, rectifier, resnet
 from bnjax.models.resnet import unstack
-from bnjax.runs import command_line as frame
 from bnjax.runs import folder, results, seeded
 from bnjax.runs.partial import PartialConfig
 from bnjax.runs.results import Results

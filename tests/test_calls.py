@@ -12,8 +12,8 @@ import pytest
 from conftest import time_limit
 from faults.trials import counted, number
 
-from bnjax.runs import command_line as frame
-from bnjax.runs import resuming
+from bnjax.commands import catalogue
+from bnjax.commands import command_line as frame
 
 TRIALS = number("inputs")
 BLOCKS = 10  # of trials, one test each
@@ -81,7 +81,7 @@ def test_a_bad_value_gives_one_line_and_writes_nothing(
     trials = range(block, TRIALS, BLOCKS)
     for trial in trials:
         generator = random.Random(f"calls {trial}")
-        experiment = resuming.find_experiment(generator.choice(EXPERIMENTS))
+        experiment = catalogue.find_experiment(generator.choice(EXPERIMENTS))
         kind = type(next(iter(experiment.presets.values())))
         hints = typing.get_type_hints(kind)
         names = [f.name for f in dataclasses.fields(kind) if f.name not in SHARED]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from bnjax import data, losses, models
+from bnjax.commands import command_line as frame
 from bnjax.errors import UsageError
-from bnjax.runs import command_line as frame
 from bnjax.runs import results
 from bnjax.runs.config import RunConfig, require_layers
 

@@ -9,7 +9,7 @@ import pytest
 
 from bnjax.claims import distributions as claims
 from bnjax.claims import noise
-from bnjax.runs import command_line as frame
+from bnjax.commands import command_line as frame
 from bnjax.runs import results
 from bnjax.runs.results import Results
 

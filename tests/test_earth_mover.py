@@ -15,9 +15,9 @@ import scipy.stats
 from bnjax import training
 from bnjax.arithmetic import earth_mover as distances
 from bnjax.claims import earth_mover as claims
+from bnjax.commands import command_line as frame
 from bnjax.errors import UsageError
 from bnjax.probes.earth_mover import Affine, earth_mover, shape_of
-from bnjax.runs import command_line as frame
 from bnjax.runs import results
 from bnjax.runs.results import Results
 from bnjax.training import optimizers

@@ -18,6 +18,7 @@ FLOORS = (
     {"runs"},
     {"claims"},
     {"figures"},
+    {"commands"},
     {"experiments", "__main__"},
 )
 FLOOR = {name: level for level, names in enumerate(FLOORS) for name in names}
@@ -29,10 +30,10 @@ ONLY = {
     "orbax": {"storage"},
     "tensorflow_datasets": {"data"},
     "sklearn": {"data"},
-    "tyro": {"runs"},
-    "rich": {"runs"},
+    "tyro": {"runs", "commands"},
+    "rich": {"runs", "commands"},
 }
-MAY_PRINT_AND_OPEN = {"storage", "machine", "runs", "claims", "figures", "experiments"}
+MAY_PRINT_AND_OPEN = {"storage", "machine", "runs", "claims", "figures", "commands", "experiments"}
 
 
 def home(path: Path) -> str:

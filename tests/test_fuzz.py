@@ -26,9 +26,10 @@ from faults.trials import counted, number
 from toy_runs import EXPERIMENT, TOY, look, stop_at
 
 from bnjax import data, training
+from bnjax.commands import command_line as frame
+from bnjax.commands import program
 from bnjax.errors import RunError, UsageError
-from bnjax.runs import command_line as frame
-from bnjax.runs import commands, folder, published, results, seeded, verify
+from bnjax.runs import folder, published, results, seeded, verify
 from bnjax.runs.arms import Arm
 from bnjax.runs.config import stream_key
 from bnjax.runs.partial import PartialConfig
@@ -109,11 +110,11 @@ def only_looks(place, run, capsys, done):
     """`verify` and `list` say what they find, and change nothing."""
     before = look(place)
     for call in (["verify", str(run)], ["list", str(place / "runs")]):
-        status = commands.main(call)
+        status = program.main(call)
         captured = capsys.readouterr()
         said_well(captured, status, line_on="out" if status == 1 else "err")
         assert captured.out or captured.err, done
-    assert commands.main(["list", "--json", str(place / "runs")]) == 0, done
+    assert program.main(["list", "--json", str(place / "runs")]) == 0, done
     listed = {
         (entry["experiment"], entry["digest"]) for entry in json.loads(capsys.readouterr().out)
     }
@@ -125,7 +126,7 @@ def goes_on(arena, place, run, kind, generator, capsys, done):
     """The same command, or `resume`, ends as an untouched run does, or keeps what was there."""
     before = look(place)
     if by_folder := generator.random() < 0.3:
-        status = commands.main(["resume", str(run)])
+        status = program.main(["resume", str(run)])
     else:
         status = frame.main(EXPERIMENT, [*TOY, "--lr", LR[kind], "--out", str(place / "runs")])
     captured = capsys.readouterr()

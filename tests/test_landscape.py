@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import make_toy
 
-from bnjax.runs import command_line as frame
+from bnjax.commands import command_line as frame
 from bnjax.runs import console, results
 
 ROOT = Path(__file__).parents[1]

@@ -12,9 +12,9 @@ from conftest import cast, tiny_model
 from bnjax import losses
 from bnjax.arithmetic import trees
 from bnjax.claims import magnitudes as claims
+from bnjax.commands import command_line as frame
 from bnjax.errors import UsageError
 from bnjax.probes.magnitudes import KINDS, kinds, magnitudes
-from bnjax.runs import command_line as frame
 from bnjax.runs import results
 from bnjax.runs.results import Results
 

@@ -15,9 +15,10 @@ import pytest
 from conftest import make_toy
 from toy_runs import EXPERIMENT, TOY, look, stop_at
 
+from bnjax.commands import catalogue, program
+from bnjax.commands import command_line as frame
 from bnjax.errors import RunError
-from bnjax.runs import command_line as frame
-from bnjax.runs import commands, folder, options, results, resuming
+from bnjax.runs import folder, options, results
 from bnjax.storage import disk, files, lock, sealed
 
 ROOT = Path(__file__).parents[1]
@@ -51,13 +52,13 @@ def again(root, *arguments):
 
 def test_verify_counts_what_is_sound_and_names_what_is_not(runs, capsys):
     root, run = runs
-    assert commands.main(["verify", str(run)]) == 0
+    assert program.main(["verify", str(run)]) == 0
     assert capsys.readouterr().out == f"{run}: sound: 5 files, 4 checkpoints\n"
     (run / "metrics.jsonl").write_text("")
     (run / "figure.png").unlink()
     (run / "checkpoints/batch-0/3/MANIFEST.json").write_text("{}")
     before = look(root)
-    assert commands.main(["verify", str(run)]) == 1
+    assert program.main(["verify", str(run)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert re.fullmatch(
         rf"{run}/metrics.jsonl: has 0 bytes, of \d+ that were written", lines.pop(1)
@@ -75,9 +76,9 @@ def test_verify_takes_several_and_fails_if_one_is_damaged(runs, capsys):
     root, run = runs
     second = root / "lp_norms" / f"{run.name}.old1"
     shutil.copytree(run, second)
-    assert commands.main(["verify", str(run), str(second)]) == 0
+    assert program.main(["verify", str(run), str(second)]) == 0
     (second / "config.json").unlink()
-    assert commands.main(["verify", str(run), str(second)]) == 1
+    assert program.main(["verify", str(run), str(second)]) == 1
     assert f"{second}/config.json: No such file or directory" in capsys.readouterr().out
 
 
@@ -97,7 +98,7 @@ def test_verify_takes_several_and_fails_if_one_is_damaged(runs, capsys):
 )
 def test_wrong_calls_give_one_line(tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
-    assert commands.main(arguments) == 2
+    assert program.main(arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert error.count("\n") == 1
@@ -107,7 +108,7 @@ def test_wrong_calls_give_one_line(tmp_path, monkeypatch, capsys, arguments, mes
 
 def listed(root, capsys):
     capsys.readouterr()
-    assert commands.main(["list", "--json", str(root)]) == 0
+    assert program.main(["list", "--json", str(root)]) == 0
     return json.loads(capsys.readouterr().out)
 
 
@@ -136,14 +137,14 @@ def test_list_tells_finished_unfinished_used_and_damaged(toy, runs, monkeypatch,
     used = f"in use by process {os.getpid()} on {socket.gethostname()}: 1 of 2 done, step 3"
     assert states[unfinished.name] == used
     assert listed(root, capsys)[0]["state"].startswith(("unfinished", "finished", "damaged"))
-    assert commands.main(["list", str(root)]) == 0
+    assert program.main(["list", str(root)]) == 0
     shown = capsys.readouterr().out
     assert run.name in shown
     assert "unfinished" in shown
 
 
 def test_an_empty_root_has_no_runs(tmp_path, capsys):
-    assert commands.main(["list", str(tmp_path)]) == 0
+    assert program.main(["list", str(tmp_path)]) == 0
     assert capsys.readouterr().out == f"no runs in {tmp_path}\n"
 
 
@@ -154,15 +155,15 @@ def test_resume_ends_as_the_same_command_would(toy_runs, made, tmp_path, monkeyp
     moved = (tmp_path / "runs").rename(tmp_path / "moved")
     (run,) = (moved / "lp_norms").iterdir()
     monkeypatch.chdir(run.parent)
-    assert commands.main(["resume", run.name]) == 0
+    assert program.main(["resume", run.name]) == 0
     (whole,) = (made / "lp_norms").iterdir()
     assert (run / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
     first, second = results.read(run).arrays, results.read(whole).arrays
     for name in second:
         np.testing.assert_array_equal(first[name], second[name])
-    assert commands.main(["resume", "."]) == 2  # the folder of the experiment
+    assert program.main(["resume", "."]) == 2  # the folder of the experiment
     capsys.readouterr()
-    assert commands.main(["resume", run.name]) == 0
+    assert program.main(["resume", run.name]) == 0
     assert "finished before" in capsys.readouterr().out
 
 
@@ -197,7 +198,7 @@ def test_resume_refuses_options_that_do_not_serve(toy_runs, runs, capsys, change
     run = edit(run, **changes)
     before = look(root)
     capsys.readouterr()
-    assert commands.main(["resume", str(run)]) == 1
+    assert program.main(["resume", str(run)]) == 1
     error = capsys.readouterr().err
     assert message in error
     assert "give the original command" in error
@@ -210,21 +211,21 @@ def test_resume_reads_data_only_from_where_the_person_says(toy_runs, runs, tmp_p
     (tmp_path / "data").mkdir()
     run = edit(run, data_dir=str(tmp_path / "data"), dataset="cifar10")
     capsys.readouterr()
-    assert commands.main(["resume", str(run)]) == 2
+    assert program.main(["resume", str(run)]) == 2
     assert f"if you know that folder, add --data-dir {tmp_path}/data" in capsys.readouterr().err
     (run / "summary.json").rename(run / "kept")  # not finished: goes on by what is saved
-    assert commands.main(["resume", str(run), "--data-dir", str(tmp_path / "data")]) == 0
+    assert program.main(["resume", str(run), "--data-dir", str(tmp_path / "data")]) == 0
 
 
 @pytest.mark.parametrize("name", ["../experiments/lp_norms", "os", "reproduce", "", "lp_norms.py"])
 def test_only_experiments_beside_the_package_are_found(name):
-    with pytest.raises(RunError, match="give the original command"):
-        resuming.find_experiment(name)
+    with pytest.raises(RunError, match="there are"):
+        catalogue.find_experiment(name)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_every_preset_of_every_experiment_is_rebuilt_from_its_config_json(name):
-    experiment = resuming.find_experiment(name)
+    experiment = catalogue.find_experiment(name)
     for config in experiment.presets.values():
         stored = json.loads(json.dumps(folder.plain(dataclasses.asdict(config))))
         assert repr(options.build(type(config), stored)) == repr(config)  # some lr are NaN
@@ -249,7 +250,7 @@ def test_a_finished_run_whose_result_is_damaged_is_written_again(toy, runs, caps
     assert (run / f"{name}.old1").read_bytes() == bad
     if name != "probes.npz":  # whose archive has the time of day
         assert (run / name).read_bytes() == good
-    assert commands.main(["verify", str(run)]) == 0
+    assert program.main(["verify", str(run)]) == 0
     assert again(root) == 0
     assert "finished before" in capsys.readouterr().out
 
@@ -281,7 +282,7 @@ def test_figures_drawn_again_beside_published_curves_are_sound(toy, runs, tmp_pa
         assert "finished before" in captured.out
         assert captured.err == ""
         assert (run / "figure.png").read_text() == "[('p', 'none')]"
-        assert commands.main(["verify", str(run)]) == 0
+        assert program.main(["verify", str(run)]) == 0
 
 
 def test_real_processes(runs):
@@ -348,10 +349,10 @@ def test_no_control_character_of_a_folder_reaches_the_terminal(toy, runs, tmp_pa
     run = edit(run, norms=[evil], model=f"[bold]{evil}", lr=evil)
     (run / "summary.json").write_text("{}")
     capsys.readouterr()
-    assert commands.main(["verify", str(run)]) == 1
-    assert commands.main(["list", str(root)]) == 0
-    assert commands.main(["list", "--json", str(root)]) == 0
-    assert commands.main(["resume", str(run)]) == 1
+    assert program.main(["verify", str(run)]) == 1
+    assert program.main(["list", str(root)]) == 0
+    assert program.main(["list", "--json", str(root)]) == 0
+    assert program.main(["resume", str(run)]) == 1
     assert frame.main(EXPERIMENT, [*TOY, "--out", str(tmp_path / evil)]) == 0
     assert frame.main(EXPERIMENT, [*TOY, "--norms", evil]) == 2
     for text in capsys.readouterr():

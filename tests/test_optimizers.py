@@ -17,13 +17,13 @@ from bnjax import data, models, training
 from bnjax.claims import ending, settings
 from bnjax.claims import optimizers as claims
 from bnjax.claims.symmetry import symmetry_claims
+from bnjax.commands import command_line as frame
 from bnjax.data import copies
 from bnjax.data.batches import standardise_pixels
 from bnjax.errors import UsageError
 from bnjax.models import initializers
 from bnjax.probes.symmetry import alike
 from bnjax.runs import arms, results
-from bnjax.runs import command_line as frame
 from bnjax.runs.config import RunConfig
 from bnjax.runs.variants import Variant, parse, variants
 from bnjax.training import optimizers, symmetry, test_time

@@ -9,7 +9,7 @@ import shift
 
 from bnjax import probes, training
 from bnjax.claims import shift as claims
-from bnjax.runs import command_line as frame
+from bnjax.commands import command_line as frame
 from bnjax.runs import results
 from bnjax.runs.results import Results
 from bnjax.training import optimizers

@@ -13,9 +13,9 @@ from test_data import prepared
 
 from bnjax import data, models, training
 from bnjax.claims import sigmoid as claims
+from bnjax.commands import command_line as frame
 from bnjax.data import Batch, sources
 from bnjax.losses import cross_entropy
-from bnjax.runs import command_line as frame
 from bnjax.runs import results
 from bnjax.runs.results import Results
 from bnjax.training import single_images, unit_percentiles

@@ -7,7 +7,7 @@ import pytest
 import spectrum
 
 from bnjax.claims import spectrum as claims
-from bnjax.runs import command_line as frame
+from bnjax.commands import command_line as frame
 from bnjax.runs import results
 from bnjax.runs.results import Results
 

@@ -13,7 +13,7 @@ import surface
 from conftest import make_toy
 
 from bnjax.claims import surface as claims
-from bnjax.runs import command_line as frame
+from bnjax.commands import command_line as frame
 from bnjax.runs import console, results
 from bnjax.runs.budget import Budget
 from bnjax.runs.results import Results

@@ -12,12 +12,12 @@ from conftest import cast, tiny_model
 
 from bnjax import models, training
 from bnjax.claims import theory as claims
+from bnjax.commands import command_line as frame
 from bnjax.data import Batch
 from bnjax.errors import UsageError
 from bnjax.losses import cross_entropy
 from bnjax.models import interception, norms
 from bnjax.probes.theory import steepness, theory
-from bnjax.runs import command_line as frame
 from bnjax.runs import results
 from bnjax.training.theory import make_theory
 

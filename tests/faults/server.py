@@ -19,7 +19,7 @@ import matplotlib.pyplot
 import orbax.checkpoint
 import sklearn.datasets
 
-from bnjax.runs import command_line
+from bnjax.commands import command_line
 from faults import injection
 
 IMPORTED = (jax, matplotlib, orbax, sklearn)

@@ -5,21 +5,16 @@ the package, options are plain values that are checked, and files that would be 
 """
 
 import dataclasses
-import importlib.util
 import os
-import re
-import sys
 from pathlib import Path
 
+from bnjax.commands import catalogue
 from bnjax.errors import RunError, UsageError
 from bnjax.machine import layout
 from bnjax.runs import folder, options
 from bnjax.runs.config import RunConfig
-from bnjax.runs.experiment import Experiment
 from bnjax.runs.run import run
 from bnjax.storage import inventory
-
-SCRIPTS = Path(__file__).parents[2] / "experiments"
 
 
 def resume(path: Path, data_dir: Path | None = None) -> None:
@@ -39,35 +34,12 @@ def resume(path: Path, data_dir: Path | None = None) -> None:
     inventory.refuse_links(path.parent, deep=False)
     inventory.refuse_links(path)
     record = folder.read_config(path)
-    experiment = find_experiment(record.experiment)
+    experiment = catalogue.find_experiment(record.experiment)
     config = rebuild(path, record, type(next(iter(experiment.presets.values()))), data_dir)
     if config.deterministic:
         layout.make_deterministic()
     layout.prepare(config.data_devices, config.probe_devices)
     run(experiment, config)
-
-
-def find_experiment(name: str) -> Experiment:
-    """The experiment of a name, from the scripts beside the package.
-
-    Raises:
-      RunError: there is none.
-    """
-    script = SCRIPTS / f"{name}.py"
-    if not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", name) or not script.is_file():
-        raise RunError(f"no experiment of {SCRIPTS} is named {name!r}: give the original command")
-    own = f"bnjax_experiment_{name}"
-    if own not in sys.modules:
-        spec = importlib.util.spec_from_file_location(own, script)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[own] = module
-        spec.loader.exec_module(module)
-    experiment = getattr(sys.modules[own], "EXPERIMENT", None)
-    if not isinstance(experiment, Experiment) or experiment.name != name:
-        raise RunError(f"{script} is no experiment of that name: give the original command")
-    return experiment
 
 
 def rebuild(

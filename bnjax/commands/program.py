@@ -8,9 +8,10 @@ from typing import Annotated
 
 import tyro
 
+from bnjax.commands import listing, resuming
+from bnjax.commands.command_line import guarded
 from bnjax.errors import UsageError
-from bnjax.runs import console, listing, resuming, verify
-from bnjax.runs.command_line import guarded
+from bnjax.runs import console, verify
 from bnjax.storage.printable import printable
 
 DESCRIPTION = """Commands on run folders, OUT/<experiment>/<digest of the options>:
