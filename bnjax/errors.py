@@ -10,3 +10,9 @@ class UsageError(ValueError):
 
 class RunError(RuntimeError):
     """A file, data set or run folder is not as it must be (exit status 1)."""
+
+
+def require(option: str, value: object, legal: bool, expected: str) -> None:
+    """Raise a `UsageError` that names option, value and remedy unless `legal`."""
+    if not legal:
+        raise UsageError(f"{option} {value}: must be {expected}")

@@ -23,10 +23,10 @@ import numpy as np
 from bnjax import losses
 from bnjax.claims import batch_size as claims
 from bnjax.commands.command_line import main
-from bnjax.errors import UsageError
+from bnjax.errors import UsageError, require
 from bnjax.figures import batch_size as figure
 from bnjax.runs.arms import Arm
-from bnjax.runs.config import RunConfig, require, stream_key
+from bnjax.runs.config import RunConfig, stream_key
 from bnjax.runs.experiment import Experiment
 from bnjax.training import Probe, every, landscape
 

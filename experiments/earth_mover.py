@@ -18,11 +18,12 @@ from collections.abc import Mapping
 
 from bnjax.claims import earth_mover as claims
 from bnjax.commands.command_line import main
+from bnjax.errors import require
 from bnjax.figures import earth_mover as figure
 from bnjax.probes.activations import PERCENTILES
 from bnjax.runs import settings
 from bnjax.runs.arms import Arm, build
-from bnjax.runs.config import RunConfig, require, require_layers, stream_key
+from bnjax.runs.config import RunConfig, require_layers, stream_key
 from bnjax.runs.experiment import Experiment
 from bnjax.training import Probe, earth_mover, every
 

@@ -22,10 +22,11 @@ import numpy as np
 from bnjax import losses
 from bnjax.claims import landscape as claims
 from bnjax.commands.command_line import main
+from bnjax.errors import require
 from bnjax.figures import landscape as figure
 from bnjax.runs import settings
 from bnjax.runs.arms import Arm
-from bnjax.runs.config import Precision, RunConfig, require, stream_key
+from bnjax.runs.config import Precision, RunConfig, stream_key
 from bnjax.runs.experiment import Experiment
 from bnjax.training import Probe, every, landscape
 

@@ -17,10 +17,10 @@ from collections.abc import Mapping
 from bnjax.claims import distributions as claims
 from bnjax.claims import noise
 from bnjax.commands.command_line import main
+from bnjax.errors import require
 from bnjax.figures import noise as figure
 from bnjax.runs import settings
 from bnjax.runs.arms import Arm, build
-from bnjax.runs.config import require
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.shown_layers import ShownLayersConfig
 from bnjax.training import Probe, activations, every

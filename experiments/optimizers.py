@@ -24,12 +24,11 @@ from typing import Any, Literal
 from bnjax.claims import optimizers as claims
 from bnjax.commands.command_line import main
 from bnjax.data.copies import AVERAGED, LARGEST_SHIFT
-from bnjax.errors import UsageError
+from bnjax.errors import UsageError, require
 from bnjax.figures import optimizers as figure
 from bnjax.models.initializers import REGISTRY
 from bnjax.models.registry import ModelName
 from bnjax.runs.arms import Arm
-from bnjax.runs.config import require
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.targets import TargetConfig
 from bnjax.runs.variants import Variant, parse, variants

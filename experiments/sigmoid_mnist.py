@@ -24,10 +24,11 @@ import jax
 from bnjax import models
 from bnjax.claims import sigmoid as claims
 from bnjax.commands.command_line import main
+from bnjax.errors import require
 from bnjax.figures import sigmoid as figure
 from bnjax.probes.activations import PERCENTILES
 from bnjax.runs.arms import Arm
-from bnjax.runs.config import RunConfig, require
+from bnjax.runs.config import RunConfig
 from bnjax.runs.experiment import Experiment
 from bnjax.training import Probe, every, single_images, unit_percentiles
 

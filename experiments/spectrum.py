@@ -21,10 +21,11 @@ from typing import Literal
 from bnjax import losses
 from bnjax.claims import spectrum as claims
 from bnjax.commands.command_line import main
+from bnjax.errors import require
 from bnjax.figures import spectrum as figure
 from bnjax.runs import settings
 from bnjax.runs.arms import Arm
-from bnjax.runs.config import Precision, RunConfig, require, stream_key
+from bnjax.runs.config import Precision, RunConfig, stream_key
 from bnjax.runs.experiment import Experiment
 from bnjax.training import Probe, every, spectrum
 

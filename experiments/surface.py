@@ -20,11 +20,12 @@ from collections.abc import Mapping
 from bnjax.claims import surface as claims
 from bnjax.commands.command_line import main
 from bnjax.data import Dataset
+from bnjax.errors import require
 from bnjax.figures import surface as figure
 from bnjax.losses import OBJECTIVES
 from bnjax.runs.arms import Arm
 from bnjax.runs.budget import Budget, require_affordable
-from bnjax.runs.config import RunConfig, require, stream_key
+from bnjax.runs.config import RunConfig, stream_key
 from bnjax.runs.experiment import Experiment
 from bnjax.training import Probe, Sweep, every, surface
 

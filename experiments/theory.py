@@ -25,12 +25,12 @@ import jax.numpy as jnp
 from bnjax import losses, models
 from bnjax.claims import theory as claims
 from bnjax.commands.command_line import main
-from bnjax.errors import UsageError
+from bnjax.errors import UsageError, require
 from bnjax.figures import theory as figure
 from bnjax.models.interception import units_of_norms
 from bnjax.runs import settings
 from bnjax.runs.arms import Arm
-from bnjax.runs.config import RunConfig, require
+from bnjax.runs.config import RunConfig
 from bnjax.runs.experiment import Experiment
 from bnjax.training import Probe, every, theory
 

@@ -12,8 +12,9 @@ from bnjax import models
 from bnjax.arithmetic.selection import EVERYTHING, Selection
 from bnjax.arithmetic.trees import Predicate
 from bnjax.data.sources import EMBEDDED
-from bnjax.errors import UsageError
+from bnjax.errors import UsageError, require
 from bnjax.models import ModelName
+from bnjax.runs.conduct import ConductOptions
 from bnjax.training import optimizers
 from bnjax.training.optimizers import OptimizerName
 from bnjax.types import Params
@@ -35,8 +36,8 @@ LINEAR_DATASETS = ("gaussian", "gaussian_positive")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RunConfig:
-    """Options of a training run; each experiment adds its own."""
+class TrainingOptions:
+    """The options of what is trained and when it is measured."""
 
     preset: Literal["quick", "paper"] = "quick"
     """quick: digits, two minutes on two cores. paper: the setting of the publication."""
@@ -100,32 +101,11 @@ class RunConfig:
     """Steps between probes."""
     evaluate_every: int = 50
     """Steps between evaluations on the whole test set."""
-    published: Path | None = None
-    """CSV of published curves to draw beside the measured ones (panel,series,step,low,high)."""
-    checkpoint_minutes: float = 1.0
-    """Minutes between checkpoints of an arm (0: after every step)."""
-    checkpoint_steps: int = 0
-    """Steps between checkpoints, if that is sooner (0: by time only)."""
-    checkpoints_kept: int = 2
-    """Checkpoints kept of each arm; one that is damaged is passed over for the one before."""
-    data_devices: int = 1
-    """Devices over which a batch is spread; statistics stay those of the whole batch. Devices that
-    are left over take other arms and seeds at the same time."""
-    probe_devices: int = 1
-    """Devices over which the points of a probe are spread."""
-    distributed: bool = False
-    """One of several processes of a job (SLURM, Open MPI, GKE, TPU pod, or JAX_COORDINATOR_ADDRESS,
-    JAX_NUM_PROCESSES, JAX_PROCESS_ID)."""
-    heartbeat_seconds: int = 20
-    """Seconds without a sign of life after which a process of a job counts as dead."""
-    deterministic: bool = False
-    """The same bits on a GPU each time, somewhat slower; a CPU gives them always."""
-    out: Path = Path("runs")
-    """Folder of all runs; this one goes to OUT/<experiment>/<digest of the options>."""
-    fresh: bool = False
-    """Set an existing run of the same options aside and begin anew."""
-    debug: bool = False
-    """Show tracebacks."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig(ConductOptions, TrainingOptions):
+    """All options of a run; each experiment adds its own."""
 
     def validate(self) -> None:
         """Refuse impossible values before anything is read or written.
@@ -182,18 +162,7 @@ class RunConfig:
 
     def validate_conduct(self) -> None:
         """Refuse impossible values of options that do not change results."""
-        minutes = self.checkpoint_minutes
-        require("--checkpoint-minutes", minutes, 0 <= minutes < math.inf, "0 or more")
-        require(
-            "--checkpoint-steps", self.checkpoint_steps, self.checkpoint_steps >= 0, "0 or more"
-        )
-        kept = self.checkpoints_kept
-        require("--checkpoints-kept", kept, 2 <= kept <= 1000, "from 2 to 1000")
-        beat = self.heartbeat_seconds
-        require("--heartbeat-seconds", beat, 5 <= beat <= 3600, "from 5 to 3600")
-        for name in ("data_devices", "probe_devices"):
-            value = getattr(self, name)
-            require(f"--{name.replace('_', '-')}", value, value >= 1, "1 or more")
+        super().validate_conduct()
         part = self.batch_size // max(1, self.microbatches)
         expected = f"a divisor of the {part} examples that are computed at a time"
         require("--data-devices", self.data_devices, part % self.data_devices == 0, expected)
@@ -259,12 +228,6 @@ class RunConfig:
             depth=self.depth,
             dropout=self.dropout,
         )
-
-
-def require(option: str, value: Any, legal: bool, expected: str) -> None:
-    """Raise a `UsageError` that names option, value and remedy unless `legal`."""
-    if not legal:
-        raise UsageError(f"{option} {value}: must be {expected}")
 
 
 def require_rates(rates: Sequence[float]) -> None:

@@ -8,31 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bnjax.runs import plugins
+from bnjax.runs import conduct, plugins
 from bnjax.storage.files import plain
 
 LONGEST_NAME = 100
-# Where a run is kept and how it is shown do not change its results, nor does where the data lie.
-# Nor do checkpoints and devices; what devices change in the last bits is in the fingerprint.
-NOT_IN_DIGEST = frozenset(
-    {
-        "preset",
-        "out",
-        "fresh",
-        "debug",
-        "data_dir",
-        "published",
-        "yes",
-        "checkpoint_minutes",
-        "checkpoint_steps",
-        "checkpoints_kept",
-        "data_devices",
-        "probe_devices",
-        "distributed",
-        "heartbeat_seconds",
-        "deterministic",
-    }
-)
+# How a run is carried out does not change its results, nor does where the data lie. What devices
+# change in the last bits is in the fingerprint.
+NOT_IN_DIGEST = conduct.NAMES | {"preset", "data_dir", "yes"}
 
 
 def digest(config: Any) -> str:

@@ -10,10 +10,10 @@ from jaxtyping import Array
 from bnjax import models
 from bnjax.arithmetic.selection import Selection
 from bnjax.arithmetic.trees import Predicate
-from bnjax.errors import UsageError
+from bnjax.errors import UsageError, require
 from bnjax.models import norms
 from bnjax.models.resnet import weight_layers
-from bnjax.runs.config import RunConfig, require, stream_key
+from bnjax.runs.config import RunConfig, stream_key
 from bnjax.training import parts
 from bnjax.types import Params
 

@@ -17,10 +17,11 @@ from bnjax.errors import RunError
 from bnjax.machine import cache, layout, processes
 from bnjax.machine.fingerprint import LAYOUT, fingerprint
 from bnjax.machine.interrupts import Interrupted, StopRequest, stop_on_signals
-from bnjax.runs import arms, console, folder, records, results, units, verify
+from bnjax.runs import console, folder, records, results, units, verify
 from bnjax.runs.config import RunConfig
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.published import Published, read_published
+from bnjax.runs.run_arm import Conduct
 from bnjax.storage import lock
 from bnjax.storage.messages import warn
 from bnjax.storage.printable import printable
@@ -115,7 +116,7 @@ def complete(
             return stop.received
 
         def work(unit: units.Unit, mesh: Mesh | None) -> records.Record:
-            conduct = arms.Conduct(display, mesh, stops_at, who.together, who.writes_units)
+            conduct = Conduct(display, mesh, stops_at, who.together, who.writes_units)
             try:
                 return units.run_unit(experiment, config, dataset, path, unit, conduct)
             except jax.errors.JaxRuntimeError as error:
@@ -129,7 +130,7 @@ def complete(
         processes.wait_for_all("units")
         if who.writes:
             if len(own_units) < len(planned):  # those of other processes are read from the folder
-                reads = arms.Conduct(display, trains=False)
+                reads = Conduct(display, trains=False)
                 finished = [
                     units.run_unit(experiment, config, dataset, path, unit, reads)
                     for unit in planned

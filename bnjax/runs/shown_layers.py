@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from bnjax.runs.config import RunConfig, require, require_layers
+from bnjax.errors import require
+from bnjax.runs.config import RunConfig, require_layers
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

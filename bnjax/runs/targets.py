@@ -3,7 +3,8 @@
 import dataclasses
 import math
 
-from bnjax.runs.config import RunConfig, require
+from bnjax.errors import require
+from bnjax.runs.config import RunConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

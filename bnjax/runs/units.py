@@ -17,6 +17,7 @@ from bnjax.machine.interrupts import Interrupted
 from bnjax.runs import arms, folder, records
 from bnjax.runs.config import RunConfig
 from bnjax.runs.experiment import Experiment
+from bnjax.runs.run_arm import Conduct, run_arm
 from bnjax.storage import checkpoints, files
 from bnjax.storage.messages import warn
 from bnjax.training import TrainState
@@ -47,7 +48,7 @@ def run_unit(
     dataset: data.Dataset,
     path: Path,
     unit: Unit,
-    conduct: arms.Conduct,
+    conduct: Conduct,
 ) -> records.Record:
     """Carry out one arm for one seed; where memory is not enough, with fewer points at a time."""
     own = config.for_arm(unit.values)
@@ -64,7 +65,7 @@ def run_unit(
         probes, after = experiment.probes(own, arm), experiment.after(own, arm)
         try:
             keep = keeper(experiment, own, arm, path)
-            return arms.run_arm(own, arm, probes, saved, conduct, after, keep)
+            return run_arm(own, arm, probes, saved, conduct, after, keep)
         except jax.errors.JaxRuntimeError as error:
             if not is_out_of_memory(error):
                 raise

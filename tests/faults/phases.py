@@ -16,7 +16,8 @@ from bnjax.runs import arms, console, results
 from bnjax.storage import manifest
 
 PHASES = ("start", "compile", "step", "probe", "evaluation", "save", "results", "figure")
-TIMES = {"start": 1, "compile": 20, "step": 30, "probe": 8, "evaluation": 4, "save": 8}
+# As often as a run of one arm comes to each: see COMMON in toy.py.
+TIMES = {"start": 1, "compile": 20, "step": 20, "probe": 5, "evaluation": 4, "save": 5}
 
 
 class Moment:
