@@ -9,8 +9,9 @@ import landscape
 import numpy as np
 import pytest
 
+from bnjax.commands import command_line
 from bnjax.models import norms
-from bnjax.runs import command_line, folder, plugins
+from bnjax.runs import folder, plugins
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 
