@@ -13,7 +13,7 @@ import pytest
 from conftest import make_toy
 
 from bnjax.commands import command_line as frame
-from bnjax.runs import console, results
+from bnjax.runs import displays, results
 
 ROOT = Path(__file__).parents[1]
 TOY = ["--steps", "6", "--batch-size", "16", "--probe-every", "2", "--evaluate-every", "4"]
@@ -102,7 +102,7 @@ def whole(noise_dataset, tmp_path_factory):
 def test_an_interrupted_run_goes_on_bit_for_bit(
     toy, whole, tmp_path, monkeypatch, capsys, interrupted_after
 ):
-    advance, count = console.PlainDisplay.advance, 0
+    advance, count = displays.PlainDisplay.advance, 0
 
     def interrupting(self, *args):
         nonlocal count
@@ -111,7 +111,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(
             os.kill(os.getpid(), signal.SIGTERM)
         advance(self, *args)
 
-    monkeypatch.setattr(console.PlainDisplay, "advance", interrupting)
+    monkeypatch.setattr(displays.PlainDisplay, "advance", interrupting)
     command = [*TOY, "--out", str(tmp_path / "broken")]
     assert frame.main(landscape.EXPERIMENT, command) == 130
     assert "the same command goes on" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from conftest import make_toy
 
 from bnjax.claims import surface as claims
 from bnjax.commands import command_line as frame
-from bnjax.runs import console, results
+from bnjax.runs import displays, results
 from bnjax.runs.budget import Budget
 from bnjax.runs.results import Results
 from bnjax.training import TrainState
@@ -117,7 +117,7 @@ def test_a_run_leaves_surfaces_figures_and_claims(whole):
 def test_an_interrupted_surface_goes_on_bit_for_bit(
     toy, whole, tmp_path, monkeypatch, capsys, interrupted_after
 ):
-    advance, seen = console.PlainDisplay.advance_rows, []
+    advance, seen = displays.PlainDisplay.advance_rows, []
 
     def interrupting(self, arm, sweep, done, rows):
         seen.append((arm.label, sweep, done))
@@ -125,7 +125,7 @@ def test_an_interrupted_surface_goes_on_bit_for_bit(
             os.kill(os.getpid(), signal.SIGTERM)
         advance(self, arm, sweep, done, rows)
 
-    monkeypatch.setattr(console.PlainDisplay, "advance_rows", interrupting)
+    monkeypatch.setattr(displays.PlainDisplay, "advance_rows", interrupting)
     command = [*TOY, "--out", str(tmp_path), "--norms", "batch"]
     assert frame.main(BARE, command) == 130
     said = capsys.readouterr().err
@@ -153,11 +153,11 @@ def test_rows_are_saved_at_intervals(toy, whole, tmp_path, monkeypatch):
             raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr(console.PlainDisplay, "advance_rows", dying)
+        patch.setattr(displays.PlainDisplay, "advance_rows", dying)
         assert frame.main(BARE, command) == 1
     later = []
     monkeypatch.setattr(
-        console.PlainDisplay, "advance_rows", lambda self, arm, sweep, *_: later.append(sweep)
+        displays.PlainDisplay, "advance_rows", lambda self, arm, sweep, *_: later.append(sweep)
     )
     assert frame.main(BARE, command) == 0
     assert later == ["plane", "principal", *["trajectory"] * 3]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import lp_norms
 
-from bnjax.runs import console
+from bnjax.runs import displays
 from bnjax.storage import disk
 
 TOY = ["--norms", "none", "batch", "--steps", "4", "--batch-size", "16", "--window", "1"]
@@ -48,7 +48,7 @@ def content(path: Path) -> str:
 
 def stop_at(monkeypatch, count):
     """Send SIGTERM to this process at the `count`-th step from now."""
-    advance = console.PlainDisplay.advance
+    advance = displays.PlainDisplay.advance
     steps = iter(range(1, 1000))
 
     def stopping(self, *args):
@@ -56,4 +56,4 @@ def stop_at(monkeypatch, count):
             os.kill(os.getpid(), signal.SIGTERM)
         advance(self, *args)
 
-    monkeypatch.setattr(console.PlainDisplay, "advance", stopping)
+    monkeypatch.setattr(displays.PlainDisplay, "advance", stopping)

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 
+from bnjax.commands import planned
 from bnjax.errors import UsageError
 from bnjax.machine import layout, processes
 from bnjax.machine.interrupts import INTERRUPTED, Interrupted
@@ -34,7 +35,10 @@ def main(experiment: Experiment, arguments: Sequence[str] | None = None) -> int:
             processes.join(config.heartbeat_seconds)
         plugins.load(config.plugins)
         config.validate()
-        run(experiment, config)
+        if config.plan:
+            planned.show(experiment, config)
+        else:
+            run(experiment, config)
 
     status = guarded(act, arguments)
     processes.leave(status)

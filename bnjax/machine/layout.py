@@ -66,10 +66,7 @@ def prepare(data: int, probe: int) -> None:
     if devices == 1:
         return
     jax.config.update("jax_cpu_enable_async_dispatch", False)
-    add_flags(
-        "--xla_cpu_multi_thread_eigen=false",
-        "--xla_cpu_enable_concurrency_optimized_scheduler=false",
-    )
+    add_flags(*ONE_ORDER)
     os.environ["NPROC"] = str(max(2 * devices, int(os.environ.get("NPROC") or 0)))
 
 

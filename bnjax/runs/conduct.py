@@ -13,6 +13,10 @@ class ConductOptions:
 
     published: Path | None = None
     """CSV of published curves to draw beside the measured ones (panel,series,step,low,high)."""
+    plan: bool = False
+    """Measure what the run would take (time, memory, disk), say so and stop; nothing is written."""
+    tensorboard: bool = False
+    """Write event files for TensorBoard into the run's folder, too."""
     checkpoint_minutes: float = 1.0
     """Minutes between checkpoints of an arm (0: after every step)."""
     checkpoint_steps: int = 0

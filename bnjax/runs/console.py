@@ -1,27 +1,20 @@
-"""What a person sees: progress, the claims table, one line for each error."""
+"""What a person types and reads: options, the claims table, one line for each error."""
 
 import contextlib
 import io
 import re
 import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import tyro
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from bnjax.errors import UsageError
-from bnjax.runs.arms import Arm
-from bnjax.runs.records import Record
 from bnjax.storage.printable import printable
 
-LINES_PER_ARM = 10
-ROW_LINES = 4  # of each sweep after training
-MANY_UNITS = 5  # more arms than this: their number is shown too
 Config = TypeVar("Config")
 
 
@@ -95,117 +88,6 @@ def one_line(framed: str) -> str:
         elif message:  # the rule below the message
             break
     return " ".join(message).rstrip(".") + ": see --help"
-
-
-class PlainDisplay:
-    """About ten lines for each arm, for pipes and logs."""
-
-    def __init__(self, units: int) -> None:
-        self.started = time.monotonic()
-        self.units = units
-        self.finished: set[str] = set()
-
-    def advance(self, arm: Arm, done: int, record: Record) -> None:
-        """Print a line now and then."""
-        steps = len(record["train.finite"])
-        if done % max(1, steps // LINES_PER_ARM) == 0 or done == steps:
-            elapsed = time.monotonic() - self.started
-            print(
-                f"{arm.label}: step {done}/{steps}, {summary(record, done)}, {elapsed:.0f} s",
-                flush=True,
-            )
-
-    def advance_rows(self, arm: Arm, sweep: str, done: int, rows: int) -> None:
-        """Print a line now and then."""
-        if done % max(1, rows // ROW_LINES) == 0 or done == rows:
-            elapsed = time.monotonic() - self.started
-            print(f"{arm.label}: {sweep}, row {done}/{rows}, {elapsed:.0f} s", flush=True)
-
-    def finish(self, arm: Arm) -> None:
-        """Print how many arms are done, where there are many."""
-        self.finished.add(arm.label)
-        if self.units > MANY_UNITS:
-            print(f"{len(self.finished)} of {self.units} arms done", flush=True)
-
-
-class SilentDisplay:
-    """Nothing."""
-
-    def advance(self, arm: Arm, done: int, record: Record) -> None:
-        """Show nothing."""
-
-    def advance_rows(self, arm: Arm, sweep: str, done: int, rows: int) -> None:
-        """Show nothing."""
-
-    def finish(self, arm: Arm) -> None:
-        """Show nothing."""
-
-
-class RichDisplay:
-    """A progress bar for all arms and one for each that is under way, on a terminal."""
-
-    def __init__(self, progress: Progress, units: int) -> None:
-        self.progress = progress
-        self.tasks: dict[str, Any] = {}
-        self.finished: set[str] = set()
-        self.all = progress.add_task("arms done", total=units)
-
-    def advance(self, arm: Arm, done: int, record: Record) -> None:
-        """Move the arm's bar."""
-        if arm.label not in self.tasks:
-            total = len(record["train.finite"])
-            self.tasks[arm.label] = self.progress.add_task(arm.label, total=total)
-        self.progress.update(
-            self.tasks[arm.label],
-            completed=done,
-            description=f"{arm.label}: {summary(record, done)}",
-        )
-
-    def advance_rows(self, arm: Arm, sweep: str, done: int, rows: int) -> None:
-        """Move the bar of the arm's sweep."""
-        name = f"{arm.label}: {sweep}"
-        if name not in self.tasks:
-            self.tasks[name] = self.progress.add_task(name, total=rows)
-        self.progress.update(self.tasks[name], completed=done)
-
-    def finish(self, arm: Arm) -> None:
-        """Move the bar of all arms; of many, only those under way keep a bar of their own."""
-        self.finished.add(arm.label)
-        self.progress.update(self.all, completed=len(self.finished))
-        if (self.progress.tasks[self.all].total or 0) > MANY_UNITS:
-            for name, task in self.tasks.items():
-                if name == arm.label or name.startswith(f"{arm.label}: "):
-                    self.progress.update(task, visible=False)
-
-
-@contextlib.contextmanager
-def display(units: int, *, silent: bool = False) -> Iterator[Any]:
-    """Progress bars on a terminal, plain lines otherwise.
-
-    Args:
-      units: arms, counted for each seed.
-      silent: show nothing; another process of the job shows the same.
-    """
-    if silent:
-        yield SilentDisplay()
-        return
-    if not sys.stdout.isatty():
-        yield PlainDisplay(units)
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns) as progress:
-        yield RichDisplay(progress, units)
-
-
-def summary(record: Record, done: int) -> str:
-    """Loss and accuracy of the newest step whose numbers have arrived."""
-    loss, accuracy = (record[f"train.{name}"][max(0, done - 2)] for name in ("loss", "accuracy"))
-    return f"minibatch loss {loss:.4f}, accuracy {accuracy:.3f}"
 
 
 def claims_table(claims: Sequence[Mapping[str, str]]) -> Table:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import warnings
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ from bnjax.errors import RunError
 from bnjax.machine import cache, layout, processes
 from bnjax.machine.fingerprint import LAYOUT, fingerprint
 from bnjax.machine.interrupts import Interrupted, StopRequest, stop_on_signals
-from bnjax.runs import console, folder, records, results, units, verify
+from bnjax.runs import console, displays, event_files, folder, records, results, units, verify
 from bnjax.runs.config import RunConfig
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.published import Published, read_published
@@ -107,7 +108,11 @@ def complete(
 
     polls = itertools.count()
     own_units = who.own(planned)
-    with console.display(len(own_units), silent=not who.writes_units) as display:
+    with displays.display(len(own_units), silent=not who.writes_units) as display:
+        if config.tensorboard and who.writes_units:
+            dims = functools.partial(inner_dims, experiment)
+            axes = name_axes(experiment, config, dataset)
+            display = event_files.EventFiles(display, path, dims, axes)
 
         def stops_at(done: int) -> bool:
             watch.move()
@@ -153,10 +158,8 @@ def write_results(
     """Stack the records of all units; write results, figure and claims."""
     factors = config.arm_axes
     sizes = [*(len(values) for values in factors.values()), config.seeds]
-    own = config.for_arm(units.plan(config)[-1].values)
-    model = own.build_model(own.norms[0], dataset.num_classes)
-    layers = models.layer_names(model, dataset.train.pixels.shape[1:])
-    measured = label(experiment, config, records.stack(finished, sizes), layers, facts)
+    axes = name_axes(experiment, config, dataset)
+    measured = label(experiment, config, records.stack(finished, sizes), axes, facts)
     results.write(measured, path)
     with warnings.catch_warnings():  # what an arm that diverged did not measure is NaN
         warnings.filterwarnings("ignore", "All-NaN|Mean of empty|invalid value", RuntimeWarning)
@@ -179,38 +182,50 @@ def label(
     experiment: Experiment,
     config: Any,
     stacked: records.Record,
-    layers: Sequence[str],
+    axes: dict[str, np.ndarray],
     facts: dict[str, Any],
 ) -> results.Results:
     """Name the axes of stacked records."""
+    outer = (*config.arm_axes, "seed")
+    return results.Results(
+        arrays=stacked,
+        dims={name: (*outer, *inner_dims(experiment, name)) for name in stacked},
+        axes=axes,
+        config=folder.plain(dataclasses.asdict(config)),
+        facts=facts,
+    )
+
+
+def inner_dims(experiment: Experiment, name: str) -> tuple[str, ...]:
+    """The axes of what one arm measured for one seed, by its name `<group>.<field>`."""
+    group, _, field = name.partition(".")
+    if not field:
+        return ()
+    if group in ("train", "test"):
+        return ("step",) if group == "train" else ("test_step",)
+    rows = experiment.rows.get(group, "probe_step")
+    return (rows, *experiment.dims.get(group, {}).get(field, ()))
+
+
+def name_axes(
+    experiment: Experiment, config: RunConfig, dataset: data.Dataset
+) -> dict[str, np.ndarray]:
+    """The values of all axes of a run's results."""
+    own = config.for_arm(units.plan(config)[-1].values)
+    model = own.build_model(own.norms[0], dataset.num_classes)
     every_step = range(config.steps + 1)
-    probe_steps = [step for step in every_step[:-1] if step % config.probe_every == 0]
-    test_steps = [
-        step for step in every_step if step % config.evaluate_every == 0 or step == config.steps
-    ]
     axes = {
         **config.arm_axes,
         "seed": range(config.seed, config.seed + config.seeds),
         "step": every_step[:-1],
-        "test_step": test_steps,
-        "probe_step": probe_steps,
-        "layer": layers,
+        "test_step": [
+            step for step in every_step if step % config.evaluate_every == 0 or step == config.steps
+        ],
+        "probe_step": [step for step in every_step[:-1] if step % config.probe_every == 0],
+        "layer": models.layer_names(model, dataset.train.pixels.shape[1:]),
         **experiment.axes(config),
     }
-    outer = {"train": ("step",), "test": ("test_step",)}
-    dims = {}
-    for name in stacked:
-        group, _, field = name.partition(".")
-        rows = experiment.rows.get(group, "probe_step")
-        inner = outer.get(group, (rows, *experiment.dims.get(group, {}).get(field, ())))
-        dims[name] = (*config.arm_axes, "seed", *(inner if field else ()))
-    return results.Results(
-        arrays=stacked,
-        dims=dims,
-        axes={axis: np.array(list(values)) for axis, values in axes.items()},
-        config=folder.plain(dataclasses.asdict(config)),
-        facts=facts,
-    )
+    return {axis: np.array(list(values)) for axis, values in axes.items()}
 
 
 def report(terminal: console.Console, path: Path) -> None:

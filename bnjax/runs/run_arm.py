@@ -30,7 +30,7 @@ class Display(Protocol):
     def advance_rows(self, arm: arms.Arm, sweep: str, done: int, rows: int) -> None:
         """After training, `done` of the rows of a sweep are done."""
 
-    def finish(self, arm: arms.Arm) -> None:
+    def finish(self, arm: arms.Arm, record: records.Record) -> None:
         """All of the arm is done."""
 
 
@@ -96,7 +96,7 @@ def run_arm(
     if record["complete"]:
         if keep_trained is not None and conduct.writes and records.ended_at(record) is None:
             keep_trained(state)
-        conduct.display.finish(arm)
+        conduct.display.finish(arm, record)
         return records.published(record)
     if not conduct.trains:
         raise RunError(
@@ -166,7 +166,7 @@ def run_arm(
             keep_trained(trained)
     record["complete"][...] = 1
     save(end)
-    conduct.display.finish(arm)
+    conduct.display.finish(arm, record)
     return records.published(record)
 
 

@@ -51,11 +51,7 @@ def run_unit(
     conduct: Conduct,
 ) -> records.Record:
     """Carry out one arm for one seed; where memory is not enough, with fewer points at a time."""
-    own = config.for_arm(unit.values)
-    model = own.build_model(unit.values.get("norm", own.norms[0]), dataset.num_classes)
-    pipeline = data.make_pipeline(dataset, own.batch_size, augmented=own.augment)
-    selection = own.select(shapes(model, dataset), unit.seed)
-    arm = arms.Arm(unit.values, unit.seed, model, dataset, pipeline, selection)
+    own, arm = make_arm(config, dataset, unit)
     saved = checkpoints.Checkpoints(
         path / folder.CHECKPOINTS / arm.folder,
         f"{path.name}/{arm.folder}",
@@ -80,6 +76,15 @@ def run_unit(
             "probed at a time"
         )
         own = smaller
+
+
+def make_arm(config: RunConfig, dataset: data.Dataset, unit: Unit) -> tuple[RunConfig, arms.Arm]:
+    """The arm of a unit of work, and its own options."""
+    own = config.for_arm(unit.values)
+    model = own.build_model(unit.values.get("norm", own.norms[0]), dataset.num_classes)
+    pipeline = data.make_pipeline(dataset, own.batch_size, augmented=own.augment)
+    selection = own.select(shapes(model, dataset), unit.seed)
+    return own, arms.Arm(unit.values, unit.seed, model, dataset, pipeline, selection)
 
 
 def shapes(model: models.Model, dataset: data.Dataset) -> Any:

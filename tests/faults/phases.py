@@ -12,7 +12,7 @@ import landscape
 
 from bnjax import data
 from bnjax.figures import style
-from bnjax.runs import arms, console, results
+from bnjax.runs import arms, displays, results
 from bnjax.storage import manifest
 
 PHASES = ("start", "compile", "step", "probe", "evaluation", "save", "results", "figure")
@@ -61,7 +61,7 @@ def pause(faults: dict[str, Any]) -> None:
         compiler = jax._src.compiler
         compiler.compile_or_get_cached = moment.watch(compiler.compile_or_get_cached)
     elif moment.phase == "step":
-        console.PlainDisplay.advance = moment.watch(console.PlainDisplay.advance)
+        displays.PlainDisplay.advance = moment.watch(displays.PlainDisplay.advance)
     elif moment.phase == "probe":
         probes = landscape.EXPERIMENT.probes
         landscape.EXPERIMENT = landscape.EXPERIMENT._replace(

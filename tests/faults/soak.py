@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from bnjax.runs import console
+from bnjax.runs import displays
 
 
 class Gauge:
@@ -41,11 +41,11 @@ class Gauge:
 def soak(faults: dict[str, Any]) -> None:
     """Note what is used every so many steps, as `faults["gauge"]` says."""
     gauge = Gauge(**faults["gauge"])
-    advance = console.PlainDisplay.advance
+    advance = displays.PlainDisplay.advance
 
     def noting(self: Any, arm: Any, done: int, record: Any) -> None:
         if done % gauge.every == 0:
             gauge.note(done)
         advance(self, arm, done, record)
 
-    console.PlainDisplay.advance = noting
+    displays.PlainDisplay.advance = noting

@@ -1,0 +1,174 @@
+"""What a person sees before and while a run goes on: the plan, the display, event files."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+from rich.console import Console
+from rich.progress import Progress
+from toy_runs import EXPERIMENT, TOY, stop_at
+
+from bnjax.commands import catalogue
+from bnjax.commands import command_line as frame
+from bnjax.commands.planned import duration, size
+from bnjax.machine.interrupts import INTERRUPTED
+from bnjax.runs import displays, event_files, planning, results
+from bnjax.runs.arms import Arm
+
+# Experiments that measure after training, or have other networks; with what the toy network lacks.
+PLANNED = {
+    "earth_mover": ["--batch-size", "16", "--layers", "conv1", "conv2"],
+    "surface": ["--batch-size", "16", "--points", "3", "--lines", "2", "--images", "32"],
+    "sigmoid_mnist": ["--batch-size", "16", "--width", "0.1", "--inputs", "40", "--singles", "5"],
+}
+
+
+def read_events(folder):
+    """The scalars of a folder's event files as TensorBoard has them: `{tag: {step: value}}`."""
+    proto = pytest.importorskip("tensorboardX.proto.event_pb2", reason="no tensorboardX here")
+    found = {}
+    for path in sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns):
+        data = path.read_bytes()
+        while data:
+            (length,) = struct.unpack("<Q", data[:8])
+            event = proto.Event.FromString(data[12 : 12 + length])
+            data = data[16 + length :]
+            if event.session_log.status == event.session_log.START:
+                for steps in found.values():
+                    for step in [step for step in steps if step >= event.step]:
+                        del steps[step]
+            for value in event.summary.value:
+                assert event.step not in found.setdefault(value.tag, {}), "a step written twice"
+                found[value.tag][event.step] = value.simple_value
+    return found
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_event_files_hold_what_was_measured_once(toy, tmp_path, monkeypatch, stopped):
+    pytest.importorskip("tensorboardX", reason="tensorboardX is not installed here")
+    call = [*TOY, "--tensorboard", "--evaluate-every", "2", "--out", str(tmp_path)]
+    if stopped:
+        with monkeypatch.context() as patch:
+            stop_at(patch, 2)
+            assert frame.main(EXPERIMENT, call) == INTERRUPTED
+    assert frame.main(EXPERIMENT, call) == 0
+    (run,) = (tmp_path / EXPERIMENT.name).iterdir()
+    found = results.read(run)
+    for norm in found.axes["norm"]:
+        events = read_events(run / event_files.FOLDER / f"{norm}-0")
+        for tag, dim in (("train/loss", "step"), ("test/accuracy", "test_step")):
+            values = found.select(tag.replace("/", "."), norm=norm, seed=0)
+            measured = dict(zip(found.axes[dim].tolist(), values.tolist(), strict=True))
+            assert events[tag] == pytest.approx(measured), tag
+
+
+def test_event_files_change_nothing_that_is_measured(toy, tmp_path):
+    pytest.importorskip("tensorboardX", reason="tensorboardX is not installed here")
+    for name, more in (("with", ["--tensorboard"]), ("without", [])):
+        assert frame.main(EXPERIMENT, [*TOY, *more, "--out", str(tmp_path / name)]) == 0
+    first, second = (
+        (next((tmp_path / name / EXPERIMENT.name).iterdir()) / "probes.npz").read_bytes()
+        for name in ("with", "without")
+    )
+    assert first == second
+
+
+def test_without_the_package_a_line_says_what_to_install(toy, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(__import__("sys").modules, "tensorboardX", None)
+    assert frame.main(EXPERIMENT, [*TOY, "--tensorboard", "--out", str(tmp_path)]) == 2
+    assert "pip install tensorboardX" in capsys.readouterr().err
+
+
+def test_many_values_become_their_mean_and_extremes():
+    values = np.arange(100.0).reshape(10, 10)
+    values[0, 0] = np.nan
+    found = dict(event_files.curves("x.y", ["a", "b"], values, {}))
+    assert found == {"x/y/mean": 50.0, "x/y/min": 1.0, "x/y/max": 99.0}
+    assert event_files.curves("x.y", ["a", "b"], np.full((10, 10), np.nan), {}) == []
+    assert event_files.curves("x.y", [], np.array(np.nan), {}) == []
+
+
+@pytest.mark.parametrize("name", PLANNED)
+def test_an_experiment_is_planned_and_nothing_is_written(name, request, tmp_path, capsys):
+    if name != "sigmoid_mnist":  # which has a small network of its own
+        request.getfixturevalue("toy")
+    call = ["--steps", "6", "--probe-every", "2", "--evaluate-every", "4", *PLANNED[name]]
+    experiment = catalogue.find_experiment(name)
+    assert (
+        frame.main(experiment, [*call, "--plan", "--debug", "--out", str(tmp_path / "runs")]) == 0
+    )
+    said = capsys.readouterr().out
+    assert {"time:", "memory:", "disk:"} <= set(said.split())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_plan_counts_what_the_run_does(toy, tmp_path):
+    experiment = catalogue.find_experiment("landscape")
+    config = experiment.presets["quick"].__class__(
+        steps=10, batch_size=16, probe_every=4, evaluate_every=5, seeds=3, out=tmp_path
+    )
+    arms = tuple(planning.plan(experiment, config))
+    assert [arm.label for arm in arms] == ["none", "batch"]
+    for arm in arms:
+        assert {part.name: part.times for part in arm.parts} == {"step": 10, "line": 3, "test": 3}
+        assert all(part.seconds > 0 for part in arm.parts)
+    found = planning.conclude(config, arms)
+    first = sum(part.total for arm in arms for part in arm.parts)
+    further = sum(part.times * part.seconds for arm in arms for part in arm.parts)
+    assert found.seconds == pytest.approx(first + 2 * further)
+    assert found.memory_bytes > 2**20
+
+    # The disk: what a run of these options leaves is below, but not far below.
+    assert frame.main(experiment, [*arguments(config), "--seeds", "3"]) == 0
+    left = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    assert left < found.disk_bytes < left + 2 * planning.FIGURE_BYTES
+
+
+def arguments(config):
+    names = ("steps", "batch_size", "probe_every", "evaluate_every", "out")
+    return [text for n in names for text in (f"--{n.replace('_', '-')}", str(getattr(config, n)))]
+
+
+def test_times_and_sizes_are_said_in_units_that_fit():
+    assert [duration(s) for s in (0.5, 90.0, 600.0, 9000.0)] == [
+        "500 ms",
+        "90 s",
+        "10 min",
+        "2.5 h",
+    ]
+    assert [size(b) for b in (2048, 5 * 2**20, 2**31)] == ["2 KiB", "5 MiB", "2 GiB"]
+
+
+def test_the_terminal_shows_curve_probes_and_time_left(noise_dataset):
+    arm = Arm({"norm": "batch"}, 0, None, noise_dataset, None)
+    record = {
+        "complete": np.zeros(()),
+        "train.finite": np.ones(4),
+        "train.loss": np.array([8.0, 4.0, 2.0, np.nan]),
+        "train.accuracy": np.array([0.1, 0.2, 0.3, np.nan]),
+        "line.cosines": np.array([[0.9, 0.7], [np.nan, np.nan]]),
+        "_path.snapshots": np.ones((2, 3)),
+    }
+    screen = io.StringIO()
+    columns = displays.COLUMNS
+    with Progress(*columns, console=Console(file=screen, force_terminal=True, width=120)) as bars:
+        shown = displays.RichDisplay(bars, units=1)
+        shown.advance(arm, 4, record)
+        text = "\n".join(map(str, (task.description for task in bars.tasks)))
+    assert "batch, seed 0: minibatch loss 2.0000" in text
+    assert "loss █▅▁" in text
+    assert "line: cosines 0.8" in text
+    assert "_path" not in text
+    assert "4/4" in screen.getvalue()
+
+
+@pytest.mark.parametrize("values", [[], [np.nan], [-1.0, 0.0], [np.inf]])
+def test_a_curve_without_values_is_blank(values):
+    assert displays.sparkline(np.array(values)).strip() == ""
+
+
+def test_a_long_curve_fits_a_line():
+    drawn = displays.sparkline(np.geomspace(100, 1, 1000))
+    assert len(drawn) == displays.CURVE_WIDTH
+    assert list(drawn) == sorted(drawn, reverse=True)
