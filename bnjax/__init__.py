@@ -7,5 +7,5 @@ there to feed them, each usable without the next.
 from bnjax import data, losses, models, probes, training
 from bnjax.models import norms
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 __all__ = ["data", "losses", "models", "norms", "probes", "training"]

@@ -1,4 +1,4 @@
-"""`python -m bnjax`: commands on run folders."""
+"""`python -m bnjax`, the same as the command `bnjax`."""
 
 import sys
 

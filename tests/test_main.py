@@ -85,7 +85,6 @@ def test_verify_takes_several_and_fails_if_one_is_damaged(runs, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "verify, resume, list"),
         (["bogus"], "bogus"),
         (["verify"], "no run folder is given"),
         (["verify", "nowhere"], "nowhere is not a folder"),
@@ -305,7 +304,7 @@ def test_real_processes(runs):
     )
     status, out, error = call("--help")
     assert status == 0
-    assert "python -m bnjax" in out
+    assert "bnjax resume" in out
 
 
 DANGEROUS = re.compile(

@@ -1,4 +1,4 @@
-"""The commands on finished and unfinished runs: verify, resume, list."""
+"""The command `bnjax`: experiments by name, commands on runs, and what there is."""
 
 import dataclasses
 import sys
@@ -7,18 +7,23 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
+from rich import box
+from rich.table import Table
 
-from bnjax.commands import listing, resuming
+from bnjax.commands import catalogue, command_line, doctor, listing, resuming
 from bnjax.commands.command_line import guarded
 from bnjax.errors import UsageError
 from bnjax.runs import console, verify
+from bnjax.runs.experiment import Experiment
 from bnjax.storage.printable import printable
 
-DESCRIPTION = """Commands on run folders, OUT/<experiment>/<digest of the options>:
+DESCRIPTION = """A microscope for normalisation. Without arguments: what there is.
 
-    python -m bnjax list
-    python -m bnjax verify runs/landscape/0123456789ab
-    python -m bnjax resume runs/landscape/0123456789ab
+    bnjax landscape --lr 0.4                       an experiment, by the name of its script
+    bnjax list                                     runs, OUT/<experiment>/<digest of the options>
+    bnjax verify runs/landscape/0123456789ab
+    bnjax resume runs/landscape/0123456789ab
+    bnjax doctor                                   devices, precision, cache, data sets
 """
 
 
@@ -56,15 +61,26 @@ class List:
     """Show tracebacks."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Doctor:
+    """Look at devices, precision, cache and data sets; exit status 1 if something is wrong."""
+
+    data_dir: Path | None = None
+    """Folder of prepared data sets (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets)."""
+    debug: bool = False
+    """Show tracebacks."""
+
+
 Call = (
-    Annotated[Verify, tyro.conf.subcommand("verify")]
+    Annotated[List, tyro.conf.subcommand("list")]
+    | Annotated[Verify, tyro.conf.subcommand("verify")]
     | Annotated[Resume, tyro.conf.subcommand("resume")]
-    | Annotated[List, tyro.conf.subcommand("list")]
+    | Annotated[Doctor, tyro.conf.subcommand("doctor")]
 )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command.
+    """Run one command, or one experiment by its name; without any say what there is.
 
     Args:
       arguments: the command line without the program's name; by default the process's own.
@@ -74,11 +90,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
       a signal.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] in catalogue.names():
+        script = catalogue.load(arguments[0])
+        if isinstance(getattr(script, "EXPERIMENT", None), Experiment):
+            return command_line.main(script.EXPERIMENT, arguments[1:])
+        return script.main(arguments[1:])
 
     def act() -> int:
-        call = console.parse_options(Call, arguments, DESCRIPTION, prog="python -m bnjax")
+        if not arguments:
+            introduce()
+            return 0
+        call = console.parse_options(Call, arguments, DESCRIPTION, prog="bnjax")
         if isinstance(call, Verify):
             return verify_all(call.runs)
+        if isinstance(call, Doctor):
+            return examine(call)
         if isinstance(call, Resume):
             resuming.resume(call.run, call.data_dir)
         else:
@@ -86,6 +112,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
     return guarded(act, arguments)
+
+
+def introduce() -> None:
+    """Each experiment and each command in one line, and the runs that are here."""
+    terminal = console.terminal()
+    shown = Table("bnjax …", "", box=box.SIMPLE_HEAVY)
+    for name in catalogue.names():
+        shown.add_row(name, catalogue.sentence(name))
+    for name, kind in (("list", List), ("verify", Verify), ("resume", Resume), ("doctor", Doctor)):
+        shown.add_row(name, (kind.__doc__ or "").split(";")[0].rstrip("."))
+    terminal.print(shown)
+    if List().out.is_dir():
+        list_all(List())
+    else:
+        terminal.print("no runs here yet: bnjax landscape makes the first figure")
+
+
+def examine(call: Doctor) -> int:
+    """Say what is found here."""
+    status = 0
+    for finding in doctor.examine(call.data_dir):
+        mark = "" if finding.sound else "WRONG: "
+        print(printable(f"{finding.name:>14}  {mark}{finding.found}"), flush=True)
+        status |= not finding.sound
+    return int(status)
 
 
 def verify_all(paths: Sequence[Path]) -> int:

@@ -24,7 +24,7 @@ CHOSEN = list(MODELS)[: max(1, number("resume") // (STEPS + 1))]
 def every(request, nursery: Nursery, tmp_path_factory) -> tuple[Toy, Path]:
     """A run with a checkpoint of each step, and all of them kept."""
     place = tmp_path_factory.mktemp(request.param)
-    toy = Toy(nursery, [*COMMON, *MODELS[request.param]], place)
+    toy = Toy(nursery, [*COMMON, "--norms", "batch", *MODELS[request.param]], place)
     every = place / "every"
     shown = ["--checkpoint-steps", "1", "--checkpoints-kept", "100"]
     assert nursery.run([*toy.arguments, *shown, "--out", every], toys.HOOKS).status == 0

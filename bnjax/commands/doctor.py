@@ -1,0 +1,104 @@
+"""What bnjax finds on this machine, and whether it computes what it should."""
+
+import importlib.util
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bnjax.data import sources
+from bnjax.errors import RunError
+from bnjax.machine import cache
+from bnjax.machine.fingerprint import fingerprint
+
+EXTRAS = {"tensorboardX": "--tensorboard", "tensorflow": "preparing data sets"}
+SIZE = 512  # rows and columns of the products that show the precision
+FULL_PRECISION = 1e-5  # relative error of a float32 product of that size, at most
+
+
+class Finding(NamedTuple):
+    """One line of the report."""
+
+    name: str
+    found: str
+    sound: bool = True
+
+
+def examine(data_dir: Path | None = None) -> Iterator[Finding]:
+    """Look at everything, one thing after the other; each may be waited for.
+
+    Args:
+      data_dir: folder of prepared data sets; by default where experiments look.
+    """
+    facts = fingerprint()
+    names = ("bnjax", "python", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+    yield Finding("versions", ", ".join(f"{name} {facts[name]}" for name in names))
+    yield Finding("machine", f"{platform.platform()}, {facts['cores']} cores, {memory()}")
+    yield Finding("devices", f"{jax.device_count()} × {facts['device']} ({facts['platform']})")
+    yield precision()
+    yield compilations()
+    folder = sources.resolve_data_dir(data_dir)
+    for name in (*sources.EMBEDDED, *sources.TFDS_DATASETS):
+        yield data_set(name, folder)
+    for package, use in EXTRAS.items():
+        there = importlib.util.find_spec(package) is not None
+        yield Finding(package, f"{'installed' if there else 'not installed'}: {use}")
+    free = shutil.disk_usage(Path.cwd()).free
+    yield Finding("disk", f"{free / 2**30:.1f} GiB free here", free > 2**30)
+
+
+def memory() -> str:
+    """The memory of this machine, and of its first accelerator."""
+    known = hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names
+    here = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if known else 0
+    stats = jax.local_devices()[0].memory_stats() or {}
+    limit = stats.get("bytes_limit")
+    device = f", {limit / 2**30:.0f} GiB on the device" if limit else ""
+    return f"{here / 2**30:.0f} GiB of memory{device}"
+
+
+def precision() -> Finding:
+    """The relative error of matrix products as training and as probes compute them.
+
+    Accelerators multiply float32 matrices in fewer bits unless they are told otherwise.
+    """
+    generator = np.random.default_rng(0)
+    left, right = generator.standard_normal((2, SIZE, SIZE)).astype(np.float32)
+    exact = left.astype(np.float64) @ right.astype(np.float64)
+    errors = {}
+    for name in ("default", "highest"):
+        with jax.default_matmul_precision(name):
+            product = np.asarray(jax.jit(jnp.matmul)(left, right), np.float64)
+        errors[name] = float(np.linalg.norm(product - exact) / np.linalg.norm(exact))
+    said = ", ".join(f"{name} {error:.1e}" for name, error in errors.items())
+    return Finding("precision", f"error of a product: {said}", errors["highest"] < FULL_PRECISION)
+
+
+def compilations() -> Finding:
+    """Where compiled programs are kept, and how many."""
+    cache.enable()
+    folder = jax.config.jax_compilation_cache_dir
+    if folder is None:
+        return Finding("cache", "switched off: each start compiles anew")
+    files = [path for path in Path(folder).glob("*") if path.is_file()]
+    size = sum(path.stat().st_size for path in files)
+    writable = os.access(folder, os.W_OK)
+    said = f"{folder}: {len(files)} files, {size / 2**20:.0f} MiB"
+    return Finding("cache", said if writable else f"{said}, not writable", writable)
+
+
+def data_set(name: str, folder: Path) -> Finding:
+    """Whether a data set can be read; a missing one is no fault."""
+    if name not in sources.EMBEDDED and not (folder / name).is_dir():
+        return Finding(name, f"not prepared in {folder}")
+    try:
+        found = sources.load(name, folder)
+    except RunError as error:
+        return Finding(name, str(error), sound=False)
+    return Finding(name, f"{found.note}; {len(found.train.labels):,} training images")
