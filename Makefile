@@ -14,7 +14,7 @@ landscape: $(STAMP)
 	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/python experiments/landscape.py
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # The full column of trials, hours; each part alone is e.g. `make test-kill`. Both write a table.
 PARTS := kill points damage locks signals disk resume memory inputs layouts processes soak

@@ -128,9 +128,8 @@ def run(name: str) -> tuple[str, bool]:
 def machine() -> str:
     """Versions, machine and commit, in one line."""
     versions = [f"{package} {importlib.metadata.version(package)}" for package in PACKAGES]
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty=+"], capture_output=True, text=True, cwd=ROOT
-    ).stdout.strip()
+    commit = git("rev-parse", "--short", "HEAD").stdout.strip()
+    changed = git("diff", "--quiet", "HEAD", "--", ".", f":!{RESULTS.relative_to(ROOT)}").returncode
     known = Path("/proc/cpuinfo")
     lines = known.read_text().splitlines() if known.exists() else []
     models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
@@ -142,8 +141,15 @@ def machine() -> str:
             f"{os.cpu_count()} × {models[0] if models else platform.processor()}",
             f"{memory:.0f} GiB",
             f"{platform.system()} {platform.release()}",
-            f"commit {commit}",
+            f"commit {commit}{'+' if changed else ''}",
         ]
+    )
+
+
+def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """What git says of this tree."""
+    return subprocess.run(
+        ["git", *arguments], capture_output=True, text=True, cwd=ROOT, check=False
     )
 
 
