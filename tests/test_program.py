@@ -1,5 +1,6 @@
 """The command `bnjax`: what there is, experiments by name, and what a machine has."""
 
+import os
 import subprocess
 import sys
 
@@ -93,6 +94,9 @@ def test_the_precision_of_products_is_measured(monkeypatch):
     assert "highest 2" in found.found or "highest 3" in found.found  # 2⁻⁹ and more
 
 
-def test_a_name_that_is_none_is_refused():
+def test_no_script_elsewhere_is_run(tmp_path):
+    mark = tmp_path / "mark"
+    (tmp_path / "script.py").write_text(f"open({str(mark)!r}, 'w')")
     with pytest.raises(RunError, match="there are batch_size"):
-        catalogue.load("../x")
+        catalogue.load(os.path.relpath(tmp_path / "script", catalogue.SCRIPTS))
+    assert not mark.exists()
