@@ -1,24 +1,31 @@
 """One run from its configuration to its folder: what is not done yet is done, and written down."""
 
 import contextlib
-import dataclasses
 import functools
 import itertools
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from jax.sharding import Mesh
 
-from bnjax import data, losses, models
+from bnjax import data, losses
 from bnjax.errors import RunError
 from bnjax.machine import cache, layout, processes
 from bnjax.machine.fingerprint import LAYOUT, fingerprint
 from bnjax.machine.interrupts import Interrupted, StopRequest, stop_on_signals
-from bnjax.runs import console, displays, event_files, folder, records, results, units, verify
+from bnjax.runs import (
+    console,
+    displays,
+    event_files,
+    folder,
+    publishing,
+    records,
+    results,
+    units,
+    verify,
+)
 from bnjax.runs.config import RunConfig
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.published import Published, read_published
@@ -28,8 +35,17 @@ from bnjax.storage.messages import warn
 from bnjax.storage.printable import printable
 
 
-def run(experiment: Experiment, config: RunConfig) -> Path:
-    """Run all arms and seeds that are not done yet; write results, figure and claims.
+def run(
+    experiment: Experiment,
+    config: RunConfig,
+    write_page: publishing.WritePage = lambda drawn, folder: None,
+) -> Path:
+    """Run all arms and seeds that are not done yet; write results, figure, claims and page.
+
+    Args:
+      experiment: its parts.
+      config: all options, validated.
+      write_page: makes the page.
 
     Returns:
       The run folder.
@@ -64,11 +80,13 @@ def run(experiment: Experiment, config: RunConfig) -> Path:
         who = layout.make_layout(config.data_devices, config.probe_devices)
         stop = held.enter_context(stop_on_signals(not who.together))
         if not finished:
-            complete(experiment, config, published, terminal, who, watch, stop)
+            complete(experiment, config, published, terminal, who, watch, stop, write_page)
         elif who.writes:
             terminal.print(f"finished before: {printable(path)}")
             if published:
-                experiment.draw(results.read(path), published, path)
+                found, claims = results.read(path), folder.read_summary(path).claims
+                figures = experiment.draw(found, published, path)
+                write_page(publishing.Drawn(experiment, found, claims, figures, published), path)
                 folder.renew_summary(path)
     if who.writes:
         report(terminal, path)
@@ -83,6 +101,7 @@ def complete(
     who: layout.Layout,
     watch: processes.Watch,
     stop: StopRequest,
+    write_page: publishing.WritePage,
 ) -> None:
     """Run what is not done yet in a folder that no other job uses."""
     dataset = data.load(config.dataset, config.data_dir, seed=config.seed)
@@ -110,8 +129,8 @@ def complete(
     own_units = who.own(planned)
     with displays.display(len(own_units), silent=not who.writes_units) as display:
         if config.tensorboard and who.writes_units:
-            dims = functools.partial(inner_dims, experiment)
-            axes = name_axes(experiment, config, dataset)
+            dims = functools.partial(publishing.inner_dims, experiment)
+            axes = publishing.name_axes(experiment, config, dataset)
             display = event_files.EventFiles(display, path, dims, axes)
 
         def stops_at(done: int) -> bool:
@@ -140,34 +159,12 @@ def complete(
                     units.run_unit(experiment, config, dataset, path, unit, reads)
                     for unit in planned
                 ]
-            write_results(experiment, config, dataset, facts, published, path, finished)
+            measured = publishing.name_results(experiment, config, dataset, facts, finished)
+            results.write(measured, path)
+            publishing.publish(experiment, published, write_page, path)
             if stop.received:
                 raise Interrupted("after everything was done")
         processes.wait_for_all("results")
-
-
-def write_results(
-    experiment: Experiment,
-    config: RunConfig,
-    dataset: data.Dataset,
-    facts: dict[str, Any],
-    published: Published,
-    path: Path,
-    finished: Sequence[records.Record],
-) -> None:
-    """Stack the records of all units; write results, figure and claims."""
-    factors = config.arm_axes
-    sizes = [*(len(values) for values in factors.values()), config.seeds]
-    axes = name_axes(experiment, config, dataset)
-    measured = label(experiment, config, records.stack(finished, sizes), axes, facts)
-    results.write(measured, path)
-    with warnings.catch_warnings():  # what an arm that diverged did not measure is NaN
-        warnings.filterwarnings("ignore", "All-NaN|Mean of empty|invalid value", RuntimeWarning)
-        figures = experiment.draw(results.read(path), published, path)
-        claims = [claim._asdict() for claim in experiment.claims(results.read(path))]
-    kept = sorted(f"{folder.MODELS}/{file.name}" for file in path.glob(f"{folder.MODELS}/*.npz"))
-    files = [folder.METRICS, folder.PROBES, *(figure.name for figure in figures), *kept]
-    folder.write_summary(path, claims, files)
 
 
 def describe(facts: Mapping[str, Any]) -> str:
@@ -176,56 +173,6 @@ def describe(facts: Mapping[str, Any]) -> str:
     devices = facts["device"] if count == 1 else f"{count} × {facts['device']}"
     several = f" in {facts['processes']} processes" if facts["processes"] > 1 else ""
     return f"{devices}{several}, jax {facts['jax']}"
-
-
-def label(
-    experiment: Experiment,
-    config: Any,
-    stacked: records.Record,
-    axes: dict[str, np.ndarray],
-    facts: dict[str, Any],
-) -> results.Results:
-    """Name the axes of stacked records."""
-    outer = (*config.arm_axes, "seed")
-    return results.Results(
-        arrays=stacked,
-        dims={name: (*outer, *inner_dims(experiment, name)) for name in stacked},
-        axes=axes,
-        config=folder.plain(dataclasses.asdict(config)),
-        facts=facts,
-    )
-
-
-def inner_dims(experiment: Experiment, name: str) -> tuple[str, ...]:
-    """The axes of what one arm measured for one seed, by its name `<group>.<field>`."""
-    group, _, field = name.partition(".")
-    if not field:
-        return ()
-    if group in ("train", "test"):
-        return ("step",) if group == "train" else ("test_step",)
-    rows = experiment.rows.get(group, "probe_step")
-    return (rows, *experiment.dims.get(group, {}).get(field, ()))
-
-
-def name_axes(
-    experiment: Experiment, config: RunConfig, dataset: data.Dataset
-) -> dict[str, np.ndarray]:
-    """The values of all axes of a run's results."""
-    own = config.for_arm(units.plan(config)[-1].values)
-    model = own.build_model(own.norms[0], dataset.num_classes)
-    every_step = range(config.steps + 1)
-    axes = {
-        **config.arm_axes,
-        "seed": range(config.seed, config.seed + config.seeds),
-        "step": every_step[:-1],
-        "test_step": [
-            step for step in every_step if step % config.evaluate_every == 0 or step == config.steps
-        ],
-        "probe_step": [step for step in every_step[:-1] if step % config.probe_every == 0],
-        "layer": models.layer_names(model, dataset.train.pixels.shape[1:]),
-        **experiment.axes(config),
-    }
-    return {axis: np.array(list(values)) for axis, values in axes.items()}
 
 
 def report(terminal: console.Console, path: Path) -> None:
