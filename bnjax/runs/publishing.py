@@ -29,6 +29,10 @@ class Drawn(NamedTuple):
 WritePage: TypeAlias = Callable[[Drawn, Path], Path | None]
 
 
+def no_page(drawn: Drawn, folder: Path) -> None:
+    """Write none."""
+
+
 def name_results(
     experiment: Experiment,
     config: RunConfig,

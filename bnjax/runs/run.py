@@ -38,7 +38,7 @@ from bnjax.storage.printable import printable
 def run(
     experiment: Experiment,
     config: RunConfig,
-    write_page: publishing.WritePage = lambda drawn, folder: None,
+    write_page: publishing.WritePage = publishing.no_page,
 ) -> Path:
     """Run all arms and seeds that are not done yet; write results, figure, claims and page.
 
