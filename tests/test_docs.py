@@ -1,0 +1,203 @@
+"""The documentation: its programs run, its commands are legal, its links lead somewhere, it builds."""
+
+import contextlib
+import importlib.util
+import os
+import re
+import shlex
+import subprocess
+import sys
+import types
+import warnings
+from pathlib import Path
+
+import jax
+import pytest
+
+from bnjax.runs import console
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+EXPERIMENTS = sorted(
+    path.stem
+    for path in (ROOT / "experiments").glob("*.py")
+    if "EXPERIMENT = Experiment(" in path.read_text()
+)
+OWN_PROCESS = "jax_num_cpu_devices"  # such a block wants a process that has computed nothing yet
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(DOCS).as_posix()
+
+
+def blocks(page: Path, language: str) -> list[tuple[int, str]]:
+    """The code blocks of a page in one language, each with the number of its first line."""
+    text = page.read_text()
+    return [
+        (text[: found.start(2)].count("\n") + 1, found[2])
+        for found in BLOCK.finditer(text)
+        if found[1] == language
+    ]
+
+
+def load_script(name: str) -> types.ModuleType:
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / "experiments" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@contextlib.contextmanager
+def reader():
+    """JAX as a reader has it, and programs compiled in a hurry."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        with (
+            jax.enable_x64(False),
+            jax.numpy_rank_promotion("allow"),
+            jax.numpy_dtype_promotion("standard"),
+        ):
+            yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.fixture
+def page_modules():
+    """Modules of pages, forgotten afterwards, with the normalisers that they register."""
+    from bnjax.models import norms
+
+    modules, registered = set(sys.modules), dict(norms.REGISTRY)
+    yield
+    for name in set(sys.modules) - modules:
+        if name.startswith("docs_page"):
+            del sys.modules[name]
+    norms.REGISTRY.clear()
+    norms.REGISTRY.update(registered)
+
+
+def run_blocks(page: Path) -> types.ModuleType:
+    """Run the Python blocks of a page one after the other, as one module."""
+    module = types.ModuleType(f"docs_page_{page.stem}")
+    sys.modules[module.__name__] = module
+    for line, block in blocks(page, "python"):
+        if OWN_PROCESS not in block:
+            # Empty lines in front, so that a traceback names the page's own line.
+            program = compile("\n" * (line - 1) + block, str(page), "exec")
+            exec(program, module.__dict__)
+    return module
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: name_of(page)
+)
+def test_every_program_of_a_page_runs(page, tmp_path, monkeypatch, page_modules):
+    monkeypatch.chdir(tmp_path)
+    with reader():
+        run_blocks(page)
+
+
+@pytest.mark.parametrize(
+    ("page", "block"),
+    [
+        pytest.param(page, block, id=f"{name_of(page)}:{line}")
+        for page in PAGES
+        for line, block in blocks(page, "python")
+        if OWN_PROCESS in block
+    ],
+)
+def test_programs_for_several_devices_run_in_a_process_of_their_own(page, block, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", block],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def commands(page: Path) -> list[tuple[str, list[str]]]:
+    """The experiments that a page's shell lines start, each with its arguments."""
+    lines = [
+        line
+        for _, block in blocks(page, "sh")
+        for line in block.replace("\\\n", " ").splitlines()
+    ]
+    found = []
+    for line in lines:
+        words = shlex.split(line, comments=True)
+        if words[:1] == ["python"] and words[1:2] and words[1].startswith("experiments/"):
+            found.append((Path(words[1]).stem, words[2:]))
+        elif words[:1] == ["bnjax"] and words[1:2] and words[1] in EXPERIMENTS:
+            found.append((words[1], words[2:]))
+    return found
+
+
+def test_every_experiment_has_a_page_that_says_its_command():
+    for name in EXPERIMENTS:
+        page = DOCS / "experiments" / f"{name}.md"
+        assert page.exists(), f"docs/experiments/{name}.md is missing"
+        assert name in {experiment for experiment, _ in commands(page)}, page
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: name_of(page))
+def test_every_command_of_a_page_is_legal(page, tmp_path, monkeypatch, page_modules):
+    monkeypatch.chdir(tmp_path)
+    for line, block in blocks(page, "python"):
+        first = block.splitlines()[0]
+        if named := re.match(r"# (\w+\.py)\b", first):
+            (tmp_path / named[1]).write_text(block)
+    (tmp_path / "DIR").mkdir()
+    for name, arguments in commands(page):
+        if not (ROOT / "experiments" / f"{name}.py").exists():
+            assert (tmp_path / f"{name}.py").exists(), f"experiments/{name}.py does not exist"
+            continue
+        if name not in EXPERIMENTS:
+            continue  # not one experiment: reproduce, report
+        experiment = load_script(name).EXPERIMENT
+        with reader():
+            config = console.parse(experiment.presets, arguments, experiment.description)
+            if not config.plugins:
+                config.validate()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: name_of(page))
+def test_every_file_and_figure_that_a_page_names_exists(page):
+    text = BLOCK.sub("", page.read_text())
+    targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text)
+    for target in targets:
+        if not re.match(r"https?://", target):
+            assert (page.parent / target).exists(), target
+    for name in re.findall(r"`((?:experiments|bnjax|tests|docs|notebooks|figures)/[\w/]+\.\w+)`", text):
+        assert (ROOT / name).exists(), name
+
+
+def test_every_figure_of_the_gallery_is_on_a_page():
+    text = "".join(page.read_text() for page in PAGES)
+    for figure in (ROOT / "figures").glob("*.png"):
+        assert f"figures/{figure.name}" in text, figure.name
+
+
+def test_the_pages_build_without_warnings(tmp_path):
+    for package in ("sphinx", "myst_parser", "furo"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed: pip install 'bnjax[docs]'")
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html",
+            "-d", str(tmp_path / "doctrees"), str(DOCS), str(tmp_path / "html"),
+        ],  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "html" / "index.html").exists()
