@@ -9,13 +9,13 @@ import ast
 import inspect
 import re
 import textwrap
+import typing
 from typing import Any
 
 from sphinx.application import Sphinx
 
 PART = re.compile(r"(`+[^`]+`+)|\$([^$]+)\$", re.DOTALL)
 MARKUP = re.compile(r"([*|]|_(?=\W|$)|\\)")
-FIELD_LINE = re.compile(r"^(\s*)([\w, ]+):( .*)?$")
 
 
 def restructure(text: str) -> str:
@@ -77,21 +77,26 @@ def field_comments(cls: type) -> dict[str, str]:
     return found
 
 
-def describe(
-    app: Sphinx, what: str, name: str, found: Any, options: Any, lines: list[str]
-) -> None:
+def shape(hint: Any) -> str:
+    """The shape that a type alias of arrays has, in brackets; nothing for other types."""
+    first = next(iter(typing.get_args(hint)), hint) if not hasattr(hint, "dim_str") else hint
+    if (names := getattr(first, "dim_str", None)) is None:
+        return ""
+    return f"``[{', '.join(names.split())}]``" if names.strip() else "scalar"
+
+
+def describe(app: Sphinx, what: str, name: str, found: Any, options: Any, lines: list[str]) -> None:
     """Rewrite one docstring in place, before napoleon reads its sections."""
     del app, name, options
     lines[:] = convert(lines)
     if what != "class" or not (hasattr(found, "_fields") or hasattr(found, "__dataclass_fields__")):
         return
-    comments = {field: comment for field, comment in field_comments(found).items() if comment}
-    documented = "\n".join(lines)
-    rows = [
-        f"  {field}: {restructure(comment)}"
-        for field, comment in comments.items()
-        if f"{field}:" not in documented
-    ]
+    documented, hints = "\n".join(lines), typing.get_type_hints(found)
+    rows = []
+    for field, comment in field_comments(found).items():
+        parts = filter(None, (shape(hints.get(field)), restructure(comment)))
+        if f"{field}:" not in documented and (text := ", ".join(parts)):
+            rows.append(f"  {field}: {text}")
     if rows:
         lines += ["", "Attributes:", *rows, ""]
 

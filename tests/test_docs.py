@@ -74,10 +74,17 @@ def page_modules():
     modules, registered = set(sys.modules), dict(norms.REGISTRY)
     yield
     for name in set(sys.modules) - modules:
-        if name.startswith("docs_page"):
+        if name.startswith(("docs_page", "my_")):
             del sys.modules[name]
     norms.REGISTRY.clear()
     norms.REGISTRY.update(registered)
+
+
+def write_files(page: Path, folder: Path) -> None:
+    """The blocks of a page that begin with `# name.py`, as the files that they are to be."""
+    for _, block in blocks(page, "python"):
+        if named := re.match(r"# (\w+\.py)\n", block):
+            (folder / named[1]).write_text(block)
 
 
 def run_blocks(page: Path) -> types.ModuleType:
@@ -97,6 +104,8 @@ def run_blocks(page: Path) -> types.ModuleType:
 )
 def test_every_program_of_a_page_runs(page, tmp_path, monkeypatch, page_modules):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    write_files(page, tmp_path)
     with reader():
         run_blocks(page)
 
@@ -149,15 +158,10 @@ def test_every_experiment_has_a_page_that_says_its_command():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: name_of(page))
 def test_every_command_of_a_page_is_legal(page, tmp_path, monkeypatch, page_modules):
     monkeypatch.chdir(tmp_path)
-    for line, block in blocks(page, "python"):
-        first = block.splitlines()[0]
-        if named := re.match(r"# (\w+\.py)\b", first):
-            (tmp_path / named[1]).write_text(block)
+    write_files(page, tmp_path)
     (tmp_path / "DIR").mkdir()
     for name, arguments in commands(page):
-        if not (ROOT / "experiments" / f"{name}.py").exists():
-            assert (tmp_path / f"{name}.py").exists(), f"experiments/{name}.py does not exist"
-            continue
+        assert (ROOT / "experiments" / f"{name}.py").exists(), name
         if name not in EXPERIMENTS:
             continue  # not one experiment: reproduce, report
         experiment = load_script(name).EXPERIMENT

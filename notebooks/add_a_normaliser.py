@@ -1,0 +1,128 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Add a normaliser
+#
+# From a formula to an arm of every experiment: write a module, look at it, register it, and run it beside
+# BatchNorm and no normalisation. The example replaces normalisation by y = tanh(γ x), after
+# *Transformers without Normalization* ([2503.10622](https://arxiv.org/abs/2503.10622)).
+#
+# Install bnjax from its checkout, `pip install -e ".[notebooks]"`, or as in
+# [the first notebook](figure_in_five_cells.ipynb).
+
+# %% [markdown]
+# ## The module
+#
+# A normaliser is called as `module(x, train=bool)`, channels last. Written into a file, since that is what
+# experiments load (`--plugins`).
+
+# %%
+from pathlib import Path
+
+Path("my_norm.py").write_text('''
+import flax.linen as nn
+import jax.numpy as jnp
+from bnjax import norms
+
+
+class Tanh(nn.Module):
+    """y = tanh(γ x) per channel; γ is trained and begins at ½."""
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        scale = self.param("scale", nn.initializers.constant(0.5), x.shape[-1:], x.dtype)
+        return jnp.tanh(x * scale.reshape((1,) * (x.ndim - 1) + (-1,)))
+
+
+norms.register("tanh", lambda: norms.Norm("tanh", Tanh))
+''')
+
+# %% [markdown]
+# ## Look at it
+#
+# The same network with three normalisers has the same layers, and starts from the same kernels.
+
+# %%
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+
+from bnjax import data, losses, models, norms, probes
+from bnjax.runs import plugins
+
+plugins.load([Path("my_norm.py")])
+images = jax.random.normal(jax.random.key(0), (32, 32, 32, 3))
+batch = data.Batch(images, jnp.arange(32) % 10)
+arms = {
+    name: models.lenet(norm=norms.by_name(name), width=0.5) for name in ("none", "batch", "tanh")
+}
+starts = {name: model.init(jax.random.key(1), images) for name, model in arms.items()}
+print(models.layer_names(arms["tanh"], (32, 32, 3)))
+kernels = [start["params"]["conv1"]["kernel"] for start in starts.values()]
+assert all(np.array_equal(kernel, kernels[0]) for kernel in kernels)
+
+# %% [markdown]
+# What the layers hand to their non-linearities, and the landscape along the gradient, before any step:
+
+# %%
+step_sizes = 0.1 * jnp.array([0.5, 1.0, 2.0, 4.0])
+figure, panels = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
+for line_style, (name, model) in zip(("--", "-", ":"), arms.items()):
+    before = model.preactivations(**starts[name], images=images)["conv2"]
+    shares, edges = np.histogram(before, bins=60, range=(-3, 3), density=True)
+    panels[0].stairs(shares, edges, label=name)
+    loss = losses.on_batch(model, starts[name]["batch_stats"], batch, statistics="batch")
+    line = jax.jit(lambda params: probes.line(loss, params, step_sizes))(starts[name]["params"])
+    panels[1].plot(step_sizes, line.losses, line_style, label=name)
+panels[0].set(title="conv2 before its non-linearity")
+panels[1].set(title="L(θ − η g)", xlabel="η")
+panels[0].legend()
+plt.show()
+
+# %% [markdown]
+# ## As an arm of an experiment
+#
+# The same as `python experiments/landscape.py --plugins my_norm.py --norms none batch tanh …` on the command
+# line. (Digits and a small network; leave the options out for the usual two minutes.)
+
+# %% tags=["parameters"]
+options = ["--model", "lenet", "--steps", "60"]
+
+# %%
+from bnjax.commands.catalogue import find_experiment
+from bnjax.commands.command_line import main
+
+status = main(
+    find_experiment("landscape"),
+    ["--plugins", "my_norm.py", "--norms", "none", "batch", "tanh", *options],
+)
+assert status == 0, "see the line above"
+
+# %%
+from IPython.display import Image, display
+
+folder = max(Path("runs/landscape").glob("*/summary.json"), key=lambda p: p.stat().st_mtime).parent
+display(Image(folder / "landscape.png", width=900))
+
+# %% [markdown]
+# Every claim that is made of BatchNorm is now made of `tanh` too:
+
+# %%
+import json
+
+for claim in json.loads((folder / "summary.json").read_text())["claims"]:
+    if claim["identifier"].endswith("tanh"):
+        print(f"{claim['verdict']:14} {claim['sentence']}\n{'':14} {claim['measured']}")
+
+# %% [markdown]
+# ## If it takes statistics over the batch
+#
+# Then it keeps running ones and says so: `norms.Norm("name", Module, batch_statistics=True)`. A complete
+# example is in the documentation, *Extending*.

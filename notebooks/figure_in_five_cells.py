@@ -1,0 +1,101 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # The figure in five cells
+#
+# What BatchNorm does to the loss landscape: two networks that differ in the normaliser alone, probed
+# along the gradient while they train (Santurkar et al. 2018, Fig. 4).
+#
+# It runs on a CPU, a GPU or a TPU, here or on Colab. It installs bnjax from the checkout that this
+# notebook lies in. **On Colab**, upload a zip of the checkout to the session's files (the folder symbol
+# on the left) and run the cells in their order.
+
+# %% [markdown]
+# **1. Install.** Finds bnjax, or the checkout around this notebook, or a zip of it. What Colab brings along
+# (JAX among it) stays as it is where it is new enough.
+
+# %%
+import importlib.util
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+if importlib.util.find_spec("bnjax") is None:
+    for archive in Path.cwd().glob("bnjax*.zip"):
+        zipfile.ZipFile(archive).extractall()
+    here = Path.cwd()
+    places = [here, *here.parents, *(found.parent for found in here.glob("*/pyproject.toml"))]
+    checkout = next((place for place in places if (place / "bnjax" / "probes").is_dir()), None)
+    assert checkout, "no checkout here: upload a zip of it, or start Jupyter inside it"
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", str(checkout)], check=True)
+    importlib.invalidate_caches()
+
+# %% [markdown]
+# **2. Where am I?** On a CPU the quick preset: 8×8 digits, a small network, two minutes on two cores. On a
+# GPU or TPU the same digits on the full network and for longer; with `data_dir`, a folder that holds
+# `cifar10/3.0.2`, the publication's setting. Add options to the last line, e.g. `"--lr", "0.4"`.
+
+# %% tags=["parameters"]
+import jax
+
+data_dir = None
+device = jax.default_backend()
+if device == "cpu":
+    options = ["--preset", "quick"]
+elif data_dir:
+    options = ["--preset", "paper", "--data-dir", data_dir]
+else:
+    options = ["--width", "1.0", "--steps", "1000", "--probe-every", "10"]
+options += []
+
+# %% [markdown]
+# **3. Run.** Everything is saved as it goes: interrupt and run the cell again, and it goes on. A finished
+# run returns at once.
+
+# %%
+from bnjax.commands.catalogue import find_experiment
+from bnjax.commands.command_line import main
+
+print(f"{jax.device_count()} × {device}: landscape {' '.join(options)}")
+status = main(find_experiment("landscape"), options)
+assert status == 0, "see the line above"
+
+# %% [markdown]
+# **4. The figure.** Bands over the probed steps η = lr · {½, 1, 2, 4}. Look at the panel of training first: a
+# network that does not train has a flat landscape.
+
+# %%
+from IPython.display import Image, display
+
+folder = max(Path("runs/landscape").glob("*/summary.json"), key=lambda p: p.stat().st_mtime).parent
+display(Image(folder / "landscape.png", width=900))
+
+# %% [markdown]
+# **5. What it says.** Each claim with what was measured and the verdict of a rule that was written before
+# the run, and the numbers behind the figure.
+
+# %%
+import json
+
+import numpy as np
+
+from bnjax.runs import results
+
+for claim in json.loads((folder / "summary.json").read_text())["claims"]:
+    print(f"{claim['verdict']:14} {claim['sentence']}: {claim['measured']}")
+
+found = results.read(folder)
+print({name: axes for name, axes in found.dims.items() if name.startswith("line.")})
+beta = found.select("line.smoothness", norm="batch", seed=0, direction="gradient")
+print("largest β of BatchNorm at each probed step:", np.round(beta.max(axis=-1), 1))
+
+# %% [markdown]
+# Next: `options += ["--lr", "0.4"]`, where the standard network does not train; `["--norms", "none", "batch",
+# "layer", "l1"]`; or [probe your own model](probe_your_own_model.ipynb).
