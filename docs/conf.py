@@ -10,7 +10,7 @@ from sphinx.application import Sphinx
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
-from bnjax import __version__
+from bnjax import __version__  # noqa: E402
 
 project = "bnjax"
 copyright = "the bnjax authors, Apache-2.0"

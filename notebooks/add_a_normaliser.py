@@ -9,18 +9,18 @@
 # %% [markdown]
 # # Add a normaliser
 #
-# From a formula to an arm of every experiment: write a module, look at it, register it, and run it beside
-# BatchNorm and no normalisation. The example replaces normalisation by y = tanh(γ x), after
-# *Transformers without Normalization* ([2503.10622](https://arxiv.org/abs/2503.10622)).
+# From a formula to an arm of every experiment: write a module, look at it, register it, and run
+# it beside BatchNorm and no normalisation. The example replaces normalisation by y = tanh(γ x),
+# after *Transformers without Normalization* ([2503.10622](https://arxiv.org/abs/2503.10622)).
 #
-# Install bnjax from its checkout, `pip install -e ".[notebooks]"`, or as in
-# [the first notebook](figure_in_five_cells.ipynb).
+# Install bnjax from its checkout, `pip install -e ".[notebooks]"`, or as in [the first
+# notebook](figure_in_five_cells.ipynb).
 
 # %% [markdown]
 # ## The module
 #
-# A normaliser is called as `module(x, train=bool)`, channels last. Written into a file, since that is what
-# experiments load (`--plugins`).
+# A normaliser is called as `module(x, train=bool)`, channels last. Written into a file, since
+# that is what experiments load (`--plugins`).
 
 # %%
 from pathlib import Path
@@ -58,30 +58,30 @@ from bnjax import data, losses, models, norms, probes
 from bnjax.runs import plugins
 
 plugins.load([Path("my_norm.py")])
-images = jax.random.normal(jax.random.key(0), (32, 32, 32, 3))
-batch = data.Batch(images, jnp.arange(32) % 10)
-arms = {
-    name: models.lenet(norm=norms.by_name(name), width=0.5) for name in ("none", "batch", "tanh")
-}
+images = jax.random.normal(jax.random.key(0), (64, 8, 8, 1))
+batch = data.Batch(images, jnp.arange(64) % 10)
+arms = {name: models.mlp(norm=norms.by_name(name)) for name in ("none", "batch", "tanh")}
 starts = {name: model.init(jax.random.key(1), images) for name, model in arms.items()}
-print(models.layer_names(arms["tanh"], (32, 32, 3)))
-kernels = [start["params"]["conv1"]["kernel"] for start in starts.values()]
+print(models.layer_names(arms["tanh"], (8, 8, 1)))
+kernels = [start["params"]["dense1"]["kernel"] for start in starts.values()]
 assert all(np.array_equal(kernel, kernels[0]) for kernel in kernels)
 
 # %% [markdown]
-# What the layers hand to their non-linearities, and the landscape along the gradient, before any step:
+# What the layers hand to their non-linearities, and the landscape along the gradient, before any
+# step:
 
 # %%
+measure_line = jax.jit(probes.line, static_argnums=0, static_argnames="limits")
 step_sizes = 0.1 * jnp.array([0.5, 1.0, 2.0, 4.0])
 figure, panels = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
 for line_style, (name, model) in zip(("--", "-", ":"), arms.items()):
-    before = model.preactivations(**starts[name], images=images)["conv2"]
+    before = model.preactivations(**starts[name], images=images)["dense2"]
     shares, edges = np.histogram(before, bins=60, range=(-3, 3), density=True)
     panels[0].stairs(shares, edges, label=name)
     loss = losses.on_batch(model, starts[name]["batch_stats"], batch, statistics="batch")
-    line = jax.jit(lambda params: probes.line(loss, params, step_sizes))(starts[name]["params"])
+    line = measure_line(loss, starts[name]["params"], step_sizes, limits=False)
     panels[1].plot(step_sizes, line.losses, line_style, label=name)
-panels[0].set(title="conv2 before its non-linearity")
+panels[0].set(title="dense2 before its non-linearity")
 panels[1].set(title="L(θ − η g)", xlabel="η")
 panels[0].legend()
 plt.show()
@@ -89,8 +89,9 @@ plt.show()
 # %% [markdown]
 # ## As an arm of an experiment
 #
-# The same as `python experiments/landscape.py --plugins my_norm.py --norms none batch tanh …` on the command
-# line. (Digits and a small network; leave the options out for the usual two minutes.)
+# The same as `python experiments/landscape.py --plugins my_norm.py --norms none batch tanh …` on
+# the command line. (Digits and a small network; leave the options out for the usual two
+# minutes.)
 
 # %% tags=["parameters"]
 options = ["--model", "lenet", "--steps", "60"]
@@ -124,5 +125,5 @@ for claim in json.loads((folder / "summary.json").read_text())["claims"]:
 # %% [markdown]
 # ## If it takes statistics over the batch
 #
-# Then it keeps running ones and says so: `norms.Norm("name", Module, batch_statistics=True)`. A complete
-# example is in the documentation, *Extending*.
+# Then it keeps running ones and says so: `norms.Norm("name", Module, batch_statistics=True)`. A
+# complete example is in the documentation, *Extending*.

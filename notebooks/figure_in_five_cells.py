@@ -9,16 +9,16 @@
 # %% [markdown]
 # # The figure in five cells
 #
-# What BatchNorm does to the loss landscape: two networks that differ in the normaliser alone, probed
-# along the gradient while they train (Santurkar et al. 2018, Fig. 4).
+# What BatchNorm does to the loss landscape: two networks that differ in the normaliser alone,
+# probed along the gradient while they train (Santurkar et al. 2018, Fig. 4).
 #
-# It runs on a CPU, a GPU or a TPU, here or on Colab. It installs bnjax from the checkout that this
-# notebook lies in. **On Colab**, upload a zip of the checkout to the session's files (the folder symbol
-# on the left) and run the cells in their order.
+# It runs on a CPU, a GPU or a TPU, here or on Colab. It installs bnjax from the checkout that
+# this notebook lies in. **On Colab**, upload a zip of the checkout to the session's files (the
+# folder symbol on the left) and run the cells in their order.
 
 # %% [markdown]
-# **1. Install.** Finds bnjax, or the checkout around this notebook, or a zip of it. What Colab brings along
-# (JAX among it) stays as it is where it is new enough.
+# **1. Install.** Finds bnjax, or the checkout around this notebook, or a zip of it. What Colab
+# brings along (JAX among it) stays as it is where it is new enough.
 
 # %%
 import importlib.util
@@ -38,9 +38,10 @@ if importlib.util.find_spec("bnjax") is None:
     importlib.invalidate_caches()
 
 # %% [markdown]
-# **2. Where am I?** On a CPU the quick preset: 8×8 digits, a small network, two minutes on two cores. On a
-# GPU or TPU the same digits on the full network and for longer; with `data_dir`, a folder that holds
-# `cifar10/3.0.2`, the publication's setting. Add options to the last line, e.g. `"--lr", "0.4"`.
+# **2. Where am I?** On a CPU the quick preset: 8×8 digits, a small network, two minutes on two
+# cores. On a GPU or TPU the same digits on the full network and for longer; with `data_dir`, a
+# folder that holds `cifar10/3.0.2`, the publication's setting. Add options to the last line,
+# e.g. `"--lr", "0.4"`.
 
 # %% tags=["parameters"]
 import jax
@@ -56,8 +57,8 @@ else:
 options += []
 
 # %% [markdown]
-# **3. Run.** Everything is saved as it goes: interrupt and run the cell again, and it goes on. A finished
-# run returns at once.
+# **3. Run.** Everything is saved as it goes: interrupt and run the cell again, and it goes on. A
+# finished run returns at once.
 
 # %%
 from bnjax.commands.catalogue import find_experiment
@@ -68,8 +69,8 @@ status = main(find_experiment("landscape"), options)
 assert status == 0, "see the line above"
 
 # %% [markdown]
-# **4. The figure.** Bands over the probed steps η = lr · {½, 1, 2, 4}. Look at the panel of training first: a
-# network that does not train has a flat landscape.
+# **4. The figure.** Bands over the probed steps η = lr · {½, 1, 2, 4}. Look at the panel of
+# training first: a network that does not train has a flat landscape.
 
 # %%
 from IPython.display import Image, display
@@ -78,8 +79,8 @@ folder = max(Path("runs/landscape").glob("*/summary.json"), key=lambda p: p.stat
 display(Image(folder / "landscape.png", width=900))
 
 # %% [markdown]
-# **5. What it says.** Each claim with what was measured and the verdict of a rule that was written before
-# the run, and the numbers behind the figure.
+# **5. What it says.** Each claim with what was measured and the verdict of a rule that was
+# written before the run, and the numbers behind the figure.
 
 # %%
 import json
@@ -97,5 +98,5 @@ beta = found.select("line.smoothness", norm="batch", seed=0, direction="gradient
 print("largest β of BatchNorm at each probed step:", np.round(beta.max(axis=-1), 1))
 
 # %% [markdown]
-# Next: `options += ["--lr", "0.4"]`, where the standard network does not train; `["--norms", "none", "batch",
-# "layer", "l1"]`; or [probe your own model](probe_your_own_model.ipynb).
+# Next: `options += ["--lr", "0.4"]`, where the standard network does not train; `["--norms",
+# "none", "batch", "layer", "l1"]`; or [probe your own model](probe_your_own_model.ipynb).

@@ -9,12 +9,13 @@
 # %% [markdown]
 # # Probe your own model
 #
-# A probe of bnjax takes `loss(params) -> scalar` and a pytree of arrays, and nothing else: no class to
-# inherit from, no wrapper. Here are four models of the same size, in `flax.linen`, `flax.nnx`, Equinox and
-# bare JAX, each with BatchNorm where its library has one, and the same three probes on all of them.
+# A probe of bnjax takes `loss(params) -> scalar` and a pytree of arrays, and nothing else: no
+# class to inherit from, no wrapper. Here are four models of the same size, in `flax.linen`,
+# `flax.nnx`, Equinox and bare JAX, each with BatchNorm where its library has one, and the same
+# three probes on all of them.
 #
-# Install bnjax from its checkout, `pip install -e ".[notebooks]"`, or as in
-# [the first notebook](figure_in_five_cells.ipynb).
+# Install bnjax from its checkout, `pip install -e ".[notebooks]"`, or as in [the first
+# notebook](figure_in_five_cells.ipynb).
 
 # %%
 import jax
@@ -49,8 +50,8 @@ def cost(logits):
 # %% [markdown]
 # ## One `loss(params)` for each library
 #
-# **linen**: variables are dicts. Training mode, and the new statistics are dropped, so the loss is a pure
-# function and a probe moves nothing.
+# **linen**: variables are dicts. Training mode, and the new statistics are dropped, so the loss
+# is a pure function and a probe moves nothing.
 
 # %%
 import flax.linen as nn
@@ -77,8 +78,8 @@ def linen_loss(params):
 
 
 # %% [markdown]
-# **nnx**: the module is split; what is not a parameter is copied inside, since a call of BatchNorm writes
-# its running averages.
+# **nnx**: the module is split; what is not a parameter is copied inside, since a call of
+# BatchNorm writes its running averages.
 
 # %%
 from flax import nnx
@@ -99,7 +100,8 @@ def nnx_loss(params):
 
 
 # %% [markdown]
-# **Equinox**: the module is a pytree; its arrays are the parameters. (Here LayerNorm: it needs no state.)
+# **Equinox**: the module is a pytree; its arrays are the parameters. (Here LayerNorm: it needs
+# no state.)
 
 # %%
 import equinox as eqx
@@ -154,42 +156,40 @@ models = {
 # %% [markdown]
 # ## The same probes on all
 #
-# Losses and gradients along the gradient, at η = lr · {½, 1, 2, 4}, before and after some steps of plain
-# gradient descent; and the largest eigenvalues of the Hessian.
+# Losses and gradients along the gradient, at η = lr · {½, 1, 2, 4}, before and after some steps
+# of plain gradient descent.
 
 # %%
 step_sizes = lr * jnp.array([0.5, 1.0, 2.0, 4.0])
 
 
 def study(loss, params):
-    """Lines before and after training, losses on the way, and the ends of the spectrum."""
+    """Lines before and after training, and the losses on the way."""
 
     def step(params, _):
         value, gradient = jax.value_and_grad(loss)(params)
         return jax.tree.map(lambda p, g: p - lr * g, params, gradient), value
 
     trained, losses = jax.lax.scan(step, params, length=steps)
-    lines = [probes.line(loss, point, step_sizes) for point in (params, trained)]
-    ends = spectrum.spectrum(loss, trained, jax.random.key(2), lanczos_steps=12, top=3)
-    return lines, losses, ends
+    both = jax.tree.map(lambda *leaves: jnp.stack(leaves), params, trained)
+    lines = jax.lax.map(lambda point: probes.line(loss, point, step_sizes, limits=False), both)
+    return lines, losses, trained
 
 
 studied = {
     name: jax.jit(study, static_argnums=0)(loss, params) for name, (loss, params) in models.items()
 }
-for name, (lines, losses, ends) in studied.items():
-    before, after = (float(line.smoothness.max()) for line in lines)
-    print(
-        f"{name:20} loss {losses[0]:.3f} → {losses[-1]:.3f}, largest β {before:.3g} → {after:.3g}, "
-        f"λ₁ {ends.largest[0]:.3g} (2/lr = {2 / lr:g})"
-    )
+for name, (lines, losses, _) in studied.items():
+    before, after = lines.smoothness.max(axis=1)
+    change = f"loss {losses[0]:.3f} → {losses[-1]:.3f}, largest β {before:.3g} → {after:.3g}"
+    print(f"{name:20} {change} (2/lr = {2 / lr:g})")
 
 # %%
 figure, panels = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
 for line_style, (name, (lines, losses, _)) in zip(("-", "--", "-.", ":"), studied.items()):
     panels[0].plot(losses, line_style, label=name)
-    panels[1].plot(step_sizes, lines[0].losses - lines[0].loss, line_style)
-    panels[2].plot(step_sizes, lines[0].smoothness, line_style)
+    panels[1].plot(step_sizes, lines.losses[0] - lines.loss[0], line_style)
+    panels[2].plot(step_sizes, lines.smoothness[0], line_style)
 panels[0].set(title="training loss [nat]", xlabel="step", yscale="log")
 panels[1].set(title="L(θ − η g) − L(θ) at the start", xlabel="η")
 panels[2].set(title="β(η) at the start", xlabel="η", yscale="log")
@@ -197,11 +197,21 @@ panels[0].legend(fontsize=7)
 plt.show()
 
 # %% [markdown]
+# The largest eigenvalues of the Hessian of one of them, with the residuals that say how far they
+# have converged:
+
+# %%
+loss, (*_, trained) = bare_loss, studied["bare JAX, none"]
+measure = jax.jit(lambda params, key: spectrum.spectrum(loss, params, key, lanczos_steps=10, top=3))
+found = measure(trained, jax.random.key(2))
+print("eigenvalues", found.largest, "±", found.largest_residuals)
+
+# %% [markdown]
 # ## Internal covariate shift
 #
-# `probes.shift` needs to know what a layer is: `params` has to map names of layers to their parameters, in any
-# order; the loss's own equations tell in which order it uses them. A dict does, such as linen's and the
-# bare one; other trees are put into one.
+# `probes.shift` needs to know what a layer is: `params` has to map names of layers to their
+# parameters, in any order; the loss's own equations tell in which order it uses them. A dict
+# does, such as linen's and the bare one; other trees are put into one.
 
 
 # %%
@@ -230,8 +240,10 @@ print("Equinox: ", shift(equinox_loss_by_name, by_name))
 # %% [markdown]
 # ## Be careful
 #
-# * **One fixed batch** inside `loss`: with a new batch at each call a difference of gradients is noise.
-# * **Statistics**: in training mode BatchNorm normalises with the batch's own at every probed point; with
-#   running averages it is another landscape. Say which.
+# * **One fixed batch** inside `loss`: with a new batch at each call a difference of gradients is
+#   noise.
+# * **Statistics**: in training mode BatchNorm normalises with the batch's own at every probed
+#   point; with running averages it is another landscape. Say which.
 # * **No randomness**: dropout inside `loss` needs one fixed key.
-# * **float32 products** on GPUs and TPUs are rounded by default; probes raise the precision by themselves.
+# * **float32 products** on GPUs and TPUs are rounded by default; probes raise the precision by
+#   themselves.

@@ -1,4 +1,4 @@
-"""The documentation: its programs run, its commands are legal, its links lead somewhere, it builds."""
+"""The documentation: programs run, commands are legal, links lead somewhere, pages build."""
 
 import contextlib
 import importlib.util
@@ -8,7 +8,6 @@ import shlex
 import subprocess
 import sys
 import types
-import warnings
 from pathlib import Path
 
 import jax
@@ -43,7 +42,9 @@ def blocks(page: Path, language: str) -> list[tuple[int, str]]:
 
 
 def load_script(name: str) -> types.ModuleType:
-    spec = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / "experiments" / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(
+        f"docs_{name}", ROOT / "experiments" / f"{name}.py"
+    )
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
@@ -134,9 +135,7 @@ def test_programs_for_several_devices_run_in_a_process_of_their_own(page, block,
 def commands(page: Path) -> list[tuple[str, list[str]]]:
     """The experiments that a page's shell lines start, each with its arguments."""
     lines = [
-        line
-        for _, block in blocks(page, "sh")
-        for line in block.replace("\\\n", " ").splitlines()
+        line for _, block in blocks(page, "sh") for line in block.replace("\\\n", " ").splitlines()
     ]
     found = []
     for line in lines:
@@ -178,7 +177,9 @@ def test_every_file_and_figure_that_a_page_names_exists(page):
     for target in targets:
         if not re.match(r"https?://", target):
             assert (page.parent / target).exists(), target
-    for name in re.findall(r"`((?:experiments|bnjax|tests|docs|notebooks|figures)/[\w/]+\.\w+)`", text):
+    for name in re.findall(
+        r"`((?:experiments|bnjax|tests|docs|notebooks|figures)/[\w/]+\.\w+)`", text
+    ):
         assert (ROOT / name).exists(), name
 
 
@@ -194,9 +195,19 @@ def test_the_pages_build_without_warnings(tmp_path):
             pytest.skip(f"{package} is not installed: pip install 'bnjax[docs]'")
     done = subprocess.run(
         [
-            sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html",
-            "-d", str(tmp_path / "doctrees"), str(DOCS), str(tmp_path / "html"),
-        ],  # fmt: skip
+            sys.executable,
+            "-m",
+            "sphinx",
+            "-W",
+            "--keep-going",
+            "-q",
+            "-b",
+            "html",
+            "-d",
+            str(tmp_path / "doctrees"),
+            str(DOCS),
+            str(tmp_path / "html"),
+        ],
         capture_output=True,
         text=True,
         check=False,

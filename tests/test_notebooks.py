@@ -1,4 +1,4 @@
-"""Each notebook is what jupytext makes of its Python file, and runs from its first cell to its last."""
+"""Each notebook is what jupytext makes of its Python file, and runs from first to last cell."""
 
 from pathlib import Path
 
@@ -72,10 +72,7 @@ def test_a_notebook_runs(script, tmp_path, monkeypatch):
     )
     client.execute()
     printed = [
-        output
-        for cell in notebook.cells
-        if cell.cell_type == "code"
-        for output in cell.outputs
+        output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs
     ]
     assert any("image/png" in output.get("data", {}) for output in printed)
     assert not [output for output in printed if output.output_type == "error"]
