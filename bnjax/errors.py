@@ -13,6 +13,21 @@ class RunError(RuntimeError):
 
 
 def require(option: str, value: object, legal: bool, expected: str) -> None:
-    """Raise a `UsageError` that names option, value and remedy unless `legal`."""
+    """Raise a `UsageError` that names option, value and remedy unless `legal`.
+
+    Args:
+      option: as it is typed, e.g. `--lr`.
+      value: what was given.
+      legal: whether it may be that.
+      expected: what it must be, e.g. `above 0`.
+
+    Raises:
+      UsageError: the value is not legal.
+
+    Example:
+      >>> require("--lr", -1, legal=False, expected="above 0, e.g. 0.1")
+      Traceback (most recent call last):
+      bnjax.errors.UsageError: --lr -1: must be above 0, e.g. 0.1
+    """
     if not legal:
         raise UsageError(f"{option} {value}: must be {expected}")

@@ -96,6 +96,16 @@ def decide_ratio(ratio: Interval) -> Verdict:
 
     Supported if its interval lies above 1, not supported if it lies below 1, else inconclusive.
     With one seed the interval is taken as a factor of 1.1 either way.
+
+    Args:
+      ratio: as `interval` makes it.
+
+    Returns:
+      The verdict.
+
+    Example:
+      >>> [decide_ratio(interval([ratio])) for ratio in (1.5, 1.05, 0.5)]
+      ['supported', 'inconclusive', 'not supported']
     """
     low, high = limits(ratio)
     return "supported" if low > 1 else "not supported" if high < 1 else "inconclusive"

@@ -21,7 +21,16 @@ PerStep: TypeAlias = Callable[[str, int], np.ndarray]  # of norm and seed: [prob
 
 
 def why_not_trained(results: Results, norm: str) -> str:
-    """Why no claim can rest on an arm, or nothing."""
+    """Why no claim can rest on an arm, or nothing.
+
+    Args:
+      results: of a run.
+      norm: the arm.
+
+    Returns:
+      That it diverged, and at which step, or that its loss ends at 0.9 of that of chance or above;
+      of several seeds the first one's reason; else an empty text.
+    """
     chance = results.facts["chance_loss"]
     for seed in results.axes["seed"].tolist():
         finite = results.select("train.finite", norm=norm, seed=seed)
@@ -77,6 +86,9 @@ def ratio_over_seeds(
         and finite are left out.
       above: the arm of the numerator.
       below: that of the denominator.
+
+    Returns:
+      The ratio with its interval, or the reason why there is none.
     """
     kind = " ".join(name.split()[-2:])
     ratios = []

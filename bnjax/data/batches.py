@@ -29,6 +29,11 @@ def epoch_order(key: PRNGKey, epoch: Index | int, num_images: int) -> Int[Array,
 
     Returns:
       Indices `[2 · num_images]` int32; each half holds every index once.
+
+    Example:
+      >>> order = epoch_order(jax.random.key(0), 0, num_images=5)
+      >>> sorted(order[:5].tolist()), sorted(order[5:].tolist())
+      ([0, 1, 2, 3, 4], [0, 1, 2, 3, 4])
     """
     orders = [
         jax.random.permutation(jax.random.fold_in(key, epoch + later), num_images)
@@ -131,8 +136,17 @@ def make_pipeline(dataset: Dataset, batch_size: int, *, augmented: bool = False)
       batch_size: examples a step, 1 up to the size of the training split.
       augmented: random flips and translations by up to 4 pixels.
 
+    Returns:
+      A `Pipeline`, hashable.
+
     Raises:
       UsageError: impossible batch size.
+
+    Example:
+      >>> from bnjax.data import load
+      >>> pipeline = make_pipeline(load("digits"), batch_size=500)
+      >>> [pipeline.epoch(step) for step in range(4)]  # of 1,437 images
+      [0, 0, 0, 1]
     """
     num_images = dataset.train.pixels.shape[0]
     if not 1 <= batch_size <= num_images:

@@ -63,6 +63,15 @@ def from_arrays(
         floating-point inputs, which are not standardised, and targets `[num_images, num_classes]`.
       test: likewise.
       note: a remark that every result must carry, e.g. that it is a subset.
+
+    Returns:
+      A `Dataset`; pixels stay uint8, labels become int32, inputs and targets float32.
+
+    Example:
+      >>> pixels = np.array([0, 255], np.uint8).reshape(2, 1, 1, 1)
+      >>> dataset = from_arrays("two", 2, (pixels, np.arange(2)), (pixels, np.arange(2)))
+      >>> dataset.mean, dataset.std
+      ((0.5,), (0.5,))
     """
     floating = np.issubdtype(train[0].dtype, np.floating)
     channels = train[0].shape[-1]

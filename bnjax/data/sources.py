@@ -41,6 +41,8 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None, *, seed: int
     Example:
       >>> load("digits").train.pixels.shape
       (1437, 32, 32, 3)
+
+    Source: digits, scikit-learn (UCI, Alpaydin & Kaynak 1998); the others, tensorflow-datasets.
     """
     if name not in DATASETS:
         raise UsageError(f"dataset {name!r} is not known: choose from {', '.join(DATASETS)}")
@@ -71,6 +73,11 @@ def make_gaussian(
       A `Dataset` of inputs `[num_examples, 1, 1, size]` and targets `[num_examples, size]`.
 
     Source: Santurkar et al. 2018, appendix A.1 (1,000 examples, 10×10).
+
+    Example:
+      >>> split = make_gaussian(0, num_examples=4, size=2).train
+      >>> split.pixels.shape, split.labels.shape
+      ((4, 1, 1, 2), (4, 2))
     """
     generator = np.random.default_rng(seed)
     draw = generator.random if positive else generator.standard_normal

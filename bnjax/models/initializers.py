@@ -29,8 +29,18 @@ def by_name(name: str) -> Callable[..., Array]:
         `two_over_root_n` is Gaussian of deviation 2/√n for n inputs, `small_normal` of deviation
         0.01; `constant` (0.01) and `zeros` are symmetric: all units of a layer stay alike.
 
+    Returns:
+      The initialiser; kernels have their output units last.
+
     Raises:
       UsageError: there is none of that name.
+
+    Source: Glorot & Bengio 2010, He et al. 2015 (1502.01852), LeCun et al. 1998, Saxe et al. 2014.
+
+    Example:
+      >>> import jax
+      >>> by_name("constant")(jax.random.key(0), (2, 1), "float32").tolist()
+      [[0.009999999776482582], [0.009999999776482582]]
     """
     if name not in REGISTRY:
         raise UsageError(f"initializer {name!r} is not known: choose from {', '.join(REGISTRY)}")

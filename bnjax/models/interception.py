@@ -91,6 +91,15 @@ def at_outputs(
 
     Raises:
       UsageError: a layer does not exist; the message lists those of the model.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from bnjax.models import mlp, norms
+      >>> model, images = mlp(norm=norms.none(), width=0.02), jnp.ones((3, 2, 2, 1))
+      >>> variables = model.init(jax.random.key(0), images)
+      >>> found = at_outputs(model, ["dense2"], **variables, images=images)["dense2"]
+      >>> found.activations.shape, found.head(found.activations).shape
+      ((3, 2), (3, 10))
     """
     return intercept(model, weight_call, layers, params, batch_stats, images, key)
 
@@ -153,6 +162,9 @@ def units_of_norms(model: Model, images: jax.ShapeDtypeStruct) -> dict[str, int]
     Args:
       model: a `bnjax.models.Model`.
       images: shape and dtype of a batch.
+
+    Returns:
+      Numbers of units by the layer's name, in the order of use.
 
     Example:
       >>> import jax, jax.numpy as jnp

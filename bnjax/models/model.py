@@ -194,6 +194,14 @@ def layer_names(model: Model, image_shape: tuple[int, ...]) -> tuple[str, ...]:
     Args:
       model: a `Model`.
       image_shape: of one image, `(height, width, channels)`.
+
+    Returns:
+      Names of layers, keys of the parameters.
+
+    Example:
+      >>> from bnjax.models import mlp, norms
+      >>> layer_names(mlp(norm=norms.none()), (2, 2, 1))
+      ('dense1', 'dense2', 'dense3', 'output')
     """
     images = jax.ShapeDtypeStruct((2, *image_shape), "float32")
     variables = jax.eval_shape(model.init, jax.random.key(0), images)

@@ -45,6 +45,12 @@ def batch_norm(
 
     Raises:
       UsageError: momentum outside [0, 1) or epsilon below 0.
+
+    Source: Ioffe & Szegedy 2015 (1502.03167).
+
+    Example:
+      >>> batch_norm(momentum=0.99).batch_statistics
+      True
     """
     check_running(momentum, epsilon)
     build = functools.partial(
@@ -59,7 +65,15 @@ def batch_norm(
 
 
 def none() -> Norm:
-    """No normalisation: the "standard" network of Santurkar et al. 2018."""
+    """No normalisation: the "standard" network of Santurkar et al. 2018.
+
+    Returns:
+      A `Norm` named `none`.
+
+    Example:
+      >>> none().name
+      'none'
+    """
     return Norm("none")
 
 
@@ -75,6 +89,12 @@ def unitize(momentum: float = 0.9, epsilon: float = 1e-5) -> Norm:
 
     Raises:
       UsageError: momentum outside [0, 1) or epsilon below 0.
+
+    Source: Huang & Yu 2020 (2001.02814).
+
+    Example:
+      >>> unitize().name
+      'unitize'
     """
     check_running(momentum, epsilon)
     build = functools.partial(Unitization, momentum=momentum, epsilon=epsilon)
@@ -82,19 +102,41 @@ def unitize(momentum: float = 0.9, epsilon: float = 1e-5) -> Norm:
 
 
 def layer_norm(epsilon: float = 1e-5) -> Norm:
-    """Each sample over all its channels and pixels (Ba, Kiros & Hinton 2016)."""
+    """Each sample over all its channels and pixels.
+
+    Args:
+      epsilon: added to the variance, units of the input squared.
+
+    Returns:
+      A `Norm` named `layer`.
+
+    Source: Ba, Kiros & Hinton 2016 (1607.06450).
+
+    Example:
+      >>> layer_norm().batch_statistics
+      False
+    """
     return Norm("layer", functools.partial(SampleNorm, groups=1, epsilon=epsilon))
 
 
 def group_norm(groups: int = 32, epsilon: float = 1e-5) -> Norm:
-    """Each sample over its pixels and groups of channels (Wu & He 2018).
+    """Each sample over its pixels and groups of channels.
 
     Args:
       groups: number of groups; of narrow layers as many as leave four channels in each.
-      epsilon: added to the variance.
+      epsilon: added to the variance, units of the input squared.
+
+    Returns:
+      A `Norm` named `group`.
 
     Raises:
       UsageError: no group.
+
+    Source: Wu & He 2018 (1803.08494).
+
+    Example:
+      >>> group_norm(groups=8).name
+      'group'
     """
     if groups < 1:
         raise UsageError(f"groups={groups} must be 1 or more: give e.g. 32")
@@ -102,22 +144,68 @@ def group_norm(groups: int = 32, epsilon: float = 1e-5) -> Norm:
 
 
 def instance_norm(epsilon: float = 1e-5) -> Norm:
-    """Each sample over the pixels of one channel (Ulyanov et al. 2016); not for dense layers."""
+    """Each sample over the pixels of one channel; not for dense layers.
+
+    Args:
+      epsilon: added to the variance, units of the input squared.
+
+    Returns:
+      A `Norm` named `instance`; its call raises a `UsageError` where a channel has one pixel.
+
+    Source: Ulyanov et al. 2016 (1607.08022).
+
+    Example:
+      >>> instance_norm().name
+      'instance'
+    """
     return Norm("instance", functools.partial(SampleNorm, groups=None, epsilon=epsilon))
 
 
 def rms_norm(epsilon: float = 1e-5) -> Norm:
-    """Each sample by its root mean square over channels and pixels (Zhang & Sennrich 2019)."""
+    """Each sample by its root mean square over channels and pixels.
+
+    Args:
+      epsilon: added to the mean square, units of the input squared.
+
+    Returns:
+      A `Norm` named `rms`.
+
+    Source: Zhang & Sennrich 2019 (1910.07467).
+
+    Example:
+      >>> rms_norm().name
+      'rms'
+    """
     return Norm("rms", functools.partial(SampleNorm, groups=1, centred=False, epsilon=epsilon))
 
 
 def weight_standard() -> Norm:
-    """Kernels of mean 0 and unit size (Qiao et al. 2019, Brock et al. 2021)."""
+    """Kernels of mean 0 and unit size, see `WeightStandardisation`.
+
+    Returns:
+      A `Norm` named `weight_standard`, of kernels: activations are left as they come.
+
+    Source: Qiao et al. 2019 (1903.10520), Brock et al. 2021 (2101.08692).
+
+    Example:
+      >>> weight_standard().build is None
+      True
+    """
     return Norm("weight_standard", reparametrise=WeightStandardisation)
 
 
 def weight_norm() -> Norm:
-    """Kernels as lengths and directions (Salimans & Kingma 2016)."""
+    """Kernels as lengths and directions, see `WeightNorm`.
+
+    Returns:
+      A `Norm` named `weight_norm`, of kernels: activations are left as they come.
+
+    Source: Salimans & Kingma 2016 (1602.07868).
+
+    Example:
+      >>> weight_norm().build is None
+      True
+    """
     return Norm("weight_norm", reparametrise=WeightNorm)
 
 
@@ -134,6 +222,12 @@ def lp_norm(power: float, momentum: float = 0.9, epsilon: float = 1e-5) -> Norm:
 
     Raises:
       UsageError: a power below 1, momentum outside [0, 1) or epsilon below 0.
+
+    Source: Santurkar et al. 2018 (1805.11604), §3.3.
+
+    Example:
+      >>> lp_norm(1).name, lp_norm(math.inf).name
+      ('l1', 'linf')
     """
     if not power >= 1:
         raise UsageError(f"power={power} must be 1 or more: give 1, 2 or math.inf")
@@ -152,6 +246,12 @@ def noisy(inner: Norm, strength: NoiseScale | None = None) -> Norm:
 
     Returns:
       A `Norm` named `noisy_<inner>`, or `noise`.
+
+    Source: Santurkar et al. 2018 (1805.11604), Algorithm 1.
+
+    Example:
+      >>> noisy(batch_norm()).name, noisy(none()).name
+      ('noisy_batch', 'noise')
     """
     name = "noise" if inner.build is None else f"noisy_{inner.name}"
     build = functools.partial(Noisy, inner=inner, strength=strength or NoiseScale())
@@ -164,6 +264,9 @@ def with_exceptions(norm: Norm, exceptions: Mapping[str, Norm]) -> Norm:
     Args:
       norm: of all other layers; the result is named like it.
       exceptions: by the layer's name, e.g. `{"conv3": none()}`.
+
+    Returns:
+      A `Norm`.
 
     Example:
       >>> norm = with_exceptions(batch_norm(), {"conv3": none()})
@@ -229,8 +332,15 @@ def by_name(name: str) -> Norm:
     Args:
       name: a key of `REGISTRY`.
 
+    Returns:
+      A `Norm` of that name, the same one at each call.
+
     Raises:
       UsageError: there is none of that name.
+
+    Example:
+      >>> by_name("layer").name
+      'layer'
     """
     if name not in REGISTRY:
         raise UsageError(f"norm {name!r} is not known: choose from {', '.join(REGISTRY)}")

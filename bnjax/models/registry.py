@@ -76,6 +76,9 @@ def by_name(
       depth: weight layers, of families that come in any depth; None for the family's usual one.
       dropout: share dropped before dense layers.
 
+    Returns:
+      A `Model`.
+
     Raises:
       UsageError: unknown name, or an option that this network does not have, or an impossible
         value of one.

@@ -102,6 +102,11 @@ def mlp(
       UsageError: a depth below 2, unknown initialiser or activation.
 
     Source: Ioffe & Szegedy 2015 (1502.03167), §4.1.
+
+    Example:
+      >>> from bnjax.models import norms
+      >>> mlp(norm=norms.batch_norm(), depth=3).module.hidden
+      (100, 100)
     """
     if depth < 2:
         raise UsageError(f"depth {depth} of a perceptron must be 2 or more: 4 is the paper's")
@@ -135,6 +140,11 @@ def lenet(
       UsageError: unknown initialiser or activation.
 
     Source: LeCun et al. 1998, Fig. 2; convolutions are padded here, so any size from 4×4 will do.
+
+    Example:
+      >>> from bnjax.models import norms
+      >>> lenet(norm=norms.batch_norm(), width=0.5).module.hidden
+      (60, 42)
     """
     stages = tuple(scaled(stage, width) for stage in LENET)
     hidden = (max(1, round(120 * width)), max(1, round(84 * width)))
@@ -168,6 +178,11 @@ def alexnet(
 
     Source: Krizhevsky et al. 2012, its channels in the variant of one tower (1404.5997), with
       kernels of 5 and 3 pixels and stride 1 for images of 32×32.
+
+    Example:
+      >>> from bnjax.models import norms
+      >>> alexnet(norm=norms.none(), width=0.25).module.hidden
+      (256, 256)
     """
     stages = tuple(scaled(stage, width) for stage in ALEXNET)
     hidden = (max(1, round(1024 * width)),) * 2

@@ -82,6 +82,13 @@ def vgg38(
 
     Raises:
       UsageError: unknown initialiser.
+
+    Source: the network of the module's docstring; the plain twin is `residual=False`.
+
+    Example:
+      >>> from bnjax.models import layer_names, norms
+      >>> len(layer_names(vgg38(norm=norms.none(), width=0.1), (32, 32, 3)))
+      38
     """
     features = max(1, round(CHANNELS * width))
     kernel_init = initializers.by_name(initializer)

@@ -146,6 +146,8 @@ def losses_on_line(
     Raises:
       UsageError: as `line` does.
 
+    Source: Santurkar et al. 2018, Fig. 4a.
+
     Example:
       >>> import jax.numpy as jnp
       >>> losses_on_line(jnp.square, jnp.array(2.0), jnp.array([0.5, 1.0]), jnp.array(2.0)).tolist()

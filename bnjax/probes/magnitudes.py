@@ -38,6 +38,8 @@ def kinds(params: Params, batch_stats: BatchStats, *, centred: bool = False) -> 
     Returns:
       One of `KINDS` by the leaf's name, such as `conv3/norm/scale`.
 
+    Source: Ioffe & Szegedy 2015, §3.2, for the bias that the mean cancels.
+
     Example:
       >>> layer = {"kernel": 0, "bias": 0, "norm": {"scale": 0, "bias": 0}}
       >>> stats = {"conv1": {"norm": {"mean": 0, "var": 0}}}

@@ -67,6 +67,10 @@ def map_points(
 
     Raises:
       UsageError: a chunk below 1, or a mesh without an axis `probe`.
+
+    Example:
+      >>> map_points(jnp.square, jnp.array([1.0, 2.0, 3.0]), chunk=2).tolist()
+      [1.0, 4.0, 9.0]
     """
     if chunk < 1:
         raise UsageError(f"chunk={chunk} must be 1 or more points")

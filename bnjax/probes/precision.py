@@ -24,6 +24,8 @@ def rounding_noise(
     Returns:
       Scalar, units of the gradient. Divide by ‖η g‖ to compare it with β(η).
 
+    Source: `jax.default_matmul_precision`, whose default depends on the device.
+
     Example:
       >>> import jax.numpy as jnp
       >>> float(rounding_noise(lambda w: jnp.sum(w**2), jnp.ones(3)))

@@ -135,6 +135,12 @@ def layer_order(loss: Loss, params: Mapping[str, PyTree]) -> tuple[str, ...]:
 
     Returns:
       Names of layers; one that the loss does not use is left out.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> loss = lambda params: params["b"] * jnp.sin(params["a"] * params["b"])
+      >>> layer_order(loss, {"a": jnp.array(1.0), "b": jnp.array(2.0), "unused": jnp.array(3.0)})
+      ('a', 'b')
     """
     return order_of_use(*take_apart(loss, params))
 

@@ -134,6 +134,16 @@ def spectrum(
 def hessian_vector_product(loss: Loss, params: Params) -> Callable[[PyTree], PyTree]:
     """`v -> H v`, H the Hessian of `loss` at `params`, by a forward pass over the gradient.
 
+    Args:
+      loss: `loss(params) -> scalar`, twice differentiable.
+      params: pytree of floating-point arrays.
+
+    Returns:
+      A function of a pytree like `params` to another, units of the gradient for a direction in
+      units of the parameters.
+
+    Source: Pearlmutter 1994, "Fast Exact Multiplication by the Hessian".
+
     Example:
       >>> import jax.numpy as jnp
       >>> product = hessian_vector_product(lambda w: jnp.sum(w**3), jnp.array([1.0, 2.0]))
@@ -158,6 +168,12 @@ def lanczos(product: Callable[[Vector], Vector], start: Vector, given: Vector, s
       A `Ritz`.
 
     Source: Golub & Meurant 1994 (quadrature); Parlett 1980, §13.2 (residuals).
+
+    Example:
+      >>> eigenvalues = jnp.array([1.0, 2.0, 4.0])
+      >>> found = lanczos(lambda v: eigenvalues * v, jnp.ones(3), jnp.array([0.0, 0.0, 1.0]), 3)
+      >>> found.nodes.round(3).tolist(), found.shares.round(3).tolist()
+      ([1.0, 2.0, 4.0], [0.0, 0.0, 1.0])
     """
     basis, (diagonal, beside), rest, _ = decomp.tridiag_sym(
         steps, materialize=False, reortho="full", custom_vjp=False

@@ -107,6 +107,8 @@ def values_on_line(
     Raises:
       UsageError: no coordinates, structures that differ, a chunk below 1, a mesh without `probe`.
 
+    Source: Li et al. 2018 (1712.09913), §3; Goodfellow et al. 2015 (1412.6544).
+
     Example:
       >>> import jax.numpy as jnp
       >>> theta, direction = jnp.array(2.0), jnp.array(1.0)

@@ -28,6 +28,8 @@ def alike(kernel: Float[Array, "*fan_in units"], /) -> Alike:
     Returns:
       `Alike`, in units of the weights.
 
+    Source: Goodfellow et al. 2016, "Deep Learning", §8.4.
+
     Example:
       >>> alike(jnp.array([[1.0, 1.0], [2.0, -3.0]])).difference.item()
       5.0

@@ -231,14 +231,40 @@ class RunConfig(ConductOptions, TrainingOptions):
 
 
 def require_rates(rates: Sequence[float]) -> None:
-    """Refuse learning rates of `--lrs` that are none, equal or not positive and finite."""
+    """Refuse learning rates of `--lrs` that are none, equal or not positive and finite.
+
+    Args:
+      rates: parameter units per gradient unit.
+
+    Raises:
+      UsageError: naming all of them.
+
+    Example:
+      >>> require_rates((0.1, 0.1))  # doctest: +ELLIPSIS
+      Traceback (most recent call last):
+      bnjax.errors.UsageError: --lrs 0.1 0.1: must be one or more different learning rates ...
+    """
     legal = len(set(rates)) == len(rates) > 0 and all(0 < rate < math.inf for rate in rates)
     shown = " ".join(f"{rate:g}" for rate in rates)
     require("--lrs", shown, legal, "one or more different learning rates above 0, e.g. 0.1 0.5")
 
 
 def require_layers(option: str, layers: Sequence[str], config: RunConfig) -> None:
-    """Refuse names of layers that the model does not have; the message lists those it has."""
+    """Refuse names of layers that the model does not have; the message lists those it has.
+
+    Args:
+      option: as it is typed, e.g. `--layers`.
+      layers: names, e.g. `("conv5",)`.
+      config: says which model.
+
+    Raises:
+      UsageError: a layer does not exist.
+
+    Example:
+      >>> require_layers("--layers", ("dense9",), RunConfig(model="lenet"))
+      Traceback (most recent call last):
+      bnjax.errors.UsageError: --layers dense9: the model has conv1 conv2 dense1 dense2 output
+    """
     linear = config.model == "dln"
     model = config.build_model("none", num_classes=10)
     known = models.layer_names(model, (1, 1, 10) if linear else (32, 32, 3))
@@ -247,6 +273,19 @@ def require_layers(option: str, layers: Sequence[str], config: RunConfig) -> Non
 
 
 def stream_key(seed: int, stream: Literal["init", "data", "probe", "select"]) -> jax.Array:
-    """The PRNG key of one use of a seed; no two uses share one."""
+    """The PRNG key of one use of a seed; no two uses share one.
+
+    Args:
+      seed: 0 or more.
+      stream: what is drawn: a network's start, the data's order, what probes draw, which
+        parameters are trained.
+
+    Returns:
+      A typed key; the same in every arm.
+
+    Example:
+      >>> bool((stream_key(0, "init") == stream_key(0, "data")).all())
+      False
+    """
     streams = ("init", "data", "probe", "select")
     return jax.random.fold_in(jax.random.key(seed), streams.index(stream))

@@ -72,6 +72,12 @@ def write(results: Results, folder: Path) -> None:
 def read(folder: Path) -> Results:
     """Read what `write` wrote, and the run's configuration.
 
+    Args:
+      folder: of a finished run, `OUT/<experiment>/<digest>`.
+
+    Returns:
+      `Results`; float arrays, NaN where an arm had ended.
+
     Raises:
       RunError: a file is missing or damaged.
     """

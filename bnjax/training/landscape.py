@@ -134,7 +134,16 @@ def make_line(
 def make_rounding(
     make_loss: MakeLoss, *, precision: str, reference: str
 ) -> Callable[[TrainState, Batch, Gradient], Rounding]:
-    """Compile the rounding noise of a gradient on a training state, see `probes.rounding_noise`."""
+    """Compile the rounding noise of a gradient on a training state, see `probes.rounding_noise`.
+
+    Args:
+      make_loss: the probed loss, see `make_loss`.
+      precision: a value of `jax.default_matmul_precision`, e.g. training's.
+      reference: likewise, the one that is trusted.
+
+    Returns:
+      `measure(state, batch, gradient) -> Rounding`, compiled.
+    """
 
     @jax.jit
     def measure(state: TrainState, batch: Batch, computed: Gradient) -> Rounding:

@@ -60,6 +60,24 @@ def run(
       `Progress` for each step, or for each block of steps without a probe where the program has
       blocks. Its state is donated to the next step: whoever needs it longer
       copies it before going on.
+
+    Example:
+      >>> import jax, numpy as np, optax
+      >>> from bnjax.data import make_pipeline
+      >>> from bnjax.data.dataset import from_arrays
+      >>> from bnjax.models import mlp, norms
+      >>> from bnjax.training import every, init_state, make_program
+      >>> pixels, labels = np.arange(8, dtype=np.uint8).reshape(8, 1, 1, 1), np.arange(8) % 2
+      >>> dataset = from_arrays("eight", 2, (pixels, labels), (pixels, labels))
+      >>> model, optimizer = mlp(norm=norms.none(), num_classes=2, width=0.02), optax.sgd(0.1)
+      >>> pipeline = make_pipeline(dataset, batch_size=4)
+      >>> program = make_program(model, optimizer, pipeline)
+      >>> state = init_state(model, optimizer, jax.random.key(0), jnp.zeros((1, 1, 1, 1)))
+      >>> size = Probe(every(2), lambda state, batch, gradient: batch.labels.shape)
+      >>> steps = run(program, pipeline, dataset.train, jax.random.key(1), state,
+      ...             start=0, stop=3, probes={"size": size})
+      >>> [(progress.step, progress.measured) for progress in steps]
+      [(0, {'size': (4,)}), (1, {}), (2, {'size': (4,)})]
     """
     epoch = pipeline.epoch(start)
     order = pipeline.order(key, epoch)

@@ -61,6 +61,14 @@ def by_name(
 ) -> optax.GradientTransformation:
     """An optimiser with optax's defaults, and momentum 0.9 where it has one; see `build`.
 
+    Args:
+      name: a key of `USUAL_RATES`.
+      lr: learning rate.
+      weight_decay: L2 coefficient.
+
+    Returns:
+      An optax optimiser whose learning rate is part of its state.
+
     Example:
       >>> import jax.numpy as jnp
       >>> optimizer, params = by_name("sgd", 0.1), jnp.array(1.0)
@@ -84,6 +92,17 @@ def build(rule: Rule, lr: float) -> optax.GradientTransformation:
       rule: the weight decay is added to the gradient before the optimiser sees it, but by `adamw`
         to its update, decoupled from the gradient (Loshchilov & Hutter 2019).
       lr: learning rate, units of parameters over units of what the optimiser makes of gradients.
+
+    Returns:
+      An optax optimiser.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> optimizer = build(Rule("sgd", weight_decay=0.5), 0.1)
+      >>> params = jnp.array(2.0)
+      >>> update, _ = optimizer.update(jnp.array(1.0), optimizer.init(params), params)
+      >>> round(float(update), 3)  # −0.1 · (1 + 0.5 · 2)
+      -0.2
     """
 
     def mask(params: PyTree) -> PyTree:

@@ -31,8 +31,20 @@ def select(part: Part, shapes: Params, key: PRNGKey) -> Selection:
       shapes: of all parameters.
       key: typed PRNG key, for random parts.
 
+    Returns:
+      A `Selection` for `init_state` and `make_program`.
+
     Raises:
       UsageError: there is nothing to train.
+
+    Source: Frankle et al. 2020 (2003.00152), §3 and §4.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> layer = {"kernel": jnp.ones(3), "norm": {"scale": jnp.ones(1), "bias": jnp.ones(1)}}
+      >>> chosen = select("bn", {"conv1": layer}, jax.random.key(0))
+      >>> len(jax.tree.leaves(chosen.split({"conv1": layer})))
+      2
     """
     if part == "all":
         return EVERYTHING

@@ -12,6 +12,9 @@ def every(interval: int, *, last: int | None = None) -> Callable[[int], bool]:
       interval: in steps, 1 or more.
       last: a step that counts in any case, e.g. the last one.
 
+    Returns:
+      A function of the step, counted from 0.
+
     Raises:
       UsageError: the interval is below 1.
 

@@ -58,6 +58,16 @@ def init_state(
       key: typed PRNG key of the initialisation.
       images: any batch of images, for its shape and dtype.
       selection: which parameters are trained; the optimiser's state covers these only.
+
+    Returns:
+      A `TrainState` at step 0.
+
+    Example:
+      >>> from bnjax.models import mlp, norms
+      >>> model, images = mlp(norm=norms.none(), width=0.02), jnp.zeros((1, 2, 2, 1))
+      >>> state = init_state(model, optax.sgd(0.1), jax.random.key(0), images)
+      >>> int(state.step), sorted(state.params)
+      (0, ['dense1', 'dense2', 'dense3', 'output'])
     """
     variables = model.init(key, images)
     opt_state = optimizer.init(selection.split(variables["params"]))
@@ -131,6 +141,8 @@ def make_program(
     Raises:
       UsageError: at the first gradient, microbatches of a network that normalises with statistics
         of the batch.
+
+    Example: see `bnjax.training.run`.
     """
 
     def gradient(state: TrainState, batch: Batch) -> Gradient:
