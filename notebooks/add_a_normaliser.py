@@ -106,11 +106,24 @@ status = main(
 )
 assert status == 0, "see the line above"
 
+# %% [markdown]
+# The run folder has the experiment's own figure, `landscape.png`, and the numbers behind it, by name
+# and axis:
+
 # %%
-from IPython.display import Image, display
+from bnjax.runs import results
 
 folder = max(Path("runs/landscape").glob("*/summary.json"), key=lambda p: p.stat().st_mtime).parent
-display(Image(folder / "landscape.png", width=900))
+found = results.read(folder)
+figure, panels = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
+for line_style, name in zip(("--", "-", ":"), ("none", "batch", "tanh")):
+    panels[0].plot(found.select("train.loss", norm=name, seed=0), line_style, label=name)
+    beta = found.select("line.smoothness", norm=name, seed=0, direction="gradient").max(axis=-1)
+    panels[1].plot(found.axes["probe_step"], beta, line_style)
+panels[0].set(title="training loss [nat]", xlabel="step")
+panels[1].set(title="largest β(η)", xlabel="step", yscale="log")
+panels[0].legend()
+plt.show()
 
 # %% [markdown]
 # Every claim that is made of BatchNorm is now made of `tanh` too:

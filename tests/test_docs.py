@@ -1,7 +1,10 @@
 """The documentation: programs run, commands are legal, links lead somewhere, pages build."""
 
 import contextlib
+import dataclasses
+import importlib
 import importlib.util
+import inspect
 import os
 import re
 import shlex
@@ -183,6 +186,60 @@ def test_every_file_and_figure_that_a_page_names_exists(page):
         assert (ROOT / name).exists(), name
 
 
+def known_options() -> set[str]:
+    """Every option of every experiment, as it is typed."""
+    found = {"help", "dry-run", "json"}
+    for name in EXPERIMENTS:
+        for config in load_script(name).EXPERIMENT.presets.values():
+            for field in dataclasses.fields(config):
+                option = field.name.replace("_", "-")
+                found |= {option, f"no-{option}"} if field.type in (bool, "bool") else {option}
+    return {f"--{option}" for option in found}
+
+
+def test_every_option_that_a_page_names_exists():
+    known = known_options()
+    for page in PAGES:
+        prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+        for code in re.findall(r"`([^`]*)`", prose):
+            if code.startswith(("jupytext", "pip", "sphinx-build")):
+                continue
+            named = re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", code)
+            assert set(named) <= known, f"{name_of(page)}: {code}"
+
+
+def documented() -> list[tuple[str, object]]:
+    """The functions on the pages of the API."""
+    found = []
+    for page in sorted((DOCS / "api").glob("*.md")):
+        for name in re.findall(r"^\.\. autofunction:: (\S+)", page.read_text(), re.MULTILINE):
+            module, _, function = name.rpartition(".")
+            found.append((name, getattr(importlib.import_module(module), function)))
+    return found
+
+
+@pytest.mark.parametrize(("name", "function"), documented(), ids=lambda value: str(value)[:60])
+def test_a_public_docstring_has_arguments_results_errors_and_an_example(name, function):
+    function = inspect.unwrap(function)
+    text, source = inspect.getdoc(function), inspect.getsource(function)
+    for argument in inspect.signature(function).parameters:
+        assert re.search(rf"^  {argument}: ", text, re.MULTILINE), f"{name}: {argument}"
+    if inspect.signature(function).return_annotation not in (None, "None"):
+        assert "Returns:" in text or "Yields:" in text, name
+    if re.search(r"^    +(raise (UsageError|RunError)|_?check\(|require\()", source, re.MULTILINE):
+        assert "Raises:" in text, name
+    if name.split(".")[1] in ("probes", "models", "losses", "data"):
+        assert ">>> " in text, f"{name}: an example"
+
+
+def test_every_public_name_is_on_a_page_of_the_api():
+    pages = "".join(page.read_text() for page in (DOCS / "api").glob("*.md"))
+    for package in ("probes", "models", "data", "training"):
+        for name in importlib.import_module(f"bnjax.{package}").__all__:
+            if not inspect.ismodule(getattr(importlib.import_module(f"bnjax.{package}"), name)):
+                assert re.search(rf"\b{name}\b", pages), f"bnjax.{package}.{name}"
+
+
 def test_every_figure_of_the_gallery_is_on_a_page():
     text = "".join(page.read_text() for page in PAGES)
     for figure in (ROOT / "figures").glob("*.png"):
@@ -215,4 +272,9 @@ def test_the_pages_build_without_warnings(tmp_path):
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 0, done.stderr
+    for page in (tmp_path / "html").rglob("*.html"):  # nothing is loaded from elsewhere
+        asked = re.findall(
+            r"<(?:script|link|img)[^>]*(?:src|href)=\"https?://[^\"]*", page.read_text()
+        )
+        assert not asked, page
     assert (tmp_path / "html" / "index.html").exists()

@@ -47,8 +47,17 @@ def run(
       config: all options, validated.
       write_page: makes the page.
 
+    Args:
+      experiment: what is trained, measured, claimed and drawn.
+      config: its options, validated.
+
     Returns:
       The run folder.
+
+    Raises:
+      RunError: another process has the folder, it was made under other versions, a file is damaged
+        beyond repair, or an arm failed.
+      Interrupted: asked to stop; everything is saved.
     """
     cache.enable()
     terminal = console.terminal()
