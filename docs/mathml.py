@@ -7,7 +7,6 @@ from docutils.utils.math import latex2mathml
 from sphinx.application import Sphinx
 from sphinx.writers.html5 import HTML5Translator
 
-
 # What the formulas have that docutils does not know.
 SPELLED_OUT = {
     "…": r"\ldots ",

@@ -113,7 +113,8 @@ assert status == 0, "see the line above"
 # %%
 from bnjax.runs import results
 
-folder = max(Path("runs/landscape").glob("*/summary.json"), key=lambda p: p.stat().st_mtime).parent
+summaries = Path("runs/landscape").glob("*/summary.json")
+folder = max(summaries, key=lambda path: path.stat().st_mtime).parent
 found = results.read(folder)
 figure, panels = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
 for line_style, name in zip(("--", "-", ":"), ("none", "batch", "tanh")):

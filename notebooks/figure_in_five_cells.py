@@ -73,10 +73,13 @@ assert status == 0, "see the line above"
 # training first: a network that does not train has a flat landscape.
 
 # %%
-from IPython.display import Image, display
+from IPython.display import display
+from PIL import Image
 
-folder = max(Path("runs/landscape").glob("*/summary.json"), key=lambda p: p.stat().st_mtime).parent
-display(Image(folder / "landscape.png", width=900))
+summaries = Path("runs/landscape").glob("*/summary.json")
+folder = max(summaries, key=lambda path: path.stat().st_mtime).parent
+drawn = Image.open(folder / "landscape.png").convert("RGB")
+display(drawn.quantize(64))  # of few colours, so that the notebook stays small
 
 # %% [markdown]
 # **5. What it says.** Each claim with what was measured and the verdict of a rule that was
