@@ -107,8 +107,8 @@ status = main(
 assert status == 0, "see the line above"
 
 # %% [markdown]
-# The run folder has the experiment's own figure, `landscape.png`, and the numbers behind it, by name
-# and axis:
+# The run folder has the experiment's own figure, `landscape.png`, and the numbers behind it, by
+# name and axis:
 
 # %%
 from bnjax.runs import results
