@@ -98,23 +98,24 @@ options = ["--model", "lenet", "--steps", "60"]
 
 # %%
 from bnjax.commands.catalogue import find_experiment
-from bnjax.commands.command_line import main
+from bnjax.runs.console import parse
+from bnjax.runs.run import run
 
-status = main(
-    find_experiment("landscape"),
-    ["--plugins", "my_norm.py", "--norms", "none", "batch", "tanh", *options],
-)
-assert status == 0, "see the line above"
+landscape = find_experiment("landscape")
+arguments = ["--plugins", "my_norm.py", "--norms", "none", "batch", "tanh", *options]
+config = parse(landscape.presets, arguments, landscape.description)
+config.validate()
+folder = run(landscape, config)
 
 # %% [markdown]
 # The run folder has the experiment's own figure, `landscape.png`, and the numbers behind it, by
 # name and axis:
 
 # %%
+from IPython.display import display
+
 from bnjax.runs import results
 
-summaries = Path("runs/landscape").glob("*/summary.json")
-folder = max(summaries, key=lambda path: path.stat().st_mtime).parent
 found = results.read(folder)
 figure, panels = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
 for line_style, name in zip(("--", "-", ":"), ("none", "batch", "tanh")):
@@ -124,17 +125,19 @@ for line_style, name in zip(("--", "-", ":"), ("none", "batch", "tanh")):
 panels[0].set(title="training loss [nat]", xlabel="step")
 panels[1].set(title="largest β(η)", xlabel="step", yscale="log")
 panels[0].legend()
-plt.show()
+display(figure)
 
 # %% [markdown]
-# Every claim that is made of BatchNorm is now made of `tanh` too:
+# Every claim that is made of BatchNorm is now made of `tanh` too. None rests on an arm that has not
+# begun to train, whatever its landscape looks like: then the verdict is *inconclusive*, and says
+# why. More `--steps` or another `--lr` in `options` give it the chance.
 
 # %%
 import json
 
 for claim in json.loads((folder / "summary.json").read_text())["claims"]:
     if claim["identifier"].endswith("tanh"):
-        print(f"{claim['verdict']:14} {claim['sentence']}\n{'':14} {claim['measured']}")
+        print(f"{claim['sentence']}: {claim['verdict']} {claim['reason']}\n    {claim['measured']}")
 
 # %% [markdown]
 # ## If it takes statistics over the batch

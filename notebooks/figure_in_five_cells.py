@@ -58,15 +58,18 @@ options += []
 
 # %% [markdown]
 # **3. Run.** Everything is saved as it goes: interrupt and run the cell again, and it goes on. A
-# finished run returns at once.
+# finished run returns at once (the output below is of such a second call).
 
 # %%
 from bnjax.commands.catalogue import find_experiment
-from bnjax.commands.command_line import main
+from bnjax.runs.console import parse
+from bnjax.runs.run import run
 
 print(f"{jax.device_count()} × {device}: landscape {' '.join(options)}")
-status = main(find_experiment("landscape"), options)
-assert status == 0, "see the line above"
+landscape = find_experiment("landscape")
+config = parse(landscape.presets, options, landscape.description)
+config.validate()
+folder = run(landscape, config)
 
 # %% [markdown]
 # **4. The figure.** Bands over the probed steps η = lr · {½, 1, 2, 4}. Look at the panel of
@@ -76,8 +79,6 @@ assert status == 0, "see the line above"
 from IPython.display import display
 from PIL import Image
 
-summaries = Path("runs/landscape").glob("*/summary.json")
-folder = max(summaries, key=lambda path: path.stat().st_mtime).parent
 drawn = Image.open(folder / "landscape.png").convert("RGB")
 display(drawn.quantize(64))  # of few colours, so that the notebook stays small
 
@@ -96,7 +97,7 @@ for claim in json.loads((folder / "summary.json").read_text())["claims"]:
     print(f"{claim['verdict']:14} {claim['sentence']}: {claim['measured']}")
 
 found = results.read(folder)
-print({name: axes for name, axes in found.dims.items() if name.startswith("line.")})
+print("line.smoothness has the axes", found.dims["line.smoothness"])
 beta = found.select("line.smoothness", norm="batch", seed=0, direction="gradient")
 print("largest β of BatchNorm at each probed step:", np.round(beta.max(axis=-1), 1))
 
