@@ -3,14 +3,15 @@
 PYTHON ?= $(shell sh tools/find_python.sh)
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+RUNS := $(VENV)/.installed
+STAMP := $(VENV)/.installed-dev
 
 # Huge pages spare XLA's large temporaries on the CPU their page faults: 62 s instead of 73 s for
 # a landscape run that probes every 10 steps, compiled before. Other C libraries ignore the variable.
 
-.PHONY: landscape test lint format lock tune bench clean
+.PHONY: landscape test lint format lock docs tune bench clean
 
-landscape: $(STAMP)
+landscape: $(RUNS)
 	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/python experiments/landscape.py
 
 test: $(STAMP)
@@ -34,6 +35,9 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: $(STAMP)
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
 tune: $(STAMP)
 	$(BIN)/python benchmarks/tune_convolution.py
 	$(BIN)/python benchmarks/tune_chunk.py
@@ -48,12 +52,17 @@ benchmarks/.torch/bin/python:
 	$(shell sh tools/find_python.sh 3.11) -m venv benchmarks/.torch
 	benchmarks/.torch/bin/python -m pip install --quiet torch==2.13.0 numpy
 
-# The stamp is written last, so an interrupted installation is taken up again.
-$(STAMP): requirements.txt requirements.lock pyproject.toml
-	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or later found; install one or call: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+# The stamps are written last, so an interrupted installation is taken up again. What runs the
+# experiments is installed first; what tests and documents them, only where it is asked for.
+$(STAMP): $(RUNS)
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable ".[dev]"
 	touch $(STAMP)
+
+$(RUNS): requirements.txt requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or later found; install one or call: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable .
+	touch $(RUNS)
 
 # One lock for every Python and platform; `uv` resolves it, pip installs from it.
 lock: $(STAMP)
