@@ -7,8 +7,8 @@
 At every probed step and for each layer: both sides of each theorem with the printed errors
 corrected, the residual, how often the assumptions of Theorem 4.2 hold, and the Lipschitz and
 curvature terms of the network with BatchNorm beside those of the network without. Out come
-`theory.csv` (a row for each layer and step), `theory_units.csv` (both sides for each chosen unit),
-two figures and a verdict for each claim.
+`theory_layers.csv` (a row for each layer and step), `theory_units.csv` (both sides for each chosen
+unit), two figures and a verdict for each claim.
 
 The equalities hold at ε = 0, so BatchNorm is trained with `--epsilon 0` here. With `--float64` (the
 default) the probe alone computes in 64 bits; training stays in 32 bits and is the same, bit for

@@ -240,14 +240,16 @@ def test_a_run_leaves_tables_figures_and_claims(toy, tmp_path):
     figures = {
         f"{name}.{kind}" for name in ("theory", "theory_comparison") for kind in ("png", "pdf")
     }
-    assert {*figures, "theory.csv", "theory_units.csv"} <= {child.name for child in path.iterdir()}
+    assert {*figures, "theory_layers.csv", "theory_units.csv"} <= {
+        child.name for child in path.iterdir()
+    }
     measured = results.read(path)
     assert measured.arrays["theory.unit_curvature"].shape == (2, 2, 2, 2, 2)
     loss = measured.arrays["theory.loss"][..., 0]
     np.testing.assert_allclose(loss, measured.arrays["train.loss"][:, :, ::2], rtol=1e-5)
     assert np.nanmax(np.abs(measured.arrays["theory.lipschitz_residual"])) <= 1e-10
 
-    table = list(csv.DictReader((path / "theory.csv").open(encoding="utf-8")))
+    table = list(csv.DictReader((path / "theory_layers.csv").open(encoding="utf-8")))
     assert len(table) == 2 * 2 * 2 * 2
     row = next(row for row in table if row["norm"] == "batch" and row["probe_step"] == "2")
     assert abs(float(row["gradient_squared"]) / float(row["lipschitz_right"]) - 1) <= 1e-10

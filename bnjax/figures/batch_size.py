@@ -11,7 +11,7 @@ from bnjax.claims import landscape
 from bnjax.claims.curves import last_loss
 from bnjax.claims.curves import test_accuracy as final_accuracy
 from bnjax.claims.pairs import why_not_trained
-from bnjax.figures import style
+from bnjax.figures import numbers, style
 from bnjax.figures.elements import network, setting, unit
 from bnjax.figures.style import LOOKS
 from bnjax.runs.published import Published
@@ -98,6 +98,7 @@ def draw_panel(panel: Axes, results: Results, value: Callable[[Results, str, int
             markersize=9,
             color=look.colour,
             linestyle="none",
+            label=numbers.hidden(f"{look.label}, does not train"),
         )
     panel.set_xscale("log", base=2)
     panel.xaxis.set_major_locator(FixedLocator(sizes))

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from bnjax.claims.batchnorm_only import SWITCHED_OFF, depth_of, ended, networks
-from bnjax.figures import style
+from bnjax.figures import numbers, style
 from bnjax.figures.elements import over_seeds, setting, spread
 from bnjax.figures.style import Look
 from bnjax.runs.published import Published
@@ -20,6 +21,12 @@ LOOKS = {
     "random": Look("#D55E00", "--", "^", "", "as many random, per channel"),
     "random_anywhere": Look("#E69F00", "-.", "v", "", "as many random, anywhere"),
     "output": Look("#009E73", ":", "X", "", "output layer"),
+}
+CHANCE: dict[str, Any] = {
+    "color": "0.35",
+    "linestyle": (0, (6, 2)),
+    "linewidth": 0.9,
+    "label": numbers.hidden("chance"),
 }
 
 
@@ -74,7 +81,7 @@ def draw_accuracy(panel: Axes, results: Results) -> None:
             label=look.label,
         )
     # Its name would hide what stays there.
-    panel.axhline(chance(results), color="0.35", linestyle=(0, (6, 2)), linewidth=0.9, zorder=0)
+    panel.axhline(chance(results), zorder=0, **CHANCE)
     panel.set(title="a  Accuracy", xlabel="training step", ylabel="test accuracy  [%]")
     panel.grid(alpha=0.25, linewidth=0.5)
 
@@ -84,11 +91,20 @@ def draw_scales(panel: Axes, results: Results) -> None:
     centres = results.axes["bin"]
     shown = [part for part in parts(results) if part in ("all", "bn", "bn+output")]
     start = over_seeds(100 * ended(results, "scales", parts(results)[0], "before"))
-    panel.fill_between(centres, start, step="mid", color="0.85", label="before training")
+    filled = panel.fill_between(centres, start, step="mid", color="0.85", label="before training")
+    numbers.behind(filled, "line", x=centres, y=start)
     for part in shown:
         look = LOOKS[part]
         share = over_seeds(100 * ended(results, "scales", part))
-        panel.step(centres, share, where="mid", color=look.colour, linestyle=look.line, linewidth=1)
+        panel.step(
+            centres,
+            share,
+            where="mid",
+            color=look.colour,
+            linestyle=look.line,
+            linewidth=1,
+            label=numbers.hidden(look.label),
+        )
     panel.set(title="b  Distribution of γ", xlabel="γ", ylabel="share of features  [%]")
     panel.set_ylim(0, None)
     panel.legend(loc="upper left")
@@ -108,6 +124,7 @@ def draw_clamping(panel: Axes, results: Results) -> None:
             linestyle=look.line,
             marker=look.marker,
             markersize=4,
+            label=numbers.hidden(look.label),
         )
     panel.set_xticks(places, ["none", *(f"{limit:g}" for limit in limits[1:])])
     panel.set(
@@ -128,13 +145,14 @@ def draw_zeros(panel: Axes, results: Results) -> None:
             100 * ended(results, "zeros", part, end).mean() for end in ("before", "after")
         )
         off = 100 * ended(results, "small", part, threshold=SWITCHED_OFF).mean()
-        panel.plot([place - 0.15, place + 0.15], [before, after], color=look.colour, linewidth=1)
+        way = panel.plot([place - 0.15, place + 0.15], [before, after], color=look.colour, lw=1)
+        numbers.behind(way[0], "none")
         for side, value, marker, fill, name in (
             (-0.15, before, "o", "none", "zero activations, before"),
             (0.15, after, "o", "full", "zero activations, after"),
             (0, off, "_", "full", f"features with |γ| < {SWITCHED_OFF:g}, after"),
         ):
-            panel.plot(
+            points = panel.plot(
                 place + side,
                 value,
                 marker=marker,
@@ -142,8 +160,9 @@ def draw_zeros(panel: Axes, results: Results) -> None:
                 color=look.colour,
                 linestyle="none",
                 markersize=12 if marker == "_" else 6,
-                label=name if place == 0 else None,
+                label=name if place == 0 else numbers.hidden(name),
             )
+            numbers.behind(points[0], "points", x=part, y=value)
     panel.set_xticks(range(len(shown)), shown)
     panel.set(title="d  Sparsity", xlabel="trained", ylabel="share  [%]", ylim=(0, 100))
     panel.set_xlim(-0.6, len(shown) - 0.4)
@@ -174,7 +193,7 @@ def draw_variants(results: Results, folder: Path) -> list[Path]:
                     alpha=0.85,
                     label=look.label,
                 )
-        panels[0].axvline(chance(results), color="0.35", linestyle=(0, (6, 2)), linewidth=0.9)
+        panels[0].axvline(chance(results), **CHANCE)
         panels[0].set_yticks(range(len(names)), names)
         panels[0].set_ylim(len(names) - 0.5, -0.5)
         panels[0].set(title="a  Accuracy", xlabel="test accuracy  [%]")

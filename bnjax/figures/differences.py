@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bnjax.figures import style
+from bnjax.figures import numbers, style
 from bnjax.figures.elements import network, over_seeds, spread
 from bnjax.figures.style import LOOKS
 from bnjax.runs.results import Results
@@ -43,7 +43,13 @@ def draw_differences(results: Results, folder: Path) -> Sequence[Path]:
             smallest, largest = results.axes["step_size"][[0, -1]].astype(float)
             panel.set_xlim(smallest / 1.2, largest * 1.2)
             style.log_scale(panel)  # before the line below, whose ends are no measurement
-            panel.axvline(results.config["lr"], color="0.35", linestyle=(0, (6, 2)), linewidth=0.9)
+            panel.axvline(
+                results.config["lr"],
+                color="0.35",
+                linestyle=(0, (6, 2)),
+                linewidth=0.9,
+                label=numbers.hidden("learning rate"),
+            )
             panel.set(title=LOOKS[str(norm)].label, xlabel="step size η")
             panel.grid(alpha=0.25, linewidth=0.5)
         panels[0].set_ylabel("‖∇L(θ − ηd) − ∇L(θ)‖₂")

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from bnjax.claims import distributions as claims
-from bnjax.figures import style
+from bnjax.figures import numbers, style
 from bnjax.figures.elements import (
     dead,
     draw_loss,
@@ -87,24 +87,29 @@ def draw_histogram(panel: Axes, results: Results, norm: str, layer: str) -> None
         for name in ("histogram", "percentiles", "unit_percentiles")
     )
     inner = histogram[:, 1:-1]  # the outer bins hold all beyond, which is no density
-    panel.pcolormesh(
+    # Each step by its own peak, so that a narrow distribution does not fade the wide ones.
+    levels_of_grey, bins = (inner / inner.max(axis=-1, keepdims=True)).T, results.axes["bin"][1:-1]
+    mesh = panel.pcolormesh(
         steps,
-        results.axes["bin"][1:-1],
-        # Each step by its own peak, so that a narrow distribution does not fade the wide ones.
-        (inner / inner.max(axis=-1, keepdims=True)).T,
+        bins,
+        levels_of_grey,
         shading="nearest",
         cmap="Greys",
         vmin=0,
         vmax=1.6,
         rasterized=True,
+        label=numbers.hidden("histogram, share of each step's peak, if not 0"),
     )
+    found = levels_of_grey != 0  # most bins are empty; NaN is not 0
+    x, y = np.broadcast_to(steps, found.shape), np.broadcast_to(bins[:, None], found.shape)
+    numbers.behind(mesh, "grid", x=x[found], y=y[found], value=levels_of_grey[found])
     levels = [int(np.flatnonzero(results.axes["percentile"] == level)[0]) for level in SHOWN]
     named = f"percentiles {', '.join(f'{level:g}' for level in SHOWN)}"
-    for values, colour, line, label in (
-        (quantiles, "#0072B2", "-", f"{named} of all units"),
-        (of_unit, "#D55E00", (0, (3, 1)), f"{named} of unit {results.config['unit']}"),
+    for values, colour, line, whose in (
+        (quantiles, "#0072B2", "-", "all units"),
+        (of_unit, "#D55E00", (0, (3, 1)), f"unit {results.config['unit']}"),
     ):
-        for column in levels:
+        for column, level in zip(levels, SHOWN, strict=True):
             first = column == levels[0]
             panel.plot(
                 steps,
@@ -112,7 +117,9 @@ def draw_histogram(panel: Axes, results: Results, norm: str, layer: str) -> None
                 color=colour,
                 linestyle=line,
                 linewidth=1.2 if column == levels[1] else 0.7,
-                label=label if first else None,
+                label=f"{named} of {whose}"
+                if first
+                else numbers.hidden(f"percentile {level:g} of {whose}"),
             )
     limits(panel, np.concatenate([quantiles, of_unit[:, levels]], axis=-1))
     mark_ends(panel, results, norm)

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 from bnjax.claims.earth_mover_terms import field
-from bnjax.figures import style
+from bnjax.figures import numbers, style
 from bnjax.figures.elements import (
     dead,
     draw_loss,
@@ -105,8 +105,10 @@ def draw_layer(row: np.ndarray, results: Results, layer: str) -> None:
 
         plot(full, results, norm, steps, over_seeds(of(distance)))
         for bound in ("lower", "upper"):
-            full.plot(steps, over_seeds(of(bound)), **thin)
-        full.plot(steps, over_seeds(of("norm_bound")), **thin | DOTTED)
+            label = numbers.hidden(f"{look.label}, {bound} bound by moments")
+            full.plot(steps, over_seeds(of(bound)), label=label, **thin)
+        label = numbers.hidden(f"{look.label}, bound by γ and β")
+        full.plot(steps, over_seeds(of("norm_bound")), label=label, **thin | DOTTED)
         plot(slices, results, norm, steps, over_seeds(of("scaled") / of("deviation")))
         quantiles = over_seeds(of("unit_percentiles") / of("unit_deviation")[..., None])
         plot(units, results, norm, steps, quantiles[:, 1])
@@ -119,9 +121,11 @@ def draw_layer(row: np.ndarray, results: Results, layer: str) -> None:
             hatch=look.hatch,
             edgecolor=look.colour,
             linewidth=0,
+            label=numbers.hidden(f"{look.label}, 15th to 85th percentile"),
         )
         plot(higher, results, norm, steps, over_seeds(of("skewness_change")))
-        higher.plot(steps, over_seeds(of("kurtosis_change")), **thin)
+        label = numbers.hidden(f"{look.label}, kurtosis")
+        higher.plot(steps, over_seeds(of("kurtosis_change")), label=label, **thin)
         mark_ends(higher, results, norm)
     for panel in row:
         style.log_scale(panel)

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from bnjax.claims.pairs import why_not_trained
-from bnjax.figures import style
+from bnjax.figures import numbers, style
 from bnjax.figures.style import LOOKS
 from bnjax.runs.results import Results
 
@@ -85,6 +85,7 @@ def mark_ends(panel: Axes, results: Results, norm: str) -> None:
                 color=LOOKS[norm].colour,
                 transform=panel.get_xaxis_transform(),
                 clip_on=False,
+                label=numbers.hidden(f"{LOOKS[norm].label}, diverged"),
             )
 
 

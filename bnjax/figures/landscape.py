@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 
 from bnjax.claims import landscape as claims
 from bnjax.claims.published_landscape import family
-from bnjax.figures import style
+from bnjax.figures import numbers, style
 from bnjax.figures.differences import draw_differences
 from bnjax.figures.elements import (
     draw_training,
@@ -126,8 +126,15 @@ def draw_band(panel: Axes, results: Results, direction: str, name: str) -> None:
             linewidth=0,
             label=look.label,
         )
-        for edge in (low, high):
-            panel.plot(steps, edge, color=look.colour, linestyle=look.line, linewidth=0.8)
+        for name, edge in (("lower", low), ("upper", high)):
+            panel.plot(
+                steps,
+                edge,
+                color=look.colour,
+                linestyle=look.line,
+                linewidth=0.8,
+                label=numbers.hidden(f"{look.label}, {name} edge"),
+            )
         mark_ends(panel, results, str(norm))
 
 
@@ -146,13 +153,16 @@ def draw_smoothness(panel: Axes, results: Results, direction: str) -> None:
             label=look.label,
         )
         limit = over_seeds(results.select("line.smoothness_limit", norm=norm, direction=direction))
-        panel.plot(steps, limit, color=look.colour, **KEYS["c: η → 0"])
+        label = numbers.hidden(f"{look.label}, η → 0")
+        panel.plot(steps, limit, color=look.colour, label=label, **KEYS["c: η → 0"])
         if "rounding.gradient_error" in results.arrays:
             error = results.select("rounding.gradient_error", norm=norm)
             length = smallest * results.select(
                 "line.direction_norm", norm=norm, direction=direction
             )
-            panel.plot(steps, over_seeds(error / length), color=look.colour, **KEYS["c: rounding"])
+            label = numbers.hidden(f"{look.label}, rounding")
+            noise = over_seeds(error / length)
+            panel.plot(steps, noise, color=look.colour, label=label, **KEYS["c: rounding"])
         mark_ends(panel, results, str(norm))
     edge = 2 / results.config["lr"] if results.config["optimizer"] == "sgd" else None
     for value, name in reference_lines(edge, 1 / smallest):

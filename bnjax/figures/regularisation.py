@@ -6,10 +6,16 @@ import numpy as np
 
 from bnjax.claims import settings as arms
 from bnjax.claims.ending import compare, last_row
-from bnjax.figures import style
+from bnjax.figures import numbers, style
 from bnjax.figures.settings import norms_of, setting
 from bnjax.figures.style import LOOKS
 from bnjax.runs.results import Results
+from bnjax.runs.variants import Variant
+
+
+def told(variant: Variant) -> str:
+    """Whether a network saw moved images, as a panel names it."""
+    return f"trained {'with' if variant.augment else 'without'} augmentation"
 
 
 def draw_regularisation(results: Results, folder: Path) -> list[Path]:
@@ -35,9 +41,17 @@ def draw_regularisation(results: Results, folder: Path) -> list[Path]:
                 train = 100 * np.mean([end.train_accuracy for end in ended])
                 test = 100 * np.mean([end.accuracy[0] for end in ended])
                 shown = {"color": look.colour, "marker": look.marker, "markersize": 6}
-                gaps.plot([row + offset] * 2, [train, test], color=look.colour, linewidth=1)
-                gaps.plot(row + offset, train, fillstyle="none", linestyle="none", **shown)
-                gaps.plot(row + offset, test, linestyle="none", **shown)
+                gap = gaps.plot([row + offset] * 2, [train, test], color=look.colour, linewidth=1)
+                numbers.behind(gap[0], "none")
+                for images, value, fill in (("training", train, "none"), ("test", test, "full")):
+                    gaps.plot(
+                        row + offset,
+                        value,
+                        fillstyle=fill,
+                        linestyle="none",
+                        label=numbers.hidden(f"{look.label}, {names[row]}, {images} images"),
+                        **shown,
+                    )
             gaps.plot([], [], color=look.colour, marker=look.marker, label=look.label)
         gaps.plot([], [], "o", color="0.4", fillstyle="none", label="training images")
         gaps.plot([], [], "o", color="0.4", label="test images")
@@ -66,16 +80,17 @@ def draw_regularisation(results: Results, folder: Path) -> list[Path]:
                         marker=look.marker,
                         capsize=3,
                         linestyle="none",
+                        label=numbers.hidden(f"{look.label}, {kind}, {told(variant)}"),
                     )
             averages.annotate(
-                f"trained {'with' if variant.augment else 'without'}\naugmentation",
+                told(variant).replace(" a", "\na"),
                 (column * (len(kinds) + 1) + (len(kinds) - 1) / 2, 1.0),
                 xycoords=("data", "axes fraction"),
                 ha="center",
                 va="top",
                 fontsize=8,
             )
-        averages.axhline(0, color="0.35", linewidth=0.9)
+        averages.axhline(0, color="0.35", linewidth=0.9, label=numbers.hidden("none gained"))
         averages.set_xticks([x for x, _ in ticks], [kind for _, kind in ticks], rotation=20)
         averages.set(title="b  Average over copies", ylabel="test accuracy gained [points]")
         averages.margins(y=0.25)

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from bnjax.claims import settings as arms
 from bnjax.claims.curves import test_accuracy
 from bnjax.claims.pairs import why_not_trained
+from bnjax.figures import numbers
 from bnjax.figures.elements import network
 from bnjax.figures.style import LOOKS
 from bnjax.runs.results import Results
@@ -70,7 +71,8 @@ def points(panel: Axes, norm: str, x: Sequence[float], found: list[tuple[float, 
     """An arm's line with a full marker where it trains and a hollow one where it does not."""
     look = LOOKS[norm]
     y = [value for value, _ in found]
-    panel.plot(x, y, color=look.colour, linestyle=look.line, linewidth=1.2)
+    label = numbers.hidden(look.label)
+    panel.plot(x, y, color=look.colour, linestyle=look.line, linewidth=1.2, label=label)
     for place, (value, trains) in zip(x, found, strict=True):
         panel.plot(
             place,
@@ -81,6 +83,7 @@ def points(panel: Axes, norm: str, x: Sequence[float], found: list[tuple[float, 
             markersize=6,
             zorder=5,
             linestyle="none",
+            label=numbers.hidden(f"{look.label}, {'trains' if trains else 'does not train'}"),
         )
     panel.plot([], [], color=look.colour, linestyle=look.line, marker=look.marker, label=look.label)
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 
-from bnjax.figures import style
+from bnjax.figures import numbers, style
 from bnjax.figures.elements import network, over_seeds, setting, spread
 from bnjax.figures.style import LOOKS
 from bnjax.runs.published import Published
@@ -103,7 +103,9 @@ def draw_map(panel: Axes, results: Results, norm: str, layers: np.ndarray) -> Ax
         vmax=1,
         interpolation="none",
         extent=(steps[0] - width / 2, steps[-1] + width / 2, 0.5, len(layers) + 0.5),
+        label=numbers.hidden(LOOKS[norm].label),
     )
+    numbers.behind(image, "grid", x=steps, y=layers[:, None], value=cosines)
     shown = range(0, len(layers), max(1, len(layers) // 8))
     panel.set_yticks([index + 1 for index in shown], [str(layers[index]) for index in shown])
     panel.set_xlabel("training step")

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from bnjax.claims import sigmoid as claims
-from bnjax.figures import style
+from bnjax.figures import numbers, style
 from bnjax.figures.elements import dead, mark_ends, network, over_seeds, setting
 from bnjax.figures.style import LOOKS
 from bnjax.runs.published import Published
@@ -59,7 +60,9 @@ def draw_accuracy(panel: Axes, results: Results) -> bool:
         )
         if len(accuracy) > 1:
             low, high = accuracy.min(axis=0), accuracy.max(axis=0)
-            panel.fill_between(steps, low, high, color=look.colour, alpha=0.2, linewidth=0)
+            label = numbers.hidden(f"{look.label}, range over seeds")
+            shown: dict[str, Any] = {"color": look.colour, "alpha": 0.2, "linewidth": 0}
+            panel.fill_between(steps, low, high, label=label, **shown)
         middle = over_seeds(accuracy)
         panel.plot(
             steps,
@@ -90,11 +93,23 @@ def draw_inputs(panel: Axes, results: Results, norm: str) -> None:
     values = claims.percentiles(results, norm, seed)[:, unit]
     steps = results.axes["probe_step"]
     panel.fill_between(
-        steps, values[:, 0], values[:, -1], color=look.colour, alpha=0.15, linewidth=0
+        steps,
+        values[:, 0],
+        values[:, -1],
+        color=look.colour,
+        alpha=0.15,
+        linewidth=0,
+        label=numbers.hidden("between the outer percentiles"),
     )
     for column, level in enumerate(results.axes["percentile"]):
         is_median = level == 50
-        panel.plot(steps, values[:, column], color=look.colour, linewidth=1.6 if is_median else 0.8)
+        panel.plot(
+            steps,
+            values[:, column],
+            color=look.colour,
+            linewidth=1.6 if is_median else 0.8,
+            label=numbers.hidden(f"percentile {level:g}"),
+        )
         shown = values[np.isfinite(values[:, column]), column]
         panel.annotate(
             f"{level:g}th",

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from bnjax.claims.spectrum import keeps_statistics
-from bnjax.figures import style
+from bnjax.figures import numbers, style
 from bnjax.figures.elements import (
     dead,
     draw_loss,
@@ -84,6 +84,7 @@ def draw_course(results: Results, folder: Path) -> list[Path]:
                 fillstyle=fill(case),
                 markersize=2.5,
                 linewidth=0.6,
+                label=numbers.hidden(f"{name(results, case)}, λ{subscript(top)}"),
             )
             plot(gradient, results, case, column(results, case, "gradient_fraction")[..., -1])
             error = over_seeds(column(results, case, "trace_error"))
@@ -200,7 +201,7 @@ def draw_density(panel: Axes, results: Results, case: Case, row: int) -> None:
     grid = np.linspace(low - 0.06 * span, high + 0.06 * span, GRID, dtype=nodes.dtype)
     values = np.asarray(density(nodes, weights, grid, KERNEL * span))
     look = LOOKS[case[0]]
-    panel.plot(grid, values, color=look.colour, linewidth=1.1)
+    panel.plot(grid, values, color=look.colour, linewidth=1.1, label=numbers.hidden("density"))
     panel.set_yscale("log")
     panel.set_ylim(LOWEST * values.max(), 3 * values.max())
     marks = largest[np.isfinite(largest)]
@@ -212,6 +213,7 @@ def draw_density(panel: Axes, results: Results, case: Case, row: int) -> None:
         linestyle="none",
         markersize=8,
         color="0.15",
+        label=numbers.hidden("largest eigenvalues"),
     )
 
 

@@ -16,6 +16,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from bnjax.figures import numbers
 from bnjax.runs.published import Published
 from bnjax.storage.disk import replacing
 
@@ -62,7 +63,14 @@ LOOKS = Looks(
     weight_standard=Look("#DDCC77", (0, (1, 1)), "X", "....", "weight standardisation"),
     weight_norm=Look("#CC6677", "-.", "h", "xxxx", "weight normalisation"),
 )
+PUBLISHED = "published"  # in the names of series
 PUBLISHED_NOTE = "thin lines: published"
+# What would make two equal figures differ is left out of their files.
+FORMATS: dict[str, dict[str, None]] = {
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None},
+    "svg": {"Date": None, "Creator": None},
+}
 RC: Any = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -74,6 +82,8 @@ RC: Any = {
     "figure.dpi": 100,
     "savefig.dpi": 150,
     "pdf.fonttype": 42,
+    "svg.hashsalt": "bnjax",  # the same names of clips and hatches each time
+    "svg.fonttype": "path",  # looks the same wherever it is shown; no font of the reader is needed
     "hatch.linewidth": 0.4,
 }
 
@@ -135,7 +145,9 @@ def legend(panel: Axes, columns: int = 2) -> None:
 
 def reference_line(panel: Axes, value: float, name: str) -> None:
     """A grey dashed line at `value`, named at its right end."""
-    panel.axhline(value, color="0.35", linestyle=(0, (6, 2)), linewidth=0.9)
+    panel.axhline(
+        value, color="0.35", linestyle=(0, (6, 2)), linewidth=0.9, label=numbers.hidden(name)
+    )
     panel.annotate(
         name,
         xy=(0.995, value),
@@ -158,8 +170,9 @@ def overlay(panel: Axes, norms: Iterable[object], published: Published, panel_na
         if curve is not None:
             look = LOOKS[str(norm)]
             shown: dict[str, Any] = {"color": look.colour, "linewidth": 0.5, "alpha": 0.8}
-            panel.plot(curve.steps, curve.low, **shown)
-            panel.plot(curve.steps, curve.high, **shown)
+            for edge, values in (("lower", curve.low), ("upper", curve.high)):
+                label = numbers.hidden(f"{look.label}, {PUBLISHED}, {edge} edge")
+                panel.plot(curve.steps, values, label=label, **shown)
 
 
 def shades(count: int) -> list[tuple[float, float, float, float]]:
@@ -168,11 +181,29 @@ def shades(count: int) -> list[tuple[float, float, float, float]]:
 
 
 def save(drawn: Figure, folder: Path, name: str) -> list[Path]:
-    """Write `<name>.png` and `<name>.pdf`, each whole or not at all."""
+    """Write a figure as `.png`, `.pdf` and `.svg`, and its numbers as `.csv`, each whole or not.
+
+    Args:
+      drawn: the figure.
+      folder: where the files go.
+      name: of the files.
+
+    Returns:
+      Their paths. Equal figures are equal files: none of them has a date.
+
+    Raises:
+      TypeError: something is drawn whose numbers are not known (`numbers.behind`).
+    """
+    arms = {look.colour.lower(): look.label for look in LOOKS.values()}
+    table = folder / f"{name}.csv"
+    numbers.write(drawn, table, arms)
+    # Laid out once: each format would do it again, which takes as long as to write it.
+    drawn.draw_without_rendering()
+    drawn.set_layout_engine("none")
     paths = []
-    for suffix, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
+    for suffix, metadata in FORMATS.items():
         path = folder / f"{name}.{suffix}"
         with replacing(path) as temporary:
             drawn.savefig(temporary, format=suffix, metadata=metadata)
         paths.append(path)
-    return paths
+    return [*paths, table]

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from bnjax.figures import style
+from bnjax.figures import numbers, style
 from bnjax.figures.elements import dead, network, setting, unit
 from bnjax.figures.style import LOOKS
 from bnjax.runs.published import Published
@@ -21,6 +21,7 @@ LEVELS = 17
 LARGEST_RANGE = 1e6  # of shared levels: below the highest loss that is shown by a colour
 PER_ROW = 3  # panels
 COLOURS = "viridis"
+TRAINED = numbers.hidden("trained network")
 MEANINGS = {
     "running": "running averages of training",
     "batch": "those of each batch at each point",
@@ -62,7 +63,15 @@ def draw_lines(results: Results, folder: Path) -> list[Path]:
                 values = values.reshape(-1, values.shape[-1])
                 columns = results.select("lines.columns", norm=norm)[0, 0]
                 low, high = values.min(axis=0), values.max(axis=0)
-                panel.fill_between(columns, low, high, color=look.colour, alpha=0.2, linewidth=0)
+                panel.fill_between(
+                    columns,
+                    low,
+                    high,
+                    color=look.colour,
+                    alpha=0.2,
+                    linewidth=0,
+                    label=numbers.hidden(f"{look.label}, range"),
+                )
                 middle = np.median(values, axis=0)
                 panel.plot(
                     columns,
@@ -92,7 +101,7 @@ def draw_plane(results: Results, folder: Path) -> list[Path]:
         levels = shared_levels(results, "plane")
         for panel, norm in zip(panels, map(str, results.axes["norm"]), strict=False):
             contours(panel, results, "plane", norm, levels)
-            panel.plot(0, 0, marker="+", color="black", markersize=9)
+            panel.plot(0, 0, marker="+", color="black", markersize=9, label=TRAINED)
             panel.set(
                 xlabel="second direction [norm of each filter]",
                 ylabel="first direction [norm of each filter]",
@@ -117,9 +126,11 @@ def draw_path(results: Results, folder: Path) -> list[Path]:
             if not np.isfinite(path).all():
                 continue
             closed = np.vstack([path, np.zeros(2)])  # the trained network is the origin
-            panel.plot(*closed.T, color="white", linewidth=2.6)
-            panel.plot(*closed.T, color="black", linewidth=1, marker="o", markersize=2.2)
-            panel.plot(0, 0, marker="+", color="black", markersize=9)
+            halo = panel.plot(*closed.T, color="white", linewidth=2.6)
+            numbers.behind(halo[0], "none")
+            shown: dict[str, Any] = {"linewidth": 1, "marker": "o", "markersize": 2.2}
+            panel.plot(*closed.T, color="black", label=numbers.hidden("path"), **shown)
+            panel.plot(0, 0, marker="+", color="black", markersize=9, label=TRAINED)
             panel.set(
                 xlabel=f"first component, {shares[0]:.0%} of variance [parameters' unit]",
                 ylabel=f"second, {shares[1]:.0%} [parameters' unit]",
@@ -146,7 +157,7 @@ def draw_surface(results: Results, folder: Path) -> list[Path]:
                 panel.text2D(0.5, 0.5, "nothing measured", transform=panel.transAxes, ha="center")
                 continue
             across, along = np.meshgrid(columns, rows)
-            panel.plot_surface(
+            shown = panel.plot_surface(
                 across,
                 along,
                 np.clip(logarithms(losses), low, high),
@@ -157,7 +168,9 @@ def draw_surface(results: Results, folder: Path) -> list[Path]:
                 linewidth=0.2,
                 rstride=1,
                 cstride=1,
+                label=numbers.hidden(LOOKS[norm].label),
             )
+            numbers.behind(shown, "grid", x=columns, y=rows[:, None], value=losses)
             ticks = np.arange(math.ceil(low), math.floor(high) + 1)
             panel.set_zticks(ticks, [f"{10.0**tick:g}" for tick in ticks])
             panel.set(
@@ -220,8 +233,11 @@ def contours(panel: Axes, results: Results, view: str, norm: str, levels: np.nda
         return
     # Of logarithms, so that contours between two points lie at equal ratios.
     shown, edges = np.ma.masked_invalid(logarithms(losses)), np.log10(levels)
-    panel.contourf(columns, rows, shown, edges, cmap=COLOURS, extend="both")
-    panel.contour(columns, rows, shown, edges, colors="black", linewidths=0.4, linestyles="solid")
+    filled = panel.contourf(columns, rows, shown, edges, cmap=COLOURS, extend="both")
+    filled.set_label(numbers.hidden(LOOKS[norm].label))
+    numbers.behind(filled, "grid", x=columns, y=rows[:, None], value=losses)
+    lines: dict[str, Any] = {"colors": "black", "linewidths": 0.4, "linestyles": "solid"}
+    numbers.behind(panel.contour(columns, rows, shown, edges, **lines), "none")
 
 
 def logarithms(losses: np.ndarray) -> np.ndarray:

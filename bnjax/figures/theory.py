@@ -18,7 +18,7 @@ from bnjax.runs.results import Results
 from bnjax.storage.disk import replacing
 
 DASHES = ("-", "--", "-.", ":", (0, (3, 1, 1, 1)))
-UNIT_TABLE, LAYER_TABLE = "theory_units.csv", "theory.csv"
+UNIT_TABLE, LAYER_TABLE = "theory_units.csv", "theory_layers.csv"
 FIELDS = (("gradient_squared", "‖v‖²"), ("curvature", "vᵀĤv"))
 RESIDUALS = (
     ("lipschitz_residual", "4.1, 1/m", "#0072B2", "s"),
@@ -28,7 +28,7 @@ RESIDUALS = (
 
 
 def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]:
-    """Write `theory.csv` and `theory_units.csv`, draw `theory` and `theory_comparison`.
+    """Write `theory_layers.csv` and `theory_units.csv`, draw `theory` and `theory_comparison`.
 
     Args:
       results: as `bnjax.runs.results.read` returns them.

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,7 +11,7 @@ from bnjax.claims import training as claims
 from bnjax.claims.curves import smooth
 from bnjax.claims.learning_rates import at_each_lr
 from bnjax.claims.pairs import why_not_trained
-from bnjax.figures import style
+from bnjax.figures import numbers, style
 from bnjax.figures.elements import mark_ends, network, over_seeds, setting, unit
 from bnjax.figures.style import LOOKS
 from bnjax.runs.published import Published
@@ -62,10 +63,13 @@ def draw_panel(panel: Axes, results: Results, quantity: str, window: int) -> Non
         smoothed = np.array([smooth(seed, window) for seed in raw])
         steps = results.axes["step"]
         if window > 1:
-            panel.plot(steps, raw[0], color=look.colour, linewidth=0.4, alpha=0.3)
+            label = numbers.hidden(f"{look.label}, training, every minibatch")
+            panel.plot(steps, raw[0], color=look.colour, linewidth=0.4, alpha=0.3, label=label)
         if len(raw) > 1:
             low, high = smoothed.min(axis=0), smoothed.max(axis=0)
-            panel.fill_between(steps, low, high, color=look.colour, alpha=0.15, linewidth=0)
+            shown: dict[str, Any] = {"color": look.colour, "alpha": 0.15, "linewidth": 0}
+            label = numbers.hidden(f"{look.label}, training")
+            panel.fill_between(steps, low, high, label=label, **shown)
         panel.plot(
             steps,
             over_seeds(smoothed),
