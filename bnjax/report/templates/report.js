@@ -1,0 +1,439 @@
+"use strict";
+(() => {
+  const byId = (id) => document.getElementById(id);
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+  const say = (text) => { byId("status").textContent = text; };
+  // Charts read a little HTML in texts.
+  const plain = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+
+  // What is packed in the page: base64 of gzip.
+  const unpack = async (id) => {
+    const bytes = Uint8Array.from(atob(byId(id).textContent), (c) => c.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return new Uint8Array(await new Response(stream).arrayBuffer());
+  };
+
+  // Theme: the system's, unless the reader chose one.
+  const root = document.documentElement;
+  const darkSystem = matchMedia("(prefers-color-scheme: dark)");
+  const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : darkSystem.matches);
+  const remember = (theme) => { try { localStorage.setItem("bnjax-theme", theme); } catch { /* private window */ } };
+  const setUpTheme = () => {
+    const button = byId("theme");
+    try {
+      const kept = localStorage.getItem("bnjax-theme");
+      if (kept === "dark" || kept === "light") root.dataset.theme = kept;
+    } catch { /* private window */ }
+    const name = () => { button.textContent = isDark() ? "Light page" : "Dark page"; };
+    button.addEventListener("click", () => {
+      root.dataset.theme = isDark() ? "light" : "dark";
+      remember(root.dataset.theme);
+      name();
+      redraw();
+    });
+    darkSystem.addEventListener("change", () => { name(); redraw(); });
+    name();
+  };
+
+  // Files: the page holds them packed.
+  const setUpDownloads = () => {
+    for (const link of all("a[data-file]")) {
+      link.addEventListener("click", async (event) => {
+        event.preventDefault();
+        const blob = new Blob([await unpack(link.dataset.file)], { type: link.dataset.type });
+        const address = URL.createObjectURL(blob);
+        const handed = document.createElement("a");
+        handed.href = address;
+        handed.download = link.download;
+        handed.click();
+        setTimeout(() => URL.revokeObjectURL(address), 60000);
+        say(`${link.download} is handed out`);
+      });
+    }
+    for (const button of all("button.copy")) {
+      button.addEventListener("click", async () => {
+        const code = button.parentElement.querySelector("code");
+        getSelection().selectAllChildren(code);
+        try {
+          await navigator.clipboard.writeText(code.textContent);
+          say("The command is copied");
+        } catch { say("The command is selected"); }
+      });
+    }
+  };
+
+  // Figures: zoomed by wheel, buttons and keys; moved by dragging and keys.
+  const setUpFigures = () => {
+    for (const view of all(".view")) {
+      const svg = view.querySelector("svg");
+      if (!svg) continue;
+      const box = svg.viewBox.baseVal;
+      const whole = [box.x, box.y, box.width, box.height];
+      let [x, y, width, height] = whole;
+      const show = () => {
+        width = Math.min(width, whole[2]);
+        height = Math.min(height, whole[3]);
+        x = Math.min(Math.max(x, whole[0]), whole[0] + whole[2] - width);
+        y = Math.min(Math.max(y, whole[1]), whole[1] + whole[3] - height);
+        svg.setAttribute("viewBox", [x, y, width, height].join(" "));
+        view.classList.toggle("zoomed", width < whole[2]);
+      };
+      const zoom = (factor, across = 0.5, along = 0.5) => {
+        const next = Math.max(width / factor, whole[2] / 40);
+        const ratio = next / width;
+        x += width * (1 - ratio) * across;
+        y += height * (1 - ratio) * along;
+        width = next;
+        height *= ratio;
+        show();
+      };
+      const move = (right, down) => { x += width * right; y += height * down; show(); };
+      const reset = () => { [x, y, width, height] = whole; show(); };
+      const act = { in: () => zoom(1.5), out: () => zoom(1 / 1.5), all: reset };
+      for (const button of all("[data-zoom]", view.parentElement)) {
+        button.addEventListener("click", () => act[button.dataset.zoom]());
+      }
+      view.addEventListener("wheel", (event) => {
+        // The page scrolls over figures that nobody has chosen.
+        if (!event.ctrlKey && document.activeElement !== view) return;
+        event.preventDefault();
+        const place = svg.getBoundingClientRect();
+        zoom(
+          Math.exp(-Math.sign(event.deltaY) * 0.2),
+          (event.clientX - place.left) / place.width,
+          (event.clientY - place.top) / place.height,
+        );
+      }, { passive: false });
+      const keys = {
+        "+": act.in, "=": act.in, "-": act.out, "0": reset,
+        ArrowLeft: () => move(-0.1, 0), ArrowRight: () => move(0.1, 0),
+        ArrowUp: () => move(0, -0.1), ArrowDown: () => move(0, 0.1),
+      };
+      view.addEventListener("keydown", (event) => {
+        const arrow = event.key.startsWith("Arrow");
+        if (event.ctrlKey || event.metaKey || !keys[event.key]) return;
+        if (arrow && !view.classList.contains("zoomed")) return;
+        event.preventDefault();
+        keys[event.key]();
+      });
+      let from = null;
+      view.addEventListener("pointerdown", (event) => {
+        if (!view.classList.contains("zoomed") || event.button) return;
+        from = [event.clientX, event.clientY];
+        view.setPointerCapture(event.pointerId);
+        view.classList.add("moving");
+      });
+      view.addEventListener("pointermove", (event) => {
+        if (!from) return;
+        const place = svg.getBoundingClientRect();
+        move((from[0] - event.clientX) / place.width, (from[1] - event.clientY) / place.height);
+        from = [event.clientX, event.clientY];
+      });
+      for (const end of ["pointerup", "pointercancel"]) {
+        view.addEventListener(end, () => { from = null; view.classList.remove("moving"); });
+      }
+    }
+  };
+
+  // Charts.
+  let data = null;
+  let block = null;
+  let plotly = null;
+  const charts = new Map(); // by the id of the plot: chart, group, element
+  const drawn = new Set();
+  const off = new Map(); // by group: values of factors that are switched off
+  const chosen = new Map(); // by group: values of axes that are chosen from lists
+  let step = null;
+
+  const array = (place) => {
+    const [first, count, width] = data.places[place];
+    return width === 8 ? new Float64Array(block, first, count) : new Float32Array(block, first, count);
+  };
+  const loadPlotly = () => {
+    plotly ??= unpack("plotly").then((bytes) => {
+      const script = document.createElement("script");
+      script.textContent = new TextDecoder().decode(bytes);
+      document.head.append(script);
+      if (!window.Plotly) throw new Error("the program of the charts does not run here");
+      return window.Plotly;
+    });
+    return plotly;
+  };
+  const nearest = (steps) => {
+    let best = 0;
+    steps.forEach((value, i) => { if (Math.abs(value - step) < Math.abs(steps[best] - step)) best = i; });
+    return best;
+  };
+  const isOn = (group, curve) =>
+    Object.entries(curve.values).every(([name, value]) => !off.get(group.id).has(`${name}=${value}`));
+
+  // The part of an array that a trace draws now; null where a list has no such value for it.
+  const start = (group, trace) => {
+    const source = group.curves[trace.k].source;
+    let offset = 0;
+    if (trace.p !== undefined) offset += trace.p * nearest(array(group.probes[source]));
+    for (const [axis, stride] of Object.entries(trace.c ?? {})) {
+      const place = group.axes[source][axis].indexOf(chosen.get(group.id)[axis]);
+      if (place < 0) return null;
+      offset += stride * place;
+    }
+    return offset;
+  };
+  const take = (place, first, count, stride) => {
+    const values = array(place);
+    return Array.from({ length: count }, (_, i) => values[first + i * stride]);
+  };
+  const along = (trace, offset) => {
+    if (Array.isArray(trace.x)) return trace.x;
+    if (typeof trace.x === "number") return take(trace.x, 0, trace.n, 1);
+    return take(trace.x.a, trace.x.s + offset, trace.n, trace.d);
+  };
+  const lines = (group, chart) => chart.traces.flatMap((trace) => {
+    const curve = group.curves[trace.k];
+    const offset = isOn(group, curve) ? start(group, trace) : null;
+    if (offset === null) return [];
+    const colour = isDark() ? curve.dark : curve.colour;
+    const test = trace.w === "test set";
+    return [{
+      type: "scatter",
+      mode: test ? "markers" : trace.m,
+      name: trace.w ? `${curve.label}, ${trace.w}` : curve.label,
+      x: along(trace, offset),
+      y: take(trace.a, trace.s + offset, trace.n, trace.d),
+      line: { color: colour, dash: curve.dash, width: 1.6 },
+      marker: { color: colour, symbol: test ? `${curve.symbol}-open` : curve.symbol, size: test ? 8 : 6 },
+      connectgaps: false,
+    }];
+  });
+  const beside = (chart) => chart.traces.map((trace) => {
+    const colour = isDark() ? trace.dark : trace.colour;
+    return {
+      type: "scatter",
+      mode: trace.m,
+      name: trace.label,
+      x: take(trace.x, 0, trace.n, 1),
+      y: take(trace.a, 0, trace.n, 1),
+      line: { color: colour, dash: trace.published ? "dot" : "solid", width: trace.published || trace.edge ? 1 : 2 },
+      marker: { color: colour, size: 6 },
+      fill: trace.fill ? "tonexty" : "none",
+      fillcolor: `${colour}30`,
+      showlegend: !trace.fill && !trace.label.endsWith("upper edge"),
+    };
+  });
+  const colours = () => {
+    const style = getComputedStyle(root);
+    const get = (name) => style.getPropertyValue(name).trim();
+    return { ink: get("--ink"), grid: get("--grid"), paper: get("--paper"), quiet: get("--quiet") };
+  };
+  const range = (chart, log) => {
+    const [low, high] = log ? chart.range.map(Math.log10) : chart.range;
+    const margin = 0.05 * (high - low) || 0.05 * Math.abs(high) || 1;
+    return [low - margin, high + margin];
+  };
+  const layout = (group, chart, count) => {
+    const { ink, grid } = colours();
+    const axis = { gridcolor: grid, zerolinecolor: grid, linecolor: grid, automargin: true, exponentformat: "power" };
+    const own = {
+      font: { family: "system-ui, sans-serif", size: 12, color: ink },
+      paper_bgcolor: "rgba(0,0,0,0)",
+      plot_bgcolor: "rgba(0,0,0,0)",
+      margin: { l: 50, r: 10, t: 10, b: 45 },
+      height: 336,
+      hoverlabel: { namelength: -1 },
+      showlegend: count <= 8,
+      legend: { orientation: "h", y: -0.25, yanchor: "top", font: { size: 11 } },
+      uirevision: chart.id,
+      xaxis: { ...axis, title: { text: plain(chart.along) }, type: Array.isArray(chart.traces[0].x) ? "category" : chart.logX ? "log" : "linear" },
+      yaxis: { ...axis, type: chart.logY ? "log" : "linear", range: range(chart, chart.logY) },
+    };
+    if (chart.kind === "course" && step !== null && own.xaxis.type !== "category") {
+      own.shapes = [{ type: "line", x0: step, x1: step, y0: 0, y1: 1, yref: "paper", line: { color: ink, width: 1, dash: "dot" } }];
+    }
+    return own;
+  };
+  const settings = {
+    displaylogo: false, responsive: true, plotlyServerURL: "",
+    toImageButtonOptions: { format: "svg" },
+    modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"],
+  };
+
+  // Surfaces: one scene for each arm that is on, all turned together.
+  const HOME = { x: 1.45, y: -1.45, z: 0.85 };
+  const MOST_SCENES = 4;
+  let eye = { ...HOME };
+  const scenes = (element) => all(".scene", element);
+  const drawSurface = async (group, chart, element) => {
+    const { ink, grid, paper } = colours();
+    const on = chart.traces.filter((trace) => isOn(group, group.curves[trace.k])).slice(0, MOST_SCENES);
+    const holders = scenes(element);
+    while (holders.length > on.length) {
+      const last = holders.pop();
+      window.Plotly.purge(last);
+      last.parentElement.remove();
+    }
+    while (holders.length < on.length) {
+      const outer = document.createElement("div");
+      const title = document.createElement("p");
+      title.className = "scene-title";
+      const holder = document.createElement("div");
+      holder.className = "scene";
+      outer.append(title, holder);
+      element.append(outer);
+      holders.push(holder);
+    }
+    const [low, high] = chart.logY ? chart.range.map(Math.log10) : chart.range;
+    await Promise.all(on.map(async (trace, i) => {
+      const curve = group.curves[trace.k];
+      const z = Array.from({ length: trace.rows }, (_, row) => take(trace.a, trace.s + row * trace.columns, trace.columns, 1));
+      holders[i].previousElementSibling.innerHTML = curve.label;
+      const axis = { gridcolor: grid, color: ink, backgroundcolor: paper, showbackground: true };
+      await window.Plotly.react(holders[i], [{
+        type: "surface",
+        x: take(trace.x.a, trace.x.s, trace.columns, 1),
+        y: take(trace.y.a, trace.y.s, trace.rows, 1),
+        z,
+        surfacecolor: chart.logY ? z.map((row) => row.map(Math.log10)) : z,
+        cmin: low, cmax: high, colorscale: "Viridis", showscale: false,
+        contours: { z: { show: true, color: "#00000055", width: 1, highlight: false } },
+        name: curve.label,
+      }], {
+        font: { family: "system-ui, sans-serif", size: 11, color: ink },
+        paper_bgcolor: "rgba(0,0,0,0)",
+        margin: { l: 0, r: 0, t: 0, b: 0 },
+        height: 384,
+        scene: {
+          xaxis: { ...axis, title: { text: "second direction" } },
+          yaxis: { ...axis, title: { text: "first direction" } },
+          zaxis: { ...axis, title: { text: plain(chart.title) }, type: chart.logY ? "log" : "linear", range: range(chart, chart.logY), exponentformat: "power" },
+          camera: { eye },
+        },
+      }, { ...settings, modeBarButtonsToRemove: [] });
+      if (!holders[i].dataset.heard) {
+        holders[i].dataset.heard = "yes";
+        holders[i].on("plotly_relayout", (change) => {
+          const camera = change["scene.camera"];
+          if (camera) turnTo(camera.eye, holders[i]);
+        });
+      }
+    }));
+  };
+  const turnTo = (next, except) => {
+    if (["x", "y", "z"].every((name) => Math.abs(next[name] - eye[name]) < 1e-9)) return;
+    eye = { ...next };
+    for (const holder of all(".scene")) {
+      if (holder !== except && holder.data) window.Plotly.relayout(holder, { "scene.camera.eye": eye });
+    }
+  };
+  const turn = (way) => {
+    const reach = Math.hypot(eye.x, eye.y);
+    const far = Math.hypot(reach, eye.z);
+    let angle = Math.atan2(eye.y, eye.x);
+    let tilt = Math.atan2(eye.z, reach);
+    if (way === "left") angle -= Math.PI / 12;
+    if (way === "right") angle += Math.PI / 12;
+    if (way === "up") tilt = Math.min(tilt + Math.PI / 18, 1.5);
+    if (way === "down") tilt = Math.max(tilt - Math.PI / 18, -1.5);
+    turnTo(way === "home" ? HOME : {
+      x: far * Math.cos(tilt) * Math.cos(angle),
+      y: far * Math.cos(tilt) * Math.sin(angle),
+      z: far * Math.sin(tilt),
+    }, null);
+  };
+
+  const draw = async (id) => {
+    const { group, chart, element } = charts.get(id);
+    await loadPlotly();
+    if (chart.kind === "surface") return drawSurface(group, chart, element);
+    const traces = chart.kind === "beside" ? beside(chart) : lines(group, chart);
+    return window.Plotly.react(element, traces, layout(group, chart, traces.length), settings);
+  };
+  let waiting = null;
+  const redraw = (only = () => true) => {
+    if (!data) return;
+    const ids = [...drawn].filter((id) => only(charts.get(id)));
+    waiting = (waiting ?? Promise.resolve()).then(() => Promise.all(ids.map(draw))).then(() => {
+      root.dataset.drawn = String(Number(root.dataset.drawn ?? 0) + 1);
+    });
+  };
+
+  const setUpCharts = async () => {
+    data = JSON.parse(byId("data").textContent);
+    block = (await unpack("numbers")).buffer;
+    const seen = new IntersectionObserver((entries) => {
+      for (const { isIntersecting, target } of entries) {
+        if (!isIntersecting || drawn.has(target.id)) continue;
+        drawn.add(target.id);
+        draw(target.id).catch((error) => { target.textContent = `Not drawn: ${error.message}`; });
+      }
+    }, { rootMargin: "400px" });
+    step = data.steps.length ? data.steps[data.steps.length - 1] : null;
+    for (const group of data.groups) {
+      const section = document.querySelector(`.live[data-group="${group.id}"]`);
+      if (!section) continue;
+      off.set(group.id, new Set());
+      chosen.set(group.id, {});
+      section.hidden = false;
+      const own = ({ group: other }) => other === group;
+      for (const box of all("input[data-factor]", section)) {
+        const note = () => {
+          const key = `${box.dataset.factor}=${box.dataset.value}`;
+          off.get(group.id)[box.checked ? "delete" : "add"](key);
+        };
+        note(); // a browser may remember what was switched off
+        box.addEventListener("change", () => { note(); redraw(own); });
+      }
+      for (const list of all("select[data-axis]", section)) {
+        const note = () => { chosen.get(group.id)[list.dataset.axis] = list.value; };
+        note();
+        list.addEventListener("change", () => { note(); redraw(own); });
+      }
+      for (const chart of group.charts) {
+        const element = byId(chart.id);
+        charts.set(chart.id, { group, chart, element });
+        const holder = element.parentElement;
+        holder.querySelector("[data-log]")?.addEventListener("click", (event) => {
+          chart.logY = !chart.logY;
+          event.currentTarget.setAttribute("aria-pressed", String(chart.logY));
+          redraw((other) => other.chart === chart);
+        });
+        for (const button of all("[data-turn]", holder)) {
+          button.addEventListener("click", () => turn(button.dataset.turn));
+        }
+        seen.observe(element);
+      }
+    }
+    setUpStepper();
+  };
+  const setUpStepper = () => {
+    const form = byId("stepper");
+    if (!form) return;
+    const slider = byId("step");
+    form.hidden = false;
+    const show = () => {
+      step = data.steps[Number(slider.value)];
+      byId("step-shown").textContent = step;
+      slider.setAttribute("aria-valuetext", `step ${step}`);
+      redraw(({ chart }) => chart.kind === "slice" || chart.kind === "course");
+    };
+    slider.addEventListener("input", show);
+    form.addEventListener("submit", (event) => event.preventDefault());
+    for (const button of all("[data-step]", form)) {
+      button.addEventListener("click", () => {
+        slider.value = String(Number(slider.value) + Number(button.dataset.step));
+        show();
+      });
+    }
+    show();
+  };
+
+  addEventListener("beforeprint", () => { for (const one of all("main details")) one.open = true; });
+  for (const element of all(".scripted")) element.hidden = false;
+  setUpTheme();
+  setUpDownloads();
+  setUpFigures();
+  if (byId("data") && "DecompressionStream" in window) {
+    setUpCharts().catch((error) => say(`The interactive charts are not shown: ${error.message}`));
+  } else {
+    say("The interactive charts are not shown: this browser cannot unpack them");
+  }
+})();
