@@ -19,7 +19,9 @@ TRIALS = number("inputs")
 BLOCKS = 10  # of trials, one test each
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS = sorted(
-    path.stem for path in (ROOT / "experiments").glob("*.py") if path.stem != "reproduce"
+    path.stem
+    for path in (ROOT / "experiments").glob("*.py")
+    if path.stem not in ("report", "reproduce")
 )
 TEXTS = [text for text in hostile.TEXTS if text not in ("", "é" * 50)]
 INTEGERS = ["-1", "1.5", "x", "", "1e3", "0x10", "9" * 30, "9" * 5000, "nan", "-" + "9" * 30]

@@ -18,6 +18,7 @@ FLOORS = (
     {"runs"},
     {"claims"},
     {"figures"},
+    {"report"},
     {"commands"},
     {"experiments", "__main__"},
 )
@@ -32,8 +33,13 @@ ONLY = {
     "sklearn": {"data"},
     "tyro": {"runs", "commands"},
     "rich": {"runs", "commands"},
+    "jinja2": {"report"},
+    "markupsafe": {"report"},
+    "plotly": {"report"},
 }
-MAY_PRINT_AND_OPEN = {"storage", "machine", "runs", "claims", "figures", "commands", "experiments"}
+MAY_PRINT_AND_OPEN = {
+    *("storage", "machine", "runs", "claims", "figures", "report", "commands", "experiments")
+}
 
 
 def home(path: Path) -> str:

@@ -23,7 +23,9 @@ from bnjax.storage import disk, files, lock, sealed
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted(
-    path.stem for path in (ROOT / "experiments").glob("*.py") if path.stem != "reproduce"
+    path.stem
+    for path in (ROOT / "experiments").glob("*.py")
+    if path.stem not in ("report", "reproduce")
 )
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 

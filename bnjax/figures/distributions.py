@@ -111,16 +111,16 @@ def draw_histogram(panel: Axes, results: Results, norm: str, layer: str) -> None
     ):
         for column, level in zip(levels, SHOWN, strict=True):
             first = column == levels[0]
-            panel.plot(
+            lines = panel.plot(
                 steps,
                 values[:, column],
                 color=colour,
                 linestyle=line,
                 linewidth=1.2 if column == levels[1] else 0.7,
-                label=f"{named} of {whose}"
-                if first
-                else numbers.hidden(f"percentile {level:g} of {whose}"),
+                label=f"{named} of {whose}" if first else None,
             )
+            series = f"percentile {level:g} of {whose}"
+            numbers.behind(lines[0], "line", series=series, x=steps, y=values[:, column])
     limits(panel, np.concatenate([quantiles, of_unit[:, levels]], axis=-1))
     mark_ends(panel, results, norm)
 
@@ -150,7 +150,7 @@ def draw_stability(
         for panel, quantity in zip(grid[0], quantities, strict=True):
             panel.set_title(TITLES[quantity.identifier])
         draw_loss(grid[-1, 0], results)
-        grid[-1, 0].set_ylabel(f"minibatch loss  {unit(results)}")
+        grid[-1, 0].set(title="training", ylabel=f"minibatch loss  {unit(results)}")
         for panel in grid[-1, 1:]:
             panel.set_axis_off()
         for panel in (*grid[-2, 1:], grid[-1, 0]):

@@ -126,14 +126,14 @@ def draw_band(panel: Axes, results: Results, direction: str, name: str) -> None:
             linewidth=0,
             label=look.label,
         )
-        for name, edge in (("lower", low), ("upper", high)):
+        for side, edge in (("lower", low), ("upper", high)):
             panel.plot(
                 steps,
                 edge,
                 color=look.colour,
                 linestyle=look.line,
                 linewidth=0.8,
-                label=numbers.hidden(f"{look.label}, {name} edge"),
+                label=numbers.hidden(f"{look.label}, {side} edge"),
             )
         mark_ends(panel, results, str(norm))
 

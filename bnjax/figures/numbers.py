@@ -34,6 +34,7 @@ class Numbers(NamedTuple):
 
     kind: str  # line, points, band, bar, range, reference, mark, grid; none draws another's
     columns: Mapping[str, Any]
+    series: str = ""  # its name, where the label says another
 
 
 def hidden(name: str) -> str:
@@ -41,16 +42,17 @@ def hidden(name: str) -> str:
     return f"_{name}"
 
 
-def behind(artist: Artist, kind: str, **columns: Any) -> None:
+def behind(artist: Artist, kind: str, *, series: str = "", **columns: Any) -> None:
     """Attach the numbers that an artist draws but does not keep.
 
     Args:
-      artist: as matplotlib returned it.
+      artist: as matplotlib returned it; of bars the first one stands for all.
       kind: of `Numbers`.
+      series: its name, where its label says what a legend has to say.
       columns: arrays by their names in `COLUMNS`, broadcast against each other; none for an artist
         that draws what another one has (the lines of filled contours).
     """
-    ATTACHED[artist] = Numbers(kind, columns)
+    ATTACHED[artist] = Numbers(kind, columns, series)
 
 
 def write(drawn: Figure, path: Path, names: Mapping[str, str]) -> None:
@@ -72,7 +74,7 @@ def write(drawn: Figure, path: Path, names: Mapping[str, str]) -> None:
             if panel.get_label() == "<colorbar>":
                 continue
             for series, numbers in of_panel(panel, names):
-                writer.writerows(rows(name, series, numbers))
+                writer.writerows(rows(name, numbers.series or series, numbers))
 
 
 def rows(panel: str, series: str, numbers: Numbers) -> Iterator[Sequence[str]]:
@@ -232,7 +234,7 @@ def band(artist: PolyCollection) -> Numbers:
     parts = []
     for path in artist.get_paths():
         # A start, the first edge forth, an end, the second edge back, and the start again.
-        vertices = path.vertices
+        vertices = np.asarray(path.vertices)
         count = (len(vertices) - 3) // 2
         forth, back = vertices[1 : count + 1], vertices[count + 2 : 2 * count + 2][::-1]
         if not np.array_equal(forth[:, 0], back[:, 0]):
@@ -245,6 +247,8 @@ def band(artist: PolyCollection) -> Numbers:
 
 def bars(container: BarContainer) -> Numbers:
     """The centres and heights of bars."""
+    if container.patches and container.patches[0] in ATTACHED:
+        return ATTACHED[container.patches[0]]
     boxes = [patch.get_bbox() for patch in container.patches]
     return Numbers(
         "bar", {"x": [(box.x0 + box.x1) / 2 for box in boxes], "y": [box.y1 for box in boxes]}
@@ -259,5 +263,5 @@ def ranges(container: ErrorbarContainer) -> Numbers:
     x, y = (np.atleast_1d(values) for values in (points.get_xdata(), points.get_ydata()))
     if not lines:
         return Numbers("line", {"x": x, "y": y})
-    ends = np.array([segment[:, 1] for segment in lines[0].get_segments()]).reshape(-1, 2)
+    ends = np.reshape([np.asarray(part)[:, 1] for part in lines[0].get_segments()], (-1, 2))
     return Numbers("range", {"x": x, "y": y, "low": ends[:, 0], "high": ends[:, 1]})

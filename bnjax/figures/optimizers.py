@@ -7,7 +7,7 @@ import numpy as np
 
 from bnjax.claims import settings as arms
 from bnjax.claims.symmetry import relative_differences
-from bnjax.figures import style
+from bnjax.figures import numbers, style
 from bnjax.figures.regularisation import draw_regularisation
 from bnjax.figures.settings import (
     NOT_TRAINED,
@@ -97,6 +97,8 @@ def draw_initializers(results: Results, folder: Path) -> list[Path]:
                 edgecolor="white",
                 label=look.label,
             )
+            starts = [initializer_name(variant.initializer) for variant in variants]
+            numbers.behind(bars.patches[0], "bar", x=starts, y=[value for value, _ in found])
             for bar, (value, trains) in zip(bars, found, strict=True):
                 text = f"{value:.0f}" if trains else f"{value:.0f}×"
                 ends.annotate(
@@ -119,7 +121,7 @@ def draw_initializers(results: Results, folder: Path) -> list[Path]:
             for norm in norms:
                 look = LOOKS[norm]
                 spread = np.nan_to_num(np.max(relative_differences(arm, norm), axis=(0, 2)))
-                symmetry.plot(
+                lines = symmetry.plot(
                     results.axes["probe_step"],
                     np.maximum(spread, SMALLEST),
                     color=look.colour,
@@ -130,6 +132,7 @@ def draw_initializers(results: Results, folder: Path) -> list[Path]:
                     fillstyle="none" if norm == "none" else "full",
                     label=f"{initializer_name(variant.initializer)}, {look.label}",
                 )
+                numbers.behind(lines[0], "line", x=results.axes["probe_step"], y=spread)
         symmetry.set(
             title="b  Do units of a hidden layer stay alike?",
             yscale="log",

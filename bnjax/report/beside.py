@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -9,8 +10,8 @@ import numpy as np
 
 from bnjax.errors import RunError
 from bnjax.figures.numbers import COLUMNS
-from bnjax.figures.style import LOOKS, PUBLISHED
-from bnjax.report import curves
+from bnjax.figures.style import LOOKS, PUBLISHED, Look
+from bnjax.report import curves, definitions
 from bnjax.report.content import Figure
 from bnjax.report.pack import Numbers
 from bnjax.storage.printable import printable
@@ -55,7 +56,8 @@ def charts(identifier: str, figures: Sequence[Figure], numbers: Numbers) -> list
             panels.setdefault(row.panel, {}).setdefault((row.series, row.kind), []).append(row)
         for panel, series in panels.items():
             if len(found) < MOST_PANELS and any(MARK in name for name, _ in series):
-                found.append(chart(f"{identifier}-beside-{len(found)}", panel, series, numbers))
+                place = f"{identifier}-beside-{len(found)}"
+                found.append(chart(place, figure.name, panel, series, numbers))
     return found
 
 
@@ -76,9 +78,15 @@ def read(table: bytes, name: str) -> Iterator[Row]:
 
 
 def chart(
-    identifier: str, panel: str, series: dict[tuple[str, str], list[Row]], numbers: Numbers
+    identifier: str,
+    figure: str,
+    panel: str,
+    series: dict[tuple[str, str], list[Row]],
+    numbers: Numbers,
 ) -> dict[str, Any]:
     """One panel: measured lines and bands, and the published ones, thin and dotted."""
+    title, _, upright = panel.rpartition(" | ")
+    known = definitions.FIGURES.get(figure)
     by_label = {look.label: look for look in LOOKS.values()}
     traces: list[dict[str, Any]] = []
     values = []
@@ -86,9 +94,10 @@ def chart(
         if kind not in KINDS:
             continue
         kept = rows[:: -(-len(rows) // MOST_POINTS)]
-        colour = next(
-            (look.colour for label, look in by_label.items() if name.startswith(label)), "#666666"
-        )
+        look = next((look for label, look in by_label.items() if name.startswith(label)), None)
+        colour = look.colour if look else "#666666"
+        plain = look is not None and (MARK in name or name.removesuffix(" edge") in names(look))
+        dash = curves.dash(look.line) if plain and look else "dot"
         x = column(kept, "x")
         for edge in ("low", "high") if kind == "band" else ("y",):
             y = column(kept, edge)
@@ -98,12 +107,17 @@ def chart(
                     "x": numbers.add(x),
                     "a": numbers.add(y),
                     "n": len(kept),
-                    "label": curves.shown(name),
+                    "label": curves.shown(re.sub(", (lower|upper) edge$", "", name)),
+                    # Of the edges of a band one is named, of a measured one the band itself.
+                    "named": not name.endswith("upper edge")
+                    and (MARK in name or not name.endswith("lower edge"))
+                    and edge != "high",
                     "published": MARK in name,
                     "fill": edge == "high",
                     "edge": kind == "band",
                     "m": "markers" if kind == "points" else "lines",
                     "colour": colour,
+                    "dash": dash,
                     "dark": curves.on_dark(colour),
                 }
             )
@@ -112,7 +126,8 @@ def chart(
     return {
         "id": identifier,
         "kind": "beside",
-        "title": printable(panel, 120),
+        "title": ": ".join(filter(None, (known.title if known else figure, title))),
+        "short": printable(upright, 80),
         "along": "training step",
         "logX": False,
         "logY": low > 0 and high / low > 50,
@@ -122,6 +137,11 @@ def chart(
         "choices": [],
         "unit": "",
     }
+
+
+def names(look: Look) -> tuple[str, ...]:
+    """What the series of an arm itself are called, without those of its limits or seeds."""
+    return look.label, f"{look.label}, lower", f"{look.label}, upper", f"{look.label}, training"
 
 
 def column(rows: Sequence[Row], name: str) -> np.ndarray:

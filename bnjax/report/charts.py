@@ -20,6 +20,8 @@ from bnjax.runs.results import Results
 FEW = 3  # values of an axis below which it is chosen from a list, not drawn along
 MOST_CHARTS = 80
 LOG_RATIO = 50  # between least and greatest beyond which an axis is logarithmic
+LINEAR = ("accurac", "cosine", "share", "agreement")  # in the names of what is never
+SHORT = {"losses": "loss", "accuracies": "accuracy"}  # what stands along an upright axis
 COORDINATES = ("columns", "row", "step_sizes")  # fields that say where others were measured
 
 
@@ -143,7 +145,8 @@ def common(found: Sequence[Thinned]) -> list[str]:
 def fields(arrays: Sequence[str]) -> list[str]:
     """What was measured at every training step, loss and accuracy first."""
     found = [name.removeprefix("train.") for name in arrays if name.startswith("train.")]
-    return sorted(found, key=lambda name: (name not in ("loss", "accuracy"), found.index(name)))
+    first = [name for name in ("loss", "accuracy") if name in found]
+    return [*first, *(name for name in found if name not in first)]
 
 
 def every(sources: Sequence[Source]) -> list[tuple[int, Curve]]:
@@ -164,6 +167,8 @@ def describe(sources: Sequence[Source], place: int, curve: Curve) -> Mapping[str
         # Of two runs over each other, the first is drawn whole and the second dashed.
         "dash": ("solid", "dash")[place % 2] if several else curve.dash,
         "symbol": curve.symbol,
+        "arm": f"{shown(name)}: {curve.arm}" if several else curve.arm,
+        "first": curve.first,
     }
 
 
@@ -183,7 +188,7 @@ def merged(sources: Sequence[Source]) -> list[run_curves.Factor]:
 
 def looks(
     sources: Sequence[Source], factors: Sequence[run_curves.Factor]
-) -> dict[tuple[str, str], Mapping[str, str]]:
+) -> Mapping[tuple[str, str], Mapping[str, str]]:
     """The colour of a factor's value where it alone decides it, for the key of the page."""
     found: dict[tuple[str, str], dict[str, str]] = {}
     for factor in factors:
@@ -241,9 +246,9 @@ def train_chart(
                     }
                 )
             k += 1
-    named = definitions.QUANTITIES.get(f"train.{field}")
-    title = named.label.removeprefix("Minibatch ").capitalize() if named else field
-    return framed("training", title, "", "training step", False, traces, values, {})
+    title = definitions.quantity(f"train.{field}").label.removeprefix("Minibatch ").capitalize()
+    name = f"train.{field}"
+    return framed("training", name, title, "", "training step", False, traces, values, {})
 
 
 def chart(name: str, sources: Sequence[Source], places: Sequence[Places]) -> dict[str, Any] | None:
@@ -261,7 +266,8 @@ def chart(name: str, sources: Sequence[Source], places: Sequence[Places]) -> dic
     sliced = "probe_step" in dims and along is not None
     course = "probe_step" in dims and not sliced
     along = "probe_step" if course else along or dims[-1]
-    traces, values, choices = [], [], {}
+    traces, values = [], []
+    choices: dict[str, int] = {}
     k = 0
     for i, (source, place) in enumerate(zip(sources, places, strict=True)):
         array = source.thinned.arrays[name]
@@ -292,7 +298,15 @@ def chart(name: str, sources: Sequence[Source], places: Sequence[Places]) -> dic
     kind = "slice" if sliced else "course" if course else "after"
     xs = np.concatenate([np.asarray(s.thinned.axes[along]).ravel() for s in sources])
     return framed(
-        kind, own.label, own.unit, definitions.axis(along), spreads(xs), traces, values, choices
+        kind,
+        name,
+        own.label,
+        own.unit,
+        definitions.axis(along),
+        spreads(xs),
+        traces,
+        values,
+        choices,
     )
 
 
@@ -323,7 +337,9 @@ def is_surface(name: str, sources: Sequence[Source]) -> bool:
     return True
 
 
-def surface(name: str, sources: Sequence[Source], places: Sequence[Places]) -> dict[str, Any]:
+def surface(
+    name: str, sources: Sequence[Source], places: Sequence[Places]
+) -> dict[str, Any] | None:
     """A surface for each curve."""
     group = name.partition(".")[0]
     traces, values = [], []
@@ -346,11 +362,12 @@ def surface(name: str, sources: Sequence[Source], places: Sequence[Places]) -> d
             )
             k += 1
     own = definitions.quantity(name)
-    return framed("surface", own.label, own.unit, "coordinate", False, traces, values, {})
+    return framed("surface", name, own.label, own.unit, "coordinate", False, traces, values, {})
 
 
 def framed(
     kind: str,
+    name: str,
     title: str,
     unit: str,
     along: str,
@@ -364,10 +381,12 @@ def framed(
     if not finite.size or not traces:
         return None
     low, high = float(finite.min()), float(finite.max())
-    log = low > 0 and high / low > LOG_RATIO
+    bounded = any(word in name for word in LINEAR)
+    log = low > 0 and high / low > LOG_RATIO and not bounded
     return {
         "kind": kind,
         "title": title,
+        "short": SHORT.get(name.partition(".")[2], name.partition(".")[2].replace("_", " ")),
         "unit": unit,
         "along": along,
         "logX": log_x,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bnjax.errors import RunError
+from bnjax.report import definitions
 from bnjax.runs import folder as folders
 from bnjax.runs import results as measured
 from bnjax.runs import verify
@@ -85,7 +86,7 @@ def read(
 
 
 def collect(paths: Iterable[Path]) -> list[Figure]:
-    """Figures and tables from the files that were drawn, in the order in which they were.
+    """Figures and tables from the files that were drawn, the best known first.
 
     Raises:
       RunError: one cannot be read.
@@ -98,7 +99,10 @@ def collect(paths: Iterable[Path]) -> list[Figure]:
             except ValueError as error:
                 raise RunError(f"{path} cannot be read ({error})") from error
             found.setdefault(path.stem, {})[path.suffix] = content
-    return [Figure(name, files) for name, files in found.items()]
+    order = list(definitions.FIGURES)
+    known = {name: order.index(name) for name in found if name in order}
+    names = sorted(found, key=lambda name: (known.get(name, len(order)), name))
+    return [Figure(name, found[name]) for name in names]
 
 
 def has_vectors(path: Path) -> bool:

@@ -33,12 +33,14 @@ class Factor(NamedTuple):
 class Curve(NamedTuple):
     """One arm and seed: its place in the leading axes of every array, and its look."""
 
-    index: tuple[int, ...]
+    place: tuple[int, ...]
     values: Mapping[str, str]  # of each factor
     label: str
     colour: str
     dash: str
     symbol: str
+    arm: str  # the label without the seed
+    first: bool  # of the seeds of its arm
 
 
 def shown(value: Any) -> str:
@@ -78,48 +80,56 @@ def curves(results: Results) -> tuple[list[Curve], int]:
     total = math.prod(sizes)
     varying = [i for i, name in enumerate(names) if name != "seed" and sizes[i] > 1]
     by_norm = "norm" in names
-    hue = names.index("norm") if by_norm else next(iter(varying), 0)
+    hue = main(names, varying)
     others = [i for i in varying if i != hue]
     seed = names.index("seed") if "seed" in names else None
     several = seed is not None and sizes[seed] > 1
-    made = []
+    made: list[Curve] = []
     for index in np.ndindex(*sizes):
         if len(made) == MOST:
             break
         said = [i for i in range(len(names)) if i == hue or i in others or (i == seed and several)]
-        words = [
-            found[i].values[index[i]]
-            if i == hue
-            else f"{found[i].label} {found[i].values[index[i]]}"
-            for i in said
-        ]
-        colour, dash = COLOURS[index[hue] % len(COLOURS)] if names else COLOURS[0], "solid"
+        colour, dash_of = COLOURS[index[hue] % len(COLOURS)] if names else COLOURS[0], "solid"
         if by_norm:
             look = LOOKS[str(results.axes["norm"][index[hue]])]
             colour = look.colour
-            dash = (
-                MATPLOTLIB.get(look.line, "longdash")
-                if isinstance(look.line, str)
-                else dashes(look.line)
-            )
+            dash_of = dash(look.line)
         if others:
-            dash = DASHES[index[others[0]] % len(DASHES)]
+            dash_of = DASHES[index[others[0]] % len(DASHES)]
         place = index[others[1]] if len(others) > 1 else index[seed] if seed is not None else 0
         made.append(
             Curve(
                 index,
                 {name: found[i].values[index[i]] for i, name in enumerate(names)},
-                ", ".join(words) or "run",
+                words(found, index, hue, said),
                 colour,
-                dash,
+                dash_of,
                 SYMBOLS[place % len(SYMBOLS)],
+                words(found, index, hue, [i for i in said if i != seed]),
+                seed is None or index[seed] == 0,
             )
         )
     return made, total - len(made)
 
 
-def dashes(line: Any) -> str:
-    """Matplotlib's own dashes as a chart has them, in points."""
+def main(names: Sequence[str], varying: Sequence[int]) -> int:
+    """The factor that a curve is first of all: its normaliser, or what else varies first."""
+    return list(names).index("norm") if "norm" in names else next(iter(varying), 0)
+
+
+def words(found: Sequence[Factor], index: Sequence[int], hue: int, said: Sequence[int]) -> str:
+    """The name of a curve: the values of its factors, all but the main one with their names."""
+    parts = (
+        found[i].values[index[i]] if i == hue else f"{found[i].label} {found[i].values[index[i]]}"
+        for i in said
+    )
+    return ", ".join(parts) or "run"
+
+
+def dash(line: Any) -> str:
+    """Matplotlib's line style as a chart has it; dashes of its own in points."""
+    if isinstance(line, str):
+        return MATPLOTLIB.get(line, "longdash")
     return ",".join(f"{1.5 * length:g}px" for length in line[1])
 
 
@@ -143,9 +153,11 @@ def fits(results: Results, name: str) -> bool:
     )
 
 
-def arrays(results: Results, wanted: Sequence[str] = ()) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The arrays that can be drawn, and their own axes after those of the curves."""
+def arrays(results: Results) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The arrays that can be drawn, the best known first, and their axes after the curves'."""
     lead = len(outer(results))
-    for name in wanted or results.arrays:
-        if name in results.arrays and fits(results, name):
+    order = list(definitions.QUANTITIES)
+    known = {name: order.index(name) for name in results.arrays if name in order}
+    for name in sorted(results.arrays, key=lambda name: (known.get(name, len(order)), name)):
+        if fits(results, name):
             yield name, results.dims[name][lead:]

@@ -206,8 +206,11 @@ EXPERIMENTS: Mapping[str, str] = {
 QUANTITIES: Mapping[str, Quantity] = {
     "train.loss": Quantity("Minibatch loss"),
     "train.accuracy": Quantity("Minibatch accuracy"),
+    "train.gradient_norm": Quantity("Minibatch gradient norm"),
     "test.loss": Quantity("Test loss"),
     "test.accuracy": Quantity("Test accuracy"),
+    "fit.loss": Quantity("Loss on training images, as the test set is read"),
+    "fit.accuracy": Quantity("Accuracy on training images, as the test set is read"),
     "line.losses": Quantity("Loss L(θ − ηd)"),
     "line.step_sizes": Quantity("Step sizes η", "units of θ per unit of d"),
     "line.gradient_norms": Quantity("Gradient norm ‖g(η)‖₂"),
@@ -279,6 +282,7 @@ AXES: Mapping[str, str] = {
     "line": "line",
     "column": "coordinate",
     "row": "coordinate",
+    "plane_axis": "axis of the plane",
     "component": "component",
     "batch_size": "batch size",
     "trained": "what is trained",
@@ -292,9 +296,9 @@ AXES: Mapping[str, str] = {
 
 def quantity(name: str) -> Quantity:
     """The name of an array as a person reads it; its own where none is known."""
-    group, _, field = name.partition(".")
-    words = f"{field or group}".replace("_", " ")
-    return QUANTITIES.get(name, Quantity(f"{group.replace('_', ' ')}: {words}"))
+    group, _, field = name.replace("_", " ").partition(".")
+    group = {"train": "minibatch", "test": "test"}.get(group, f"{group}:")
+    return QUANTITIES.get(name, Quantity(f"{group} {field}".strip().capitalize()))
 
 
 def axis(name: str) -> str:

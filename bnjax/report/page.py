@@ -31,6 +31,16 @@ MOST_INLINE = 4 * 2**20  # bytes of a figure that stands in the page itself
 MOST_FILES = 8 * 2**20  # bytes of all files to download, packed; what is beyond them is linked
 VERDICTS = {"supported": "yes", "not supported": "no", "inconclusive": "open"}
 TYPES = {".csv": "text/csv", ".svg": "image/svg+xml", ".pdf": "application/pdf"}
+MOST_KEYS = 24  # curves in the key of a run
+# Dashes of a chart as an SVG draws them.
+DASHED = {
+    "solid": "none",
+    "dash": "7 4",
+    "dot": "2 3",
+    "dashdot": "7 3 2 3",
+    "longdash": "12 4",
+    "longdashdot": "12 3 2 3",
+}
 SECTIONS = {
     "training": "Training curves",
     "slice": "Slices at one step",
@@ -74,7 +84,7 @@ class Section(NamedTuple):
     run: Run
     name: str
     question: str
-    command: str
+    command: Sequence[str]
     facts: Sequence[tuple[str, str]]
     counts: Mapping[str, int]
     figures: Sequence[Shown]
@@ -82,6 +92,16 @@ class Section(NamedTuple):
     group: charts.Group
     ends: Mapping[str, Mapping[str, tables.Number]]
     quantities: Sequence[tuple[str, str]]
+
+
+class Pair(NamedTuple):
+    """Two runs side by side as the page shows them."""
+
+    first: Section
+    second: Section
+    found: comparison.Comparison
+    group: charts.Group
+    figures: Sequence[tuple[Shown, Shown]]
 
 
 def write(
@@ -147,19 +167,8 @@ def render(runs: Sequence[Run], compared: tuple[Run, Run] | None = None) -> str:
     pair = None
     if compared is not None:
         first, second = (sections[runs.index(run)] for run in compared)
-        named = [
-            (f"{mark}: {one.name}", one.run.results)
-            for mark, one in zip("AB", (first, second), strict=True)
-        ]
-        group = charts.build("compare", named, numbers)
-        groups.append(group)
-        pair = {"first": first, "second": second, "group": group}
-        pair["found"] = comparison.compare(*compared)
-        pair["figures"] = [
-            (name, a, b)
-            for name in pair["found"].figures
-            if (a := shown_as(first, name)) and (b := shown_as(second, name)) and a.svg and b.svg
-        ]
+        pair = set_side_by_side(first, second, numbers)
+        groups.append(pair.group)
     steps = sorted({step for group in groups for step in group.steps})
     data = {
         "groups": [group.content for group in groups],
@@ -179,6 +188,7 @@ def render(runs: Sequence[Run], compared: tuple[Run, Run] | None = None) -> str:
             kinds=SECTIONS,
             verdicts=VERDICTS,
             axis=definitions.axis,
+            keys=keys,
             program=program,
             style=style,
             plotly=plotly,
@@ -197,6 +207,21 @@ def title(sections: Sequence[Section], compared: bool) -> str:
     return f"{'Comparison' if compared else 'Report'}: {names}"
 
 
+def keys(group: charts.Group) -> tuple[Sequence[Mapping[str, Any]], int]:
+    """The curves that the key of a group names, one for each arm, and how many more there are."""
+    found = [curve for curve in group.content["curves"] if curve["first"]]
+    return found[:MOST_KEYS], max(0, len(found) - MOST_KEYS)
+
+
+def set_side_by_side(first: Section, second: Section, numbers: pack.Numbers) -> Pair:
+    """Two runs, their curves over each other and their figures beside each other."""
+    named = [(f"A: {first.name}", first.run.results), (f"B: {second.name}", second.run.results)]
+    found = comparison.compare(first.run, second.run)
+    drawn = ((shown_as(first, name), shown_as(second, name)) for name in found.figures)
+    figures = [(a, b) for a, b in drawn if a and b and a.svg and b.svg]
+    return Pair(first, second, found, charts.build("compare", named, numbers), figures)
+
+
 def shown_as(one: Section, name: str) -> Shown | None:
     """A figure of a run by its name."""
     return next((figure for figure in one.figures if figure.name == name), None)
@@ -205,10 +230,9 @@ def shown_as(one: Section, name: str) -> Shown | None:
 def section(identifier: str, run: Run, numbers: pack.Numbers, budget: list[int]) -> Section:
     """A run as the page shows it."""
     group = charts.build(identifier, [("", run.results)], numbers)
-    if run.published:
-        drawn = beside.charts(identifier, run.figures, numbers)
+    if drawn := beside.charts(identifier, run.figures, numbers):
         group = group._replace(
-            sections={**group.sections, **({"beside": drawn} if drawn else {})},
+            sections={**group.sections, "beside": drawn},
             content={**group.content, "charts": [*group.content["charts"], *drawn]},
         )
     ends = tables.ends(run.results)
@@ -229,7 +253,7 @@ def section(identifier: str, run: Run, numbers: pack.Numbers, budget: list[int])
         run=run,
         name=f"{run.experiment}/{run.digest}",
         question=definitions.EXPERIMENTS.get(run.experiment, ""),
-        command=again.command(run.experiment, config, run.presets),
+        command=again.command(run.experiment, config, run.presets).split(" "),
         facts=facts(run),
         counts={
             verdict: sum(claim["verdict"] == verdict for claim in run.claims)
@@ -248,7 +272,9 @@ def facts(run: Run) -> list[tuple[str, str]]:
     config, found = run.results.config, run.results.facts
     seeds = run.results.axes.get("seed", np.empty(0)).tolist()
     count = found.get("num_devices", 1)
-    device = f"{found.get('device', '')}, {found.get('platform', '')}"
+    kinds = (str(found.get("device", "")), str(found.get("platform", "")))
+    device = ", ".join(filter(None, dict.fromkeys(kinds)))
+    table = config.get("published")
     versions = ("bnjax", "jax", "jaxlib", "flax", "optax", "numpy", "python")
     listed = [
         ("Data set", tables.value(found.get("dataset", config.get("dataset")))),
@@ -270,7 +296,14 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ),
         ("Versions", ", ".join(f"{name} {found[name]}" for name in versions if name in found)),
         ("Commit", tables.value(found.get("commit") or "not known")),
-        ("Published curves", f"{len(run.published)} given" if run.published else "none given"),
+        (
+            "Published curves",
+            f"{len(run.published)} given"
+            if run.published
+            else f"from {Path(str(table)).name}"
+            if table
+            else "none given",
+        ),
     ]
     return [*listed, *([("Finished", run.date)] if run.date else [])]
 
@@ -341,5 +374,9 @@ def environment() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"unescape": html.unescape, "listed": tables.value}
+    made.filters |= {
+        "unescape": html.unescape,
+        "listed": tables.value,
+        "dashed": lambda dash: DASHED.get(dash, dash.replace("px", "").replace(",", " ")),
+    }
     return made

@@ -46,8 +46,11 @@ def ends(results: Results) -> dict[str, dict[str, Number]]:
     found: dict[str, dict[str, Number]] = {}
     factors = curves.factors(results)[:-1]
     sizes = [len(factor.values) for factor in factors]
+    varying = [i for i, size in enumerate(sizes) if size > 1]
+    hue = curves.main(lead[:-1], varying)
+    said = [i for i in range(len(sizes)) if i == hue or i in varying]
     for index in np.ndindex(*sizes):
-        arm = ", ".join(factor.values[i] for factor, i in zip(factors, index, strict=True)) or "run"
+        arm = curves.words(factors, index, hue, said)
         found[arm] = {
             name: end(results.arrays[name][index], results.dims[name][-1]) for name in names
         }
@@ -80,7 +83,7 @@ def value(content: Any) -> str:
         return " ".join(map(str, content)) or "none"
     if isinstance(content, list | dict):
         return json.dumps(content, sort_keys=True)
-    return f"{content:g}" if isinstance(content, float) else str(content)
+    return f"{content:g}" if isinstance(content, float) else str(content) or "none"
 
 
 def options(config: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -200,24 +200,26 @@
       name: trace.w ? `${curve.label}, ${trace.w}` : curve.label,
       x: along(trace, offset),
       y: take(trace.a, trace.s + offset, trace.n, trace.d),
-      line: { color: colour, dash: curve.dash, width: 1.6 },
+      line: { color: colour, dash: curve.dash, width: curve.first ? 1.9 : 1 },
       marker: { color: colour, symbol: test ? `${curve.symbol}-open` : curve.symbol, size: test ? 8 : 6 },
       connectgaps: false,
     }];
   });
-  const beside = (chart) => chart.traces.map((trace) => {
+  // Measured and published beside each other on one upright axis: their steps may differ a lot.
+  const beside = (chart, narrow) => chart.traces.map((trace) => {
     const colour = isDark() ? trace.dark : trace.colour;
     return {
       type: "scatter",
       mode: trace.m,
       name: trace.label,
+      ...(trace.published ? { xaxis: "x2", yaxis: narrow ? "y2" : "y" } : {}),
       x: take(trace.x, 0, trace.n, 1),
       y: take(trace.a, 0, trace.n, 1),
-      line: { color: colour, dash: trace.published ? "dot" : "solid", width: trace.published || trace.edge ? 1 : 2 },
+      line: { color: colour, dash: trace.dash, width: trace.published || trace.edge ? 1 : 2 },
       marker: { color: colour, size: 6 },
       fill: trace.fill ? "tonexty" : "none",
       fillcolor: `${colour}30`,
-      showlegend: !trace.fill && !trace.label.endsWith("upper edge"),
+      showlegend: trace.named,
     };
   });
   const colours = () => {
@@ -230,9 +232,13 @@
     const margin = 0.05 * (high - low) || 0.05 * Math.abs(high) || 1;
     return [low - margin, high + margin];
   };
-  const layout = (group, chart, count) => {
+  const layout = (group, chart, narrow) => {
     const { ink, grid } = colours();
     const axis = { gridcolor: grid, zerolinecolor: grid, linecolor: grid, automargin: true, exponentformat: "power" };
+    // Few values on a logarithmic axis are named one by one; of many only the decades.
+    const scale = (log, decades) => (log ? { type: "log", ...(decades >= 1.5 ? { dtick: Math.max(1, Math.ceil(decades / 8)) } : {}) } : { type: "linear" });
+    const few = chart.logX && typeof chart.traces[0].x === "number" && chart.traces[0].n <= 8
+      ? take(chart.traces[0].x, 0, chart.traces[0].n, 1) : null;
     const own = {
       font: { family: "system-ui, sans-serif", size: 12, color: ink },
       paper_bgcolor: "rgba(0,0,0,0)",
@@ -240,12 +246,21 @@
       margin: { l: 50, r: 10, t: 10, b: 45 },
       height: 336,
       hoverlabel: { namelength: -1 },
-      showlegend: count <= 8,
+      showlegend: chart.kind === "beside",
       legend: { orientation: "h", y: -0.25, yanchor: "top", font: { size: 11 } },
       uirevision: chart.id,
-      xaxis: { ...axis, title: { text: plain(chart.along) }, type: Array.isArray(chart.traces[0].x) ? "category" : chart.logX ? "log" : "linear" },
-      yaxis: { ...axis, type: chart.logY ? "log" : "linear", range: range(chart, chart.logY) },
+      xaxis: { ...axis, title: { text: plain(chart.along) }, exponentformat: "none", ...(Array.isArray(chart.traces[0].x) ? { type: "category" } : scale(chart.logX, 0)), ...(few ? { tickvals: few, ticktext: few.map((value) => String(Number(value.toPrecision(3)))) } : {}) },
+      yaxis: { ...axis, ...scale(chart.logY, Math.log10(chart.range[1] / chart.range[0])), range: range(chart, chart.logY) },
     };
+    if (chart.kind === "beside") {
+      const [measured, published] = ["measured", "published"].map((what) => ({ ...own.xaxis, title: { text: `${plain(chart.along)}, ${what}` } }));
+      own.yaxis.title = { text: plain(chart.short) };
+      Object.assign(own, narrow
+        ? { xaxis: { ...measured, anchor: "y" }, xaxis2: { ...published, anchor: "y2" }, yaxis2: { ...own.yaxis, domain: [0, 0.4] }, height: 620 }
+        : { xaxis: { ...measured, domain: [0, 0.485] }, xaxis2: { ...published, domain: [0.515, 1] }, height: 420 });
+      if (narrow) own.yaxis = { ...own.yaxis, domain: [0.6, 1] };
+      own.legend = { orientation: "h", y: narrow ? -0.14 : -0.24, yanchor: "top", font: { size: 11 } };
+    }
     if (chart.kind === "course" && step !== null && own.xaxis.type !== "category") {
       own.shapes = [{ type: "line", x0: step, x1: step, y0: 0, y1: 1, yref: "paper", line: { color: ink, width: 1, dash: "dot" } }];
     }
@@ -258,13 +273,16 @@
   };
 
   // Surfaces: one scene for each arm that is on, all turned together.
-  const HOME = { x: 1.45, y: -1.45, z: 0.85 };
+  const HOME = { x: 1.6, y: -1.6, z: 1.0 };
+  const CENTRE = { x: 0, y: 0, z: -0.18 };
   const MOST_SCENES = 4;
   let eye = { ...HOME };
   const scenes = (element) => all(".scene", element);
   const drawSurface = async (group, chart, element) => {
     const { ink, grid, paper } = colours();
-    const on = chart.traces.filter((trace) => isOn(group, group.curves[trace.k])).slice(0, MOST_SCENES);
+    const on = chart.traces.filter((trace) => isOn(group, group.curves[trace.k]))
+      .sort((a, b) => Number(group.curves[b.k].first) - Number(group.curves[a.k].first))
+      .slice(0, MOST_SCENES);
     const holders = scenes(element);
     while (holders.length > on.length) {
       const last = holders.pop();
@@ -302,10 +320,11 @@
         margin: { l: 0, r: 0, t: 0, b: 0 },
         height: 384,
         scene: {
+          aspectmode: "cube",
           xaxis: { ...axis, title: { text: "second direction" } },
           yaxis: { ...axis, title: { text: "first direction" } },
-          zaxis: { ...axis, title: { text: plain(chart.title) }, type: chart.logY ? "log" : "linear", range: range(chart, chart.logY), exponentformat: "power" },
-          camera: { eye },
+          zaxis: { ...axis, title: { text: plain(chart.short) }, type: chart.logY ? "log" : "linear", ...(chart.logY ? { dtick: Math.max(1, Math.ceil((high - low) / 6)) } : {}), range: range(chart, chart.logY), exponentformat: "power" },
+          camera: { eye, center: CENTRE },
         },
       }, { ...settings, modeBarButtonsToRemove: [] });
       if (!holders[i].dataset.heard) {
@@ -344,8 +363,9 @@
     const { group, chart, element } = charts.get(id);
     await loadPlotly();
     if (chart.kind === "surface") return drawSurface(group, chart, element);
-    const traces = chart.kind === "beside" ? beside(chart) : lines(group, chart);
-    return window.Plotly.react(element, traces, layout(group, chart, traces.length), settings);
+    const narrow = element.clientWidth < 600;
+    const traces = chart.kind === "beside" ? beside(chart, narrow) : lines(group, chart);
+    return window.Plotly.react(element, traces, layout(group, chart, narrow), settings);
   };
   let waiting = null;
   const redraw = (only = () => true) => {

@@ -1,0 +1,122 @@
+"""From finished runs to one page: what is given, what is drawn anew, where it is written."""
+
+import dataclasses
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import tyro
+
+from bnjax.commands import catalogue
+from bnjax.commands.command_line import guarded
+from bnjax.errors import RunError, UsageError
+from bnjax.report import content, page
+from bnjax.report.content import PAGE, Run
+from bnjax.runs import console, folder, results
+from bnjax.runs.published import Published, read_published
+from bnjax.storage import inventory, lock
+from bnjax.storage.printable import printable
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What to show, and where."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """Folders of finished runs."""
+    out: Path | None = None
+    """File to write (default: report.html in the folder of a single run, else that of all runs)."""
+    compare: tuple[Path, Path] | None = None
+    """Two runs to set side by side: options, verdicts, numbers, curves, figures."""
+    published: Path | None = None
+    """CSV of published curves to draw beside the measured ones (panel,series,step,low,high)."""
+    debug: bool = False
+    """Show tracebacks."""
+
+
+def report(options: Options) -> Path:
+    """Write the page; returns its path."""
+    paths = [*options.runs, *(options.compare or ())]
+    if not paths:
+        raise UsageError("no run folder is given: give one or more, or --compare A B")
+    for path in paths:
+        if not path.is_dir():
+            raise UsageError(f"{path} is not a folder: give run folders")
+        if not (path / folder.CONFIG).exists():
+            raise UsageError(f"{path} is no run folder: give one that has a {folder.CONFIG}")
+    unique = {Path(os.path.abspath(path)): path for path in paths}
+    alone = len(unique) == 1
+    first = next(iter(unique))
+    target = options.out or (first / PAGE if alone else first.parents[1] / PAGE)
+    if target.is_dir() or not target.absolute().parent.is_dir():
+        raise UsageError(f"--out {target}: must be a file in a folder that exists")
+    published = read_published(options.published) if options.published else {}
+    with tempfile.TemporaryDirectory(prefix="bnjax-report-") as place:
+        made = {
+            path: read(path, published, target.absolute().parent, Path(place) / str(i))
+            for i, path in enumerate(unique)
+        }
+    pair = None
+    if options.compare:
+        a, b = (made[Path(os.path.abspath(path))] for path in options.compare)
+        pair = (a, b)
+    write(page.render(list(made.values()), pair), target)
+    return target
+
+
+def read(path: Path, published: Published, beside: Path, place: Path) -> Run:
+    """A run, its figures drawn anew where the published curves or the SVG are to come in."""
+    if not folder.is_finished(path):
+        raise RunError(f"{path} is not finished: give the command that made it again")
+    experiment = None
+    try:
+        experiment = catalogue.find_experiment(folder.read_config(path).experiment)
+    except RunError:
+        if published or not content.has_vectors(path):
+            raise
+    figures = None
+    if experiment is not None and (published or not content.has_vectors(path)):
+        place.mkdir()
+        with warnings.catch_warnings():  # what an arm that diverged did not measure is NaN
+            warnings.filterwarnings("ignore", "All-NaN|Mean of empty|invalid value", RuntimeWarning)
+            figures = experiment.draw(results.read(path), published, place)
+    presets = experiment.presets if experiment is not None else None
+    return content.read(path, published, presets, figures=figures, beside=beside)
+
+
+def write(text: str, target: Path) -> None:
+    """Write the page; in a run folder it belongs to the results, whose digests are renewed."""
+    own = target.absolute().parent
+    try:
+        if not (target.name == PAGE and folder.is_finished(own)):
+            page.save(text, target)
+            return
+        inventory.refuse_links(own)
+        with lock.hold(own):
+            page.save(text, target)
+            if PAGE in folder.read_summary(own).files:
+                folder.renew_summary(own)
+    except OSError as error:
+        raise RunError(f"cannot write {target} ({error.strerror}): give another --out") from error
+
+
+def main(description: str, arguments: Sequence[str] | None = None) -> int:
+    """Run from the command line.
+
+    Args:
+      description: for `--help`.
+      arguments: the command line without the program's name; by default the process's own.
+
+    Returns:
+      The exit status: 0; 2 for a wrong call; 1 for any other failure, a damaged run included.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+
+    def act() -> None:
+        options = console.parse_options(Options, arguments, description)
+        print(printable(report(options)))
+
+    return guarded(act, arguments)
