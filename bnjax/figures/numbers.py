@@ -147,7 +147,8 @@ def column(panel: Axes) -> int:
 
 def title(panel: Axes) -> str:
     """Its title, wherever it stands."""
-    return one_line(next(filter(None, map(panel.get_title, ("left", "center", "right"))), ""))
+    titles = (panel.get_title("left"), panel.get_title("center"), panel.get_title("right"))
+    return one_line(next(filter(None, titles), ""))
 
 
 def one_line(text: str) -> str:

@@ -38,7 +38,7 @@ class Numbers:
         """
         flat = np.asarray(values, dtype=np.float64).ravel()
         finite = np.abs(flat[np.isfinite(flat)])
-        wide = bool(finite.size) and float(finite.max()) > np.finfo(np.float32).max
+        wide = bool(finite.size) and float(finite.max()) > float(np.finfo(np.float32).max)
         content = flat.astype("<f8" if wide else "<f4").tobytes()
         width = 8 if wide else 4
         padding = -self.size % 8  # a view of 64 bits begins at a multiple of 8 bytes

@@ -150,6 +150,7 @@ def save(page: str, path: Path) -> Path:
     return path
 
 
+@np.errstate(all="ignore")  # an arm that diverged overflows here too, and is shown as it is
 def render(runs: Sequence[Run], compared: tuple[Run, Run] | None = None) -> str:
     """The page of some runs.
 
