@@ -1,0 +1,379 @@
+"""The page of a run in a real browser: it draws, asks for nothing, and its controls work."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import made_runs
+import numpy as np
+import pytest
+
+from bnjax.commands import report as command
+from bnjax.runs import results
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+BROWSER = os.environ.get("BNJAX_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium here: apt install chromium")
+# Surfaces are drawn by WebGL, here without a graphics card; root has no sandbox.
+FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+WAIT = 30_000  # milliseconds
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def run(place):
+    path = made_runs.write(place, published=made_runs.PUBLISHED)
+    assert command.main("", [str(path)]) == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def compared(place, run):
+    other = made_runs.write(place, made_runs.measured(factor=2.0, lr=0.1))
+    assert command.main("", ["--compare", str(run), str(other)]) == 0
+    return place / "report.html"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=BROWSER, args=FLAGS)
+
+
+class Reader:
+    """Someone who reads a page, and what the browser said meanwhile."""
+
+    def __init__(self, browser, path: Path, **options) -> None:
+        self.context = browser.new_context(
+            **{"viewport": {"width": 1280, "height": 900}, **options}
+        )
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(WAIT)
+        self.outside: list[str] = []
+        self.errors: list[str] = []
+        self.page.on("request", self.hear_request)
+        self.failed: dict[str, str] = {}
+        self.page.on("requestfailed", lambda one: self.failed.update({one.url: one.failure}))
+        self.page.on("console", self.hear_console)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.goto(path.as_uri())
+
+    def hear_request(self, request):
+        if not request.url.startswith(("file:", "data:", "blob:")):
+            self.outside.append(request.url)
+
+    def hear_console(self, message):
+        if message.type == "error":
+            self.errors.append(message.text)
+
+    def draw_all(self, within="main", kinds=".chart:not(.surface)"):
+        """Look at every chart of some kinds, and wait until each is drawn.
+
+        Surfaces, which take seconds without a graphics card, are drawn only where they are asked
+        for: what holds them stays closed.
+        """
+        self.page.evaluate(
+            """kinds => document.querySelectorAll('details').forEach(e => {
+              e.open = !e.classList.contains('kind') || e.querySelector(kinds) !== null; })""",
+            kinds,
+        )
+        for plot in self.page.locator(f"{within} {kinds} .plot").all():
+            plot.scroll_into_view_if_needed()
+            plot.locator(".main-svg, canvas").first.wait_for(state="attached")
+        self.settle()
+
+    def settle(self):
+        self.page.evaluate(
+            "new Promise(done => requestAnimationFrame(() => setTimeout(done, 150)))"
+        )
+
+    def traces(self, title):
+        """The lines of a chart as the program drew them."""
+        plot = self.page.locator(".chart", has=self.page.locator("h5", has_text=title)).first
+        return json.loads(
+            plot.locator(".plot").evaluate(
+                "e => JSON.stringify(e.data.map(t => ({name: t.name, y: Array.from(t.y),"
+                " colour: t.line.color})))"
+            )
+        )
+
+    def move_to(self, place):
+        self.page.locator("#step").evaluate(
+            "(e, v) => { e.value = v; e.dispatchEvent(new Event('input')); }", str(place)
+        )
+        self.settle()
+
+
+@pytest.fixture
+def reader(browser, run):
+    made = Reader(browser, run / "report.html")
+    yield made
+    made.context.close()
+    assert not made.outside
+    assert not made.errors
+
+
+def test_every_chart_is_drawn_from_the_disk_alone(reader):
+    reader.draw_all(kinds=".chart")
+    plots = reader.page.locator(".plot")
+    assert plots.count() == 8
+    drawn = plots.evaluate_all("all => all.map(e => (e.data || []).length)")
+    kinds = plots.evaluate_all("all => all.map(e => e.parentElement.className)")
+    expected = {"chart training": 8, "chart slice": 4, "chart course": 4, "chart surface": 0}
+    for kind, count in zip(kinds, drawn, strict=True):
+        assert count == expected.get(kind, 6), kind
+    assert reader.page.locator(".scene canvas").count() >= 4
+    assert reader.page.locator("#status").text_content() == ""
+
+
+def test_one_slider_moves_all_slices(reader, run):
+    reader.draw_all()
+    found = results.read(run)
+    slices = {
+        "Loss L(θ − ηd)": "line.losses",
+        "Effective smoothness": "line.smoothness",
+        "Cosine of G": "shift.cosines",
+    }
+    for place in (3, 0, 2):
+        reader.move_to(place)
+        assert reader.page.locator("#step-shown").text_content() == str(10 * place)
+        for title, name in slices.items():
+            values = found.arrays[name].reshape(4, 4, -1)[:, place]
+            drawn = [trace["y"] for trace in reader.traces(title)]
+            np.testing.assert_allclose(drawn, values, rtol=1e-6)
+    reader.page.get_by_label("Step after").click()
+    reader.settle()
+    assert reader.page.locator("#step-shown").text_content() == "30"
+    reader.page.locator("#step").focus()
+    reader.page.keyboard.press("ArrowLeft")
+    assert reader.page.locator("#step-shown").text_content() == "20"
+
+
+def test_arms_and_seeds_are_switched_off_and_on(reader):
+    reader.draw_all()
+    arm = reader.page.locator("input[data-factor=norm][data-value=BatchNorm]")
+    seed = reader.page.locator("input[data-factor=seed][data-value='1']")
+    for title in ("Loss", "Effective smoothness"):
+        assert any("BatchNorm" in trace["name"] for trace in reader.traces(title))
+    arm.uncheck()
+    reader.settle()
+    for title, count in (("Loss", 4), ("Effective smoothness", 2)):
+        drawn = reader.traces(title)
+        assert len(drawn) == count
+        assert not any("BatchNorm" in trace["name"] for trace in drawn)
+    seed.uncheck()
+    reader.settle()
+    assert [trace["name"] for trace in reader.traces("Effective smoothness")] == [
+        "no normalisation, seed 0"
+    ]
+    arm.focus()
+    reader.page.keyboard.press("Space")
+    seed.check()
+    reader.settle()
+    assert len(reader.traces("Effective smoothness")) == 4
+
+
+@pytest.mark.parametrize("suffix", ["csv", "svg", "pdf"])
+def test_buttons_hand_out_the_files_of_the_run(reader, run, tmp_path, suffix):
+    # A page that has left its run folder still has them.
+    moved = tmp_path / "page.html"
+    shutil.copyfile(run / "report.html", moved)
+    reader.page.goto(moved.as_uri())
+    with reader.page.expect_download() as handed:
+        reader.page.get_by_label(f"Download training.{suffix}").click()
+    assert handed.value.suggested_filename == f"training.{suffix}"
+    assert Path(handed.value.path()).read_bytes() == (run / f"training.{suffix}").read_bytes()
+
+
+def test_a_figure_is_zoomed_and_moved_by_wheel_buttons_and_keys(reader):
+    view = reader.page.locator(".figure .view").first
+    view.scroll_into_view_if_needed()
+
+    def box():
+        return [float(x) for x in view.locator("svg").get_attribute("viewBox").split()]
+
+    whole = box()
+    view.hover()
+    reader.page.mouse.wheel(0, -300)
+    reader.settle()
+    assert box() == whole  # the page scrolls over a figure that nobody has chosen
+    view.focus()
+    view.hover()
+    reader.page.mouse.wheel(0, -300)
+    reader.settle()
+    assert box()[2] < whole[2]
+    reader.page.keyboard.press("0")
+    assert box() == whole
+    reader.page.keyboard.press("+")
+    zoomed = box()
+    assert zoomed[2] == pytest.approx(whole[2] / 1.5, rel=1e-3)
+    reader.page.keyboard.press("ArrowRight")
+    assert box()[0] > zoomed[0]
+    for _ in range(30):
+        reader.page.keyboard.press("ArrowRight")
+    assert box()[0] + box()[2] == pytest.approx(whole[0] + whole[2])
+    reader.page.get_by_label("Show all: Training curves").click()
+    assert box() == whole
+    reader.page.get_by_label("Zoom in: Training curves").click()
+    place = view.bounding_box()
+    before = box()
+    reader.page.mouse.move(place["x"] + 200, place["y"] + 100)
+    reader.page.mouse.down()
+    reader.page.mouse.move(place["x"] + 100, place["y"] + 100)
+    reader.page.mouse.up()
+    assert box()[0] > before[0]
+
+
+def test_a_surface_is_turned_by_buttons_all_arms_together(reader):
+    reader.draw_all(kinds=".surface")
+    surface = reader.page.locator(".chart.surface").first
+    eyes = "all => all.map(e => e._fullLayout.scene.camera.eye)"
+    before = surface.locator(".scene").evaluate_all(eyes)
+    assert len(before) == 4
+    surface.get_by_label("Turn left").click()
+    reader.settle()
+    after = surface.locator(".scene").evaluate_all(eyes)
+    assert all(eye == after[0] for eye in after)
+    assert after[0]["x"] != pytest.approx(before[0]["x"])
+    radius = [float(np.hypot(eye["x"], eye["y"])) for eye in (before[0], after[0])]
+    assert radius[0] == pytest.approx(radius[1])
+    surface.get_by_label("First view").click()
+    reader.settle()
+    assert surface.locator(".scene").evaluate_all(eyes)[0]["x"] == pytest.approx(before[0]["x"])
+    reader.page.locator("input[data-factor=norm][data-value=BatchNorm]").uncheck()
+    reader.settle()
+    assert surface.locator(".scene").count() == 2
+
+
+def test_an_axis_becomes_logarithmic_and_linear(reader):
+    reader.draw_all()
+    chart = reader.page.locator(".chart.slice").first
+    kind = "e => e._fullLayout.yaxis.type"
+    before = chart.locator(".plot").evaluate(kind)
+    chart.locator("[data-log]").click()
+    reader.settle()
+    assert {before, chart.locator(".plot").evaluate(kind)} == {"log", "linear"}
+    assert chart.locator("[data-log]").get_attribute("aria-pressed") == "true"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_follows_the_system_and_then_the_reader(browser, run, scheme):
+    made = Reader(browser, run / "report.html", color_scheme=scheme)
+    made.draw_all(kinds=".training")
+    ground = "getComputedStyle(document.body).backgroundColor"
+    other = {"light": "Dark page", "dark": "Light page"}[scheme]
+    before, colours = made.page.evaluate(ground), {t["colour"] for t in made.traces("Loss")}
+    light = sum(int(x) for x in before.strip("rgb()").split(",")) / 3
+    assert (light > 200) == (scheme == "light")
+    made.page.get_by_role("button", name=other).click()
+    made.settle()
+    assert made.page.evaluate(ground) != before
+    assert {t["colour"] for t in made.traces("Loss")}.isdisjoint(colours)
+    made.context.close()
+    assert not made.errors
+
+
+@pytest.mark.parametrize("width", [360, 768])
+def test_nothing_is_wider_than_a_phone(browser, run, compared, width):
+    for path in (run / "report.html", compared):
+        made = Reader(browser, path, viewport={"width": width, "height": 740})
+        made.draw_all(kinds=".training")
+        assert made.page.evaluate("document.documentElement.scrollWidth") <= width
+        assert not made.errors
+        made.context.close()
+
+
+def test_without_scripts_the_message_is_there(browser, run):
+    made = Reader(browser, run / "report.html", java_script_enabled=False)
+    page = made.page
+    assert page.locator(".figure svg").first.is_visible()
+    assert page.locator(".claims").is_visible()
+    assert not page.locator(".live").is_visible()
+    assert not page.locator("#stepper").is_visible()
+    assert not page.locator(".zooms").is_visible()
+    with page.expect_download() as handed:
+        page.get_by_label("Download training.csv").click()
+    assert Path(handed.value.path()).read_bytes() == (run / "training.csv").read_bytes()
+    made.context.close()
+
+
+def test_a_browser_that_cannot_unpack_is_told(browser, run):
+    made = Reader(browser, run / "report.html")
+    made.page.add_init_script("delete window.DecompressionStream")
+    made.page.reload()
+    assert "cannot unpack" in made.page.locator("#status").text_content()
+    assert not made.page.locator(".live").is_visible()
+    assert made.page.locator(".figure svg").first.is_visible()
+    made.context.close()
+
+
+def test_the_policy_stops_what_would_be_fetched_or_run(browser, run):
+    made = Reader(browser, run / "report.html")
+    made.page.evaluate(
+        """() => {
+          window.stopped = [];
+          addEventListener("securitypolicyviolation", (e) => stopped.push(e.effectiveDirective));
+          const image = new Image();
+          image.src = "http://192.0.2.1/a.png";
+          const script = document.createElement("script");
+          script.textContent = "window.ran = true";
+          document.body.append(image, script);
+          fetch("http://192.0.2.1/b").catch(() => {});
+        }"""
+    )
+    made.settle()
+    assert made.failed == dict.fromkeys(made.outside, "csp")
+    assert made.page.evaluate("window.ran") is None
+    stopped = set(made.page.evaluate("window.stopped"))
+    assert stopped == {"img-src", "script-src-elem", "connect-src"}
+    made.context.close()
+
+
+def test_two_runs_are_drawn_over_each_other(browser, compared):
+    made = Reader(browser, compared)
+    made.draw_all("#compare", ".training")
+    drawn = made.traces("Loss")
+    assert len(drawn) == 16
+    assert {trace["name"][:2] for trace in drawn} == {"A:", "B:"}
+    made.page.locator("#compare input[data-factor=run]").nth(1).uncheck()
+    made.settle()
+    assert {trace["name"][:2] for trace in made.traces("Loss")} == {"A:"}
+    own = made.page.locator("#run-2 .plot").first
+    own.scroll_into_view_if_needed()
+    own.locator(".main-svg").first.wait_for(state="attached")
+    assert own.evaluate("e => e.data.length") == 8  # the switches of a section are its own
+    made.page.locator(".twin").first.scroll_into_view_if_needed()
+    assert made.page.locator(".twin").nth(1).bounding_box()["height"] > 100
+    assert not made.errors
+    assert not made.outside
+    made.context.close()
+
+
+def test_print_shows_the_figures_and_the_rules_alone(reader):
+    reader.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    reader.page.emulate_media(media="print")
+    assert not reader.page.locator(".live").is_visible()
+    assert not reader.page.locator("#stepper").is_visible()
+    assert reader.page.locator(".figure svg").first.is_visible()
+    assert reader.page.get_by_text("the ratio none/batch is above 1").first.is_visible()
+
+
+def test_every_control_is_reached_by_the_keyboard(reader):
+    reached = reader.page.evaluate(
+        """() => [...document.querySelectorAll("a[href], button, input, select, summary, .view")]
+          .filter((e) => e.checkVisibility() && e.closest(".plot") === null)
+          .map((e) => { e.focus(); return document.activeElement === e; })"""
+    )
+    assert len(reached) > 20
+    assert all(reached)
+    unnamed = reader.page.evaluate(
+        """() => [...document.querySelectorAll("button, input, select")]
+          .filter((e) => !(e.ariaLabel || e.textContent.trim() || e.labels?.length)).length"""
+    )
+    assert unnamed == 0
