@@ -5,7 +5,7 @@ probed step that a slider moves, against an axis of its own, or as a surface.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +19,8 @@ from bnjax.runs.results import Results
 
 FEW = 3  # values of an axis below which it is chosen from a list, not drawn along
 MOST_CHARTS = 80
+MOST_AT_FIRST = 24  # curves that are on when a page is opened
+NEUTRAL = "#808080"
 LOG_RATIO = 50  # between least and greatest beyond which an axis is logarithmic
 LINEAR = ("accurac", "cosine", "share", "agreement")  # in the names of what is never
 SHORT = {"losses": "loss", "accuracies": "accuracy"}  # what stands along an upright axis
@@ -40,6 +42,7 @@ class Group(NamedTuple):
     content: Mapping[str, Any]  # plain values, for the page's program
     factors: Sequence[run_curves.Factor]
     looks: Mapping[tuple[str, str], Mapping[str, str]]  # of the values of factors
+    off: Collection[tuple[str, str]]  # values of factors that are switched off at first
     choices: Mapping[str, Sequence[str]]  # axes that are chosen from a list
     sections: Mapping[str, Sequence[Mapping[str, Any]]]  # id, title and note of each chart
     steps: Sequence[int]  # that the slider has
@@ -103,7 +106,10 @@ def build(identifier: str, runs: Iterable[tuple[str, Results]], numbers: Numbers
         "probes": [place.axis("probe_step") for place in places],
         "charts": charts,
     }
-    return Group(content, factors, looks(sources, factors), choices, sections, steps, notes)
+    off = switched_off(len(every(sources)), factors)
+    if off:
+        notes.append("not all curves are switched on at first")
+    return Group(content, factors, looks(sources, factors), off, choices, sections, steps, notes)
 
 
 class Places:
@@ -189,23 +195,39 @@ def merged(sources: Sequence[Source]) -> list[run_curves.Factor]:
 def looks(
     sources: Sequence[Source], factors: Sequence[run_curves.Factor]
 ) -> Mapping[tuple[str, str], Mapping[str, str]]:
-    """The colour of a factor's value where it alone decides it, for the key of the page."""
+    """What a factor's value decides alone of the look of its curves: the key of the page."""
+    drawn = [describe(sources, place, curve) for place, curve in every(sources)]
     found: dict[tuple[str, str], dict[str, str]] = {}
     for factor in factors:
-        for value in factor.values:
-            same = [
-                curve
-                for source in sources
-                for curve in source.curves
-                if curve.values.get(factor.name) == value
-            ]
-            if same and len(factor.values) > 1 and len({curve.colour for curve in same}) == 1:
-                one = same[0]
-                found[factor.name, value] = {
-                    "colour": one.colour,
-                    "dark": run_curves.on_dark(one.colour),
-                }
+        same = {
+            value: [curve for curve in drawn if curve["values"].get(factor.name) == value]
+            for value in factor.values
+        }
+        decided = [
+            part
+            for part in ("colour", "dash")
+            if all(len({curve[part] for curve in own}) == 1 for own in same.values() if own)
+            and len({curve[part] for curve in drawn}) > 1
+        ]
+        for value, own in same.items():
+            if own and decided and len(factor.values) > 1:
+                neutral = {"colour": NEUTRAL, "dark": NEUTRAL, "dash": "solid"}
+                kept = {part: own[0][part] for part in decided}
+                dark = {"dark": own[0]["dark"]} if "colour" in decided else {}
+                found[factor.name, value] = {**neutral, **kept, **dark}
     return found
+
+
+def switched_off(curves: int, factors: Sequence[run_curves.Factor]) -> set[tuple[str, str]]:
+    """Values that are off at first, so that no more curves are shown than can be told apart."""
+    off: set[tuple[str, str]] = set()
+    others = [factor for factor in factors if factor.name not in ("run", "norm")]
+    for factor in sorted(others, key=lambda factor: -len(factor.values)):
+        if curves <= MOST_AT_FIRST:
+            break
+        off |= {(factor.name, value) for value in factor.values[1:]}
+        curves = -(-curves // len(factor.values))
+    return off
 
 
 def probe_steps(sources: Sequence[Source]) -> list[int]:

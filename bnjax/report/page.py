@@ -31,7 +31,7 @@ MOST_INLINE = 4 * 2**20  # bytes of a figure that stands in the page itself
 MOST_FILES = 8 * 2**20  # bytes of all files to download, packed; what is beyond them is linked
 VERDICTS = {"supported": "yes", "not supported": "no", "inconclusive": "open"}
 TYPES = {".csv": "text/csv", ".svg": "image/svg+xml", ".pdf": "application/pdf"}
-MOST_KEYS = 24  # curves in the key of a run
+MOST_KEYS = 12  # arms that have a key; of more the samples beside the switches tell enough
 # Dashes of a chart as an SVG draws them.
 DASHED = {
     "solid": "none",
@@ -208,10 +208,10 @@ def title(sections: Sequence[Section], compared: bool) -> str:
     return f"{'Comparison' if compared else 'Report'}: {names}"
 
 
-def keys(group: charts.Group) -> tuple[Sequence[Mapping[str, Any]], int]:
-    """The curves that the key of a group names, one for each arm, and how many more there are."""
+def keys(group: charts.Group) -> Sequence[Mapping[str, Any]]:
+    """The curves that the key of a group names: one for each arm, of many none."""
     found = [curve for curve in group.content["curves"] if curve["first"]]
-    return found[:MOST_KEYS], max(0, len(found) - MOST_KEYS)
+    return found if len(found) <= MOST_KEYS else ()
 
 
 def set_side_by_side(first: Section, second: Section, numbers: pack.Numbers) -> Pair:

@@ -269,7 +269,7 @@
   const settings = {
     displaylogo: false, responsive: true, plotlyServerURL: "",
     toImageButtonOptions: { format: "svg" },
-    modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"],
+    modeBarButtonsToRemove: ["lasso2d", "select2d"],
   };
 
   // Surfaces: one scene for each arm that is on, all turned together.
@@ -399,7 +399,7 @@
           const key = `${box.dataset.factor}=${box.dataset.value}`;
           off.get(group.id)[box.checked ? "delete" : "add"](key);
         };
-        note(); // a browser may remember what was switched off
+        note(); // what is off at first, or a browser remembers to be
         box.addEventListener("change", () => { note(); redraw(own); });
       }
       for (const list of all("select[data-axis]", section)) {
