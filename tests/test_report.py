@@ -372,8 +372,8 @@ def test_a_single_run_gets_its_page_and_keeps_its_digests(run, capsys):
     assert not verify.verify(run).damage
     # A page that the run itself has written belongs to its results.
     found = folder.read_summary(run)
-    folder.write_summary(run, found.claims, [*found.files, "report.html"])
     (run / "report.html").write_text("older")
+    folder.write_summary(run, found.claims, [*found.files, "report.html"])
     assert command.main("", [str(run)]) == 0
     assert not verify.verify(run).damage
     assert "report.html" in folder.read_summary(run).files
@@ -443,7 +443,12 @@ def test_the_command_makes_the_same_run_again(name, tmp_path):
     experiment = catalogue.find_experiment(name)
     for preset in experiment.presets.values():
         changed = dataclasses.replace(preset, seeds=3, steps=123, weight_decay=0.5, augment=True)
-        for config in (preset, changed):
+        switches = {
+            name: not value
+            for name, value in dataclasses.asdict(preset).items()
+            if isinstance(value, bool)
+        }
+        for config in (preset, changed, dataclasses.replace(preset, **switches)):
             plain = made_runs.files.plain(dataclasses.asdict(config))
             for presets in (experiment.presets, None):
                 told = again.command(name, plain, presets)
@@ -536,6 +541,22 @@ def test_an_axis_that_is_too_short_to_draw_along_is_chosen_from():
     values = unpacked(numbers, trace["a"])
     start = trace["s"] + 2 * trace["p"] + 1 * trace["c"]["kind"]
     assert values[start : start + 4].tolist() == arrays["many.values"][0, 1, 2, 1].tolist()
+
+
+def test_a_short_last_axis_is_not_drawn_along():
+    found = made_runs.measured()
+    dims = {**found.dims, "many.values": ("norm", "seed", "probe_step", "rank", "kind")}
+    axes = {**found.axes, "kind": np.array(["a", "b"]), "rank": np.arange(1, 5)}
+    arrays = {**found.arrays, "many.values": np.arange(128.0).reshape(2, 2, 4, 4, 2)}
+    chart = by_title(build(found._replace(dims=dims, axes=axes, arrays=arrays)), "Many: values")
+    assert (chart["along"], chart["choices"]) == ("rank of the eigenvalue", ["kind"])
+    assert chart["traces"][0]["d"] == 2
+
+
+def test_packing_knows_no_time(monkeypatch):
+    first = pack.pack(b"text")
+    monkeypatch.setattr("time.time", lambda: 1e9)
+    assert pack.pack(b"text") == first
 
 
 def test_numbers_beyond_32_bits_are_kept_and_begin_where_64_bits_may():
