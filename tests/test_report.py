@@ -22,7 +22,7 @@ from bnjax.commands import catalogue
 from bnjax.commands import report as command
 from bnjax.errors import RunError
 from bnjax.report import again, charts, comparison, content, pack, page, tables, thinning, vector
-from bnjax.runs import console, folder, results, verify
+from bnjax.runs import console, folder, publishing, results, verify
 
 VOID = {"meta", "link", "input", "img", "br", "hr"}
 NASTY = "</script><!--<img src=x onerror=alert(1)>\u2028\u202e&amp;{{7*7}}"
@@ -178,11 +178,17 @@ def test_published_curves_stand_beside_the_measured_ones(html):
 def test_a_run_writes_its_own_page_and_equal_runs_write_equal_ones(run, tmp_path):
     other = tmp_path / "elsewhere" / "landscape" / run.name
     shutil.copytree(run, other)
+    record = folder.read_config(other)
+    moved = {**record.config, "out": "elsewhere", "checkpoint_steps": 3}
+    folder.write_config(other, record._replace(config=moved))
+    experiment = catalogue.find_experiment("landscape")
     written = []
     for place in (run, other):
         figures = sorted(place.glob("training.*"))
-        found = results.read(place)
-        written.append(page.write(found, made_runs.CLAIMS, figures, {}, place))
+        drawn = publishing.Drawn(
+            experiment, results.read(place), made_runs.CLAIMS, figures, made_runs.PUBLISHED
+        )
+        written.append(page.write_page(drawn, place))
     first, second = (path.read_bytes() for path in written)
     assert first == second
     assert written[0] == run / "report.html"

@@ -5,11 +5,12 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bnjax.runs.names import NOT_IN_DIGEST
 from bnjax.storage.files import plain
 
-# Where a run lies and how it was watched is the reader's own business.
-NOT_SAID = frozenset({"out", "fresh", "debug", "preset", "distributed"})
 PLACEHOLDERS = {"data_dir": "DIR", "published": "CSV"}
+# Where a run lies and how it was watched is its owner's own business.
+NOT_SAID = NOT_IN_DIGEST - {*PLACEHOLDERS, "yes"}
 LONGEST = 200  # values of one option that are written down
 
 

@@ -9,9 +9,7 @@ import numpy as np
 from bnjax.report import tables
 from bnjax.report.content import Run
 from bnjax.report.tables import Number
-
-# How and where a run is kept and watched makes no difference to its results.
-CONDUCT = frozenset({"out", "fresh", "debug", "published", "data_dir"})
+from bnjax.runs.names import NOT_IN_DIGEST
 
 
 class Verdicts(NamedTuple):
@@ -74,7 +72,7 @@ def compare(first: Run, second: Run) -> Comparison:
         if (b := there[arm].get(name)) is not None
     ]
     kept = [
-        {name: value for name, value in results.config.items() if name not in CONDUCT}
+        {name: value for name, value in results.config.items() if name not in NOT_IN_DIGEST}
         for results in (own, other)
     ]
     drawn = [[f.name for f in run.figures if ".svg" in f.files] for run in (first, second)]

@@ -21,6 +21,7 @@ from bnjax.report import (
 )
 from bnjax.report.content import PAGE, Figure, Run
 from bnjax.runs.published import Published
+from bnjax.runs.publishing import Drawn
 from bnjax.runs.results import Results
 from bnjax.storage.disk import replacing
 from bnjax.storage.printable import printable
@@ -86,6 +87,7 @@ class Section(NamedTuple):
     question: str
     command: Sequence[str]
     facts: Sequence[tuple[str, str]]
+    options: Sequence[tuple[str, str]]
     counts: Mapping[str, int]
     figures: Sequence[Shown]
     tables: Sequence[Download]
@@ -141,6 +143,12 @@ def write(
         "",
     )
     return save(render([run]), folder / PAGE)
+
+
+def write_page(drawn: Drawn, folder: Path) -> Path:
+    """Write the page of a run that is just being published; arguments and errors as `write`'s."""
+    presets = drawn.experiment.presets
+    return write(drawn.results, drawn.claims, drawn.figures, drawn.published, folder, presets)
 
 
 def save(page: str, path: Path) -> Path:
@@ -256,6 +264,7 @@ def section(identifier: str, run: Run, numbers: pack.Numbers, budget: list[int])
         question=definitions.EXPERIMENTS.get(run.experiment, ""),
         command=again.command(run.experiment, config, run.presets).split(" "),
         facts=facts(run),
+        options=tables.options(config),
         counts={
             verdict: sum(claim["verdict"] == verdict for claim in run.claims)
             for verdict in VERDICTS

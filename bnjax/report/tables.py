@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bnjax.report import curves, definitions
+from bnjax.runs.names import NOT_IN_DIGEST
 from bnjax.runs.results import Results
 
 LATE = 10  # the last tenth of the steps, over which minibatches are averaged
@@ -87,8 +88,8 @@ def value(content: Any) -> str:
 
 
 def options(config: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """All options in their order."""
-    return [(name, value(content)) for name, content in config.items()]
+    """All options that make a difference to results, in their order."""
+    return [(name, value(content)) for name, content in config.items() if name not in NOT_IN_DIGEST]
 
 
 def differences(
