@@ -20,6 +20,7 @@ from typing import Any, Literal, NamedTuple
 from bnjax.commands import catalogue
 from bnjax.commands.command_line import guarded
 from bnjax.errors import UsageError
+from bnjax.report.page import write_page
 from bnjax.runs import console, folder
 from bnjax.runs.config import LINEAR_DATASETS, RunConfig
 from bnjax.runs.experiment import Experiment
@@ -122,7 +123,7 @@ def reproduce(options: Options) -> None:
         state = "finished" if folder.is_finished(path) else "begun" if path.exists() else "new"
         terminal.print(f"{part.name}: {path} ({state})")
         if not options.dry_run:
-            summary = folder.read_summary(run(experiment, config))
+            summary = folder.read_summary(run(experiment, config, write_page))
             claims += [{"part": part.name, **claim} for claim in summary.claims]
     if not options.dry_run:
         files.write_json(options.out / "reproduce.json", {"claims": claims})

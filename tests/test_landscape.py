@@ -38,7 +38,7 @@ def test_a_run_leaves_results_figure_and_claims(toy, tmp_path, capsys):
     figures = {
         f"{name}.{kind}"
         for name in ("landscape", "landscape_random", "gradient_difference")
-        for kind in ("png", "pdf")
+        for kind in ("png", "pdf", "svg", "csv")
     }
     assert names == {
         "config.json",
@@ -46,6 +46,7 @@ def test_a_run_leaves_results_figure_and_claims(toy, tmp_path, capsys):
         "probes.npz",
         "summary.json",
         "checkpoints",
+        "report.html",
         *figures,
     }
     measured = results.read(path)

@@ -55,7 +55,7 @@ def again(root, *arguments):
 def test_verify_counts_what_is_sound_and_names_what_is_not(runs, capsys):
     root, run = runs
     assert program.main(["verify", str(run)]) == 0
-    assert capsys.readouterr().out == f"{run}: sound: 5 files, 4 checkpoints\n"
+    assert capsys.readouterr().out == f"{run}: sound: 6 files, 4 checkpoints\n"
     (run / "metrics.jsonl").write_text("")
     (run / "figure.png").unlink()
     (run / "checkpoints/batch-0/3/MANIFEST.json").write_text("{}")
@@ -294,7 +294,7 @@ def test_real_processes(runs):
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
         return done.returncode, done.stdout, done.stderr
 
-    assert call("verify", run) == (0, f"{run}: sound: 5 files, 4 checkpoints\n", "")
+    assert call("verify", run) == (0, f"{run}: sound: 6 files, 4 checkpoints\n", "")
     status, out, error = call("list", root)
     assert (status, error) == (0, "")
     assert "finished" in out

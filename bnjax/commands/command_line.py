@@ -7,6 +7,7 @@ from bnjax.commands import planned
 from bnjax.errors import UsageError
 from bnjax.machine import layout, processes
 from bnjax.machine.interrupts import INTERRUPTED, Interrupted
+from bnjax.report.page import write_page
 from bnjax.runs import console, plugins
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.run import run
@@ -38,7 +39,7 @@ def main(experiment: Experiment, arguments: Sequence[str] | None = None) -> int:
         if config.plan:
             planned.show(experiment, config)
         else:
-            run(experiment, config)
+            run(experiment, config, write_page)
 
     status = guarded(act, arguments)
     processes.leave(status)

@@ -11,6 +11,7 @@ from pathlib import Path
 from bnjax.commands import catalogue
 from bnjax.errors import RunError, UsageError
 from bnjax.machine import layout
+from bnjax.report.page import write_page
 from bnjax.runs import folder, options
 from bnjax.runs.config import RunConfig
 from bnjax.runs.run import run
@@ -39,7 +40,7 @@ def resume(path: Path, data_dir: Path | None = None) -> None:
     if config.deterministic:
         layout.make_deterministic()
     layout.prepare(config.data_devices, config.probe_devices)
-    run(experiment, config)
+    run(experiment, config, write_page)
 
 
 def rebuild(

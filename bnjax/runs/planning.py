@@ -23,7 +23,7 @@ from bnjax.runs.experiment import Experiment
 from bnjax.training import TrainState
 from bnjax.training.sweep import Sweep
 
-FIGURE_BYTES = 4 * 2**20  # figures as PNG, PDF and SVG, and the page: about so much
+FIGURE_BYTES = 8 * 2**20  # figures as PNG, PDF, SVG and CSV, and the page: about so much
 METRIC_ROW_BYTES = 150  # a line of metrics.jsonl: about so much
 
 

@@ -33,6 +33,7 @@ class Start:
         self.before = toys.progress(self.broken)
         self.toy.run(toys.copy(self.broken, place / "whole"), self.points(place / "whole", 0))
         self.operations = self.log.read_text().splitlines()
+        self.whole = toys.files(place / "whole")
 
     def points(self, out: Path, at: int, kind: str = "kill") -> dict:
         """A fault at one operation below a root; at 0 there is none and they are only listed."""
@@ -76,6 +77,8 @@ def test_a_fault_at_any_operation_costs_no_checkpoint_and_the_run_goes_on(start,
                 if ended.status:
                     check_line(ended.stderr, where)
             toys.assert_not_worse(toys.progress(out), start.before)
+            for name, content in toys.files(out).items():
+                assert content == start.whole[name], f"{where}: {name} is there, but not whole"
             try:
                 start.toy.finish(out)
             except AssertionError as error:

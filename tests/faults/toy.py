@@ -58,6 +58,15 @@ class Outcome(NamedTuple):
     states: dict[str, Any]  # the arrays of each unit's last checkpoint, by their digests
 
 
+def files(out: Path) -> dict[str, bytes]:
+    """The files of the one run below a root that have their final names, checkpoints aside."""
+    return {
+        path.name: path.read_bytes()
+        for path in run_folder(out).iterdir()
+        if path.is_file() and not path.name.startswith(".")
+    }
+
+
 def outcome(out: Path) -> Outcome:
     """What a finished run left, verified."""
     run = run_folder(out)
