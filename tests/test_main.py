@@ -69,7 +69,7 @@ def test_verify_counts_what_is_sound_and_names_what_is_not(runs, capsys):
         f"{run}/figure.png: is missing",
         f"{run}/checkpoints/batch-0/3: its MANIFEST.json does not serve: it has no format: another "
         "version or another program made it",
-        f"{run}: damaged: 3 files, 3 checkpoints sound",
+        f"{run}: damaged: 4 files, 3 checkpoints sound",
     ]
     assert look(root) == before
 
