@@ -218,7 +218,7 @@ def documented() -> list[tuple[str, object]]:
     return found
 
 
-@pytest.mark.parametrize(("name", "function"), documented(), ids=lambda value: str(value)[:60])
+@pytest.mark.parametrize(("name", "function"), documented(), ids=[name for name, _ in documented()])
 def test_a_public_docstring_has_arguments_results_errors_and_an_example(name, function):
     function = inspect.unwrap(function)
     text, source = inspect.getdoc(function), inspect.getsource(function)
