@@ -13,6 +13,8 @@ import pytest
 from conftest import make_toy
 
 from bnjax.commands import command_line as frame
+from bnjax.figures import landscape as figure
+from bnjax.figures import style
 from bnjax.runs import displays, results
 
 ROOT = Path(__file__).parents[1]
@@ -25,14 +27,13 @@ def only_folder(root):
     return path
 
 
-def test_a_run_leaves_results_figure_and_claims(toy, tmp_path, capsys):
-    out = ["--debug", "--out", str(tmp_path)]
-    assert (
-        frame.main(
-            landscape.EXPERIMENT, [*TOY, *out, "--directions", "gradient", "random", "--seeds", "2"]
-        )
-        == 0
-    )
+def test_a_run_leaves_results_figure_and_claims(toy, tmp_path, monkeypatch, capsys):
+    compared = []
+    monkeypatch.setattr(style, "overlay", lambda *given: compared.append(given[-1]))
+    more = ["--directions", "gradient", "random", "--seeds", "2", "--out", str(tmp_path)]
+    assert frame.main(landscape.EXPERIMENT, [*TOY, "--debug", *more]) == 0
+    # What was published is along the gradient, and is not drawn beside other directions.
+    assert compared == list(figure.PUBLISHED["vgg"])
     path = only_folder(tmp_path)
     names = {child.name for child in path.iterdir()}
     figures = {

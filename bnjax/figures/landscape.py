@@ -55,14 +55,14 @@ def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]
         name = "landscape" if direction == "gradient" else f"landscape_{direction}"
         with style.figure(2, 2, size=(9.0, 6.8)) as (drawn, panels):
             loss, predictiveness, smoothness, training = panels
-            panel_names = PUBLISHED.get(family(results.config), ("", "", ""))
+            along = PUBLISHED.get(family(results.config), ()) if direction == "gradient" else ()
             draw_band(loss, results, direction, "losses")
             loss.set(title="a  Loss variation", ylabel=f"loss L(θ − ηd)  {unit(results)}")
             draw_band(predictiveness, results, direction, "gradient_distances")
             predictiveness.set(title="b  Gradient predictiveness", ylabel="‖∇L(θ − ηd) − ∇L(θ)‖₂")
             draw_smoothness(smoothness, results, direction)
             draw_training(training, results)
-            for panel, panel_name in zip(panels, panel_names, strict=False):
+            for panel, panel_name in zip(panels, along, strict=False):
                 style.overlay(panel, results.axes["norm"], published, panel_name)
             for panel in panels:
                 panel.set_xlabel("training step")
@@ -82,7 +82,7 @@ def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]
                 loc="outside lower center",
                 ncols=5,
             )
-            note = f"\n{style.PUBLISHED_NOTE}" if published else ""
+            note = f"\n{style.PUBLISHED_NOTE}" if published and along else ""
             style.caption(drawn, caption(results, direction) + note)
             paths += style.save(drawn, folder, name)
     return [*paths, *draw_differences(results, folder)]

@@ -1,0 +1,83 @@
+"""Take the figures of finished runs into `figures/`, each with what made it.
+
+    python tools/gallery.py runs/landscape/0123456789ab runs/shift/*
+
+`figures/README.md` gets a row for each figure: the command, the device, how long it took, seeds,
+commit and date. A figure of the same experiment on the same data replaces the one before.
+"""
+
+import datetime
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from bnjax.commands import catalogue
+from bnjax.commands.command_line import guarded
+from bnjax.errors import RunError
+from bnjax.report import again
+from bnjax.runs import folder, verify
+
+FIGURES = Path(__file__).parents[1] / "figures"
+TABLE = FIGURES / "README.md"
+HEAD = """# The gallery
+
+Every figure is of a real run, by the command beside it; on each stands the network, the data and the
+number of steps. Time is from the first file of the run to its last, on a machine that did nothing else.
+
+| figure | command | device | time | seeds | commit | date |
+|---|---|---|---|---|---|---|
+"""
+
+
+def take(run: Path, rows: dict[str, str]) -> None:
+    """Copy the figures of a run, and renew their rows."""
+    if not folder.is_finished(run):
+        raise RunError(f"{run} is not finished: give the command that made it again")
+    if damage := verify.damaged_results(run):
+        raise RunError(f"{run} is damaged ({', '.join(damage)}): give its command again")
+    record, summary = folder.read_config(run), folder.read_summary(run)
+    facts, config = record.fingerprint, record.config
+    if record.continued or facts["commit"].endswith("+") or not facts["commit"]:
+        raise RunError(f"{run} was not made by one commit: make it anew from a clean checkout")
+    data = "dln" if config["model"] == "dln" else config["dataset"].removeprefix("binary_")
+    presets = catalogue.find_experiment(record.experiment).presets
+    command = again.command(record.experiment, config, presets)
+    ended = (run / folder.SUMMARY).stat().st_mtime
+    seconds = ended - (run / folder.CONFIG).stat().st_mtime
+    when = datetime.datetime.fromtimestamp(ended, datetime.UTC).date()
+    for name in filter(lambda name: name.endswith(".png"), summary.files):
+        target = f"{Path(name).stem}_{data}.png"
+        shutil.copyfile(run / name, FIGURES / target)
+        rows[target] = (
+            f"| [{target}]({target}) | `{command}` | {device(facts)} | {seconds / 60:.1f} min | "
+            f"{config['seeds']} | {facts['commit']} | {when} |"
+        )
+
+
+def device(facts: Mapping[str, object]) -> str:
+    """The device of a run, for a reader."""
+    kind = facts["device"]
+    return f"{facts['cores']} CPU cores" if kind == "cpu" else f"{facts['num_devices']} × {kind}"
+
+
+def read_rows() -> dict[str, str]:
+    """The rows that are there, by figure."""
+    lines = TABLE.read_text().splitlines() if TABLE.exists() else []
+    return {line.split("[")[1].split("]")[0]: line for line in lines if line.startswith("| [")}
+
+
+def main(names: list[str]) -> int:
+    """Take in the runs of these folders; the exit status."""
+
+    def act() -> None:
+        rows = read_rows()
+        for name in names:
+            take(Path(name), rows)
+        TABLE.write_text(HEAD + "".join(f"{rows[name]}\n" for name in sorted(rows)))
+
+    return guarded(act, names)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
