@@ -80,12 +80,7 @@ def test_a_run_leaves_results_figure_and_claims(toy, tmp_path, monkeypatch, caps
     assert "inconclusive" in capsys.readouterr().out
 
     stamps = {child: child.stat().st_mtime_ns for child in path.iterdir()}
-    assert (
-        frame.main(
-            landscape.EXPERIMENT, [*TOY, *out, "--directions", "gradient", "random", "--seeds", "2"]
-        )
-        == 0
-    )
+    assert frame.main(landscape.EXPERIMENT, [*TOY, "--debug", *more]) == 0
     assert "finished before" in capsys.readouterr().out
     assert stamps == {child: child.stat().st_mtime_ns for child in path.iterdir()}
 

@@ -22,8 +22,8 @@ FIGURES = Path(__file__).parents[1] / "figures"
 TABLE = FIGURES / "README.md"
 HEAD = """# The gallery
 
-Every figure is of a real run, by the command beside it; on each stands the network, the data and the
-number of steps. Time is from the first file of the run to its last, on a machine that did nothing else.
+Every figure is of a real run, by the command beside it; on each stands the network, the data and
+the number of steps. Time is from the first file of the run to its last.
 
 | figure | command | device | time | seeds | commit | date |
 |---|---|---|---|---|---|---|
