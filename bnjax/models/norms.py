@@ -226,7 +226,7 @@ def lp_norm(power: float, momentum: float = 0.9, epsilon: float = 1e-5) -> Norm:
     Source: Santurkar et al. 2018 (1805.11604), §3.3.
 
     Example:
-      >>> lp_norm(1).name, lp_norm(math.inf).name
+      >>> lp_norm(1.0).name, lp_norm(math.inf).name
       ('l1', 'linf')
     """
     if not power >= 1:

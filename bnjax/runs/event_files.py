@@ -95,7 +95,8 @@ def curves(
     """The curves to which one measurement adds a point, with the point; none for what is NaN.
 
     Example:
-      >>> curves("line.losses", ["step_size"], np.array([2.0, 1.0]), {"step_size": [0.1, 0.2]})
+      >>> axes = {"step_size": np.array([0.1, 0.2])}
+      >>> curves("line.losses", ["step_size"], np.array([2.0, 1.0]), axes)
       [('line/losses/step_size 0.1', 2.0), ('line/losses/step_size 0.2', 1.0)]
     """
     tag = name.replace(".", "/")

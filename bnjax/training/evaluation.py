@@ -51,7 +51,7 @@ def make_evaluate(
       >>> pixels, labels = np.arange(8, dtype=np.uint8).reshape(8, 1, 1, 1), np.arange(8) % 2
       >>> dataset = from_arrays("eight", 2, (pixels, labels), (pixels, labels))
       >>> model = mlp(norm=norms.none(), num_classes=2, width=0.02, initializer="zeros")
-      >>> variables = model.init(jax.random.key(0), jnp.zeros((1, 1, 1, 1)))
+      >>> variables = model.init(jax.random.key(0), jnp.zeros((1, 1, 1, 1), jnp.float32))
       >>> found = make_evaluate(model, dataset)(**variables, split=dataset.test)
       >>> round(float(found.loss), 4), float(found.accuracy)  # ln 2
       (0.6931, 0.5)

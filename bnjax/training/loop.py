@@ -72,7 +72,8 @@ def run(
       >>> model, optimizer = mlp(norm=norms.none(), num_classes=2, width=0.02), optax.sgd(0.1)
       >>> pipeline = make_pipeline(dataset, batch_size=4)
       >>> program = make_program(model, optimizer, pipeline)
-      >>> state = init_state(model, optimizer, jax.random.key(0), jnp.zeros((1, 1, 1, 1)))
+      >>> images = jnp.zeros((1, 1, 1, 1), jnp.float32)
+      >>> state = init_state(model, optimizer, jax.random.key(0), images)
       >>> size = Probe(every(2), lambda state, batch, gradient: batch.labels.shape)
       >>> steps = run(program, pipeline, dataset.train, jax.random.key(1), state,
       ...             start=0, stop=3, probes={"size": size})

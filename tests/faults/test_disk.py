@@ -15,8 +15,9 @@ from faults.trials import counted, number
 
 TRIALS = number("disk")
 CHUNKS = min(TRIALS // 4, 10)
-SIZE = 8 << 20  # bytes of the whole disk
-NEEDED = 400 << 10  # bytes; a run of the toy takes a little more at its largest
+SIZE = 64 << 20  # bytes of the whole disk
+# Bytes; a run of the toy takes a little more, at its largest without and with its page.
+NEEDED = (400 << 10, 2 << 20)
 
 
 class Disk:
@@ -58,7 +59,7 @@ def disk(tmp_path) -> Iterator[Disk]:
 def full(toy, disk, out, generator):
     """Full at a random moment, twice in a row; then space returns."""
     saved: dict[str, int] = {}
-    disk.leave(generator.randrange(NEEDED))
+    disk.leave(generator.randrange(generator.choice(NEEDED)))
     for _ in range(2):
         saved = fail(toy, out, saved)
     disk.filler.unlink()
