@@ -89,5 +89,11 @@ def test_lower_floors_neither_print_nor_open_files(path):
     assert not calls & {"print", "open"}
 
 
+def test_nobody_touches_the_state_of_pyplot():
+    """It is one for all, and belongs to whoever has a notebook open."""
+    for path in FILES:
+        assert not [n for n in imported(ast.parse(path.read_text())) if "pyplot" in n], path
+
+
 def test_every_floor_exists():
     assert {home(path) for path in FILES} - {"__init__"} == set(FLOOR)

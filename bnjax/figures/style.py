@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib
-
-matplotlib.use("Agg")  # files only: no window system is needed or asked for
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -92,25 +89,22 @@ RC: Any = {
 def figure(
     rows: int, columns: int, size: tuple[float, float], **layout: Any
 ) -> Iterator[tuple[Figure, list]]:
-    """A figure of `rows` × `columns` panels in this look, closed at the end.
+    """A figure of `rows` × `columns` panels in this look.
 
     Args:
       rows: of panels.
       columns: of panels.
       size: width and height in inches.
-      layout: further arguments of `matplotlib.pyplot.subplots`.
+      layout: further arguments of `matplotlib.figure.Figure.subplots`.
 
     Yields:
       The figure and its axes, row by row.
     """
-    with plt.rc_context(RC):
-        drawn, axes = plt.subplots(
-            rows, columns, figsize=size, layout="constrained", squeeze=False, **layout
-        )
-        try:
-            yield drawn, list(axes.flat)
-        finally:
-            plt.close(drawn)
+    # Not by pyplot, whose one state for all belongs to whoever has a notebook open. Files only: no
+    # window system is needed or asked for.
+    with matplotlib.rc_context(RC):
+        drawn = Figure(figsize=size, layout="constrained")
+        yield drawn, list(drawn.subplots(rows, columns, squeeze=False, **layout).flat)
 
 
 def log_scale(panel: Axes) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import jax
 import landscape
-import matplotlib.pyplot
+import matplotlib.figure
 import orbax.checkpoint
 import sklearn.datasets
 
@@ -27,8 +27,7 @@ IMPORTED = (jax, matplotlib, orbax, sklearn)
 
 def serve() -> int:
     """Answer requests until standard input ends; a forked child returns its own exit status."""
-    matplotlib.pyplot.figure().savefig(os.devnull, format="pdf")  # fonts are found once
-    matplotlib.pyplot.close("all")
+    matplotlib.figure.Figure().savefig(os.devnull, format="pdf")  # fonts are found once
     threads = len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 1
     if threads > 1 or jax._src.xla_bridge._backends:
         raise SystemExit(f"not safe to fork: {threads} threads")
