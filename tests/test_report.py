@@ -21,7 +21,18 @@ import pytest
 from bnjax.commands import catalogue
 from bnjax.commands import report as command
 from bnjax.errors import RunError
-from bnjax.report import again, charts, comparison, content, pack, page, tables, thinning, vector
+from bnjax.report import (
+    again,
+    charts,
+    comparison,
+    content,
+    pack,
+    page,
+    sections,
+    tables,
+    thinning,
+    vector,
+)
 from bnjax.runs import console, folder, publishing, results, verify
 
 VOID = {"meta", "link", "input", "img", "br", "hr"}
@@ -144,7 +155,7 @@ def test_the_policy_admits_the_two_programs_and_no_other(html):
 
 def test_claims_stand_with_their_verdicts_in_words_and_shapes(html):
     body = " ".join(html.split())
-    for verdict, kind in page.VERDICTS.items():
+    for verdict, kind in sections.VERDICTS.items():
         assert f"1 {verdict}" in body
         shape = (
             rf'<span class="verdict {kind}">\s*<svg class="icon".*?</svg>\s*<span>{verdict}</span>'
