@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed-dev
 # Huge pages spare XLA's large temporaries on the CPU their page faults: 62 s instead of 73 s for
 # a landscape run that probes every 10 steps, compiled before. Other C libraries ignore the variable.
 
-.PHONY: landscape test lint format lock docs tune bench clean
+.PHONY: landscape test test-versions lint format lock docs tune bench clean
 
 landscape: $(RUNS)
 	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/python experiments/landscape.py
@@ -25,6 +25,11 @@ test-all: $(STAMP)
 
 $(PARTS:%=test-%): test-%: $(STAMP)
 	$(BIN)/python tests/faults/run_all.py $*
+
+# The tests under the oldest versions that are allowed and the newest there are, on several Pythons.
+test-versions: $(STAMP)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/python tests/versions.py
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -71,4 +76,4 @@ lock: $(STAMP)
 	  --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock pyproject.toml
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) .versions build dist *.egg-info

@@ -4,7 +4,6 @@ python tests/faults/run_all.py              # all of them: hours
 python tests/faults/run_all.py kill disk    # these; the other rows stay as they are
 """
 
-import datetime
 import importlib.metadata
 import json
 import os
@@ -17,8 +16,10 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "tests" / "RESULTS.md"
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import record
+
+RESULTS = record.ROOT / "tests" / "RESULTS.md"
 PACKAGES = ("jax", "jaxlib", "orbax-checkpoint", "numpy")
 
 
@@ -108,7 +109,7 @@ def run(name: str) -> tuple[str, bool]:
         status = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-n", str(part.workers), *part.tests],
             env={**os.environ, "BNJAX_TRIALS": "full", "BNJAX_TRIALS_LOG": str(log)},
-            cwd=ROOT,
+            cwd=record.ROOT,
             check=False,
         ).returncode
         seconds = time.monotonic() - started
@@ -120,48 +121,15 @@ def run(name: str) -> tuple[str, bool]:
         )
     held = status == 0 and tried["trials"] > 0
     failed = tried["failed"] if held or tried["failed"] else "not run to its end"
-    date = datetime.datetime.now(datetime.UTC).date()
-    row = f"| {name} | {part.promise} | {tried['trials']:,} | {failed} | {seconds:,.0f} | {date} "
-    return f"{row}| {machine()} |", held
+    row = f"| {name} | {part.promise} | {tried['trials']:,} | {failed} | {seconds:,.0f} "
+    return f"{row}| {record.today()} | {machine()} |", held
 
 
 def machine() -> str:
     """Versions, machine and commit, in one line."""
     versions = [f"{package} {importlib.metadata.version(package)}" for package in PACKAGES]
-    commit = git("rev-parse", "--short", "HEAD").stdout.strip()
-    changed = git("diff", "--quiet", "HEAD", "--", ".", f":!{RESULTS.relative_to(ROOT)}").returncode
-    known = Path("/proc/cpuinfo")
-    lines = known.read_text().splitlines() if known.exists() else []
-    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return ", ".join(
-        [
-            f"Python {platform.python_version()}",
-            *versions,
-            f"{os.cpu_count()} × {models[0] if models else platform.processor()}",
-            f"{memory:.0f} GiB",
-            f"{platform.system()} {platform.release()}",
-            f"commit {commit}{'+' if changed else ''}",
-        ]
-    )
-
-
-def git(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """What git says of this tree."""
-    return subprocess.run(
-        ["git", *arguments], capture_output=True, text=True, cwd=ROOT, check=False
-    )
-
-
-def write(name: str, row: str) -> None:
-    """Put a row into the table, in place of the one of the same part."""
-    rows = {}
-    if RESULTS.exists():
-        for line in RESULTS.read_text().splitlines():
-            if line.startswith("| ") and line.split("|")[1].strip() in PARTS:
-                rows[line.split("|")[1].strip()] = line
-    rows[name] = row
-    RESULTS.write_text(HEAD + "".join(f"{rows[part]}\n" for part in PARTS if part in rows))
+    python = f"Python {platform.python_version()}"
+    return ", ".join([python, *versions, record.hardware(), record.commit()])
 
 
 def main(names: list[str]) -> int:
@@ -172,7 +140,7 @@ def main(names: list[str]) -> int:
     failed = []
     for name in names or PARTS:
         row, held = run(name)
-        write(name, row)
+        record.renew(RESULTS, HEAD, tuple(PARTS), name, row)
         print(row, flush=True)
         failed += [] if held else [name]
     return 1 if failed else 0
