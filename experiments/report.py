@@ -10,8 +10,15 @@ the figures in the run folder stay as they are.
 """
 
 import sys
+from collections.abc import Sequence
 
-from bnjax.commands.report import main
+from bnjax.commands import report
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run from the command line; returns the exit status."""
+    return report.main(__doc__, arguments)
+
 
 if __name__ == "__main__":
-    sys.exit(main(__doc__))
+    sys.exit(main())

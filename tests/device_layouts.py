@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import sys
+import time
 
 import jax
 import numpy as np
@@ -20,7 +21,7 @@ from test_landscape import TOY
 
 from bnjax.commands import command_line as frame
 from bnjax.data.dataset import from_arrays
-from bnjax.machine import layout
+from bnjax.machine import layout, processes
 from bnjax.runs.config import RunConfig
 
 
@@ -30,6 +31,18 @@ def toy_dataset():
     pixels = generator.integers(0, 256, (80, 8, 8, 3)).astype(np.uint8)
     labels = np.arange(80) % 10
     return from_arrays("noise", 10, (pixels[:64], labels[:64]), (pixels[64:], labels[64:]), "noise")
+
+
+def stuck(ask):
+    """No step ends after the fifth, for a minute, as in a long compilation."""
+
+    def told_to_stop(poll):
+        if poll == 5:
+            print("stuck", flush=True)
+            time.sleep(60)
+        return ask(poll)
+
+    return told_to_stop
 
 
 def main() -> int:
@@ -42,6 +55,8 @@ def main() -> int:
         patch.setattr(RunConfig, "build_model", lambda self, norm, num_classes: tiny_model(norm))
         # Made when it is asked for: nothing may start the devices before a job is joined.
         patch.setattr("bnjax.data.load", lambda *_, **__: toy_dataset())
+        if os.environ.get("BNJAX_TESTS_STUCK"):
+            patch.setattr(processes, "told_to_stop", stuck(processes.told_to_stop))
         for name, (number, options) in itertools.product(
             call["experiments"], enumerate(call["layouts"])
         ):

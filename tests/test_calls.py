@@ -24,6 +24,8 @@ EXPERIMENTS = sorted(
     if path.stem not in ("report", "reproduce")
 )
 TEXTS = [text for text in hostile.TEXTS if text not in ("", "é" * 50)]
+# Legal for few options, and then refused or accepted before anything of that size is made.
+LARGE = ["3000", "65537", "2000000", "100000000", "2147483647"]
 INTEGERS = ["-1", "1.5", "x", "", "1e3", "0x10", "9" * 30, "9" * 5000, "nan", "-" + "9" * 30]
 FLOATS = ["nan", "-inf", "inf", "-1", "1e999", "x", "", "0x10", "9" * 5000]
 SHARED = ("debug", "out", "fresh", "preset")
@@ -49,13 +51,9 @@ def bad_values(generator: random.Random, hint: typing.Any) -> list[str]:
     if hint is bool:
         return generator.choice([["maybe"], ["1"], ["yes", "no"]])
     if hint is int:
-        return [
-            generator.choice(["-1", "1.5", "x", "", "1e3", "0x10", "9" * 30, "9" * 5000, "nan"])
-        ]
+        return [generator.choice([*INTEGERS, *INTEGERS, *LARGE])]
     if hint is float:
-        return [
-            generator.choice(["nan", "-inf", "inf", "-1", "1e999", "x", "", "0x10", "9" * 5000])
-        ]
+        return [generator.choice(FLOATS)]
     if hint is Path:
         return [generator.choice([*TEXTS, "/nonexistent/x", "/dev/null", "/", "x" * 5000])]
     return [generator.choice(TEXTS)]
@@ -107,4 +105,4 @@ def test_a_bad_value_gives_one_line_and_writes_nothing(
         assert status == 2, done
         assert "--debug shows" not in captured.err, done
         assert list(tmp_path.iterdir()) == [], done
-    assert refused > 0.7 * len(trials)
+    assert refused > 0.6 * len(trials)

@@ -12,12 +12,11 @@ import pytest
 from faults.trials import counted, number
 
 from bnjax.errors import RunError
-from bnjax.storage import checkpoints, disk, manifest
+from bnjax.storage import checkpoints, disk, manifest, sealed
 from bnjax.storage.checkpoints import Checkpoints
 
 RUN = "digest/batch-0"
 DAMAGES = number("damage")
-WHOLE = 50  # one trial of so many restores as well; the others only look for the damage
 
 
 def tree(step):
@@ -115,9 +114,13 @@ def rename(folder, generator):
 
 
 def forge(folder, generator):
-    """A manifest of another run."""
-    found = manifest.read(folder)
-    manifest.write(folder, found._replace(run="digest/none-0"))
+    """A sound checkpoint of another run, with other numbers."""
+    shutil.rmtree(folder)
+    other = folder.parent.with_name("other")
+    saved = checkpoints.Checkpoints(other, "digest/none-0")
+    checkpoints.save(saved, 30, tree(31))
+    (other / "30").rename(folder)
+    shutil.rmtree(other)
 
 
 def garble(folder, generator):
@@ -149,15 +152,12 @@ def test_every_damage_is_found_said_set_aside_and_the_one_before_restored(copy, 
         said.clear()
         damage(saved.folder / "30", generator)
         with counted("damage"):
-            if trial % WHOLE == 0:  # the whole way, once for each kind and now and then
-                step, found = checkpoints.restore(saved, tree(0))
-                assert step == 20
-                assert_same(found, tree(20))
-                (message,) = said
-                assert message.endswith("it is now 30.old1")
-                assert (saved.folder / "30.old1").is_dir()
-            else:
-                assert manifest.find_damage(saved.folder / "30", RUN), trial
+            step, found = checkpoints.restore(saved, tree(0))
+            assert step == 20, trial
+            assert_same(found, tree(20))
+            (message,) = said
+            assert message.endswith("it is now 30.old1")
+            assert (saved.folder / "30.old1").is_dir()
 
 
 def test_arrays_that_orbax_reads_wrongly_are_found(copy, monkeypatch):
@@ -194,6 +194,29 @@ def test_a_state_of_another_shape_or_type_is_refused_not_cast(copy):
     with pytest.raises(RunError, match="begin anew with --fresh"):
         checkpoints.restore(saved, other)
     assert checkpoints.steps(saved.folder) == [30, 20]
+
+
+def test_a_checkpoint_of_another_format_is_refused_not_set_aside(copy):
+    saved, said = copy
+    place = saved.folder / "30" / manifest.NAME
+    content = {**manifest.read(saved.folder / "30")._asdict(), "format": manifest.FORMAT + 1}
+    place.write_text(sealed.render(content))
+    with pytest.raises(RunError, match=r"another version of bnjax .* begin anew with --fresh"):
+        checkpoints.restore(saved, tree(0))
+    assert said == []
+    assert checkpoints.steps(saved.folder) == [30, 20]
+    place.write_text(place.read_text().replace('"step": 30', '"step": 31'))  # damaged as well
+    assert checkpoints.restore(saved, tree(0))[0] == 20
+
+
+def test_the_names_of_new_folders_are_on_the_disk(tmp_path, monkeypatch):
+    flushed = []
+    monkeypatch.setattr(disk, "flush_entry", flushed.append)
+    disk.make_folder(tmp_path / "a" / "b" / "c")
+    assert set(flushed) == {tmp_path / "a" / "b", tmp_path / "a", tmp_path}
+    flushed.clear()
+    disk.make_folder(tmp_path / "a" / "b")
+    assert flushed == []
 
 
 def test_a_checkpoint_of_the_same_step_is_replaced_and_kept_aside(copy):

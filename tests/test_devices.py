@@ -154,3 +154,13 @@ def test_units_are_dealt_to_processes_in_turn_unless_all_work_together():
     assert not layout.Layout((None,), 1, 3, together=True).writes_units
     assert layout.Layout((None,), 1, 3).writes_units
     assert not layout.Layout((None,), 1, 3).writes
+
+
+def test_devices_of_other_processes_ask_for_no_threads_here(monkeypatch):
+    for name in ("NPROC", "XLA_FLAGS"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setattr("jax.config.update", lambda *_: None)
+    layout.prepare(8, 1)
+    assert os.environ["NPROC"] == "16"
+    layout.prepare(3000, 1)
+    assert os.environ["NPROC"] == "512"

@@ -207,6 +207,19 @@ def test_resume_refuses_options_that_do_not_serve(toy_runs, runs, capsys, change
     assert look(root) == before
 
 
+def test_resume_goes_on_with_other_devices(toy_runs, runs, capsys):
+    _, run = runs
+    run = edit(run, data_devices=4)
+    (run / "summary.json").unlink()
+    capsys.readouterr()
+    assert program.main(["resume", str(run)]) == 2
+    assert "--data-devices 4 --probe-devices 1 need 4 devices" in capsys.readouterr().err
+    assert program.main(["resume", str(run), "--data-devices", "1"]) == 0
+    for wrong in ("0", "2000000"):
+        assert program.main(["resume", str(run), "--probe-devices", wrong]) == 2
+        assert f"--probe-devices {wrong}: must be from 1 to" in capsys.readouterr().err
+
+
 def test_resume_reads_data_only_from_where_the_person_says(toy_runs, runs, tmp_path, capsys):
     _, run = runs
     (tmp_path / "data").mkdir()
@@ -249,11 +262,43 @@ def test_a_finished_run_whose_result_is_damaged_is_written_again(toy, runs, caps
     assert "finished before" not in captured.out
     assert "seed 0: step" not in captured.out  # nothing is trained again
     assert (run / f"{name}.old1").read_bytes() == bad
-    if name != "probes.npz":  # whose archive has the time of day
-        assert (run / name).read_bytes() == good
+    assert (run / name).read_bytes() == good
     assert program.main(["verify", str(run)]) == 0
     assert again(root) == 0
     assert "finished before" in capsys.readouterr().out
+
+
+def test_a_damaged_run_of_other_versions_is_refused_and_left_alone(toy, runs, capsys):
+    root, run = runs
+    record = folder.read_config(run)
+    record = record._replace(fingerprint={**record.fingerprint, "jax": "0.1"})
+    folder.write_config(run, record)
+    (run / "metrics.jsonl").write_text("")
+    before = look(root)
+    assert again(root) == 1
+    assert "holds a damaged run made under jax 0.1 (now" in capsys.readouterr().err
+    assert look(root) == before
+
+
+def test_list_looks_at_the_sizes_of_a_finished_runs_files(runs, capsys):
+    root, run = runs
+    (run / "metrics.jsonl").write_text("")
+    (found,) = listed(root, capsys)
+    assert found["state"].startswith("damaged: metrics.jsonl: has 0 bytes, of")
+
+
+def test_figures_of_a_finished_run_are_drawn_again_by_one_process_at_a_time(
+    toy, runs, tmp_path, capsys
+):
+    root, run = runs
+    table = tmp_path / "curves.csv"
+    table.write_text("panel,series,step,low,high\np,none,1,2,3\n")
+    before = look(root)
+    with lock.hold(run):
+        assert again(root, "--published", str(table)) == 1
+        assert "is in use by process" in capsys.readouterr().err
+        assert again(root) == 0  # nothing is written: no lock is needed
+    assert look(root) == before
 
 
 def test_a_finished_run_without_its_config_json_is_not_returned_as_if_good(toy, runs, capsys):

@@ -13,12 +13,13 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from faults import trials
-from test_devices import TESTS, TRIALS, assert_close, describe_call, several_devices
+from test_devices import TESTS, assert_close, describe_call, several_devices
 
 from bnjax.runs import results
 
 HEARTBEAT = 10  # seconds
-STEPS = ["--steps", "30", "--checkpoint-steps", "3", "--heartbeat-seconds", str(HEARTBEAT)]
+LAST = 50  # steps
+STEPS = f"--steps {LAST} --checkpoint-steps 3 --heartbeat-seconds {HEARTBEAT}".split()
 KILLS = trials.number("processes")
 LIMIT = 240  # seconds, for everything that waits
 
@@ -34,7 +35,9 @@ class Ended(NamedTuple):
 class Job:
     """Processes on this machine, one CPU device each, that find each other by a free port."""
 
-    def __init__(self, out: Path, count: int, *options: str, cache: Path) -> None:
+    def __init__(
+        self, out: Path, count: int, *options: str, cache: Path, stuck: int | None = None
+    ) -> None:
         with socket.socket() as free:
             free.bind(("localhost", 0))
             address = f"localhost:{free.getsockname()[1]}"
@@ -48,6 +51,8 @@ class Job:
                 "JAX_PROCESS_ID": str(number),
                 "BNJAX_TESTS_CACHE": str(cache),
             }
+            if number == stuck:
+                env["BNJAX_TESTS_STUCK"] = "1"
             if count > 1:
                 env["JAX_CPU_COLLECTIVES_IMPLEMENTATION"] = "gloo"
             # A file, not a pipe: nobody reads it on the way, and a process must not wait for that.
@@ -56,9 +61,9 @@ class Job:
             started = subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT)
             self.processes.append((started, log))
 
-    def wait_for(self, text: str) -> None:
-        """Wait until process 0 has said something."""
-        process, log = self.processes[0]
+    def wait_for(self, text: str, number: int = 0) -> None:
+        """Wait until a process has said something."""
+        process, log = self.processes[number]
         end = time.monotonic() + LIMIT
         while text not in Path(log.name).read_text():
             assert process.poll() is None, Path(log.name).read_text()
@@ -146,21 +151,45 @@ def test_a_death_ends_all_with_a_line_and_the_job_goes_on(tmp_path, cache, alone
         try_death(tmp_path, cache, alone, trial)
 
 
+class Death(NamedTuple):
+    """Which process of how many ends how, and how many go on."""
+
+    count: int
+    together: bool  # on the same units, in step; else each has its own
+    victim: int
+    way: signal.Signals
+    again: int
+
+
+# What each change has to pass; many more are drawn for the full column.
+DEATHS = [
+    Death(2, True, 0, signal.SIGKILL, 1),
+    Death(2, True, 1, signal.SIGKILL, 2),
+    Death(2, True, 1, signal.SIGSTOP, 1),
+    Death(2, False, 0, signal.SIGKILL, 2),
+    Death(2, False, 1, signal.SIGKILL, 1),
+    Death(2, False, 1, signal.SIGSTOP, 2),
+]
+
+
+def draw_death(generator: random.Random) -> Death:
+    """Any of them."""
+    count = generator.choice([2, 2, 4])
+    way = generator.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGSTOP])
+    victim, together = generator.randrange(count), generator.random() < 0.7
+    return Death(count, together, victim, way, generator.choice([1, 2]))
+
+
 def try_death(tmp_path, cache, alone, trial):
     """Kill or stop one process of a job at some step, and start the job again."""
     generator = random.Random(trial)
-    count = 2 if TRIALS == "ci" else generator.choice([2, 2, 4])
-    together = generator.random() < 0.7
+    death = DEATHS[trial] if trial < len(DEATHS) else draw_death(generator)
+    count, together, victim, way, again = death
     options = ["--data-devices", str(count)] if together else []
     job = Job(tmp_path / "out", count, *options, cache=cache)
-    step = generator.choice([3, 9, 15, 21, 27])
-    job.wait_for(f"none, seed 0: step {step}/30")
-    victim = generator.randrange(count)
-    job.send(victim, generator.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGSTOP]))
-    if not together and victim:  # the others work on, and learn of it at the latest in the end
-        limit = LIMIT
-    else:
-        limit = HEARTBEAT + 5
+    step = generator.choice([5, 10, 15, 25, 45])
+    job.wait_for(f"none, seed 0: step {step}/{LAST}")
+    job.send(victim, way)
     survivors = [number for number in range(count) if number != victim]
     began = time.monotonic()
     for number in survivors:
@@ -168,11 +197,10 @@ def try_death(tmp_path, cache, alone, trial):
     seconds = time.monotonic() - began
     job.send(victim, signal.SIGKILL)
     ended = job.end()
-    assert seconds <= limit
+    assert seconds <= HEARTBEAT + 5, death
     for number in survivors:
         assert ended[number].status != 0
         assert "start all processes again" in ended[number].said
-    again = generator.choice([1, 2])
     options = ["--data-devices", str(again)] if together else []
     assert_ended_well(Job(tmp_path / "out", again, *options, cache=cache).end())
     found = read(tmp_path / "out")
@@ -186,7 +214,7 @@ def try_death(tmp_path, cache, alone, trial):
 @pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_one_process_has_all_save_and_leave(tmp_path, cache, alone, which):
     job = Job(tmp_path / "out", 2, "--data-devices", "2", cache=cache)
-    job.wait_for("none, seed 0: step 9/30")
+    job.wait_for(f"none, seed 0: step 10/{LAST}")
     job.send(1, which)
     ended = job.end(60)
     for process in ended:
@@ -197,10 +225,108 @@ def test_a_signal_to_one_process_has_all_save_and_leave(tmp_path, cache, alone, 
     assert_close(alone, read(tmp_path / "out"))
 
 
+def test_processes_with_units_of_their_own_wait_for_each_other_when_all_are_to_stop(
+    tmp_path, cache, alone
+):
+    """Left by process 0 first, the others would be ended before they have saved."""
+    job = Job(tmp_path / "out", 2, cache=cache)
+    for number, arm in enumerate(("none", "batch")):
+        job.wait_for(f"{arm}, seed 0: step 5/{LAST}", number)
+    job.send(0, signal.SIGTERM)
+    time.sleep(1)
+    job.send(1, signal.SIGTERM)
+    for process in job.end(60):
+        assert process.status == 130, process.said
+        assert "everything is saved" in process.said
+    assert_ended_well(Job(tmp_path / "out", 2, cache=cache).end())
+    found = read(tmp_path / "out")
+    for name in alone:
+        np.testing.assert_array_equal(found[name], alone[name], err_msg=name)
+
+
+def test_a_job_that_is_stuck_leaves_after_the_grace_or_at_a_second_signal(tmp_path, cache):
+    for again in (False, True):
+        job = Job(tmp_path / str(again), 2, "--data-devices", "2", cache=cache, stuck=1)
+        job.wait_for("stuck", 1)
+        job.send(1, signal.SIGTERM)
+        if again:
+            time.sleep(0.5)
+            job.send(1, signal.SIGTERM)
+        sent = time.monotonic()
+        status = job.processes[1][0].wait(60)
+        seconds = time.monotonic() - sent
+        first, second = job.end(60)
+        assert status == second.status == 130, second.said
+        expected = "interrupted at once" if again else "no step ended within 8 s"
+        assert expected in second.said
+        assert seconds <= (1 if again else 10)
+        assert first.status not in (0, 130)
+        assert "start all processes again" in first.said
+
+
+PARTS = """
+import sys, time
+from bnjax.errors import RunError
+from bnjax.machine import processes, waiting
+
+def part():
+    for _ in range(30 if processes.jax.process_index() else 0):
+        time.sleep(0.1)
+        watch.move()
+    if processes.jax.process_index() == int(sys.argv[1]):
+        raise RunError("its part failed")
+    print("its part is done", flush=True)
+
+processes.join(10)
+waiting.HEARTBEATS_TO_STALL = 0.1
+try:
+    with waiting.watched(10) as watch:
+        waiting.all_do(part, watch)
+except RunError as error:
+    print(error, flush=True)
+    processes.leave(1)
+processes.leave(0)
+"""
+
+
+@pytest.mark.parametrize("failing", [-1, 0, 1])
+def test_whoever_is_done_or_has_failed_waits_for_the_others(failing):
+    """Three seconds, three times what the watch allows a process that works."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", PARTS, str(failing)],
+            env=several_devices(1)
+            | {
+                "JAX_COORDINATOR_ADDRESS": address,
+                "JAX_NUM_PROCESSES": "2",
+                "JAX_PROCESS_ID": str(number),
+                "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo",
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    for number, process in enumerate(started):
+        out, error = process.communicate(timeout=LIMIT)
+        expected = "its part failed" if number == failing else "its part is done"
+        assert expected in out, error
+        if failing >= 0:
+            assert process.returncode == 1
+            named = f"process {failing} did not end its part"
+            assert number == failing or named in out
+        else:
+            assert process.returncode == 0, error
+
+
 STUCK = """
 import threading
-from bnjax.machine import processes
-processes.Watch(0.2).run(threading.Event())
+from bnjax.machine import waiting
+waiting.Watch(0.2).run(threading.Event())
 """
 
 

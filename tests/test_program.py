@@ -7,7 +7,7 @@ import sys
 import pytest
 from toy_runs import EXPERIMENT, TOY
 
-from bnjax.commands import catalogue, doctor, program
+from bnjax.commands import catalogue, command_line, doctor, program
 from bnjax.errors import RunError
 
 
@@ -38,6 +38,15 @@ def test_an_experiment_by_its_name_is_its_script(toy_runs, tmp_path, capsys):
     script = catalogue.load(EXPERIMENT.name)
     assert program.command_line.main(script.EXPERIMENT, [*TOY, "--out", str(tmp_path)]) == 0
     assert "finished before" in capsys.readouterr().out
+
+
+def test_the_report_by_its_name_is_its_script(toy_runs, tmp_path, capsys):
+    command_line.main(EXPERIMENT, [*TOY, "--out", str(tmp_path)])
+    (run,) = tmp_path.glob("*/*/config.json")
+    capsys.readouterr()
+    assert program.main(["report", str(run.parent), "--out", str(tmp_path / "page.html")]) == 0
+    assert str(tmp_path / "page.html") in capsys.readouterr().out
+    assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
 
 
 def test_a_script_of_its_own_gets_its_options(capsys):

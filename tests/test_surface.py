@@ -95,7 +95,10 @@ def test_the_centre_of_a_plane_is_the_point_itself(problem):
     values = values_on_plane(lambda point: point, params, plane, axis, axis)
     for whole, own in zip(jax.tree.leaves(values), jax.tree.leaves(params), strict=True):
         np.testing.assert_array_equal(whole[2, 2], own)
-    assert values_on_plane(echo, params, plane, axis, axis)[2, 2] == jax.jit(echo)(params)
+    # Not bit for bit: in a loop XLA may add in another order.
+    expected = jax.jit(echo)(params)
+    found = values_on_plane(echo, params, plane, axis, axis)[2, 2]
+    np.testing.assert_allclose(found, expected, rtol=1e-14)
 
 
 @pytest.mark.parametrize("chunk", [1, 2])

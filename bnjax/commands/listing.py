@@ -12,7 +12,7 @@ from rich.table import Table
 
 from bnjax.errors import RunError, UsageError
 from bnjax.runs import folder, verify
-from bnjax.storage import lock, manifest
+from bnjax.storage import inventory, lock, manifest
 from bnjax.storage.printable import printable
 
 RUN_NAME = re.compile(r"[0-9a-f]{12}(\.old[0-9]+)?")
@@ -52,7 +52,7 @@ def find(root: Path) -> list[Run]:
 
 
 def describe(path: Path) -> Run:
-    """What is known of one run folder, from its small files alone."""
+    """What is known of one run folder, from its small files and the sizes of the others."""
     what: dict[str, Any] = {}
     try:
         record = folder.read_config(path)
@@ -68,9 +68,11 @@ def progress(path: Path, record: folder.Record) -> str:
     owner = lock.user(path)
     if folder.is_finished(path):
         try:
-            folder.read_summary(path)
+            files = folder.read_summary(path).files
         except RunError as error:
             return f"damaged: {folder.SUMMARY}: {verify.reason(error)}"
+        for name, what in inventory.find_damage(path, files, read=False).items():
+            return f"damaged: {name}: {what}"
         return f"in use by {owner}" if owner else "finished"
     newest: dict[str, manifest.Manifest] = {}
     for place in verify.saved(path):  # the newest of each unit first

@@ -45,6 +45,10 @@ class Resume:
     """Run folder."""
     data_dir: Path | None = None
     """Folder of prepared data sets, where the run needs one."""
+    data_devices: int | None = None
+    """Devices over which a batch is spread (default: as many as before)."""
+    probe_devices: int | None = None
+    """Devices over which the points of a probe are spread (default: as many as before)."""
     debug: bool = False
     """Show tracebacks."""
 
@@ -106,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(call, Doctor):
             return examine(call)
         if isinstance(call, Resume):
-            resuming.resume(call.run, call.data_dir)
+            resuming.resume(call.run, call.data_dir, call.data_devices, call.probe_devices)
         else:
             list_all(call)
         return 0

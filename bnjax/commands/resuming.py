@@ -18,12 +18,19 @@ from bnjax.runs.run import run
 from bnjax.storage import inventory
 
 
-def resume(path: Path, data_dir: Path | None = None) -> None:
+def resume(
+    path: Path,
+    data_dir: Path | None = None,
+    data_devices: int | None = None,
+    probe_devices: int | None = None,
+) -> None:
     """Run what is not done yet of the run in a folder, as its own command would.
 
     Args:
       path: the folder.
       data_dir: folder of prepared data sets.
+      data_devices: devices over which a batch is spread; None: as many as before.
+      probe_devices: devices over which the points of a probe are spread; None: as many as before.
 
     Raises:
       UsageError: the path is no run folder.
@@ -37,6 +44,12 @@ def resume(path: Path, data_dir: Path | None = None) -> None:
     record = folder.read_config(path)
     experiment = catalogue.find_experiment(record.experiment)
     config = rebuild(path, record, type(next(iter(experiment.presets.values()))), data_dir)
+    config = dataclasses.replace(
+        config,
+        data_devices=config.data_devices if data_devices is None else data_devices,
+        probe_devices=config.probe_devices if probe_devices is None else probe_devices,
+    )
+    config.validate_conduct()
     if config.deterministic:
         layout.make_deterministic()
     layout.prepare(config.data_devices, config.probe_devices)

@@ -25,6 +25,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.received = False
+        self.awaited = "no step ended"  # what the grace is for
         self._grace: threading.Timer | None = None
 
     def receive(self) -> None:
@@ -32,13 +33,13 @@ class StopRequest:
         if self.received:
             leave_at_once("interrupted at once")
         self.received = True
-        self._grace = threading.Timer(
-            GRACE_SECONDS,
-            leave_at_once,
-            [f"interrupted, and no step ended within {GRACE_SECONDS:g} s"],
-        )
+        self._grace = threading.Timer(GRACE_SECONDS, self._give_up)
         self._grace.daemon = True
         self._grace.start()
+
+    def _give_up(self) -> None:
+        """Leave when the grace is over."""
+        leave_at_once(f"interrupted, and {self.awaited} within {GRACE_SECONDS:g} s")
 
     def done(self) -> None:
         """All is saved: the grace need not end the process."""
@@ -56,26 +57,22 @@ def leave_at_once(reason: str, status: int = INTERRUPTED) -> None:
 
 
 @contextlib.contextmanager
-def stop_on_signals(receive_sigterm: bool = True) -> Iterator[StopRequest]:
+def stop_on_signals(tell_others: Callable[[], None] = lambda: None) -> Iterator[StopRequest]:
     """Within the block SIGINT and SIGTERM set the flag of the `StopRequest`.
 
     Args:
-      receive_sigterm: False where JAX itself has to see SIGTERM, which it tells all processes of a
-        job; then SIGINT is passed on as SIGTERM.
+      tell_others: called at the first signal, where more processes than this one have to stop.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request  # only the main thread may change what signals do
         return
-    numbers = (signal.SIGINT, signal.SIGTERM) if receive_sigterm else (signal.SIGINT,)
 
     def act() -> None:
-        if receive_sigterm:
-            request.receive()
-        else:
-            os.kill(os.getpid(), signal.SIGTERM)
+        request.receive()
+        tell_others()
 
-    with reading_signals(numbers, act):
+    with reading_signals((signal.SIGINT, signal.SIGTERM), act):
         try:
             yield request
         finally:
@@ -107,7 +104,8 @@ def reading_signals(numbers: Sequence[int], act: Callable[[], None]) -> Iterator
         yield
     finally:
         for number, handler in handlers.items():
-            signal.signal(number, handler)
+            # None: it was not Python's. What JAX had there belongs to a job that ends now.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
         signal.set_wakeup_fd(before)
         os.close(writing)  # ends the thread
         thread.join()

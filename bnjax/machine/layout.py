@@ -16,6 +16,7 @@ from bnjax.errors import UsageError
 from bnjax.types import PyTree
 
 AXES = ("data", "probe")
+MOST_THREADS = 512  # of one process; many more devices than half of it are other processes'
 ONE_ORDER = (
     "--xla_cpu_multi_thread_eigen=false",
     "--xla_cpu_enable_concurrency_optimized_scheduler=false",
@@ -67,7 +68,8 @@ def prepare(data: int, probe: int) -> None:
         return
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     add_flags(*ONE_ORDER)
-    os.environ["NPROC"] = str(max(2 * devices, int(os.environ.get("NPROC") or 0)))
+    threads = max(2 * devices, int(os.environ.get("NPROC") or 0))
+    os.environ["NPROC"] = str(min(threads, MOST_THREADS))
 
 
 def make_deterministic() -> None:

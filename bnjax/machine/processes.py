@@ -1,16 +1,13 @@
 """Several processes, on one or many hosts, as one job (`jax.distributed`).
 
-JAX ends all processes of a job when one has died, without a word to Python; here each of them says
-so in a line, and a job in which nothing moves any more ends itself.
+What they do together; how they wait for each other is in `waiting`.
 """
 
-import contextlib
+import ctypes
 import os
-import subprocess
+import signal
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -18,10 +15,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from bnjax.errors import RunError, UsageError
-from bnjax.storage.messages import complain
 from bnjax.types import PyTree
 
-HEARTBEATS_TO_STALL = 60.0
 AGAIN = "start all processes again: the job goes on from the last checkpoint"
 
 
@@ -96,6 +91,27 @@ def told_to_stop(poll: int) -> bool:
     return bool(multihost_utils.reached_preemption_sync_point(poll))
 
 
+def find_stop_teller() -> Callable[[], None]:
+    """What has JAX tell all processes of the job to stop, as if this one had got a SIGTERM.
+
+    When a job is joined JAX puts a handler of its own, in C, in the place of SIGTERM's; it notes
+    the signal for a thread that tells the others. Whoever puts another there has to call it.
+
+    Returns:
+      A call of that handler; to be asked for before the handler is replaced.
+    """
+    change = ctypes.CDLL(None).signal
+    change.restype, change.argtypes = ctypes.c_void_p, [ctypes.c_int, ctypes.c_void_p]
+    place = change(
+        signal.SIGTERM, None
+    )  # C's `signal` tells what was there only when it changes it
+    change(signal.SIGTERM, place)
+    if place is None or place == int(signal.SIG_IGN):
+        raise RunError("JAX's preemption service is off: unset JAX_ENABLE_PREEMPTION_SERVICE")
+    handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(place)
+    return lambda: handler(signal.SIGTERM)
+
+
 def agree(act: Callable[[], int]) -> int:
     """Have process 0 do something that the others wait for, and tell them what came of it.
 
@@ -154,60 +170,3 @@ def explain(error: Exception) -> str:
         f"process {jax.process_index()} of {jax.process_count()} cannot go on, most likely because "
         f"another one has ended ({reason}): {AGAIN}"
     )
-
-
-def wait_for_all(name: str) -> None:
-    """Wait until every process is here."""
-    if several():
-        multihost_utils.sync_global_devices(name)
-
-
-class Watch:
-    """Ends a process of a job in which nothing moves: a rank that is stuck holds up all others."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self.moved = time.monotonic()
-
-    def move(self) -> None:
-        """Something was done."""
-        self.moved = time.monotonic()
-
-    def run(self, ended: threading.Event) -> None:
-        """Look now and then."""
-        while not ended.wait(min(5.0, self.seconds / 4)):
-            still = time.monotonic() - self.moved
-            if still > self.seconds:
-                complain(f"nothing has moved for {still:.0f} s, some process is stuck: {AGAIN}")
-                os._exit(1)
-
-
-@contextlib.contextmanager
-def watched(heartbeat_seconds: int) -> Iterator[Watch]:
-    """Within the block a job that stands still ends, and a process that is ended says why.
-
-    Args:
-      heartbeat_seconds: as given to `join`; a job may stand still for 60 times as long, which a
-        large compilation may need.
-    """
-    watch = Watch(HEARTBEATS_TO_STALL * heartbeat_seconds)
-    if not several():
-        yield watch
-        return
-    # Nothing in this process can speak once JAX has aborted it; a shell that waits for it can.
-    last_words = (
-        f"error: process {jax.process_index()} of {jax.process_count()} was ended before its time, "
-        f"by a signal or because another process of the job died: {AGAIN}"
-    )
-    shell = subprocess.Popen(
-        ["/bin/sh", "-c", 'trap "" INT TERM; read -r line || echo "$0" >&2', last_words],
-        stdin=subprocess.PIPE,
-    )
-    ended = threading.Event()
-    threading.Thread(target=watch.run, args=[ended], name="watch", daemon=True).start()
-    try:
-        yield watch
-    finally:
-        ended.set()
-        with contextlib.suppress(OSError):
-            shell.communicate(b"ended in order\n")

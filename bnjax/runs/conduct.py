@@ -6,6 +6,8 @@ from pathlib import Path
 
 from bnjax.errors import require
 
+MOST_DEVICES = 65_536
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ConductOptions:
@@ -55,7 +57,8 @@ class ConductOptions:
         require("--heartbeat-seconds", beat, 5 <= beat <= 3600, "from 5 to 3600")
         for name in ("data_devices", "probe_devices"):
             value = getattr(self, name)
-            require(f"--{name.replace('_', '-')}", value, value >= 1, "1 or more")
+            legal = 1 <= value <= MOST_DEVICES
+            require(f"--{name.replace('_', '-')}", value, legal, f"from 1 to {MOST_DEVICES}")
 
 
 NAMES = frozenset(field.name for field in dataclasses.fields(ConductOptions))

@@ -31,7 +31,8 @@ DatasetName = Literal[
     "gaussian",
     "gaussian_positive",
 ]
-MOST = 10**8  # steps, seeds
+MOST = 10**8  # steps
+MOST_SEEDS = 10_000
 LINEAR_DATASETS = ("gaussian", "gaussian_positive")
 
 
@@ -121,10 +122,10 @@ class RunConfig(ConductOptions, TrainingOptions):
         require("--lr", self.lr, 0 < self.lr < math.inf, "above 0 and finite, e.g. 0.1")
         require("--width", self.width, 0 < self.width <= 16, "above 0 and at most 16, e.g. 0.25")
         require("--weight-decay", self.weight_decay, 0 <= self.weight_decay < math.inf, "0 or more")
-        for name in ("steps", "seeds", "probe_every", "evaluate_every"):
+        most = {"steps": MOST, "seeds": MOST_SEEDS, "probe_every": MOST, "evaluate_every": MOST}
+        for name, limit in most.items():
             value = getattr(self, name)
-            legal = 1 <= value <= MOST
-            require(f"--{name.replace('_', '-')}", value, legal, f"1 or more, and at most {MOST}")
+            require(f"--{name.replace('_', '-')}", value, 1 <= value <= limit, f"from 1 to {limit}")
         self.validate_conduct()
         require("--batch-size", self.batch_size, self.batch_size >= 1, "1 or more")
         require("--seed", self.seed, 0 <= self.seed < 2**31, "from 0 to 2147483647")

@@ -111,17 +111,18 @@ class RichDisplay:
 
 
 @contextlib.contextmanager
-def display(units: int, *, silent: bool = False) -> Iterator[Any]:
+def display(units: int, *, silent: bool = False, plain: bool = False) -> Iterator[Any]:
     """Progress bars on a terminal, plain lines otherwise.
 
     Args:
       units: arms, counted for each seed.
       silent: show nothing; another process of the job shows the same.
+      plain: lines on a terminal, too; another process of the job has its bars there.
     """
     if silent:
         yield SilentDisplay()
         return
-    if not sys.stdout.isatty():
+    if plain or not sys.stdout.isatty():
         yield PlainDisplay(units)
         return
     with Progress(*COLUMNS) as progress:

@@ -84,7 +84,7 @@ def open_folder(
     try:
         if fresh and folder.exists():
             disk.set_aside(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        disk.make_folder(folder)
         for place in (folder, folder / MODELS, *(folder / CHECKPOINTS).glob("*")):
             disk.remove_leftovers(place)
     except OSError as error:
@@ -113,8 +113,9 @@ def open_folder(
             "numbers that agree with an unbroken run's to rounding, not bit for bit"
         )
         return folder
+    state = "a damaged" if is_finished(folder) else "an unfinished"
     raise RunError(
-        f"{folder} holds an unfinished run made under {describe_change(changed)}: continue it "
+        f"{folder} holds {state} run made under {describe_change(changed)}: continue it "
         "there, or begin anew with --fresh (the folder is renamed, not deleted) or another --out"
     )
 

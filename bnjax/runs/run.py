@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from bnjax import data, losses
 from bnjax.errors import RunError
-from bnjax.machine import cache, layout, processes
+from bnjax.machine import cache, layout, processes, waiting
 from bnjax.machine.fingerprint import LAYOUT, fingerprint
 from bnjax.machine.interrupts import Interrupted, StopRequest, stop_on_signals
 from bnjax.runs import (
@@ -43,13 +43,9 @@ def run(
     """Run all arms and seeds that are not done yet; write results, figure, claims and page.
 
     Args:
-      experiment: its parts.
-      config: all options, validated.
-      write_page: makes the page.
-
-    Args:
       experiment: what is trained, measured, claimed and drawn.
       config: its options, validated.
+      write_page: makes the page.
 
     Returns:
       The run folder.
@@ -64,7 +60,7 @@ def run(
     path = config.out / experiment.name / folder.digest(config)
     published = read_published(config.published) if config.published else {}
     with contextlib.ExitStack() as held:
-        watch = held.enter_context(processes.watched(config.heartbeat_seconds))
+        watch = held.enter_context(waiting.watched(config.heartbeat_seconds))
 
         def is_done() -> bool:
             """Whether the run is finished and every result is what was written."""
@@ -75,19 +71,16 @@ def run(
 
         def begin() -> int:
             """Whether the run is done; asked, and the folder locked, by one process."""
-            if is_done():
+            if is_done() and not published:
                 return 1
             held.enter_context(lock.hold(path))
-            if is_done():  # by a process that has ended just now
-                return 1
-            if folder.is_finished(path) and not config.fresh:
-                verify.set_damaged_aside(path, warn)
-            return 0
+            return int(is_done())  # perhaps by a process that has ended just now
 
         finished = processes.agree(begin)
         # After the lock: who does not get it is not kept waiting for the devices.
         who = layout.make_layout(config.data_devices, config.probe_devices)
-        stop = held.enter_context(stop_on_signals(not who.together))
+        tell_others = processes.find_stop_teller() if who.together else lambda: None
+        stop = held.enter_context(stop_on_signals(tell_others))
         if not finished:
             complete(experiment, config, published, terminal, who, watch, stop, write_page)
         elif who.writes:
@@ -108,7 +101,7 @@ def complete(
     published: Published,
     terminal: console.Console,
     who: layout.Layout,
-    watch: processes.Watch,
+    watch: waiting.Watch,
     stop: StopRequest,
     write_page: publishing.WritePage,
 ) -> None:
@@ -128,6 +121,7 @@ def complete(
         folder.open_folder(
             config.out, experiment.name, config, facts, fresh=config.fresh, layout=LAYOUT
         )
+        verify.set_damaged_aside(path, warn)
         return 0
 
     processes.agree(open_folder)
@@ -136,7 +130,8 @@ def complete(
 
     polls = itertools.count()
     own_units = who.own(planned)
-    with displays.display(len(own_units), silent=not who.writes_units) as display:
+    shown = displays.display(len(own_units), silent=not who.writes_units, plain=who.process > 0)
+    with shown as display:
         if config.tensorboard and who.writes_units:
             dims = functools.partial(publishing.inner_dims, experiment)
             axes = publishing.name_axes(experiment, config, dataset)
@@ -157,10 +152,19 @@ def complete(
                     raise RunError(processes.explain(error)) from error
                 raise
 
-        finished = units.run_units(
-            own_units, work, who.meshes, stopped=lambda: stop.received, debug=config.debug
-        )
-        processes.wait_for_all("units")
+        def stopped() -> bool:  # together: at a step that all agree on
+            return stop.received and not who.together
+
+        def work_all() -> list[records.Record]:
+            try:
+                return units.run_units(
+                    own_units, work, who.meshes, stopped=stopped, debug=config.debug
+                )
+            finally:
+                stop.awaited = "all is saved, but other processes did not end"
+
+        # Together, a process that fails leaves at once: the others wait for it in a step.
+        finished = work_all() if who.together else waiting.all_do(work_all, watch, stopped)
         if who.writes:
             if len(own_units) < len(planned):  # those of other processes are read from the folder
                 reads = Conduct(display, trains=False)
@@ -171,9 +175,9 @@ def complete(
             measured = publishing.name_results(experiment, config, dataset, facts, finished)
             results.write(measured, path)
             publishing.publish(experiment, published, write_page, path)
-            if stop.received:
-                raise Interrupted("after everything was done")
-        processes.wait_for_all("results")
+        waiting.wait_for_all("results", watch)
+        if stop.received and not processes.several():
+            raise Interrupted("after everything was done")
 
 
 def describe(facts: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from bnjax.runs import arms, folder, records
 from bnjax.runs.config import RunConfig
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.run_arm import Conduct, run_arm
-from bnjax.storage import checkpoints, files
+from bnjax.storage import checkpoints, disk, files
 from bnjax.storage.messages import warn
 from bnjax.training import TrainState
 
@@ -100,7 +100,7 @@ def keeper(
 
     def write(state: TrainState) -> None:
         if experiment.keep is not None:
-            (path / folder.MODELS).mkdir(exist_ok=True)
+            disk.make_folder(path / folder.MODELS)
             arrays = experiment.keep(config, arm, state)
             files.write_npz(path / folder.MODELS / f"{arm.folder}.npz", arrays)
 

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from bnjax.errors import RunError
-from bnjax.storage import disk, manifest
+from bnjax.storage import disk, manifest, sealed
 from bnjax.storage.messages import warn
 
 STATE = "state"
@@ -50,7 +50,7 @@ def save(checkpoints: Checkpoints, step: int, tree: Any) -> None:
     temporary = disk.temporary_name(final)
     tree = jax.device_get(tree)
     try:
-        checkpoints.folder.mkdir(parents=True, exist_ok=True)
+        disk.make_folder(checkpoints.folder)
         disk.remove_leftovers(checkpoints.folder)
         temporary.mkdir()
         with orbax() as writer:
@@ -80,10 +80,12 @@ def restore(checkpoints: Checkpoints, template: Any) -> tuple[int, Any]:
       `(step, tree)`; arrays that are numpy's in the template are, and can be written to.
 
     Raises:
-      RunError: a sound checkpoint does not fit the template, or a damaged one cannot be moved.
+      RunError: a sound checkpoint does not fit the template or is of another version, or a damaged
+        one cannot be moved.
     """
     for step in steps(checkpoints.folder):
         folder = checkpoints.folder / str(step)
+        refuse_foreign(folder)
         damage = manifest.find_damage(folder, checkpoints.run)
         if not damage:
             saved = manifest.read(folder).arrays
@@ -115,6 +117,18 @@ def read_state(folder: Path, template: Any) -> tuple[Any, str]:
     return jax.tree.map(
         lambda like, leaf: np.array(leaf) if isinstance(like, np.ndarray) else leaf, template, tree
     ), ""
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Refuse a checkpoint that another version of bnjax wrote: it is not ours to set aside."""
+    with contextlib.suppress(ValueError):  # damage, and found as such
+        try:
+            manifest.read(folder)
+        except sealed.ForeignFormat as error:
+            raise RunError(
+                f"{folder} is of another version of bnjax ({error}): go on with that version, or "
+                "begin anew with --fresh"
+            ) from error
 
 
 def check_fit(folder: Path, saved: dict[str, Any], expected: dict[str, Any]) -> None:

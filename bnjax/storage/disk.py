@@ -52,6 +52,14 @@ def publish(temporary: Path, path: Path) -> None:
     flush_entry(path.parent)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those it is to be in, so that their names are on the disk, too."""
+    missing = [place for place in (path, *path.parents) if not place.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for place in missing:
+        flush_entry(place.parent)
+
+
 def flush(path: Path) -> None:
     """Have the system write a file, or a folder and all that is in it, to the disk."""
     if path.is_dir():

@@ -4,7 +4,7 @@ import io
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -31,9 +31,16 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write named arrays; none of them may need pickling."""
+    """Write named arrays; none of them may need pickling.
+
+    Raises:
+      ValueError: one would.
+    """
+    # numpy 2.0's `savez` pickles whatever needs it, and cannot be told not to.
+    if objects := [name for name, array in arrays.items() if np.asarray(array).dtype.hasobject]:
+        raise ValueError(f"{' '.join(objects)}: arrays of Python objects are not written")
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
+    np.savez(buffer, **cast(dict[str, Any], arrays))
     with disk.replacing(path) as temporary:
         temporary.write_bytes(buffer.getvalue())
 

@@ -79,10 +79,13 @@ def read(folder: Path) -> Manifest:
     """The manifest in a folder.
 
     Raises:
-      ValueError: there is none, or it is not one of this format.
+      ForeignFormat: it is whole, but of another format.
+      ValueError: there is none, or it is damaged.
     """
     try:
         content = sealed.read(folder / NAME, FORMAT)
+    except sealed.ForeignFormat as error:
+        raise sealed.ForeignFormat(f"its {NAME} does not serve: {error}") from error
     except ValueError as error:
         raise ValueError(f"its {NAME} does not serve: {error}") from error
     if set(content) != set(Manifest._fields):

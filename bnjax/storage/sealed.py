@@ -15,6 +15,10 @@ from bnjax.storage import bounded
 SEAL = "~sha256"  # sorts last
 
 
+class ForeignFormat(ValueError):
+    """A sound document of another format: another version made it."""
+
+
 def render(content: Mapping[str, Any]) -> str:
     r"""The one text of a document, whose last entry is the digest of all others.
 
@@ -38,7 +42,8 @@ def read(path: Path, expected_format: int) -> dict[str, Any]:
       expected_format: the number that it must have as `format`.
 
     Raises:
-      ValueError: it cannot be read, has another format, or is not what was written.
+      ForeignFormat: it is whole, but of another format.
+      ValueError: it cannot be read, has no format, or is not what was written.
     """
     try:
         text = bounded.read(path, bounded.LARGEST_DOCUMENT).decode("ascii")
@@ -48,11 +53,12 @@ def read(path: Path, expected_format: int) -> dict[str, Any]:
         found = content.get("format")
         if found is None:
             raise ValueError("it has no format: another version or another program made it")
-        if type(found) is not int or found != expected_format:
-            raise ValueError(f"it has format {str(found)[:20]}, not {expected_format}")
+        foreign = type(found) is not int or found != expected_format
         content.pop(SEAL, None)
         if render(content) != text:
             raise ValueError("it is not what was written")
+        if foreign:
+            raise ForeignFormat(f"it has format {str(found)[:20]}, not {expected_format}")
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     return content

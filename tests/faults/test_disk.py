@@ -26,6 +26,7 @@ class Disk:
     def __init__(self, place: Path) -> None:
         self.place = place
         self.filler = place / "filler"
+        self.refusals: list[bool] = []  # whether a run failed that might have
         place.mkdir()
         if os.geteuid():
             pytest.skip("a small file system needs root to be mounted")
@@ -61,7 +62,7 @@ def full(toy, disk, out, generator):
     saved: dict[str, int] = {}
     disk.leave(generator.randrange(generator.choice(NEEDED)))
     for _ in range(2):
-        saved = fail(toy, out, saved)
+        saved = fail(toy, disk, out, saved)
     disk.filler.unlink()
 
 
@@ -69,7 +70,7 @@ def without_files(toy, disk, out, generator):
     """No more files can be made, though there is space."""
     used = sum(1 for _ in disk.place.rglob("*"))
     disk.mount("-o", f"remount,nr_inodes={used + generator.randrange(2, 120)}")
-    fail(toy, out, {})
+    fail(toy, disk, out, {})
     disk.mount("-o", "remount,nr_inodes=100000")
 
 
@@ -92,10 +93,11 @@ def read_only(toy, disk, out, generator):
     toys.assert_not_worse(toys.progress(out), saved)
 
 
-def fail(toy, out, saved):
+def fail(toy, disk, out, saved):
     """A run that may fail, in one line, and loses nothing; what is saved now."""
     ended = toy.start(out).end()
     assert ended.status in (0, 1), ended
+    disk.refusals.append(bool(ended.status))
     if ended.status:
         check_line(ended.stderr, "full")
     now = toys.progress(out) if out.is_dir() else {}
@@ -115,3 +117,5 @@ def test_whatever_the_disk_does_the_run_goes_on_when_it_is_well_again(single, di
             way(single, disk, out, random.Random(f"disk {trial}"))
             single.finish(out)
         disk.filler.unlink(missing_ok=True)
+    # Some runs need less than is left, or nothing any more; most have to fail, or nothing is tried.
+    assert sum(disk.refusals) >= len(disk.refusals) / 2, disk.refusals

@@ -42,9 +42,12 @@ def find_winner(processes: list[Process]) -> tuple[list[Process], list[Process]]
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_one_process_wins_the_others_name_it_and_a_dead_one_blocks_nobody(nursery, tmp_path, chunk):
     generator = random.Random(f"locks {chunk}")
-    for trial in range(chunk, TRIALS, CHUNKS):
+    last, taken_over = 0, []
+    for count, _ in enumerate(range(chunk, TRIALS, CHUNKS)):
         with counted("locks"):
-            out = tmp_path / str(trial // 3)  # so that most find the lock of a dead process
+            out = tmp_path / str(count // 3)  # two of three find the lock of a dead process
+            if count % 3:
+                taken_over.append(owner(out) == last)
             command = [*ENDLESS, "--out", out]
             (winner,), losers = find_winner(
                 [nursery.start(command) for _ in range(generator.randrange(2, 9))]
@@ -63,3 +66,6 @@ def test_one_process_wins_the_others_name_it_and_a_dead_one_blocks_nobody(nurser
             winner.send(generator.choice([signal.SIGKILL, signal.SIGTERM]))
             ended = winner.end()
             assert ended.status in (-signal.SIGKILL, -signal.SIGTERM, 130), ended
+            last = winner.pid
+    # One that ends before it has made the folder leaves no lock.
+    assert sum(taken_over) >= len(taken_over) / 2
