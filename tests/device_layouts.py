@@ -23,6 +23,7 @@ from bnjax.commands import command_line as frame
 from bnjax.data.dataset import from_arrays
 from bnjax.machine import layout, processes
 from bnjax.runs.config import RunConfig
+from bnjax.storage import checkpoints
 
 
 def toy_dataset():
@@ -45,6 +46,16 @@ def stuck(ask):
     return told_to_stop
 
 
+def slow(save):
+    """Each save takes three seconds."""
+
+    def saves(*arguments):
+        time.sleep(3)
+        save(*arguments)
+
+    return saves
+
+
 def main() -> int:
     call = json.loads(sys.argv[1])
     # Before anything starts the devices, which a first run with one device would do.
@@ -55,8 +66,10 @@ def main() -> int:
         patch.setattr(RunConfig, "build_model", lambda self, norm, num_classes: tiny_model(norm))
         # Made when it is asked for: nothing may start the devices before a job is joined.
         patch.setattr("bnjax.data.load", lambda *_, **__: toy_dataset())
-        if os.environ.get("BNJAX_TESTS_STUCK"):
+        if os.environ.get("BNJAX_TESTS_TROUBLE") == "stuck":
             patch.setattr(processes, "told_to_stop", stuck(processes.told_to_stop))
+        if os.environ.get("BNJAX_TESTS_TROUBLE") == "slow":
+            patch.setattr(checkpoints, "save", slow(checkpoints.save))
         for name, (number, options) in itertools.product(
             call["experiments"], enumerate(call["layouts"])
         ):

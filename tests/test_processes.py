@@ -7,7 +7,9 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -36,7 +38,12 @@ class Job:
     """Processes on this machine, one CPU device each, that find each other by a free port."""
 
     def __init__(
-        self, out: Path, count: int, *options: str, cache: Path, stuck: int | None = None
+        self,
+        out: Path,
+        count: int,
+        *options: str,
+        cache: Path,
+        trouble: Mapping[int, str] = MappingProxyType({}),
     ) -> None:
         with socket.socket() as free:
             free.bind(("localhost", 0))
@@ -51,8 +58,8 @@ class Job:
                 "JAX_PROCESS_ID": str(number),
                 "BNJAX_TESTS_CACHE": str(cache),
             }
-            if number == stuck:
-                env["BNJAX_TESTS_STUCK"] = "1"
+            if number in trouble:
+                env["BNJAX_TESTS_TROUBLE"] = trouble[number]
             if count > 1:
                 env["JAX_CPU_COLLECTIVES_IMPLEMENTATION"] = "gloo"
             # A file, not a pipe: nobody reads it on the way, and a process must not wait for that.
@@ -229,7 +236,7 @@ def test_processes_with_units_of_their_own_wait_for_each_other_when_all_are_to_s
     tmp_path, cache, alone
 ):
     """Left by process 0 first, the others would be ended before they have saved."""
-    job = Job(tmp_path / "out", 2, cache=cache)
+    job = Job(tmp_path / "out", 2, cache=cache, trouble={0: "slow", 1: "slow"})
     for number, arm in enumerate(("none", "batch")):
         job.wait_for(f"{arm}, seed 0: step 5/{LAST}", number)
     job.send(0, signal.SIGTERM)
@@ -246,7 +253,9 @@ def test_processes_with_units_of_their_own_wait_for_each_other_when_all_are_to_s
 
 def test_a_job_that_is_stuck_leaves_after_the_grace_or_at_a_second_signal(tmp_path, cache):
     for again in (False, True):
-        job = Job(tmp_path / str(again), 2, "--data-devices", "2", cache=cache, stuck=1)
+        job = Job(
+            tmp_path / str(again), 2, "--data-devices", "2", cache=cache, trouble={1: "stuck"}
+        )
         job.wait_for("stuck", 1)
         job.send(1, signal.SIGTERM)
         if again:
