@@ -168,6 +168,7 @@ EXPERIMENT = Experiment(
     presets=PRESETS,
     probes=probes,
     dims={"line": landscape.DIMS},
+    shown=("line.losses", "line.gradient_distances", "line.smoothness", "line.cosines"),
     axes=lambda config: {"direction": config.directions, "step_size": config.step_sizes},
     claims=claims.claims,
     draw=figure.draw,

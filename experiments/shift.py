@@ -93,6 +93,7 @@ EXPERIMENT = Experiment(
     probes=probes,
     dims={"shift": shift.DIMS},
     axes=lambda config: {},
+    shown=("shift.relative_distances", "shift.cosines"),
     claims=claims.claims,
     draw=figure.draw,
 )

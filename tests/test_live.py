@@ -1,19 +1,19 @@
 """What a person sees before and while a run goes on: the plan, the display, event files."""
 
 import io
+import re
 import struct
 
 import numpy as np
 import pytest
 from rich.console import Console
-from rich.progress import Progress
 from toy_runs import EXPERIMENT, TOY, stop_at
 
 from bnjax.commands import catalogue
 from bnjax.commands import command_line as frame
 from bnjax.commands.planned import duration, size
 from bnjax.machine.interrupts import INTERRUPTED
-from bnjax.runs import displays, event_files, planning, results
+from bnjax.runs import displays, event_files, planning, readings, results
 from bnjax.runs.arms import Arm
 
 # Experiments that measure after training, or have other networks; with what the toy network lacks.
@@ -140,35 +140,69 @@ def test_times_and_sizes_are_said_in_units_that_fit():
     assert [size(b) for b in (2048, 5 * 2**20, 2**31)] == ["2 KiB", "5 MiB", "2 GiB"]
 
 
-def test_the_terminal_shows_curve_probes_and_time_left(noise_dataset):
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_terminal_shows_curve_probes_and_time_left(noise_dataset, width):
     arm = Arm({"norm": "batch"}, 0, None, noise_dataset, None)
     record = {
         "complete": np.zeros(()),
         "train.finite": np.ones(4),
         "train.loss": np.array([8.0, 4.0, 2.0, np.nan]),
         "train.accuracy": np.array([0.1, 0.2, 0.3, np.nan]),
+        "line.step_sizes": np.ones((2, 2)),
         "line.cosines": np.array([[0.9, 0.7], [np.nan, np.nan]]),
+        "line.smoothness": np.array([[2.0, 3.0], [np.nan, np.nan]]),
         "_path.snapshots": np.ones((2, 3)),
     }
-    screen = io.StringIO()
-    columns = displays.COLUMNS
-    with Progress(*columns, console=Console(file=screen, force_terminal=True, width=120)) as bars:
-        shown = displays.RichDisplay(bars, units=1)
-        shown.advance(arm, 4, record)
-        text = "\n".join(map(str, (task.description for task in bars.tasks)))
-    assert "batch, seed 0: minibatch loss 2.0000" in text
-    assert "loss █▅▁" in text
-    assert "line: cosines 0.8" in text
-    assert "_path" not in text
-    assert "4/4" in screen.getvalue()
+    clock = iter(range(1000))
+    console = Console(file=io.StringIO(), width=width)
+    bars = displays.Bars(console=console, auto_refresh=False, get_time=lambda: next(clock))
+    shown = displays.RichDisplay(bars, units=2, shown=("line.smoothness", "line.cosines"))
+    for done in (1, 2, 3):
+        shown.latest = 0.0
+        shown.advance(arm, done, record)
+    with console.capture() as capture:
+        console.print(bars.get_renderable())
+    whole, own, *below = capture.get().splitlines()
+    bar = r" +[━╸╺]+[━╸╺ ]*"
+    assert re.fullmatch(rf"all arms{bar} 0/2 \d\d:\d\d left *", whole)
+    assert re.fullmatch(rf"batch, seed 0{bar} 3/4 \d\d:\d\d left *", own)
+    assert [line.strip() for line in below] == [
+        "minibatch loss 4.0000, accuracy 0.200",
+        "loss █▁",
+        "line: smoothness 2 … 3, cosines 0.7 … 0.9",
+    ]
+
+
+def test_probes_without_a_choice_show_their_first_fields_and_nothing_private():
+    record = {"a.first": np.array([[1.0], [2.0]]), "_path.snapshots": np.ones((2, 3))}
+    assert readings.newest_probes(record) == ["a: first 2"]
+
+
+def test_what_was_done_before_tells_nothing_of_the_time_left(noise_dataset):
+    clock = [0.0]
+    bars = displays.Bars(console=Console(file=io.StringIO()), get_time=lambda: clock[0])
+    shown = displays.RichDisplay(bars, units=2)
+    record = {
+        "train.finite": np.ones(100),
+        "train.loss": np.ones(100),
+        "train.accuracy": np.ones(100),
+    }
+    shown.finish(Arm({"norm": "none"}, 0, None, noise_dataset, None), record)
+    arm = Arm({"norm": "batch"}, 0, None, noise_dataset, None)
+    for done in range(51, 61):  # a second each, from the checkpoint at step 50
+        clock[0] += 1
+        shown.latest = 0.0
+        shown.advance(arm, done, record)
+    (whole,) = [task for task in bars.tasks if task.description == "all arms"]
+    assert whole.time_remaining == pytest.approx(40, abs=5)
 
 
 @pytest.mark.parametrize("values", [[], [np.nan], [-1.0, 0.0], [np.inf]])
 def test_a_curve_without_values_is_blank(values):
-    assert displays.sparkline(np.array(values)).strip() == ""
+    assert readings.sparkline(np.array(values)).strip() == ""
 
 
 def test_a_long_curve_fits_a_line():
-    drawn = displays.sparkline(np.geomspace(100, 1, 1000))
-    assert len(drawn) == displays.CURVE_WIDTH
+    drawn = readings.sparkline(np.geomspace(100, 1, 1000))
+    assert len(drawn) == readings.CURVE_WIDTH
     assert list(drawn) == sorted(drawn, reverse=True)

@@ -25,6 +25,8 @@ class Experiment(NamedTuple):
     axes: Callable[[Any], Mapping[str, Sequence[Any]]]  # values of the axes named in `dims`
     claims: Callable[[results.Results], Sequence[Any]]
     draw: Callable[[results.Results, Published, Path], Sequence[Path]]
+    # Arrays whose newest values a terminal shows on the way; empty: the first few of each probe.
+    shown: tuple[str, ...] = ()
     # Measurements after training, and the axis of the rows of each.
     after: Callable[[Any, arms.Arm], Mapping[str, Sweep]] = lambda config, arm: {}
     rows: Mapping[str, str] = {}

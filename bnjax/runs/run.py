@@ -130,7 +130,12 @@ def complete(
 
     polls = itertools.count()
     own_units = who.own(planned)
-    shown = displays.display(len(own_units), silent=not who.writes_units, plain=who.process > 0)
+    shown = displays.display(
+        len(own_units),
+        silent=not who.writes_units,
+        plain=who.process > 0,
+        shown=experiment.shown,
+    )
     with shown as display:
         if config.tensorboard and who.writes_units:
             dims = functools.partial(publishing.inner_dims, experiment)
