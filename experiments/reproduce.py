@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-from bnjax.commands import catalogue
+from bnjax.commands import catalogue, planned
 from bnjax.commands.command_line import guarded
 from bnjax.errors import UsageError
 from bnjax.report.page import write_page
@@ -64,6 +64,8 @@ class Options:
     """Names of parts to run; empty: all."""
     dry_run: bool = False
     """Say what would be run, and where, and stop."""
+    plan: bool = False
+    """Measure what every part would take (time, memory, disk), say so and stop."""
     seeds: int = 1
     """Number of seeds of every part."""
     dataset: Literal["digits", "mnist", "fashion_mnist", "cifar10", "cifar100"] | None = None
@@ -115,17 +117,19 @@ def reproduce(options: Options) -> None:
     if unknown := [name for name in options.only if name not in names]:
         raise UsageError(f"--only {' '.join(unknown)}: choose from {' '.join(names)}")
     chosen = [part for part in PARTS if not options.only or part.name in options.only]
-    planned = [(part, *configure(part, options)) for part in chosen]
+    configured = [(part, *configure(part, options)) for part in chosen]
     terminal = console.terminal()
     claims = []
-    for part, experiment, config in planned:
+    for part, experiment, config in configured:
         path = config.out / experiment.name / folder.digest(config)
         state = "finished" if folder.is_finished(path) else "begun" if path.exists() else "new"
         terminal.print(f"{part.name}: {path} ({state})")
-        if not options.dry_run:
+        if options.plan:
+            planned.show(experiment, config)
+        elif not options.dry_run:
             summary = folder.read_summary(run(experiment, config, write_page))
             claims += [{"part": part.name, **claim} for claim in summary.claims]
-    if not options.dry_run:
+    if not (options.dry_run or options.plan):
         files.write_json(options.out / "reproduce.json", {"claims": claims})
         terminal.print(console.claims_table(claims))
 

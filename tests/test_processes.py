@@ -1,7 +1,6 @@
-"""Real processes as one job: the numbers of one process, a death that all notice, and going on."""
+"""Real processes as one job: the numbers of one process, and signals; deaths: faults/test_deaths.py."""
 
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -14,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from faults import trials
 from test_devices import TESTS, assert_close, describe_call, several_devices
 
 from bnjax.runs import results
@@ -22,7 +20,6 @@ from bnjax.runs import results
 HEARTBEAT = 10  # seconds
 LAST = 50  # steps
 STEPS = f"--steps {LAST} --checkpoint-steps 3 --heartbeat-seconds {HEARTBEAT}".split()
-KILLS = trials.number("processes")
 LIMIT = 240  # seconds, for everything that waits
 
 
@@ -150,72 +147,6 @@ def test_units_spread_over_processes_give_the_bits_of_one(tmp_path, cache, alone
     found = read(tmp_path / "out")
     for name in alone:
         np.testing.assert_array_equal(found[name], alone[name], err_msg=name)
-
-
-@pytest.mark.parametrize("trial", range(KILLS))
-def test_a_death_ends_all_with_a_line_and_the_job_goes_on(tmp_path, cache, alone, trial):
-    with trials.counted("processes"):
-        try_death(tmp_path, cache, alone, trial)
-
-
-class Death(NamedTuple):
-    """Which process of how many ends how, and how many go on."""
-
-    count: int
-    together: bool  # on the same units, in step; else each has its own
-    victim: int
-    way: signal.Signals
-    again: int
-
-
-# What each change has to pass; many more are drawn for the full column.
-DEATHS = [
-    Death(2, True, 0, signal.SIGKILL, 1),
-    Death(2, True, 1, signal.SIGKILL, 2),
-    Death(2, True, 1, signal.SIGSTOP, 1),
-    Death(2, False, 0, signal.SIGKILL, 2),
-    Death(2, False, 1, signal.SIGKILL, 1),
-    Death(2, False, 1, signal.SIGSTOP, 2),
-]
-
-
-def draw_death(generator: random.Random) -> Death:
-    """Any of them."""
-    count = generator.choice([2, 2, 4])
-    way = generator.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGSTOP])
-    victim, together = generator.randrange(count), generator.random() < 0.7
-    return Death(count, together, victim, way, generator.choice([1, 2]))
-
-
-def try_death(tmp_path, cache, alone, trial):
-    """Kill or stop one process of a job at some step, and start the job again."""
-    generator = random.Random(trial)
-    death = DEATHS[trial] if trial < len(DEATHS) else draw_death(generator)
-    count, together, victim, way, again = death
-    options = ["--data-devices", str(count)] if together else []
-    job = Job(tmp_path / "out", count, *options, cache=cache)
-    step = generator.choice([5, 10, 15, 25, 45])
-    job.wait_for(f"none, seed 0: step {step}/{LAST}")
-    job.send(victim, way)
-    survivors = [number for number in range(count) if number != victim]
-    began = time.monotonic()
-    for number in survivors:
-        job.processes[number][0].wait(LIMIT)
-    seconds = time.monotonic() - began
-    job.send(victim, signal.SIGKILL)
-    ended = job.end()
-    assert seconds <= HEARTBEAT + 5, death
-    for number in survivors:
-        assert ended[number].status != 0
-        assert "start all processes again" in ended[number].said
-    options = ["--data-devices", str(again)] if together else []
-    assert_ended_well(Job(tmp_path / "out", again, *options, cache=cache).end())
-    found = read(tmp_path / "out")
-    if together:
-        np.testing.assert_allclose(found["train.loss"], alone["train.loss"], rtol=1e-5)
-    else:
-        np.testing.assert_array_equal(found["train.loss"], alone["train.loss"])
-    assert_close(alone, found)
 
 
 @pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])

@@ -8,7 +8,7 @@ import pytest
 from toy_runs import EXPERIMENT, TOY
 
 from bnjax.commands import catalogue, command_line, doctor, program
-from bnjax.errors import RunError
+from bnjax.errors import RunError, UsageError
 
 
 def test_without_arguments_it_says_what_there_is(tmp_path, monkeypatch, capsys):
@@ -47,6 +47,32 @@ def test_the_report_by_its_name_is_its_script(toy_runs, tmp_path, capsys):
     assert program.main(["report", str(run.parent), "--out", str(tmp_path / "page.html")]) == 0
     assert str(tmp_path / "page.html") in capsys.readouterr().out
     assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.parametrize("name", ["nonsense", "/tmp", "landscape.py"])
+def test_a_command_that_does_not_exist_is_told_those_that_do(capsys, name):
+    assert program.main([name]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: bnjax {name}: must be of ")
+    assert "landscape" in error
+    assert "verify" in error
+    assert error.count("\n") == 1
+
+
+def test_help_says_what_there_is(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert program.main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "A microscope for normalisation" in shown
+    assert all(name in shown for name in (*catalogue.names(), *program.COMMANDS))
+
+
+def test_an_experiment_is_started_from_python(toy_runs, tmp_path):
+    run = command_line.start("lp_norms", *TOY, "--out", str(tmp_path))
+    assert (run / "summary.json").exists()
+    assert (run / "report.html").exists()
+    with pytest.raises(UsageError, match="--lr -1"):
+        command_line.start("lp_norms", "--lr", "-1")
 
 
 def test_a_script_of_its_own_gets_its_options(capsys):

@@ -34,6 +34,12 @@ def test_a_dry_run_says_where_and_writes_nothing(toy, tmp_path, capsys):
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_plan_measures_every_part_and_writes_nothing(toy, tmp_path, capsys):
+    reproduce.reproduce(options(tmp_path / "runs", plan=True, batch_size=16))
+    assert capsys.readouterr().out.count("memory: ") == len(PARTS)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_what_is_given_takes_the_place_of_the_presets():
     parts = {part.name: part for part in reproduce.PARTS}
     given = reproduce.Options(dataset="mnist", steps=77, seeds=3)

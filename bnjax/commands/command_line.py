@@ -2,13 +2,15 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from bnjax.commands import planned
+from bnjax.commands import catalogue, planned
 from bnjax.errors import UsageError
 from bnjax.machine import layout, processes
 from bnjax.machine.interrupts import INTERRUPTED, Interrupted
 from bnjax.report.page import write_page
 from bnjax.runs import console, plugins
+from bnjax.runs.config import RunConfig
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.run import run
 from bnjax.storage.messages import complain, hide_details
@@ -26,24 +28,55 @@ def main(experiment: Experiment, arguments: Sequence[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
 
-    def act() -> None:
-        config = console.parse(experiment.presets, arguments, experiment.description)
-        config.validate_conduct()
-        if config.deterministic:
-            layout.make_deterministic()
-        layout.prepare(config.data_devices, config.probe_devices)
-        if config.distributed:
-            processes.join(config.heartbeat_seconds)
-        plugins.load(config.plugins)
-        config.validate()
-        if config.plan:
-            planned.show(experiment, config)
-        else:
-            run(experiment, config, write_page)
-
-    status = guarded(act, arguments)
+    status = guarded(lambda: act(experiment, arguments), arguments)
     processes.leave(status)
     return status
+
+
+def act(experiment: Experiment, arguments: Sequence[str]) -> None:
+    """What `main` guards."""
+    config = prepare(experiment, arguments)
+    if config.plan:
+        planned.show(experiment, config)
+    else:
+        run(experiment, config, write_page)
+
+
+def start(name: str, *arguments: str) -> Path:
+    """Run an experiment from Python: what its command line does, but errors are raised.
+
+    Args:
+      name: of the experiment, e.g. `landscape`.
+      arguments: as on its command line.
+
+    Returns:
+      The run's folder.
+
+    Raises:
+      UsageError: a wrong call.
+      RunError: no such experiment, or the run cannot go on.
+      Interrupted: asked to stop; the same call goes on.
+
+    Example:
+      >>> start("landscape", "--lr", "0.4")  # doctest: +SKIP
+      PosixPath('runs/landscape/…')
+    """
+    experiment = catalogue.find_experiment(name)
+    return run(experiment, prepare(experiment, arguments), write_page)
+
+
+def prepare(experiment: Experiment, arguments: Sequence[str]) -> RunConfig:
+    """The options of a command line, checked, and what they want settled before JAX starts."""
+    config: RunConfig = console.parse(experiment.presets, arguments, experiment.description)
+    config.validate_conduct()
+    if config.deterministic:
+        layout.make_deterministic()
+    layout.prepare(config.data_devices, config.probe_devices)
+    if config.distributed:
+        processes.join(config.heartbeat_seconds)
+    plugins.load(config.plugins)
+    config.validate()
+    return config
 
 
 def guarded(act: Callable[[], int | None], arguments: Sequence[str]) -> int:

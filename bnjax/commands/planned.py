@@ -26,7 +26,10 @@ def show(experiment: Experiment, config: RunConfig) -> None:
     terminal.print(table(found))
     seeds = "" if config.seeds == 1 else f", {config.seeds} seeds"
     together = "" if found.at_a_time == 1 else f", {found.at_a_time} at a time"
-    terminal.print(f"time: {duration(found.seconds)} ({len(arms)} arms{seeds}{together})")
+    terminal.print(
+        f"time: {duration(found.seconds)} ({len(arms)} arms{seeds}{together}), and what it takes "
+        "to start and to draw"
+    )
     terminal.print(f"memory: {size(found.memory_bytes)} at most while this was measured")
     terminal.print(f"disk: {size(found.disk_bytes)} in {printable(path)}")
     if path.exists():
@@ -40,7 +43,7 @@ def table(found: planning.Plan) -> Table:
         for part in arm.parts:
             shown.add_row(
                 printable(arm.label),
-                printable(part.name),
+                printable(part.name.lstrip("_")),
                 f"{part.times:,}",
                 duration(part.seconds),
                 duration(part.compile_seconds),

@@ -75,6 +75,7 @@ class Doctor:
     """Show tracebacks."""
 
 
+COMMANDS = {"list": List, "verify": Verify, "resume": Resume, "doctor": Doctor}
 Call = (
     Annotated[List, tyro.conf.subcommand("list")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]
@@ -101,9 +102,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return script.main(arguments[1:])
 
     def act() -> int:
-        if not arguments:
+        if not arguments or list(arguments) in (["--help"], ["-h"]):
+            if arguments:
+                print(DESCRIPTION)
             introduce()
             return 0
+        if not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
+            known = " ".join((*catalogue.names(), *COMMANDS))
+            raise UsageError(f"bnjax {arguments[0]}: must be of {known}")
         call = console.parse_options(Call, arguments, DESCRIPTION, prog="bnjax")
         if isinstance(call, Verify):
             return verify_all(call.runs)
@@ -124,7 +130,7 @@ def introduce() -> None:
     shown = Table("bnjax …", "", box=box.SIMPLE_HEAVY)
     for name in catalogue.names():
         shown.add_row(name, catalogue.sentence(name))
-    for name, kind in (("list", List), ("verify", Verify), ("resume", Resume), ("doctor", Doctor)):
+    for name, kind in COMMANDS.items():
         shown.add_row(name, (kind.__doc__ or "").split(";")[0].rstrip("."))
     terminal.print(shown)
     if List().out.is_dir():

@@ -16,7 +16,7 @@ class ConductOptions:
     published: Path | None = None
     """CSV of published curves to draw beside the measured ones (panel,series,step,low,high)."""
     plan: bool = False
-    """Measure what the run would take (time, memory, disk), say so and stop; nothing is written."""
+    """Measure what the run would take (time, memory, disk), say so and stop; no run is begun."""
     tensorboard: bool = False
     """Write event files for TensorBoard into the run's folder, too."""
     checkpoint_minutes: float = 1.0

@@ -85,6 +85,8 @@ def run(
             complete(experiment, config, published, terminal, who, watch, stop, write_page)
         elif who.writes:
             terminal.print(f"finished before: {printable(path)}")
+            if config.tensorboard:
+                warn("--tensorboard: a run writes event files while it goes on: add --fresh")
             if published:
                 found, claims = results.read(path), folder.read_summary(path).claims
                 figures = experiment.draw(found, published, path)

@@ -85,8 +85,7 @@ PARTS = {
     "processes": Part(
         "a process of a job dies: the others are gone within heartbeat + 5 s with a line, and the "
         "job goes on, also with another number of processes",
-        ("tests/test_processes.py",),
-        workers=1,
+        ("tests/faults/test_deaths.py",),
     ),
     "soak": Part(
         "soak, steps: memory ≤ 64 MB above warm, handles and threads flat, one compilation",
