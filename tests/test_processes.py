@@ -1,4 +1,4 @@
-"""Real processes as one job: the numbers of one process, and signals; deaths: faults/test_deaths.py."""
+"""Real processes as one job: the numbers of one, and signals; deaths: faults/test_deaths.py."""
 
 import os
 import signal
