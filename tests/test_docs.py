@@ -17,6 +17,7 @@ import jax
 import pytest
 
 from bnjax.runs import console
+from bnjax.runs.config import RunConfig
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -206,6 +207,17 @@ def test_every_option_that_a_page_names_exists():
                 continue
             named = re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", code)
             assert set(named) <= known, f"{name_of(page)}: {code}"
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_a_page_names_just_the_options_that_are_the_experiments_own(name):
+    kind = type(next(iter(load_script(name).EXPERIMENT.presets.values())))
+    shared = {field.name for field in dataclasses.fields(RunConfig)}
+    own = {field.name for field in dataclasses.fields(kind)} - shared
+    text = (ROOT / "docs" / "experiments" / f"{name}.md").read_text()
+    said = re.findall(r"Options of its own: `([^`]*)`", text)
+    words = {word for words in said for word in words.split() if word.startswith("--")}
+    assert words == {f"--{option.replace('_', '-')}" for option in own}
 
 
 def documented() -> list[tuple[str, object]]:
