@@ -1,0 +1,59 @@
+"""Units of work: what befalls one seed befalls no other, and little is ever at risk."""
+
+import types
+
+import jax
+import numpy as np
+import pytest
+from toy_runs import EXPERIMENT, TOY
+
+from bnjax.commands import command_line
+from bnjax.runs import arms, displays, results, run_arm
+from bnjax.storage import checkpoints
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
+ALONE = [*TOY, "--norms", "none"]
+
+
+def read(root):
+    (run,) = root.glob("*/*/config.json")
+    return results.read(run.parent)
+
+
+def test_a_seed_that_diverges_ends_there_and_the_other_is_as_if_alone(toy, tmp_path, monkeypatch):
+    assert command_line.main(EXPERIMENT, [*ALONE, "--out", str(tmp_path / "alone")]) == 0
+    begin = arms.first_state
+
+    def start(arm, *rest):
+        state, batch = begin(arm, *rest)
+        size = 1e30 if arm.seed == 1 else 1.0
+        return state._replace(params=jax.tree.map(lambda leaf: leaf * size, state.params)), batch
+
+    monkeypatch.setattr(arms, "first_state", start)
+    both = [*ALONE, "--seeds", "2", "--out", str(tmp_path / "both")]
+    assert command_line.main(EXPERIMENT, both) == 0
+    found, alone = read(tmp_path / "both"), read(tmp_path / "alone")
+    assert not found.select("train.finite", seed=1).all()
+    for name in alone.arrays:
+        one = alone.select(name, seed=0)
+        np.testing.assert_array_equal(found.select(name, seed=0), one, err_msg=name)
+
+
+def test_no_more_than_the_interval_of_checkpoints_and_a_step_is_at_risk(toy, tmp_path, monkeypatch):
+    clock, saved = [0.0], []
+    advance, save = displays.PlainDisplay.advance, checkpoints.save
+
+    def slow(*given):
+        clock[0] += 25.0  # seconds a step; a checkpoint a minute is the default
+        advance(*given)
+
+    def note(place, step, tree):
+        saved.append(step)
+        save(place, step, tree)
+
+    monkeypatch.setattr(run_arm, "time", types.SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(displays.PlainDisplay, "advance", slow)
+    monkeypatch.setattr(checkpoints, "save", note)
+    default = [*TOY, "--norms", "none", "--checkpoint-steps", "0", "--steps", "10"]
+    assert command_line.main(EXPERIMENT, [*default, "--out", str(tmp_path)]) == 0
+    assert saved == [3, 6, 9, 10]
