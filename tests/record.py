@@ -39,7 +39,8 @@ def hardware() -> str:
     models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     processor = f"{os.cpu_count()} × {models[0] if models else platform.processor()}"
-    return f"{processor}, {memory:.0f} GiB, {platform.system()} {platform.release()}"
+    release = platform.release().partition("-")[0]
+    return f"{processor}, {memory:.0f} GiB, {platform.system()} {release}"
 
 
 def git(*arguments: str) -> subprocess.CompletedProcess[str]:
