@@ -168,7 +168,8 @@ def complete(
                     own_units, work, who.meshes, stopped=stopped, debug=config.debug
                 )
             finally:
-                stop.awaited = "all is saved, but other processes did not end"
+                if processes.several():
+                    stop.awaited = "all is saved, but other processes did not end"
 
         # Together, a process that fails leaves at once: the others wait for it in a step.
         finished = work_all() if who.together else waiting.all_do(work_all, watch, stopped)
