@@ -14,7 +14,7 @@ from bnjax import losses
 from bnjax.arithmetic.noise import NoiseScale, draw_noise
 from bnjax.data import make_pipeline
 from bnjax.errors import UsageError
-from bnjax.models.lp_norm import LpNorm
+from bnjax.models.norms.lp import LpNorm
 
 DRAWS, EXAMPLES, UNITS = 500, 64, 8
 PAPER = NoiseScale(mean=0.5, deviation=1.25, mean_spread=0.1, deviation_spread=0.1)

@@ -10,7 +10,7 @@ from conftest import cast
 from bnjax import models
 from bnjax.errors import UsageError
 from bnjax.models import norms
-from bnjax.models.sample_norm import SampleNorm
+from bnjax.models.norms.sample import SampleNorm
 
 EPSILON = 1e-5
 SHAPE = (6, 5, 4, 8)  # batch, height, width, channels

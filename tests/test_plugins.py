@@ -19,7 +19,7 @@ README = (Path(__file__).parents[1] / "README.md").read_text()
 @pytest.fixture
 def own_norm(tmp_path, monkeypatch):
     """The README's file, and a registry that forgets it afterwards."""
-    monkeypatch.setattr(norms, "REGISTRY", dict(norms.REGISTRY))
+    monkeypatch.setattr(norms.registry, "REGISTRY", dict(norms.REGISTRY))
     (printed,) = re.findall(r"```python\n(# my_norm\.py.*?)```", README, re.DOTALL)
     path = tmp_path / "my_norm.py"
     path.write_text(printed)

@@ -3,7 +3,7 @@
 from bnjax.models import initializers, norms
 from bnjax.models.deep_linear import DeepLinear, deep_linear
 from bnjax.models.model import Model, layer_names
-from bnjax.models.norm import Norm
+from bnjax.models.norms import Norm
 from bnjax.models.registry import FAMILIES, ModelName, by_name
 from bnjax.models.resnet import ResNet, resnet
 from bnjax.models.small import alexnet, lenet, mlp

@@ -9,7 +9,7 @@ from bnjax.errors import UsageError
 from bnjax.models import initializers
 from bnjax.models.layers import Dense
 from bnjax.models.model import Model
-from bnjax.models.norm import Norm
+from bnjax.models.norms import Norm
 from bnjax.types import Images, Logits
 
 

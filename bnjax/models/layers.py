@@ -13,7 +13,7 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from bnjax.arithmetic.convolution import convolve
-from bnjax.models.norm import Norm
+from bnjax.models.norms import Norm
 
 
 class Convolution(nn.Module):

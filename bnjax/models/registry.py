@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from bnjax.errors import UsageError
 from bnjax.models.deep_linear import deep_linear
 from bnjax.models.model import Model
-from bnjax.models.norm import Norm
+from bnjax.models.norms import Norm
 from bnjax.models.resnet import resnet
 from bnjax.models.small import alexnet, lenet, mlp
 from bnjax.models.vgg import vgg11, vgg13, vgg16, vgg19

@@ -11,8 +11,7 @@ from bnjax.errors import UsageError
 from bnjax.models import initializers
 from bnjax.models.layers import Convolution, Dense, drop
 from bnjax.models.model import Model
-from bnjax.models.norm import Norm
-from bnjax.models.norms import none
+from bnjax.models.norms import Norm, none
 from bnjax.types import Images, Logits
 
 # Convolutions per stage; a stage of 2×2 max-pooling follows each.

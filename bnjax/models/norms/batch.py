@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from bnjax.arithmetic.moments import batch_normalise, standardise
-from bnjax.models.running import advance, running
+from bnjax.models.norms.running import advance, running
 
 
 class BatchNorm(nn.Module):

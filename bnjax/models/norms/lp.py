@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from bnjax.models.running import advance, running
+from bnjax.models.norms.running import advance, running
 
 
 class LpNorm(nn.Module):

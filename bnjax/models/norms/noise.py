@@ -5,7 +5,7 @@ from jaxtyping import Array, Float
 
 from bnjax.arithmetic.noise import NoiseScale, draw_noise
 from bnjax.errors import UsageError
-from bnjax.models.norm import Norm
+from bnjax.models.norms.norm import Norm
 
 
 class Noisy(nn.Module):

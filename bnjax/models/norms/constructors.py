@@ -1,26 +1,19 @@
-"""Normalisers: constructors that are handed to a model.
-
-A `Norm` builds a fresh linen module for each layer by `build(name="norm")`; the module's call is
-`module(x, train=bool)` with the channels last. One's own normaliser needs nothing else, and
-`register` makes it known by name.
-"""
+"""The constructors: options of a normaliser in, a `Norm` out."""
 
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import flax.linen as nn
 from jaxtyping import Array
 
-from bnjax.arithmetic.noise import NoiseScale
 from bnjax.errors import UsageError
-from bnjax.models.batch_norm import BatchNorm
-from bnjax.models.kernel_norm import WeightNorm, WeightStandardisation
-from bnjax.models.lp_norm import LpNorm
-from bnjax.models.noisy import Noisy
-from bnjax.models.norm import Norm
-from bnjax.models.sample_norm import SampleNorm
-from bnjax.models.unitization import Unitization
+from bnjax.models.norms.batch import BatchNorm
+from bnjax.models.norms.kernel import WeightNorm, WeightStandardisation
+from bnjax.models.norms.lp import LpNorm
+from bnjax.models.norms.norm import Norm
+from bnjax.models.norms.sample import SampleNorm
+from bnjax.models.norms.unitization import Unitization
 
 
 def batch_norm(
@@ -237,117 +230,9 @@ def lp_norm(power: float, momentum: float = 0.9, epsilon: float = 1e-5) -> Norm:
     return Norm(name, build, batch_statistics=True)
 
 
-def noisy(inner: Norm, strength: NoiseScale | None = None) -> Norm:
-    """A normaliser with the noise of Santurkar et al. 2018, Algorithm 1, behind it.
-
-    Args:
-      inner: the normaliser, or `none()` for noise alone.
-      strength: constants of the noise; by default the paper's.
-
-    Returns:
-      A `Norm` named `noisy_<inner>`, or `noise`.
-
-    Source: Santurkar et al. 2018 (1805.11604), Algorithm 1.
-
-    Example:
-      >>> noisy(batch_norm()).name, noisy(none()).name
-      ('noisy_batch', 'noise')
-    """
-    name = "noise" if inner.build is None else f"noisy_{inner.name}"
-    build = functools.partial(Noisy, inner=inner, strength=strength or NoiseScale())
-    return Norm(name, build, batch_statistics=inner.batch_statistics)
-
-
-def with_exceptions(norm: Norm, exceptions: Mapping[str, Norm]) -> Norm:
-    """A normaliser for all layers but some, which have their own.
-
-    Args:
-      norm: of all other layers; the result is named like it.
-      exceptions: by the layer's name, e.g. `{"conv3": none()}`.
-
-    Returns:
-      A `Norm`.
-
-    Example:
-      >>> norm = with_exceptions(batch_norm(), {"conv3": none()})
-      >>> norm.for_layer("conv3").name, norm.for_layer("conv4").name
-      ('none', 'batch')
-    """
-    return norm._replace(exceptions=tuple(exceptions.items()))
-
-
 def check_running(momentum: float, epsilon: float) -> None:
     """Refuse impossible options of running statistics."""
     if not 0 <= momentum < 1:
         raise UsageError(f"momentum={momentum} must be in [0, 1): give e.g. 0.9")
     if not epsilon >= 0:
         raise UsageError(f"epsilon={epsilon} must be 0 or more: give e.g. 1e-5")
-
-
-REGISTRY: dict[str, Callable[[], Norm]] = {
-    "none": none,
-    "batch": batch_norm,
-    "layer": layer_norm,
-    "group": group_norm,
-    "instance": instance_norm,
-    "rms": rms_norm,
-    "unitize": unitize,
-    "weight_standard": weight_standard,
-    "weight_norm": weight_norm,
-    "l1": functools.partial(lp_norm, 1.0),
-    "l2": functools.partial(lp_norm, 2.0),
-    "linf": functools.partial(lp_norm, math.inf),
-    "noisy_batch": lambda: noisy(batch_norm()),
-    "noise": lambda: noisy(none()),
-}
-
-
-def register(name: str, make: Callable[[], Norm]) -> None:
-    """Make a normaliser known by name, to `by_name` and to the options of every experiment.
-
-    Args:
-      name: letters, digits and underscores; it becomes part of file names.
-      make: returns the `Norm`, whose name must be the same.
-
-    Raises:
-      UsageError: an impossible name, or one that is taken.
-
-    Example:
-      >>> register("batch_slow", lambda: batch_norm(momentum=0.99)._replace(name="batch_slow"))
-      >>> by_name("batch_slow").batch_statistics
-      True
-    """
-    if not (name.isidentifier() and name.isascii()):
-        raise UsageError(f"norm name {name!r} must be of letters, digits and underscores")
-    if name in REGISTRY:
-        raise UsageError(f"norm {name!r} is known already: choose another name")
-    if (own := make().name) != name:
-        raise UsageError(f"norm {name!r} makes a Norm named {own!r}: give both the same name")
-    REGISTRY[name] = make
-
-
-def by_name(name: str) -> Norm:
-    """The normaliser of that name with its default options.
-
-    Args:
-      name: a key of `REGISTRY`.
-
-    Returns:
-      A `Norm` of that name, the same one at each call.
-
-    Raises:
-      UsageError: there is none of that name.
-
-    Example:
-      >>> by_name("layer").name
-      'layer'
-    """
-    if name not in REGISTRY:
-        raise UsageError(f"norm {name!r} is not known: choose from {', '.join(REGISTRY)}")
-    return made(REGISTRY[name])
-
-
-@functools.cache
-def made(make: Callable[[], Norm]) -> Norm:
-    """What a constructor makes, made once: equal models share their compiled programs."""
-    return make()

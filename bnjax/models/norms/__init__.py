@@ -1,0 +1,54 @@
+"""Normalisers: constructors that are handed to a model.
+
+A `Norm` builds a fresh linen module for each layer by `build(name="norm")`; the module's call is
+`module(x, train=bool)` with the channels last. One's own normaliser needs nothing else, and
+`register` makes it known by name.
+"""
+
+from bnjax.models.norms.batch import BatchNorm
+from bnjax.models.norms.combined import noisy, with_exceptions
+from bnjax.models.norms.constructors import (
+    batch_norm,
+    group_norm,
+    instance_norm,
+    layer_norm,
+    lp_norm,
+    none,
+    rms_norm,
+    unitize,
+    weight_norm,
+    weight_standard,
+)
+from bnjax.models.norms.kernel import WeightNorm, WeightStandardisation
+from bnjax.models.norms.lp import LpNorm
+from bnjax.models.norms.noise import Noisy
+from bnjax.models.norms.norm import Norm
+from bnjax.models.norms.registry import REGISTRY, by_name, register
+from bnjax.models.norms.sample import SampleNorm
+from bnjax.models.norms.unitization import Unitization
+
+__all__ = [
+    "REGISTRY",
+    "BatchNorm",
+    "LpNorm",
+    "Noisy",
+    "Norm",
+    "SampleNorm",
+    "Unitization",
+    "WeightNorm",
+    "WeightStandardisation",
+    "batch_norm",
+    "by_name",
+    "group_norm",
+    "instance_norm",
+    "layer_norm",
+    "lp_norm",
+    "noisy",
+    "none",
+    "register",
+    "rms_norm",
+    "unitize",
+    "weight_norm",
+    "weight_standard",
+    "with_exceptions",
+]
