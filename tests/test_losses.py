@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bnjax import losses
+from bnjax import data, losses
 from bnjax.data import Batch
 from bnjax.errors import UsageError
 
@@ -64,6 +64,34 @@ def test_objectives():
     expected = (np.log1p(np.exp(-2.0)) + np.log(2.0)) / 2
     np.testing.assert_allclose(losses.cross_entropy(logits, labels), expected, rtol=1e-12)
     np.testing.assert_allclose(losses.squared_error(logits, labels), (0.5 + 0.5) / 2, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", list(losses.OBJECTIVES))
+@pytest.mark.parametrize("summed", [False, True])
+def test_chance_is_the_loss_of_the_best_constant_guess(name, summed):
+    dataset = data.load("digits")
+    objective = losses.OBJECTIVES[name]._replace(summed=summed)
+    labels = jnp.arange(1000, dtype=jnp.int32) % 10
+    guess = jnp.zeros((1000, 10)) if name == "cross_entropy" else jnp.full((1000, 10), 0.1)
+    expected = objective.each(guess, labels).mean() * (len(dataset.train.labels) if summed else 1)
+    np.testing.assert_allclose(losses.chance(objective, dataset), expected, rtol=1e-12)
+
+
+def test_ones_own_objective_says_what_a_guess_costs():
+    def hinge(logits, labels):
+        own = jnp.take_along_axis(logits, labels[:, None], axis=1)
+        return jnp.maximum(0, 1 + logits - own).sum(axis=1) - 1
+
+    dataset = data.load("digits")
+    with pytest.raises(UsageError, match="guess="):
+        losses.chance(losses.Objective(hinge), dataset)
+    known = losses.Objective(hinge, guess=lambda dataset: dataset.num_classes - 1)
+    assert losses.chance(known, dataset) == 9
+
+
+def test_targets_have_no_cross_entropy():
+    with pytest.raises(UsageError, match="use squared_error"):
+        losses.chance(losses.cross_entropy, data.load("gaussian"))
 
 
 def test_what_is_missing_is_named(problem, batch):
