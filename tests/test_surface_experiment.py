@@ -13,6 +13,7 @@ import surface
 from conftest import make_toy
 
 from bnjax.claims import surface as claims
+from bnjax.claims import surface_terms
 from bnjax.commands import command_line as frame
 from bnjax.runs import displays, results
 from bnjax.runs.budget import Budget
@@ -317,7 +318,7 @@ def test_curvatures_are_those_of_a_quadratic():
     axis = np.linspace(-1, 1, 9)
     grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1)
     losses = 0.5 * np.einsum("ijk,kl,ijl->ij", grid, hessian, grid)
-    lowest, highest = claims.curvatures(losses)
+    lowest, highest = surface_terms.curvatures(losses)
     expected = np.linalg.eigvalsh(hessian) * (axis[1] - axis[0]) ** 2
     np.testing.assert_allclose(lowest, np.full((7, 7), expected[0]), rtol=1e-9)
     np.testing.assert_allclose(highest, np.full((7, 7), expected[1]), rtol=1e-9)

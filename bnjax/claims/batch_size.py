@@ -12,19 +12,28 @@ import numpy as np
 from bnjax import models
 from bnjax.claims import landscape
 from bnjax.claims.claim import (
+    ONE_SEED_POINTS,
+    POINTS_RULE,
+    RATIO_RULE,
     Claim,
-    Interval,
     Verdict,
+    bounds,
+    decide_difference,
     decide_ratio,
     difference,
     format_interval,
+    format_points,
     interval,
 )
 from bnjax.claims.curves import percent, test_accuracy
-from bnjax.claims.pairs import probed_loss, ratio_over_seeds, why_not_trained
+from bnjax.claims.pairs import (
+    BELOW_CHANCE,
+    probed_loss,
+    ratio_over_seeds,
+    reasons_against,
+)
 from bnjax.runs.results import Results
 
-ONE_SEED_POINTS = 0.02  # with one seed there is no interval: a difference must leave ±2 points
 FLAT_POINTS = 0.03  # accuracies within 3 points are called equal
 SOURCE = "Wu & He 2018, Fig. 1 and Table 2; Ba, Kiros & Hinton 2016"
 PUBLISHED = {
@@ -33,7 +42,6 @@ PUBLISHED = {
     "layer": "curves without numbers, MNIST, batches of 128 and 4 (Ba et al. 2016, Fig. 6)",
 }
 DEAD = "inconclusive if an arm is dead or diverged"
-INTERVAL = "mean over seeds, 95 % t interval (one seed: 2 points either way)"
 
 
 def claims(results: Results) -> list[Claim]:
@@ -61,14 +69,14 @@ def across_sizes(results: Results, norm: str, small: int, large: int) -> Claim:
     """BatchNorm is claimed to lose accuracy at the smallest batch, the others to be flat."""
     left, right = (accuracies(results, norm, size) for size in (large, small))
     loss = difference((np.array(left) - np.array(right)).tolist())
-    low, high = points(loss)
+    low, high = bounds(loss, ONE_SEED_POINTS)
     reasons = why_not(results, [norm], [small, large])
     degrades = models.norms.by_name(norm).batch_statistics
     verdict: Verdict = "inconclusive"
     if degrades:
         sentence = f"{norm} loses accuracy at a batch of {small} against {large}"
         decided = "supported if above 0, not supported if below"
-        verdict = "supported" if low > 0 else "not supported" if high < 0 else verdict
+        verdict = decide_difference(loss, ONE_SEED_POINTS)
     else:
         sentence = f"{norm} is as accurate at a batch of {small} as at {large}"
         decided = f"supported if within {100 * FLAT_POINTS:g} points of 0, not supported if outside"
@@ -83,9 +91,9 @@ def across_sizes(results: Results, norm: str, small: int, large: int) -> Claim:
     return claim(
         f"sizes-{norm}",
         sentence,
-        f"test accuracy, median of the last tenth, at {large} minus at {small}, {INTERVAL}; "
+        f"test accuracy, median of the last tenth, at {large} minus at {small}, {POINTS_RULE}; "
         f"{decided}, else inconclusive; {DEAD}",
-        f"{in_points(loss)}: {shown}",
+        f"{format_points(loss)}: {shown}",
         PUBLISHED.get(norm, ""),
         verdict,
         reasons,
@@ -96,17 +104,15 @@ def ahead(results: Results, norm: str, size: int) -> Claim:
     """Whether another normaliser is more accurate than BatchNorm at the smallest batch."""
     own, rival = (np.array(accuracies(results, arm, size)) for arm in (norm, "batch"))
     lead = difference((own - rival).tolist())
-    low, high = points(lead)
-    verdict: Verdict = "supported" if low > 0 else "not supported" if high < 0 else "inconclusive"
     published = "10.5 points at 2 images a worker on ImageNet (Wu & He 2018)"
     return claim(
         f"ahead-{norm}-{size}",
         f"{norm} is more accurate than batch at a batch of {size}",
-        f"test accuracy, median of the last tenth, {norm} − batch, {INTERVAL}; supported if above "
-        f"0, not supported if below, else inconclusive; {DEAD}",
-        in_points(lead),
+        f"test accuracy, median of the last tenth, {norm} − batch, {POINTS_RULE}; supported if "
+        f"above 0, not supported if below, else inconclusive; {DEAD}",
+        format_points(lead),
         published if norm == "group" else "",
-        verdict,
+        decide_difference(lead, ONE_SEED_POINTS),
         why_not(results, [norm, "batch"], [size]),
     )
 
@@ -131,8 +137,8 @@ def smoothing(results: Results, quantity: landscape.Quantity, sizes: Sequence[in
         f"shrinks-{quantity.identifier}",
         f"what batch gains over none in {quantity.name} shrinks with the batch size",
         f"median over probed steps of the ratio none/batch of {quantity.name} at equal step, where "
-        f"both are below 0.9 of the loss of chance; that ratio at {sizes[-1]} over that at "
-        f"{sizes[0]}, geometric mean over seeds, 95 % t interval (one seed: a factor of 1.1); "
+        f"both are {BELOW_CHANCE}; that ratio at {sizes[-1]} over that at "
+        f"{sizes[0]}, {RATIO_RULE}; "
         f"supported if above 1, not supported if below, else inconclusive; {DEAD}",
         f"{shown}; {each}",
         "",
@@ -165,22 +171,8 @@ def why_not(results: Results, norms: Sequence[str], sizes: Sequence[int]) -> lis
     return [
         f"at {size} {reason}"
         for size in sizes
-        for norm in norms
-        if (reason := why_not_trained(results.at(batch_size=size), norm))
+        for reason in reasons_against(results.at(batch_size=size), norms)
     ]
-
-
-def points(value: Interval) -> tuple[float, float]:
-    """Low and high of a difference of accuracies; with one seed two points either way."""
-    if value.seeds > 1:
-        return value.low, value.high
-    return value.centre - ONE_SEED_POINTS, value.centre + ONE_SEED_POINTS
-
-
-def in_points(value: Interval) -> str:
-    """`2.3 points (one seed)`."""
-    centre, low, high = (100 * each for each in value[:3])
-    return format_interval(Interval(centre, low, high, value.seeds)).replace(" ", " points ", 1)
 
 
 def claim(

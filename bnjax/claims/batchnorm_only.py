@@ -10,9 +10,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bnjax.claims.claim import Claim, Verdict, difference, format_interval
+from bnjax.claims.claim import (
+    ONE_SEED_POINTS,
+    POINTS_RULE,
+    Claim,
+    Verdict,
+    bounds,
+    decide_difference,
+    difference,
+    format_interval,
+)
 from bnjax.claims.curves import percent
-from bnjax.claims.training import ONE_SEED_POINTS, bounds
 from bnjax.runs.results import Results
 
 PAPER = "Frankle, Schwab & Morcos 2020"
@@ -23,7 +31,6 @@ MINIMUM_OFF = 0.1  # of the features, below which clamping them shows nothing
 HARM = 0.03  # of accuracy: one seed has to leave 2 points
 PUBLISHED = {14: "48 %", 110: "69.5 %", 866: "82 %"}
 FACTORS = ("depth", "norm_every", "scale_init")
-SEEDS_RULE = "mean over seeds, 95 % t interval (one seed: 2 points either way)"
 DIVERGED_RULE = "inconclusive if an arm diverged"
 
 
@@ -68,13 +75,13 @@ def questions(results: Results, chance: float) -> list[Question]:
     """What is asked of one network."""
     depth = depth_of(results)
     published = f"CIFAR-10, 160 epochs: {PUBLISHED.get(depth, '48 % (14), 82 % (866 layers)')}"
-    ahead = "test accuracy after training, bn − {other}, " + SEEDS_RULE + "; "
+    ahead = "test accuracy after training, bn − {other}, " + POINTS_RULE + "; "
     above = "supported if above {limit:g}, not supported if below, else inconclusive; "
     far = Question(
         "far-above-chance",
         "γ and β alone train a network far above chance",
         f"{PAPER}, Fig. 2",
-        f"test accuracy after training, {SEEDS_RULE}; supported if above {FAR:g} times chance, "
+        f"test accuracy after training, {POINTS_RULE}; supported if above {FAR:g} times chance, "
         f"{percent(FAR * chance)}, not supported if below, else inconclusive; {DIVERGED_RULE}",
         ("bn",),
         FAR * chance,
@@ -102,7 +109,7 @@ def questions(results: Results, chance: float) -> list[Question]:
         f"features of |γ| < {SWITCHED_OFF:g} can be switched off without harm",
         f"{PAPER}, §5",
         f"accuracy on the first test images with those γ at 0, minus with all γ, bn arm, "
-        f"{SEEDS_RULE}; {above.format(limit=-HARM)}{DIVERGED_RULE}, or if fewer than "
+        f"{POINTS_RULE}; {above.format(limit=-HARM)}{DIVERGED_RULE}, or if fewer than "
         f"{percent(MINIMUM_OFF)} of the features have so small a γ",
         ("bn",),
         -HARM,
@@ -112,7 +119,7 @@ def questions(results: Results, chance: float) -> list[Question]:
         "sparser",
         "training γ and β alone makes activations sparser than training everything",
         f"{PAPER}, §5",
-        f"share of zeros among all ReLU outputs after training, bn − all, {SEEDS_RULE}; "
+        f"share of zeros among all ReLU outputs after training, bn − all, {POINTS_RULE}; "
         f"{above.format(limit=0)}{DIVERGED_RULE}",
         ("bn", "all"),
         0.0,
@@ -178,7 +185,7 @@ def ask(results: Results, question: Question, suffix: str) -> Claim:
     values = advantage(results, question)
     verdict: Verdict = "inconclusive"
     if not reasons:
-        verdict = above(values, question.limit)
+        verdict = decide_difference(difference(values.tolist()), ONE_SEED_POINTS, question.limit)
         reasons = [f"an interval holds {question.limit:g}"] * (verdict == "inconclusive")
     accuracies = ", ".join(
         f"{part} {points(ended(results, 'test_accuracy', part))} % (gap "
@@ -197,17 +204,6 @@ def ask(results: Results, question: Question, suffix: str) -> Claim:
     )
 
 
-def above(values: np.ndarray, limit: float) -> Verdict:
-    """Whether shares, one for each seed, lie above a limit."""
-    low, high = limits(values)
-    return "supported" if low > limit else "not supported" if high < limit else "inconclusive"
-
-
-def limits(values: np.ndarray) -> tuple[float, float]:
-    """The interval of shares over seeds; of one seed 2 points either way."""
-    return bounds(np.array(difference(values.tolist())[:3]), len(values), ONE_SEED_POINTS)
-
-
 def gap(results: Results, part: str) -> np.ndarray:
     """Training minus test accuracy after training, `[seed]`."""
     return ended(results, "train_accuracy", part) - ended(results, "test_accuracy", part)
@@ -223,7 +219,7 @@ def about_a_third(results: Results, suffix: str) -> Claim:
     reasons = diverged(results, ["bn"])
     verdict: Verdict = "inconclusive"
     if not reasons:
-        least, most = limits(off["after"])
+        least, most = bounds(difference(off["after"].tolist()), ONE_SEED_POINTS)
         if low < least and most < high:
             verdict = "supported"
         elif most < low or least > high:
@@ -234,7 +230,7 @@ def about_a_third(results: Results, suffix: str) -> Claim:
         identifier=f"switched-off{suffix}",
         sentence="training γ and β alone switches about a third of the features off",
         source=f"{PAPER}, abstract and §5",
-        rule=f"share of |γ| < {SWITCHED_OFF:g} in the bn arm after training, {SEEDS_RULE}; "
+        rule=f"share of |γ| < {SWITCHED_OFF:g} in the bn arm after training, {POINTS_RULE}; "
         f"supported if within {percent(low)} and {percent(high)}, not supported if outside, else "
         f"inconclusive; {DIVERGED_RULE}",
         measured=f"{points(off['after'])} %, before training {points(off['before'])} %",

@@ -11,7 +11,12 @@ from scipy.special import stdtrit
 
 Verdict: TypeAlias = Literal["supported", "not supported", "inconclusive"]
 CONFIDENCE = 0.95
-ONE_SEED_MARGIN = 1.1  # with one seed there is no interval: a ratio must leave [1/1.1, 1.1]
+# One seed has no interval: a ratio must leave [1/1.1, 1.1], a difference of accuracies ±2 points.
+ONE_SEED_MARGIN = 1.1
+ONE_SEED_POINTS = 0.02
+T_INTERVAL = f"{100 * CONFIDENCE:g} % t interval"
+A_FACTOR = f"a factor of {ONE_SEED_MARGIN:g}"
+SOME_POINTS = f"{100 * ONE_SEED_POINTS:g} points either way"
 
 
 class Interval(NamedTuple):
@@ -84,6 +89,27 @@ def difference(values: Sequence[float]) -> Interval:
     return Interval(centre, centre - half, centre + half, len(values))
 
 
+def over_seeds(mean: str, one_seed: str) -> str:
+    """How a rule says that a number is taken over seeds.
+
+    Args:
+      mean: `mean` or `geometric mean`.
+      one_seed: what one seed has in place of an interval, e.g. `A_FACTOR`.
+
+    Returns:
+      Words within a sentence.
+
+    Example:
+      >>> over_seeds("mean", "±0.1")
+      'mean over seeds, 95 % t interval (one seed: ±0.1)'
+    """
+    return f"{mean} over seeds, {T_INTERVAL} (one seed: {one_seed})"
+
+
+RATIO_RULE = over_seeds("geometric mean", A_FACTOR)
+POINTS_RULE = over_seeds("mean", SOME_POINTS)
+
+
 def limits(ratio: Interval) -> tuple[float, float]:
     """Low and high of a ratio; with one seed a factor of 1.1 either way."""
     if ratio.seeds > 1:
@@ -109,6 +135,50 @@ def decide_ratio(ratio: Interval) -> Verdict:
     """
     low, high = limits(ratio)
     return "supported" if low > 1 else "not supported" if high < 1 else "inconclusive"
+
+
+def bounds(value: Interval, margin: float) -> tuple[float, float]:
+    """Low and high of a difference; of one seed the centre, `margin` either way.
+
+    Args:
+      value: as `difference` makes it.
+      margin: in its units.
+
+    Returns:
+      Both ends.
+
+    Example:
+      >>> bounds(difference([0.5]), 0.25)
+      (0.25, 0.75)
+    """
+    if value.seeds > 1:
+        return value.low, value.high
+    return value.centre - margin, value.centre + margin
+
+
+def decide_difference(value: Interval, margin: float, limit: float = 0.0) -> Verdict:
+    """Whether a difference that the claim wants above a limit is.
+
+    Args:
+      value: as `difference` makes it.
+      margin: of one seed, see `bounds`.
+      limit: in the same units.
+
+    Returns:
+      The verdict; inconclusive where the interval holds the limit or is not a number.
+
+    Example:
+      >>> [decide_difference(difference([change]), 0.02) for change in (0.03, 0.01, -0.03)]
+      ['supported', 'inconclusive', 'not supported']
+    """
+    low, high = bounds(value, margin)
+    return "supported" if low > limit else "not supported" if high < limit else "inconclusive"
+
+
+def format_points(share: Interval) -> str:
+    """A difference of shares: `2.3 points [1.9, 2.8] over 5 seeds`, `2.3 points (one seed)`."""
+    centre, low, high = (100 * value for value in share[:3])
+    return format_interval(Interval(centre, low, high, share.seeds)).replace(" ", " points ", 1)
 
 
 def format_interval(value: Interval) -> str:

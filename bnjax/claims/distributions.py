@@ -13,16 +13,24 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bnjax.claims.claim import Claim, Comparison, Verdict, decide_ratio, limits
-from bnjax.claims.pairs import PAIRS, describe, probed_loss, ratio_over_seeds, why_not_trained
+from bnjax.claims.claim import RATIO_RULE, Claim, Comparison, Verdict, decide_ratio, limits
+from bnjax.claims.pairs import (
+    BELOW_CHANCE,
+    PAIRS,
+    beside_none,
+    describe,
+    probed_loss,
+    ratio_over_seeds,
+    reasons_against,
+)
 from bnjax.runs.results import Results
 
 LEVELS = tuple(float(level) for level in range(5, 100, 5))  # percentiles a drift is taken over
 MARGINAL = 2.0  # a difference of stability is marginal within this factor
 RULE = (
     "median over probed steps of the ratio {above}/{below} of {quantity}, in every shown layer, at "
-    "equal step and at equal loss, only where both arms are below 0.9 of the loss of chance; "
-    "geometric mean over seeds, 95 % t interval (one seed: a factor of 1.1); {verdict}; "
+    f"equal step and at equal loss, only where both arms are {BELOW_CHANCE}; "
+    f"{RATIO_RULE}; {{verdict}}; "
     "inconclusive otherwise, or if an arm is dead or diverged"
 )
 ABOVE_ONE = "supported if above 1 in all of them, not supported if below 1 in all of them"
@@ -109,8 +117,7 @@ QUANTITIES = (
 
 def claims(results: Results) -> list[Claim]:
     """The claims of Fig. 1c, 6, 8 and 9 for every normaliser that ran beside `none`."""
-    norms = [str(norm) for norm in results.axes["norm"]]
-    compared = [norm for norm in norms if norm != "none"] if "none" in norms else []
+    compared = beside_none(results)
     stable = [decide(results, quantity, norm) for norm in compared for quantity in QUANTITIES]
     return [*stable, *([marginal(results)] if "batch" in compared else [])]
 
@@ -140,7 +147,7 @@ def decide(results: Results, quantity: Quantity, norm: str) -> Claim:
 
 def measure(results: Results, quantity: Quantity, above: str, below: str) -> Ratios:
     """The ratio of a quantity in every shown layer, at equal step and at equal loss."""
-    reasons = [reason for arm in (above, below) if (reason := why_not_trained(results, arm))]
+    reasons = reasons_against(results, (above, below))
     found = {
         f"{layer} {name}": ratio_over_seeds(
             results,

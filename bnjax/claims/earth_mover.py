@@ -8,12 +8,15 @@ relative to the layer's own deviation, as two claims.
 import numpy as np
 
 from bnjax.claims.claim import (
+    RATIO_RULE,
     Claim,
     Verdict,
+    decide_difference,
     difference,
     format_interval,
     interval,
     limits,
+    over_seeds,
 )
 from bnjax.claims.earth_mover_terms import (
     MOMENTS,
@@ -24,7 +27,14 @@ from bnjax.claims.earth_mover_terms import (
     field,
     layer_ratios,
 )
-from bnjax.claims.pairs import agreement, describe, not_below, why_not_trained
+from bnjax.claims.pairs import (
+    BELOW_CHANCE,
+    agreement,
+    describe,
+    not_below,
+    reasons_against,
+    why_not_trained,
+)
 from bnjax.runs.results import Results
 
 SOURCE = "Huang & Yu 2020 (2001.02814)"
@@ -32,8 +42,8 @@ LOOSE, BINDING = 10.0, 2.0  # bound over distance: far from binding above the on
 ONE_SEED_SLOPE = 0.1  # with one seed a slope must leave ±0.1
 RULE = (
     "median over probed steps and shown layers of the ratio {above}/{below} of {quantity}, at "
-    "equal step and at equal loss, only where both arms are below 0.9 of the loss of chance; "
-    "geometric mean over seeds, 95 % t interval (one seed: a factor of 1.1); {verdict}; "
+    f"equal step and at equal loss, only where both arms are {BELOW_CHANCE}; "
+    f"{RATIO_RULE}; {{verdict}}; "
     "inconclusive otherwise, or if an arm is dead or diverged"
 )
 NOT_REDUCED = "supported if neither interval lies below 1, not supported if both do"
@@ -93,7 +103,7 @@ def reduced(results: Results, quantity: Quantity, rival: str) -> Claim:
 def dimension(results: Results) -> Claim:
     """Decide whether BatchNorm reduces the shift the less, the larger a layer's dimension."""
     quantity = QUANTITIES[0]
-    reasons = [reason for arm in ("batch", "none") if (reason := why_not_trained(results, arm))]
+    reasons = reasons_against(results, ("batch", "none"))
     seeds = results.axes["seed"].tolist()
     dims = field(results, "dimension", "batch", seeds[0])[0]
     verdict: Verdict = "inconclusive"
@@ -104,10 +114,7 @@ def dimension(results: Results) -> Claim:
         found = [layer_ratios(results, quantity, "batch", "none", seed) for seed in seeds]
         logs = [np.polyfit(np.log(dims), np.log(ratios), 1)[0] for ratios in found]
         slope = difference([float(each) for each in logs])
-        low, high = slope.low, slope.high
-        if len(seeds) == 1:
-            low, high = slope.centre - ONE_SEED_SLOPE, slope.centre + ONE_SEED_SLOPE
-        verdict = "supported" if low > 0 else "not supported" if high < 0 else "inconclusive"
+        verdict = decide_difference(slope, ONE_SEED_SLOPE)
         reasons = ["the slope's interval holds 0"] if verdict == "inconclusive" else []
         measured = f"slope {format_interval(slope)}; {by_layer(results, quantity, 'batch')}"
     return Claim(
@@ -116,8 +123,8 @@ def dimension(results: Results) -> Claim:
         source=f"{SOURCE}: its bound grows with the square root of the dimension D",
         rule=(
             "slope over shown layers of the logarithm of the ratio batch/none of "
-            f"{quantity.name}, median over probed steps at equal step, against log D; mean over "
-            f"seeds, 95 % t interval (one seed: ±{ONE_SEED_SLOPE}); supported if above 0, not "
+            f"{quantity.name}, median over probed steps at equal step, against log D; "
+            f"{over_seeds('mean', f'±{ONE_SEED_SLOPE}')}; supported if above 0, not "
             "supported if below; in a network whose D falls with depth, depth may be the cause"
         ),
         measured=measured,
@@ -161,8 +168,8 @@ def bound(results: Results) -> Claim:
         source=f"{SOURCE}: the control is effective for few dimensions only",
         rule=(
             "median over probed steps of (√(2D)·max|γ| + ‖β − β'‖ in a dense layer, 2√D·max|γ| + "
-            "√S·‖β − β'‖ with S pixels) over the earth mover distance in all dimensions; geometric "
-            "mean over seeds, 95 % t interval (one seed: a factor of 1.1); supported if above "
+            "√S·‖β − β'‖ with S pixels) over the earth mover distance in all dimensions; "
+            f"{RATIO_RULE}; supported if above "
             f"{LOOSE:g} in all shown layers, not supported if below {BINDING:g} in any; else "
             "inconclusive, as for a dead arm"
         ),

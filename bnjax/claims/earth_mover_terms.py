@@ -12,7 +12,7 @@ from bnjax.claims.pairs import (
     at_equal_step,
     probed_loss,
     ratio_over_seeds,
-    why_not_trained,
+    reasons_against,
 )
 from bnjax.runs.results import Results
 
@@ -69,7 +69,7 @@ def compare(
     results: Results, quantity: Quantity, above: str, below: str
 ) -> tuple[list[Comparison], list[str]]:
     """The ratio of a quantity at equal step and at equal loss, and why no claim can rest on it."""
-    reasons = [reason for arm in (above, below) if (reason := why_not_trained(results, arm))]
+    reasons = reasons_against(results, (above, below))
     comparisons = [
         ratio_over_seeds(
             results,

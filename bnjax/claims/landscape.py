@@ -10,8 +10,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bnjax.claims.claim import Claim, Verdict
-from bnjax.claims.pairs import PAIRS, agreement, describe, ratio_over_seeds, why_not_trained
+from bnjax.claims.claim import RATIO_RULE, Claim, Verdict
+from bnjax.claims.pairs import (
+    BELOW_CHANCE,
+    PAIRS,
+    agreement,
+    beside_none,
+    describe,
+    ratio_over_seeds,
+    reasons_against,
+    why_not_trained,
+)
 from bnjax.claims.published_landscape import family, summaries
 from bnjax.runs.results import Results
 
@@ -19,8 +28,8 @@ EDGE_TOLERANCE = 0.25  # how near to 2 (edge) or to 1 (saturation) ‖g(lr) − 
 
 RULE = (
     "median over probed steps of the ratio none/{norm} of {quantity}, at equal step and at equal "
-    "loss, only where both arms are below 0.9 of the loss of chance; geometric mean over seeds, "
-    "95 % t interval (one seed: a factor of 1.1); supported if above 1 in both comparisons, not "
+    f"loss, only where both arms are {BELOW_CHANCE}; "
+    f"{RATIO_RULE}; supported if above 1 in both comparisons, not "
     "supported if below 1 in both, else inconclusive; inconclusive if an arm is dead or diverged"
 )
 
@@ -84,7 +93,7 @@ QUANTITIES = (
 def claims(results: Results) -> list[Claim]:
     """All claims of Fig. 4 for every normaliser that ran beside `none`, and each arm's plateau."""
     norms = [str(norm) for norm in results.axes["norm"]]
-    compared = [norm for norm in norms if norm != "none"] if "none" in norms else []
+    compared = beside_none(results)
     return [
         *(compare(results, quantity, norm) for norm in compared for quantity in QUANTITIES),
         *(plateau(results, norm) for norm in norms),
@@ -93,7 +102,7 @@ def claims(results: Results) -> list[Claim]:
 
 def compare(results: Results, quantity: Quantity, norm: str) -> Claim:
     """Decide whether `none` is rougher than `norm` in one quantity."""
-    reasons = [reason for arm in ("none", norm) if (reason := why_not_trained(results, arm))]
+    reasons = reasons_against(results, ("none", norm))
     comparisons = [
         ratio_over_seeds(
             results,

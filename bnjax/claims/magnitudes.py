@@ -4,13 +4,15 @@ import functools
 
 import numpy as np
 
-from bnjax.claims.claim import Claim, Comparison, Verdict, decide_ratio, interval
+from bnjax.claims.claim import RATIO_RULE, Claim, Comparison, Verdict, decide_ratio, interval
 from bnjax.claims.pairs import (
+    BELOW_CHANCE,
     PAIRS,
     agreement,
     describe,
     probed_loss,
     ratio_over_seeds,
+    reasons_against,
     why_not_trained,
 )
 from bnjax.runs.results import Results
@@ -19,7 +21,7 @@ SOURCE = "the comparison of a follow-up to Frankle et al. 2020 (2003.00152)"
 CANCELLED = 1e-3  # of the mean |gradient| of β: below it a bias counts as without one
 RULE = (
     "median over probed steps of the ratio {above}/{below} of the mean |gradient| per parameter; "
-    "geometric mean over seeds, 95 % t interval (one seed: a factor of 1.1); supported if above 1, "
+    f"{RATIO_RULE}; supported if above 1, "
     "not supported if below 1, else inconclusive; inconclusive for a dead or diverged arm"
 )
 
@@ -106,7 +108,7 @@ def cancelled(results: Results, norm: str) -> Claim:
 
 def kernels(results: Results) -> Claim:
     """Decide whether the kernels' gradients are larger without normalisation."""
-    reasons = [reason for arm in ("none", "batch") if (reason := why_not_trained(results, arm))]
+    reasons = reasons_against(results, ("none", "batch"))
     comparisons = [
         ratio_over_seeds(
             results,
@@ -125,8 +127,8 @@ def kernels(results: Results) -> Claim:
         source="Bjorck et al. 2018 (1806.02375): without it gradients are larger",
         rule=(
             "median over probed steps of the ratio none/batch of the kernels' mean |gradient|, at "
-            "equal step and at equal loss, only where both arms are below 0.9 of the loss of "
-            "chance; geometric mean over seeds, 95 % t interval (one seed: a factor of 1.1); "
+            f"equal step and at equal loss, only where both arms are {BELOW_CHANCE}; "
+            f"{RATIO_RULE}; "
             "supported if above 1 in both, not supported if below 1 in both, else inconclusive; "
             "inconclusive if an arm is dead or diverged"
         ),

@@ -8,7 +8,17 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from bnjax.claims.claim import Claim, Verdict, decide_ratio, difference, format_interval, interval
+from bnjax.claims.claim import (
+    RATIO_RULE,
+    T_INTERVAL,
+    Claim,
+    Verdict,
+    bounds,
+    decide_ratio,
+    difference,
+    format_interval,
+    interval,
+)
 from bnjax.claims.curves import smooth
 from bnjax.claims.distributions import (
     QUANTITIES,
@@ -17,7 +27,7 @@ from bnjax.claims.distributions import (
     mean_change,
     variance_change,
 )
-from bnjax.claims.pairs import why_not_trained
+from bnjax.claims.pairs import TRAINED, reasons_against, why_not_trained
 from bnjax.runs.results import Results
 
 ACCURACY_MARGIN = 0.02  # as accurate: no more than this below
@@ -58,15 +68,15 @@ def less_stable(results: Results) -> Iterator[Claim]:
 def as_accurate(results: Results) -> Iterator[Claim]:
     """BatchNorm with noise ends as accurate as BatchNorm."""
     accuracies = {norm: late_accuracy(results, norm) for norm in ("noisy_batch", "batch")}
-    reasons = [reason for norm in accuracies if (reason := why_not_trained(results, norm))]
+    reasons = reasons_against(results, accuracies)
     differences = accuracies["noisy_batch"] - accuracies["batch"]
     estimate = difference(differences.tolist())
+    low, high = bounds(estimate, ONE_SEED_ACCURACY)
     centre = estimate.centre
-    half = estimate.high - centre if estimate.seeds > 1 else ONE_SEED_ACCURACY
     verdict: Verdict = "inconclusive"
-    if not reasons and centre - half > -ACCURACY_MARGIN:
+    if not reasons and low > -ACCURACY_MARGIN:
         verdict = "supported"
-    elif not reasons and centre + half < -ACCURACY_MARGIN:
+    elif not reasons and high < -ACCURACY_MARGIN:
         verdict = "not supported"
     elif not reasons:
         reasons = [f"the interval holds −{ACCURACY_MARGIN:g}"]
@@ -82,11 +92,11 @@ def as_accurate(results: Results) -> Iterator[Claim]:
         source="Santurkar et al. 2018, Fig. 2",
         rule=(
             "training minibatch accuracy, mean of the last tenth of the steps, noisy_batch minus "
-            f"batch, 95 % t interval over seeds (one seed: ±{ONE_SEED_ACCURACY:g}): supported if "
+            f"batch, {T_INTERVAL} over seeds (one seed: ±{ONE_SEED_ACCURACY:g}): supported if "
             f"above −{ACCURACY_MARGIN:g}, not supported if below −{ACCURACY_MARGIN:g}, else "
             "inconclusive; inconclusive if an arm is dead or diverged"
         ),
-        measured=f"difference {centre:+.3f} ± {half:.3f} ({seeds}); at the end: {ends}",
+        measured=f"difference {centre:+.3f} ± {high - centre:.3f} ({seeds}); at the end: {ends}",
         published="late minibatch accuracy: none 99.6 %, batch 98.6 %, noisy_batch 97.9 %",
         verdict=verdict,
         reason="; ".join(reasons),
@@ -139,9 +149,7 @@ def faster_than_none(results: Results) -> Iterator[Claim]:
 
 def faster(results: Results, other: str, allowance: float, sentence: str) -> Claim:
     """Decide whether BatchNorm with noise reaches the target before `other` does."""
-    reasons = [
-        reason for norm in ("noisy_batch", other) if (reason := why_not_trained(results, norm))
-    ]
+    reasons = reasons_against(results, ("noisy_batch", other))
     seeds = results.axes["seed"].tolist()
     times = {
         norm: [time_to_target(results, norm, seed) for seed in seeds]
@@ -168,10 +176,9 @@ def faster(results: Results, other: str, allowance: float, sentence: str) -> Cla
         source="Santurkar et al. 2018, Fig. 2",
         rule=(
             f"ratio {other}/noisy_batch of the steps until the minibatch loss (running median) is "
-            f"{TARGET:g} of that of chance; geometric mean over seeds, 95 % t interval (one seed: "
-            f"a factor of 1.1): supported if above {1 / allowance:.3g}, not supported if below; a "
-            "run that does not get there counts with all its steps; inconclusive otherwise, or if "
-            "an arm is dead or diverged"
+            f"{TARGET:g} of that of chance; {RATIO_RULE}: supported if above "
+            f"{1 / allowance:.3g}, not supported if below; a run that does not get there counts "
+            "with all its steps; inconclusive otherwise, or if an arm is dead or diverged"
         ),
         measured=f"{other}/noisy_batch {'at least ' if censored else ''}{format_interval(ratio)}; "
         + ", ".join(f"{norm} {np.mean([t for t, _ in own]):.0f}" for norm, own in times.items())
@@ -192,9 +199,9 @@ def noise_alone_fails(results: Results) -> Iterator[Claim]:
         sentence="the same noise keeps the network without BatchNorm from training",
         source="Santurkar et al. 2018, §2.1 and Fig. 2",
         rule=(
-            "supported if noise is dead (its late loss at or above 0.9 of that of chance) or "
-            "diverged in some seed, not supported if it trains in all; inconclusive if none itself "
-            "does not train"
+            f"supported if noise is dead (its late loss at or above {TRAINED:g} of that of chance) "
+            "or diverged in some seed, not supported if it trains in all; inconclusive if none "
+            "itself does not train"
         ),
         measured=f"late training loss: none {final_loss(results, 'none'):.3g}, noise "
         f"{final_loss(results, 'noise'):.3g}, chance {results.facts['chance_loss']:.3g}",

@@ -10,7 +10,8 @@ import math
 import numpy as np
 
 from bnjax.claims.claim import (
-    ONE_SEED_MARGIN,
+    A_FACTOR,
+    T_INTERVAL,
     Claim,
     Verdict,
     decide_ratio,
@@ -20,7 +21,7 @@ from bnjax.claims.claim import (
 )
 from bnjax.claims.curves import EQUAL_FIT_POINTS, percent, steps_to_target, test_accuracy
 from bnjax.claims.ending import averaging_claims, last_row
-from bnjax.claims.pairs import why_not_trained
+from bnjax.claims.pairs import beside_none, why_not_trained
 from bnjax.claims.settings import (
     TRAINS,
     arm,
@@ -43,7 +44,7 @@ from bnjax.runs.variants import Variant
 def claims(results: Results) -> list[Claim]:
     """All claims for the normalisers, settings and learning rates that ran."""
     norms = [str(norm) for norm in results.axes["norm"]]
-    normalised = [norm for norm in norms if norm != "none"] if "none" in norms else []
+    normalised = beside_none(results)
     decided: list[Claim] = []
     for norm in normalised:
         decided += [
@@ -210,7 +211,7 @@ def sooner(results: Results, norm: str) -> Claim:
         f"Adam gets to a training loss sooner than SGD, each at its best rate, with norm {norm}",
         f"steps until the running median of {config['window']} minibatch losses is at or below "
         f"{config['target_loss']:g}, each at the learning rate of the grid with the fewest; SGD / "
-        f"Adam, 95 % t interval over seeds (one seed: a factor of {ONE_SEED_MARGIN:g}); supported "
+        f"Adam, {T_INTERVAL} over seeds (one seed: {A_FACTOR}); supported "
         "above 1",
         shown,
         verdict,

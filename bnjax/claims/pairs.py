@@ -14,6 +14,7 @@ from bnjax.claims.claim import Comparison, Verdict, decide_ratio, format_interva
 from bnjax.runs.results import Results
 
 TRAINED = 0.9  # of the loss of chance: an arm at or above it has not begun to train
+BELOW_CHANCE = f"below {TRAINED:g} of the loss of chance"
 EQUAL_LOSS = 1.25  # two losses are called equal if neither exceeds the other by this factor
 MINIMUM_PAIRS = 3
 
@@ -41,6 +42,25 @@ def why_not_trained(results: Results, norm: str) -> str:
         if not final < TRAINED * chance:
             return f"{norm} does not train: its loss ends at {final:.3f}, chance is {chance:.3f}"
     return ""
+
+
+def reasons_against(results: Results, arms: Iterable[str]) -> list[str]:
+    """Why no claim can rest on some arms, one reason an arm; see `why_not_trained`.
+
+    Args:
+      results: of a run.
+      arms: e.g. `("none", "batch")`.
+
+    Returns:
+      Empty if all of them train.
+    """
+    return [reason for norm in arms if (reason := why_not_trained(results, norm))]
+
+
+def beside_none(results: Results) -> list[str]:
+    """The arms that can be compared with `none`: all others, if it ran."""
+    norms = [str(norm) for norm in results.axes["norm"]]
+    return [norm for norm in norms if norm != "none"] if "none" in norms else []
 
 
 def at_equal_step(

@@ -8,13 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from bnjax.claims.claim import Claim, Interval, Verdict, format_interval
+from bnjax.claims.claim import (
+    ONE_SEED_POINTS,
+    SOME_POINTS,
+    T_INTERVAL,
+    Claim,
+    Interval,
+    Verdict,
+    decide_difference,
+    format_interval,
+)
 from bnjax.claims.pairs import TRAINED, why_not_trained
 from bnjax.runs.results import Results
 from bnjax.runs.variants import Variant, parse
 
 TEXTBOOK = "a textbook sentence; no published number"
-ONE_SEED_POINTS = 2.0  # percentage points that one seed's difference must leave
 TRAINS = f"an arm trains if no seed diverges and each ends below {TRAINED} of the loss of chance"
 SYMMETRIC = ("constant", "zeros")
 
@@ -69,17 +77,14 @@ def known(value: float) -> float:
 def points_rule() -> str:
     """How differences of accuracies are decided."""
     return (
-        f"95 % t interval over seeds (one seed: {ONE_SEED_POINTS:g} points either way) above 0 "
+        f"{T_INTERVAL} over seeds (one seed: {SOME_POINTS}) above 0 "
         "supports, below 0 does not, else inconclusive"
     )
 
 
 def decide_points(estimate: Interval) -> Verdict:
     """Whether a difference in percentage points that the claim wants above 0 is."""
-    low, high = estimate.low, estimate.high
-    if estimate.seeds == 1:
-        low, high = estimate.centre - ONE_SEED_POINTS, estimate.centre + ONE_SEED_POINTS
-    return "supported" if low > 0 else "not supported" if high < 0 else "inconclusive"
+    return decide_difference(estimate, 100 * ONE_SEED_POINTS)
 
 
 def points(estimate: Interval) -> str:

@@ -4,23 +4,25 @@ import functools
 
 import numpy as np
 
-from bnjax.claims.claim import Claim
+from bnjax.claims.claim import RATIO_RULE, Claim
 from bnjax.claims.pairs import (
+    BELOW_CHANCE,
     PAIRS,
+    beside_none,
     describe,
     not_below,
     probed_loss,
     ratio_over_seeds,
-    why_not_trained,
+    reasons_against,
 )
 from bnjax.claims.published_landscape import family
 from bnjax.runs.results import Results
 
 RULE = (
     "median over probed steps and layers but the first of the ratio {norm}/none of ‖G − G'‖/‖G‖, "
-    "at equal step and at equal loss, only where both arms are below 0.9 of the loss of chance; "
-    "geometric mean over seeds, 95 % t interval (one seed: a factor of 1.1); supported unless one "
-    "of the two lies below 1; not supported if both do; inconclusive if only one does, or an arm "
+    f"at equal step and at equal loss, only where both arms are {BELOW_CHANCE}; "
+    f"{RATIO_RULE}; supported unless one of "
+    "the two lies below 1; not supported if both do; inconclusive if only one does, or an arm "
     "is dead or diverged"
 )
 PUBLISHED = {
@@ -32,8 +34,7 @@ PUBLISHED = {
 
 def claims(results: Results) -> list[Claim]:
     """One claim for each learning rate and each normaliser that ran beside `none`."""
-    norms = [str(norm) for norm in results.axes["norm"]]
-    compared = [norm for norm in norms if norm != "none"] if "none" in norms else []
+    compared = beside_none(results)
     return [
         compare(results.at(lr=lr), norm) for lr in results.axes["lr"].tolist() for norm in compared
     ]
@@ -41,7 +42,7 @@ def claims(results: Results) -> list[Claim]:
 
 def compare(results: Results, norm: str) -> Claim:
     """Decide whether a normaliser leaves internal covariate shift as large as it is without."""
-    reasons = [reason for arm in ("none", norm) if (reason := why_not_trained(results, arm))]
+    reasons = reasons_against(results, ("none", norm))
     comparisons = [
         ratio_over_seeds(
             results,

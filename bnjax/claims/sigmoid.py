@@ -11,15 +11,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bnjax.claims.claim import Claim, Comparison, interval
+from bnjax.claims.claim import RATIO_RULE, Claim, Comparison, interval
 from bnjax.claims.curves import ACCURACY, Quantity, steps_shown
 from bnjax.claims.pairs import (
+    BELOW_CHANCE,
     PAIRS,
     agreement,
+    beside_none,
     describe,
     probed_loss,
     ratio_over_seeds,
-    why_not_trained,
+    reasons_against,
 )
 from bnjax.claims.single_images import PAPER, single_images
 from bnjax.claims.training import Question, ask
@@ -27,18 +29,17 @@ from bnjax.runs.results import Results
 
 CURVES = {"mlp": "curves without numbers; their axis runs from 70 to 100 % (Fig. 1a)"}
 DEAD = "inconclusive if an arm is dead or diverged"
-SEEDS = "geometric mean over seeds, 95 % t interval (one seed: a factor of 1.1)"
 WHOLE = (
     "of each unit of the last hidden layer: largest minus smallest value along the whole run of "
     "its 15th, 50th and 85th percentile, averaged over the three and divided by the run's mean of "
-    f"85th minus 15th; median over units; ratio none/{{norm}}, {SEEDS}; supported if above 1, not "
-    f"supported if below, else inconclusive; {DEAD}"
+    f"85th minus 15th; median over units; ratio none/{{norm}}, {RATIO_RULE}; supported if above 1, "
+    f"not supported if below, else inconclusive; {DEAD}"
 )
 LOCAL = (
     "of each unit of the last hidden layer: change of its 15th, 50th and 85th percentile to the "
     "next probe, averaged over the three and divided by 85th minus 15th; median over units; median "
     "over probed steps of the ratio none/{norm}, at equal step and at equal loss, only where both "
-    f"arms are below 0.9 of the loss of chance; {SEEDS}; supported if above 1 in both comparisons, "
+    f"arms are {BELOW_CHANCE}; {RATIO_RULE}; supported if above 1 in both comparisons, "
     f"not supported if below in both, else inconclusive; {DEAD}"
 )
 
@@ -46,7 +47,7 @@ LOCAL = (
 def claims(results: Results) -> list[Claim]:
     """All claims, for every normaliser that ran and for those that ran beside `none`."""
     norms = [str(norm) for norm in results.axes["norm"]]
-    compared = [norm for norm in norms if norm != "none"] if "none" in norms else []
+    compared = beside_none(results)
     found: list[Claim] = []
     for norm in compared:
         for question in (FASTER, BETTER):
@@ -134,7 +135,7 @@ def typical_unit(results: Results, norm: str, seed: int) -> int:
 def whole_run(results: Results, norm: str) -> Claim:
     """Whether the inputs to the sigmoids move less along the whole run than without."""
     seeds = results.axes["seed"].tolist()
-    reasons = why_no_comparison(results, norm)
+    reasons = reasons_against(results, ("none", norm))
     arms = {
         arm: [float(np.nanmedian(wander(results, arm, seed))) for seed in seeds]
         for arm in ("none", norm)
@@ -173,7 +174,7 @@ def between_probes(results: Results, norm: str) -> Claim:
         )
         for name in PAIRS
     ]
-    verdict, reasons = agreement(comparisons, why_no_comparison(results, norm))
+    verdict, reasons = agreement(comparisons, reasons_against(results, ("none", norm)))
     return Claim(
         identifier=f"fig1bc-probe-{norm}",
         sentence=f"the inputs to the sigmoids are more stable from probe to probe with {norm}",
@@ -184,8 +185,3 @@ def between_probes(results: Results, norm: str) -> Claim:
         verdict=verdict,
         reason="; ".join(reasons),
     )
-
-
-def why_no_comparison(results: Results, norm: str) -> list[str]:
-    """Why no claim can rest on `none` and this arm."""
-    return [reason for arm in ("none", norm) if (reason := why_not_trained(results, arm))]

@@ -4,18 +4,27 @@ Each comparison of two networks is made at equal step and at equal loss, and a c
 an arm that is dead or diverged is inconclusive (`claims.pairs`).
 """
 
-from collections.abc import Callable
-
 import numpy as np
 
-from bnjax.claims.claim import Claim, Comparison, Verdict
+from bnjax.claims.claim import RATIO_RULE, Claim, Comparison, Verdict
 from bnjax.claims.pairs import (
     PAIRS,
     TRAINED,
     agreement,
+    beside_none,
     describe,
     ratio_over_seeds,
+    reasons_against,
     why_not_trained,
+)
+from bnjax.claims.spectrum_terms import (
+    Measure,
+    concentration,
+    isolation,
+    loss,
+    sharpness,
+    spread,
+    trained,
 )
 from bnjax.runs.results import Results
 
@@ -29,8 +38,8 @@ PUBLISHED_GRADIENT = (
 )
 RULE = (
     "median over probed steps of the ratio {ratio} of {quantity}, {where}, only where the "
-    "probed loss is below 0.9 of that of chance; geometric mean over seeds, 95 % t interval "
-    "(one seed: a factor of 1.1); {decision}; inconclusive if an arm is dead or diverged"
+    f"probed loss is below {TRAINED:g} of that of chance; "
+    f"{RATIO_RULE}; {{decision}}; inconclusive if an arm is dead or diverged"
 )
 TWO = (
     "at equal step and at equal loss",
@@ -42,60 +51,14 @@ ONE = (
 )
 
 
-Measure = Callable[[Results, str, int, str], np.ndarray]  # of norm, seed and statistics
-
-
-def loss(results: Results, norm: str, seed: int, statistics: str) -> np.ndarray:
-    """The loss on the probed part of the training set, `[probe_step]`."""
-    return results.select("spectrum.loss", norm=norm, seed=seed, statistics=statistics)
-
-
-def isolation(results: Results, norm: str, seed: int, statistics: str) -> np.ndarray:
-    """λ₁/λ_K, the largest eigenvalue over the last of the top K, `[probe_step]`."""
-    largest = results.select("spectrum.largest", norm=norm, seed=seed, statistics=statistics)
-    return largest[:, 0] / largest[:, -1]
-
-
-def concentration(results: Results, norm: str, seed: int, statistics: str) -> np.ndarray:
-    """The share of the squared gradient in the space of the top K, `[probe_step]`."""
-    fraction = results.select(
-        "spectrum.gradient_fraction", norm=norm, seed=seed, statistics=statistics
-    )
-    return fraction[:, -1]
-
-
-def trained(results: Results, norm: str, seed: int, statistics: str) -> float:
-    """The median share of the gradient over probed steps below chance; NaN where there are none."""
-    below = loss(results, norm, seed, statistics) < TRAINED * results.facts["chance_loss"]
-    shares = concentration(results, norm, seed, statistics)[below]
-    return float(np.median(shares)) if len(shares) else np.nan
-
-
-def sharpness(results: Results, norm: str, seed: int, statistics: str) -> np.ndarray:
-    """λ₁, `[probe_step]`."""
-    return results.select("spectrum.largest", norm=norm, seed=seed, statistics=statistics)[:, 0]
-
-
-def spread(results: Results, norm: str, seed: int, statistics: str) -> np.ndarray:
-    """λ₁ in standard deviations of the spectral density, `[probe_step]`."""
-    where = {"norm": norm, "seed": seed, "statistics": statistics}
-    nodes, weights = (results.select(f"spectrum.{name}", **where) for name in ("nodes", "weights"))
-    nodes = np.nan_to_num(nodes)
-    mean = (weights * nodes).sum(axis=-1, keepdims=True)
-    variance = (weights * (nodes - mean) ** 2).sum(axis=-1).mean(axis=-1)
-    return sharpness(results, norm, seed, statistics) / np.sqrt(variance)
-
-
 def claims(results: Results) -> list[Claim]:
     """All claims for every normaliser that ran beside `none`, and each arm's edge."""
     norms = [str(norm) for norm in results.axes["norm"]]
     statistics = [str(kind) for kind in results.axes["statistics"]]
     first = statistics[0]
     found: list[Claim] = []
-    for norm in norms if "none" in norms else []:
-        if norm != "none":
-            found.append(outliers(results, norm, first))
-            found.append(gradient(results, norm, first))
+    for norm in beside_none(results):
+        found += [outliers(results, norm, first), gradient(results, norm, first)]
     for norm in norms:
         if "batch" in statistics and keeps_statistics(results, norm):
             found += [returning(results, norm, kind) for kind in statistics if kind != "batch"]
@@ -127,7 +90,7 @@ def between(results: Results, measure: Measure, norm: str, statistics: str) -> l
 
 def outliers(results: Results, norm: str, statistics: str) -> Claim:
     """Decide whether the largest eigenvalues stand out more without `norm`."""
-    reasons = [reason for arm in ("none", norm) if (reason := why_not_trained(results, arm))]
+    reasons = reasons_against(results, ("none", norm))
     comparisons = between(results, isolation, norm, statistics)
     verdict, reasons = agreement(comparisons, reasons)
     beside = describe(between(results, spread, norm, statistics))
@@ -152,7 +115,7 @@ def outliers(results: Results, norm: str, statistics: str) -> Claim:
 
 def gradient(results: Results, norm: str, statistics: str) -> Claim:
     """Decide whether the gradient is concentrated in the top eigenspace without `norm` only."""
-    reasons = [reason for arm in ("none", norm) if (reason := why_not_trained(results, arm))]
+    reasons = reasons_against(results, ("none", norm))
     comparisons = between(results, concentration, norm, statistics)
     verdict, reasons = agreement(comparisons, reasons)
     seeds = results.axes["seed"].tolist()

@@ -10,20 +10,22 @@ import itertools
 import numpy as np
 
 from bnjax.claims.claim import (
+    A_FACTOR,
+    RATIO_RULE,
     Claim,
     Comparison,
-    Interval,
     Verdict,
+    decide_difference,
     decide_ratio,
     difference,
     format_interval,
     interval,
+    over_seeds,
 )
-from bnjax.claims.pairs import agreement, describe, why_not_trained
+from bnjax.claims.pairs import agreement, beside_none, describe, reasons_against, why_not_trained
+from bnjax.claims.surface_terms import NEGATIVE, SHARPNESS, nonconvexity, sharpness
 from bnjax.runs.results import Results
 
-NEAR = 0.5  # of a filter's norm: how far around the trained network sharpness is taken
-NEGATIVE = 0.1  # of the largest |eigenvalue|: a curvature below minus this is not convex
 ONE_SEED_DIFFERENCE = 0.05  # of shares, with one seed
 TEST_ERROR_DIFFERENCE = 0.005  # below it two test errors count as equal
 PUBLISHED_SHARE = (0.4, 0.9)  # of the variance in two components
@@ -31,17 +33,11 @@ RANDOM_WALK_SHARE = (
     6 / np.pi**2 * (1 + 1 / 4)
 )  # of a long random walk (Antognini & Sohl-Dickstein 2018)
 
-SEEDS_RULE = "over seeds, 95 % t interval"
-SHARPNESS = (
-    f"sharpness: mean of L(θ + a d) − L(θ) over |a| ≤ {NEAR} along filter-normalised random "
-    "directions, median over directions"
-)
-
 
 def claims(results: Results) -> list[Claim]:
     """All claims that the views of the run allow."""
     norms = [str(norm) for norm in results.axes["norm"]]
-    compared = [norm for norm in norms if norm != "none"] if "none" in norms else []
+    compared = beside_none(results)
     found = []
     if "lines.losses" in results.arrays:
         found += [flatter(results, norm) for norm in compared]
@@ -55,46 +51,9 @@ def claims(results: Results) -> list[Claim]:
     return found
 
 
-def sharpness(results: Results, norm: str, seed: int) -> float:
-    """Mean rise of the loss near the trained network, median over lines; see `SHARPNESS`."""
-    columns = results.select("lines.columns", norm=norm, seed=seed)
-    losses = results.select("lines.losses", norm=norm, seed=seed)
-    if np.isnan(losses).all():  # the arm diverged, and nothing was measured
-        return np.nan
-    rises = losses - losses[:, [losses.shape[1] // 2]]
-    # Where the axis is coarse or short, its innermost points at least.
-    reach = np.maximum(NEAR, np.abs(columns).min(axis=1, initial=np.inf, where=columns != 0))
-    near = (columns != 0) & (np.abs(columns) <= reach[:, None] * (1 + 1e-6))
-    return float(np.median(np.mean(rises, axis=1, where=near)))
-
-
-def nonconvexity(results: Results, norm: str, seed: int) -> float:
-    """Share of the plane's inner points at which the surface bends down in some direction."""
-    lowest, highest = curvatures(results.select("plane.losses", norm=norm, seed=seed))
-    largest = np.maximum(np.abs(lowest), np.abs(highest))
-    return float(np.mean(lowest < -NEGATIVE * largest)) if np.isfinite(largest).all() else np.nan
-
-
-def curvatures(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues of the discrete Hessian at the inner points of a grid of equal spacing.
-
-    Args:
-      losses: `[rows, columns]`.
-
-    Returns:
-      The lower and the upper one, each `[rows − 2, columns − 2]`, in loss over spacing squared.
-    """
-    centre = losses[1:-1, 1:-1]
-    rows = losses[2:, 1:-1] - 2 * centre + losses[:-2, 1:-1]
-    columns = losses[1:-1, 2:] - 2 * centre + losses[1:-1, :-2]
-    mixed = (losses[2:, 2:] - losses[2:, :-2] - losses[:-2, 2:] + losses[:-2, :-2]) / 4
-    mean, half = (rows + columns) / 2, np.hypot((rows - columns) / 2, mixed)
-    return mean - half, mean + half
-
-
 def flatter(results: Results, norm: str) -> Claim:
     """Whether `norm` ends in a flatter place than `none`."""
-    reasons = [reason for arm in ("none", norm) if (reason := why_not_trained(results, arm))]
+    reasons = reasons_against(results, ("none", norm))
     ratios = [
         sharpness(results, "none", seed) / sharpness(results, norm, seed)
         for seed in results.axes["seed"].tolist()
@@ -109,9 +68,8 @@ def flatter(results: Results, norm: str) -> Claim:
         sentence=f"{norm} ends in a flatter place than none, under filter normalisation",
         source="no published claim: the reading of Santurkar et al. 2018 by Li et al. 2018's means",
         rule=(
-            f"{SHARPNESS}; ratio none/{norm}, geometric mean {SEEDS_RULE} (one seed: a factor of "
-            "1.1); supported above 1, not supported below 1, else inconclusive; inconclusive if an "
-            "arm is dead or diverged"
+            f"{SHARPNESS}; ratio none/{norm}, {RATIO_RULE}; supported above 1, not supported "
+            "below 1, else inconclusive; inconclusive if an arm is dead or diverged"
         ),
         measured=f"{describe([comparison])}; {tell_centres(results, ('none', norm))}",
         published="no number",
@@ -122,13 +80,13 @@ def flatter(results: Results, norm: str) -> Claim:
 
 def more_convex(results: Results, norm: str) -> Claim:
     """Whether the plane through `norm`'s network is convex at more points than that of `none`."""
-    reasons = [reason for arm in ("none", norm) if (reason := why_not_trained(results, arm))]
+    reasons = reasons_against(results, ("none", norm))
     shares = {
         arm: [nonconvexity(results, arm, seed) for seed in results.axes["seed"].tolist()]
         for arm in ("none", norm)
     }
     change = difference((np.array(shares["none"]) - np.array(shares[norm])).tolist())
-    verdict = decide_difference(change)
+    verdict = decide_difference(change, ONE_SEED_DIFFERENCE)
     if reasons:
         verdict = "inconclusive"
     elif verdict == "inconclusive":
@@ -141,7 +99,7 @@ def more_convex(results: Results, norm: str) -> Claim:
         rule=(
             "share of the inner points of the filter-normalised plane at which the lower "
             f"eigenvalue of the discrete Hessian is below −{NEGATIVE} of the largest |eigenvalue|; "
-            f"difference none − {norm}, mean {SEEDS_RULE} (one seed: ±{ONE_SEED_DIFFERENCE}); "
+            f"difference none − {norm}, {over_seeds('mean', f'±{ONE_SEED_DIFFERENCE}')}; "
             "supported above 0, not supported below 0, else inconclusive; inconclusive if an arm "
             "is dead or diverged"
         ),
@@ -152,20 +110,12 @@ def more_convex(results: Results, norm: str) -> Claim:
     )
 
 
-def decide_difference(change: Interval) -> Verdict:
-    """Whether a difference that the claim wants above 0 is."""
-    low, high = change.low, change.high
-    if change.seeds == 1:
-        low, high = change.centre - ONE_SEED_DIFFERENCE, change.centre + ONE_SEED_DIFFERENCE
-    return "supported" if low > 0 else "not supported" if high < 0 else "inconclusive"
-
-
 def generalisation(results: Results, norms: list[str]) -> Claim:
     """Whether the arms stand in the same order by sharpness and by test error."""
     seeds = results.axes["seed"].tolist()
     error = {norm: test_error(results, norm) for norm in norms}
     sharp = {norm: np.median([sharpness(results, norm, s) for s in seeds]) for norm in norms}
-    reasons = [reason for norm in norms if (reason := why_not_trained(results, norm))]
+    reasons = reasons_against(results, norms)
     trained = [norm for norm in norms if not why_not_trained(results, norm)]
     signs = []
     for left, right in itertools.combinations(trained, 2):
@@ -190,8 +140,8 @@ def generalisation(results: Results, norms: list[str]) -> Claim:
         sentence="under filter normalisation the sharper network generalises worse",
         source="Li et al. 2018, §5",
         rule=(
-            f"{SHARPNESS}, over seeds the median; every pair of trained arms that differ by a "
-            f"factor of 1.1 in sharpness and by {TEST_ERROR_DIFFERENCE:.1%} in test error; "
+            f"{SHARPNESS}, over seeds the median; every pair of trained arms that differ by "
+            f"{A_FACTOR} in sharpness and by {TEST_ERROR_DIFFERENCE:.1%} in test error; "
             "supported if all pairs have the larger error where the sharpness is larger, not "
             "supported if none has, else inconclusive"
         ),
@@ -236,7 +186,7 @@ def low_dimensional(results: Results, norm: str) -> Claim:
         source="Li et al. 2018, §7.2",
         rule=(
             f"share of the snapshots' variance in two principal components, over {low}, "
-            f"geometric mean {SEEDS_RULE} (one seed: a factor of 1.1); supported above 1, not "
+            f"{RATIO_RULE}; supported above 1, not "
             "supported below 1, else inconclusive; inconclusive if the arm is dead or diverged"
         ),
         measured=measured,

@@ -9,21 +9,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bnjax.claims.claim import Claim, Comparison
+from bnjax.claims.claim import RATIO_RULE, Claim, Comparison
 from bnjax.claims.pairs import (
+    BELOW_CHANCE,
     PAIRS,
     agreement,
     at_equal_loss,
     describe,
     ratio_over_seeds,
-    why_not_trained,
+    reasons_against,
 )
 from bnjax.runs.results import Results
 
 RULE = (
     "median over probed steps of the ratio none/batch of {quantity} of this layer, at equal step "
-    "and at equal loss, only where both arms are below 0.9 of the loss of chance and both values "
-    "are above 0; geometric mean over seeds, 95 % t interval (one seed: a factor of 1.1); "
+    f"and at equal loss, only where both arms are {BELOW_CHANCE} and both values "
+    f"are above 0; {RATIO_RULE}; "
     "supported if above 1 in both comparisons, not supported if below 1 in both, else "
     "inconclusive; inconclusive if an arm is dead or diverged; the ratio in units of each layer's "
     "own deviation (‖v‖² times its variance, the curvature times its square) is shown, not decided"
@@ -73,7 +74,7 @@ TERMS = (
 
 def compare(results: Results, term: Term, layer: str) -> Claim:
     """Decide whether one term of one layer is larger without normalisation."""
-    reasons = [reason for arm in ("none", "batch") if (reason := why_not_trained(results, arm))]
+    reasons = reasons_against(results, ("none", "batch"))
     comparisons = [ratio(results, name, term, layer) for name in PAIRS]
     free = ratio(results, "scale-free at equal loss", term, layer, free=True)
     verdict, reasons = agreement(comparisons, reasons)

@@ -12,27 +12,32 @@ from typing import NamedTuple
 import numpy as np
 
 from bnjax.claims.claim import (
+    A_FACTOR,
     ONE_SEED_MARGIN,
+    ONE_SEED_POINTS,
+    SOME_POINTS,
     Claim,
     Interval,
     Verdict,
+    bounds,
     difference,
     format_interval,
+    format_points,
     interval,
+    over_seeds,
 )
 from bnjax.claims.curves import ACCURACY, GAP, LOSS, STEPS, Quantity, why_not_equally_fitted
 from bnjax.claims.learning_rates import PAPER, at_each_lr, learning_rates, no_arm_trains
-from bnjax.claims.pairs import why_not_trained
+from bnjax.claims.pairs import beside_none, reasons_against
 from bnjax.runs.results import Results
 
 LP_NORMS = ("l1", "l2", "linf")
-ONE_SEED_POINTS = 0.02  # with one seed there is no interval: a difference must leave ±2 points
 # What BatchNorm gains over none in the paper: who ends behind it by less does as well.
 AS_WELL_POINTS = 0.03
 AS_WELL_FACTOR = 1.25
 
 RULE = (
-    "{quantity}: {comparison}, mean over seeds, 95 % t interval (one seed: {one_seed}); supported "
+    f"{{quantity}}: {{comparison}}, {over_seeds('mean', '{one_seed}')}; supported "
     "if it lies above {limit:g}, not supported if below, else inconclusive; inconclusive if an arm "
     "is dead or diverged"
 )
@@ -122,7 +127,7 @@ AS_LOW = Question(
 def claims(results: Results) -> list[Claim]:
     """All claims for the normalisers that ran, at each learning rate and across them."""
     norms = [str(norm) for norm in results.axes["norm"]]
-    normalised = [norm for norm in norms if norm != "none"] if "none" in norms else []
+    normalised = beside_none(results)
     lp_norms = [norm for norm in norms if norm in LP_NORMS] if "batch" in norms else []
     classes = has_classes(results)
     against_none = [FASTER, BETTER] if classes else [FASTER, LOWER]
@@ -156,7 +161,7 @@ def ask(results: Results, question: Question, norm: str, other: str, suffix: str
     quantity = question.quantity
     seeds = results.axes["seed"].tolist()
     arms = {arm: [quantity.value(results, arm, seed) for seed in seeds] for arm in (other, norm)}
-    reasons = [reason for arm in arms if (reason := why_not_trained(results, arm))]
+    reasons = reasons_against(results, arms)
     if quantity is GAP and not reasons and (unequal := why_not_equally_fitted(results, [*arms])):
         reasons = [unequal]
     shown = ", ".join(
@@ -178,11 +183,7 @@ def ask(results: Results, question: Question, norm: str, other: str, suffix: str
         rule=RULE.format(
             quantity=quantity.name(results),
             comparison=f"{first} / {second}" if quantity.is_ratio else f"{first} − {second}",
-            one_seed=(
-                f"a factor of {ONE_SEED_MARGIN:g}"
-                if quantity.is_ratio
-                else f"{100 * ONE_SEED_POINTS:g} points either way"
-            ),
+            one_seed=A_FACTOR if quantity.is_ratio else SOME_POINTS,
             limit=question.limit,
         ),
         measured=shown,
@@ -210,14 +211,14 @@ def decide(
     left, right = (np.where(np.isinf(side), steps, side) for side in (left, right))
     if quantity.is_ratio:
         estimate = interval((left / right).tolist())
-        low, high = bounds(np.log(estimate[:3]), estimate.seeds, math.log(ONE_SEED_MARGIN))
-        low, high, shown = math.exp(low), math.exp(high), format_interval(estimate)
+        centre, low, high = np.log(estimate[:3]).tolist()
+        logarithms = Interval(centre, low, high, estimate.seeds)
+        low, high = map(math.exp, bounds(logarithms, math.log(ONE_SEED_MARGIN)))
+        shown = format_interval(estimate)
     else:
         estimate = difference((left - right).tolist())
-        low, high = bounds(np.array(estimate[:3]), estimate.seeds, ONE_SEED_POINTS)
-        centre, low_point, high_point = (100 * value for value in estimate[:3])
-        shown = format_interval(Interval(centre, low_point, high_point, estimate.seeds))
-        shown = shown.replace(" ", " points ", 1)
+        low, high = bounds(estimate, ONE_SEED_POINTS)
+        shown = format_points(estimate)
     if at_least or at_most:
         shown = f"{'at least' if at_least else 'at most'} {shown}"
     if at_least and at_most:
@@ -227,9 +228,3 @@ def decide(
     if high < limit and not at_least:
         return "not supported", shown, ""
     return "inconclusive", shown, f"the interval holds {limit:g}, or a bound does not decide"
-
-
-def bounds(values: np.ndarray, seeds: int, margin: float) -> tuple[float, float]:
-    """Low and high of an interval; of one seed the centre, `margin` either way."""
-    centre, low, high = values.tolist()
-    return (low, high) if seeds > 1 else (centre - margin, centre + margin)
