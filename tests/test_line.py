@@ -14,10 +14,8 @@ import pytest
 from bnjax import probes
 from bnjax.arithmetic import trees
 from bnjax.errors import UsageError
-from bnjax.probes import points
+from bnjax.probes import points, surface
 
-# The package exports the function of the same name.
-line_module = sys.modules["bnjax.probes.line"]
 STEP_SIZES = np.array([0.05, 0.1, 0.2, 0.4])
 
 
@@ -206,9 +204,9 @@ def test_chunks_are_chosen_unless_given(problem, monkeypatch):
     _, params, _, loss = problem
     asked = []
     monkeypatch.setattr(
-        line_module, "map_points", lambda f, x, *, chunk, **_: asked.append(chunk) or jnp.asarray(x)
+        surface, "map_points", lambda f, x, *, chunk, **_: asked.append(chunk) or jnp.asarray(x)
     )
-    monkeypatch.setattr(line_module, "points_that_fit", lambda *_: 3)
+    monkeypatch.setattr(surface, "points_that_fit", lambda *_: 3)
     for options in ({}, {"chunk": 2}):
         direction = jax.tree.map(jnp.ones_like, params)
         probes.losses_on_line(loss, params, STEP_SIZES, direction, **options)

@@ -15,7 +15,9 @@ import optax
 from bnjax.arithmetic import trees
 from bnjax.arithmetic.convolution import running_once
 from bnjax.errors import UsageError
+from bnjax.probes.checks import check_scalar
 from bnjax.probes.points import map_points, points_that_fit
+from bnjax.probes.surface import values_on_line
 from bnjax.types import Array, Loss, Params, Points, PRNGKey, Scalar
 
 
@@ -155,15 +157,9 @@ def losses_on_line(
     """
     step_sizes = jnp.asarray(step_sizes)
     _check(loss, params, step_sizes, direction)
-    if chunk == "auto":
-        chunk = points_that_fit(loss, params, step_sizes.shape[0])
-    with jax.default_matmul_precision(precision):
-        losses: Points = map_points(
-            lambda step_size: loss(trees.move(params, direction, step_size)),
-            step_sizes,
-            chunk=chunk,
-            mesh=mesh,
-        )
+    losses: Points = values_on_line(
+        loss, params, direction, -step_sizes, chunk=chunk, mesh=mesh, precision=precision
+    )
     return losses
 
 
@@ -233,11 +229,7 @@ def _check(loss: Loss, params: Params, step_sizes: Points, direction: Params | N
             f"step_sizes has shape {step_sizes.shape}; it must be one-dimensional and not empty: "
             "give e.g. jnp.array([0.05, 0.1, 0.2, 0.4])"
         )
-    result = jax.eval_shape(loss, params)
-    if getattr(result, "shape", None) != ():
-        raise UsageError(
-            f"the loss returns {result}; it must return one scalar: reduce it, e.g. with jnp.mean"
-        )
+    check_scalar(loss, params)
     if direction is None:
         return
     expected: Any = jax.tree.structure(params)

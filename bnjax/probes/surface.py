@@ -17,6 +17,7 @@ from jaxtyping import Float
 from bnjax.arithmetic import trees
 from bnjax.arithmetic.filters import filter_normalise
 from bnjax.errors import UsageError
+from bnjax.probes.checks import check_grid
 from bnjax.probes.points import map_points, points_that_fit
 from bnjax.types import Array, Params, Points, PRNGKey, PyTree, Scalar
 
@@ -116,7 +117,7 @@ def values_on_line(
       [0.0, 4.0]
     """
     columns = jnp.asarray(columns)
-    check(params, (direction,), (columns,))
+    check_grid(params, (direction,), (columns,))
     if chunk == "auto":
         chunk = points_that_fit(measure, params, columns.shape[0])
     with jax.default_matmul_precision(precision):
@@ -171,7 +172,7 @@ def values_on_plane(
       [[2.0], [3.0]]
     """
     rows, columns = jnp.asarray(rows), jnp.asarray(columns)
-    check(params, directions, (rows, columns))
+    check_grid(params, directions, (rows, columns))
     first, second = directions
 
     def one_row(row: Scalar) -> PyTree:
@@ -186,19 +187,3 @@ def values_on_plane(
         )
 
     return jax.lax.map(one_row, rows)
-
-
-def check(params: Params, directions: tuple[Params, ...], axes: tuple[Array, ...]) -> None:
-    """Refuse directions of another structure, and axes that are empty or not one-dimensional."""
-    shapes = jax.tree.map(jnp.shape, params)
-    for direction in directions:
-        if jax.tree.map(jnp.shape, direction) != shapes:
-            raise UsageError(
-                "a direction has other leaves or shapes than params: build it with jax.tree.map "
-                "over params, or with filter_direction"
-            )
-    for axis in axes:
-        if axis.ndim != 1 or axis.size == 0:
-            raise UsageError(
-                f"coordinates have shape {axis.shape}; they must be one-dimensional and not empty"
-            )
