@@ -23,9 +23,9 @@ from bnjax.figures import batchnorm_only as figure
 from bnjax.losses import OBJECTIVES
 from bnjax.runs import seeded, settings
 from bnjax.runs.arms import Arm
-from bnjax.runs.config import stream_key
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.partial import PartialConfig
+from bnjax.runs.streams import stream_key
 from bnjax.training import Sweep, features
 
 PRESETS = {

@@ -26,8 +26,10 @@ from bnjax.errors import require
 from bnjax.figures import landscape as figure
 from bnjax.runs import settings
 from bnjax.runs.arms import Arm
-from bnjax.runs.config import Precision, RunConfig, stream_key
+from bnjax.runs.config import RunConfig
 from bnjax.runs.experiment import Experiment
+from bnjax.runs.streams import stream_key
+from bnjax.runs.training_options import Precision
 from bnjax.training import Probe, every, landscape
 
 

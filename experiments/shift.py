@@ -23,8 +23,9 @@ from bnjax.commands.command_line import main
 from bnjax.figures import shift as figure
 from bnjax.runs import settings
 from bnjax.runs.arms import Arm, build
-from bnjax.runs.config import Precision, RunConfig, require_layers, require_rates
+from bnjax.runs.config import RunConfig, require_layers, require_rates
 from bnjax.runs.experiment import Experiment
+from bnjax.runs.training_options import Precision
 from bnjax.training import Probe, every, landscape, shift
 
 

@@ -25,8 +25,9 @@ from bnjax.figures import surface as figure
 from bnjax.losses import OBJECTIVES
 from bnjax.runs.arms import Arm
 from bnjax.runs.budget import Budget, require_affordable
-from bnjax.runs.config import RunConfig, stream_key
+from bnjax.runs.config import RunConfig
 from bnjax.runs.experiment import Experiment
+from bnjax.runs.streams import stream_key
 from bnjax.training import Probe, Sweep, every, surface
 
 

@@ -31,8 +31,8 @@ from bnjax.commands import program
 from bnjax.errors import RunError, UsageError
 from bnjax.runs import folder, published, results, seeded, verify
 from bnjax.runs.arms import Arm
-from bnjax.runs.config import stream_key
 from bnjax.runs.partial import PartialConfig
+from bnjax.runs.streams import stream_key
 from bnjax.storage import files
 
 TRIALS = number("inputs")

@@ -14,7 +14,8 @@ from bnjax.data import Batch, Dataset, Pipeline, Split
 from bnjax.losses import OBJECTIVES
 from bnjax.models import Model
 from bnjax.runs import names
-from bnjax.runs.config import RunConfig, stream_key
+from bnjax.runs.config import RunConfig
+from bnjax.runs.streams import stream_key
 from bnjax.training import Probe, Program, TrainState, optimizers
 from bnjax.types import PRNGKey
 

@@ -13,7 +13,8 @@ from bnjax.arithmetic.trees import Predicate
 from bnjax.errors import UsageError, require
 from bnjax.models import norms
 from bnjax.models.resnet import weight_layers
-from bnjax.runs.config import RunConfig, stream_key
+from bnjax.runs.config import RunConfig
+from bnjax.runs.streams import stream_key
 from bnjax.training import parts
 from bnjax.types import Params
 

@@ -18,8 +18,9 @@ import numpy as np
 from bnjax import data
 from bnjax.machine import layout
 from bnjax.runs import arms, records, run_arm, units
-from bnjax.runs.config import RunConfig, stream_key
+from bnjax.runs.config import RunConfig
 from bnjax.runs.experiment import Experiment
+from bnjax.runs.streams import stream_key
 from bnjax.training import TrainState
 from bnjax.training.sweep import Sweep
 

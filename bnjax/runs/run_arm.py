@@ -14,7 +14,8 @@ from bnjax.errors import RunError
 from bnjax.machine import layout, processes
 from bnjax.machine.interrupts import Interrupted
 from bnjax.runs import arms, records
-from bnjax.runs.config import RunConfig, stream_key
+from bnjax.runs.config import RunConfig
+from bnjax.runs.streams import stream_key
 from bnjax.storage import checkpoints
 from bnjax.training import Probe, Program, TrainState
 from bnjax.training.sweep import Sweep, count_rows, run_sweeps
