@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bnjax.figures import numbers, style
-from bnjax.report import definitions
+from bnjax.report import captions
 
 FIGURES = Path(numbers.__file__).parent
 
@@ -154,4 +154,4 @@ def test_every_figure_is_defined():
         and isinstance(node.args[2], ast.Constant)
     }
     assert len(saved_names) > 20
-    assert saved_names <= set(definitions.FIGURES)
+    assert saved_names <= set(captions.FIGURES)

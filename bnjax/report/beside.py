@@ -11,7 +11,7 @@ import numpy as np
 from bnjax.errors import RunError
 from bnjax.figures.numbers import COLUMNS
 from bnjax.figures.style import LOOKS, PUBLISHED, Look
-from bnjax.report import curves, definitions
+from bnjax.report import captions, curves
 from bnjax.report.content import Figure
 from bnjax.report.pack import Numbers
 from bnjax.storage.printable import printable
@@ -86,7 +86,7 @@ def chart(
 ) -> dict[str, Any]:
     """One panel: measured lines and bands, and the published ones, thin and dotted."""
     title, _, upright = panel.rpartition(" | ")
-    known = definitions.FIGURES.get(figure)
+    known = captions.FIGURES.get(figure)
     by_label = {look.label: look for look in LOOKS.values()}
     traces: list[dict[str, Any]] = []
     values = []

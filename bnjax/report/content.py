@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bnjax.errors import RunError
-from bnjax.report import definitions
+from bnjax.report import captions
 from bnjax.runs import folder as folders
 from bnjax.runs import results as measured
 from bnjax.runs import verify
@@ -99,7 +99,7 @@ def collect(paths: Iterable[Path]) -> list[Figure]:
             except ValueError as error:
                 raise RunError(f"{path} cannot be read ({error})") from error
             found.setdefault(path.stem, {})[path.suffix] = content
-    order = list(definitions.FIGURES)
+    order = list(captions.FIGURES)
     known = {name: order.index(name) for name in found if name in order}
     names = sorted(found, key=lambda name: (known.get(name, len(order)), name))
     return [Figure(name, found[name]) for name in names]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bnjax.figures.style import LOOKS
-from bnjax.report import definitions
+from bnjax.report import quantities
 from bnjax.runs.results import Results
 from bnjax.storage.printable import printable
 
@@ -59,7 +59,7 @@ def factors(results: Results) -> list[Factor]:
     """The factors of a run in the order of its axes."""
     return [
         Factor(
-            name, tuple(label(name, value) for value in results.axes[name]), definitions.axis(name)
+            name, tuple(label(name, value) for value in results.axes[name]), quantities.axis(name)
         )
         for name in outer(results)
     ]
@@ -156,7 +156,7 @@ def fits(results: Results, name: str) -> bool:
 def arrays(results: Results) -> Iterator[tuple[str, tuple[str, ...]]]:
     """The arrays that can be drawn, the best known first, and their axes after the curves'."""
     lead = len(outer(results))
-    order = list(definitions.QUANTITIES)
+    order = list(quantities.QUANTITIES)
     known = {name: order.index(name) for name in results.arrays if name in order}
     for name in sorted(results.arrays, key=lambda name: (known.get(name, len(order)), name)):
         if fits(results, name):

@@ -10,8 +10,8 @@ import numpy as np
 
 from bnjax.report import (
     content,
-    definitions,
     pack,
+    quantities,
     tables,
 )
 from bnjax.report.content import PAGE, Run
@@ -134,7 +134,7 @@ def render(runs: Sequence[Run], compared: tuple[Run, Run] | None = None) -> str:
             steps=steps,
             kinds=SECTIONS,
             verdicts=VERDICTS,
-            axis=definitions.axis,
+            axis=quantities.axis,
             keys=keys,
             program=program,
             style=style,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bnjax.report import definitions
+from bnjax.report import quantities
 from bnjax.report.sources import Places, Source
 
 FEW = 3  # values of an axis below which it is chosen from a list, not drawn along
@@ -42,14 +42,14 @@ def train_chart(
                     }
                 )
             k += 1
-    title = definitions.quantity(f"train.{field}").label.removeprefix("Minibatch ").capitalize()
+    title = quantities.quantity(f"train.{field}").label.removeprefix("Minibatch ").capitalize()
     name = f"train.{field}"
     return framed("training", name, title, "", "training step", False, traces, values, {})
 
 
 def chart(name: str, sources: Sequence[Source], places: Sequence[Places]) -> dict[str, Any] | None:
     """The chart of one array, by its axes."""
-    own = definitions.quantity(name)
+    own = quantities.quantity(name)
     dims = sources[0].thinned.dims[name]
     if dims and dims[0] == "test_step" and name.startswith("test."):
         return None  # it stands in the chart of its training curve
@@ -98,7 +98,7 @@ def chart(name: str, sources: Sequence[Source], places: Sequence[Places]) -> dic
         name,
         own.label,
         own.unit,
-        definitions.axis(along),
+        quantities.axis(along),
         spreads(xs),
         traces,
         values,
@@ -157,7 +157,7 @@ def surface(
                 }
             )
             k += 1
-    own = definitions.quantity(name)
+    own = quantities.quantity(name)
     return framed("surface", name, own.label, own.unit, "coordinate", False, traces, values, {})
 
 

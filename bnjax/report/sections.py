@@ -9,9 +9,9 @@ import numpy as np
 from bnjax.report import (
     again,
     beside,
+    captions,
     charts,
     comparison,
-    definitions,
     pack,
     tables,
     vector,
@@ -124,7 +124,7 @@ def section(identifier: str, run: Run, numbers: pack.Numbers, budget: list[int])
         id=identifier,
         run=run,
         name=f"{run.experiment}/{run.digest}",
-        question=definitions.EXPERIMENTS.get(run.experiment, ""),
+        question=captions.EXPERIMENTS.get(run.experiment, ""),
         command=again.command(run.experiment, config, run.presets).split(" "),
         facts=facts(run),
         options=tables.options(config),
@@ -183,8 +183,8 @@ def facts(run: Run) -> list[tuple[str, str]]:
 
 def shown(identifier: str, run: Run, figure: Figure, downloads: Sequence[Download]) -> Shown:
     """A figure with its caption; one that is very large is shown as a picture."""
-    known = definitions.FIGURES.get(
-        figure.name, definitions.Definition(figure.name.replace("_", " ").capitalize(), "")
+    known = captions.FIGURES.get(
+        figure.name, captions.Definition(figure.name.replace("_", " ").capitalize(), "")
     )
     drawing, picture, note = figure.files.get(".svg", b""), figure.files.get(".png", b""), ""
     arms = run.results.axes.get("norm", np.empty(0)).tolist()

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bnjax.report import curves, definitions
+from bnjax.report import curves, quantities
 from bnjax.runs.names import NOT_IN_DIGEST
 from bnjax.runs.results import Results
 
@@ -71,7 +71,7 @@ def end(values: np.ndarray, axis: str) -> Number:
 def quantity_names(found: Mapping[str, Mapping[str, Number]]) -> list[tuple[str, str]]:
     """The names of all quantities, and how a person reads them."""
     names = dict.fromkeys(name for numbers in found.values() for name in numbers)
-    return [(name, definitions.quantity(name).label) for name in names]
+    return [(name, quantities.quantity(name).label) for name in names]
 
 
 def value(content: Any) -> str:

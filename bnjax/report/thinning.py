@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bnjax.report import curves, definitions
+from bnjax.report import curves, quantities
 from bnjax.runs.results import Results
 
 MOST_NUMBERS = 1_500_000  # of one run, but for its training curves
@@ -60,13 +60,13 @@ def thin(results: Results, *, most: int = MOST_NUMBERS) -> Thinned:
         rows[name] = rows[name][:, *index]
     for axis, stride in strides.items():
         axes[axis] = axes[axis][::stride]
-        what = "probes" if axis == "probe_step" else f"values of {definitions.axis(axis)}"
+        what = "probes" if axis == "probe_step" else f"values of {quantities.axis(axis)}"
         notes.append(f"one of every {stride} {what}")
     kept, total = {}, 0
     for name in found:
         total += rows[name].size * (name not in by_step)
         if total > most:
-            notes.append(f"without {definitions.quantity(name).label}")
+            notes.append(f"without {quantities.quantity(name).label}")
         else:
             kept[name] = rows[name]
     return Thinned(kept, {name: found[name] for name in kept}, axes, notes)
