@@ -62,6 +62,8 @@ def measured(norms=("none", "batch"), steps=STEPS, factor=1.0, **changed) -> Res
         "step_size": np.array([0.2, 0.4, 0.8, 1.6], np.float32),
         "row": np.arange(POINTS),
         "column": np.arange(POINTS),
+        "path": np.array(["principal"]),
+        "plane_axis": np.array([1, 2]),
     }
     dims = {
         "train.loss": ("step",),
@@ -76,6 +78,10 @@ def measured(norms=("none", "batch"), steps=STEPS, factor=1.0, **changed) -> Res
         "plane.losses": ("row", "column"),
         "plane.columns": ("row", "column"),
         "plane.row": ("row",),
+        "trajectory.losses": ("row", "column"),
+        "trajectory.columns": ("row", "column"),
+        "trajectory.row": ("row",),
+        "principal.coordinates": ("path", "probe_step", "plane_axis"),
     }
     dims = {name: ("norm", "seed", *inner) for name, inner in dims.items()}
     arrays = {
@@ -84,8 +90,10 @@ def measured(norms=("none", "batch"), steps=STEPS, factor=1.0, **changed) -> Res
     }
     arrays["train.finite"][:] = 1
     places = np.linspace(-1, 1, POINTS, dtype=np.float32)
-    arrays["plane.columns"][:] = places
-    arrays["plane.row"][:] = places
+    for view in ("plane", "trajectory"):
+        arrays[f"{view}.columns"][:] = places
+        arrays[f"{view}.row"][:] = places
+    arrays["principal.coordinates"] -= factor  # on both sides of the trained network
     return Results(arrays, dims, axes, config, FACTS)
 
 

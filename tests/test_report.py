@@ -519,6 +519,8 @@ def test_an_arrays_axes_decide_how_it_is_drawn():
         "Loss L(θ) on the probed batch": "course",
         "Cosine of G and G′ of the layers": "slice",
         "Loss on the plane of two random directions": "surface",
+        "Loss on the plane of the path's components": "surface",
+        "The path's coordinates": "course",
     }
     assert group.steps == [0, 10, 20, 30]
     assert [factor.name for factor in group.factors] == ["norm", "seed"]
@@ -538,6 +540,21 @@ def test_a_trace_finds_its_numbers_at_every_step():
             expected = found.arrays["line.smoothness"][norm, seed, step, 0]
             np.testing.assert_array_equal(drawn, expected)
         np.testing.assert_array_equal(unpacked(numbers, trace["x"]), found.axes["step_size"])
+
+
+def test_a_surface_has_the_names_of_its_axes_and_the_path_in_its_plane():
+    found, numbers = made_runs.measured(), pack.Numbers()
+    group = build(found, numbers)
+    plane = by_title(group, "Loss on the plane of two random directions")
+    assert (plane["along"], plane["across"]) == ("second direction", "first direction")
+    assert all("path" not in trace for trace in plane["traces"])
+    own = by_title(group, "Loss on the plane of the path's components")
+    assert (own["along"], own["across"]) == ("first component", "second component")
+    for place, trace in enumerate(own["traces"]):
+        path = trace["path"]
+        drawn = unpacked(numbers, path["a"])[path["s"] : path["s"] + 2 * path["n"]]
+        expected = found.arrays["principal.coordinates"].reshape(4, -1)[place]
+        np.testing.assert_array_equal(drawn, expected)
 
 
 def test_an_axis_that_is_too_short_to_draw_along_is_chosen_from():

@@ -122,13 +122,13 @@ def reader(browser, run):
 def test_every_chart_is_drawn_from_the_disk_alone(reader):
     reader.draw_all(kinds=".chart")
     plots = reader.page.locator(".plot")
-    assert plots.count() == 8
+    assert plots.count() == 10
     drawn = plots.evaluate_all("all => all.map(e => (e.data || []).length)")
     kinds = plots.evaluate_all("all => all.map(e => e.parentElement.className)")
     expected = {"chart training": 8, "chart slice": 4, "chart course": 4, "chart surface": 0}
     for kind, count in zip(kinds, drawn, strict=True):
         assert count == expected.get(kind, 6), kind
-    assert reader.page.locator(".scene canvas").count() >= 4
+    assert reader.page.locator(".scene canvas").count() >= 8
     assert reader.page.locator("#status").text_content() == ""
 
 
@@ -249,6 +249,63 @@ def test_a_surface_is_turned_by_buttons_all_arms_together(reader):
     reader.page.locator("input[data-factor=norm][data-value=BatchNorm]").uncheck()
     reader.settle()
     assert surface.locator(".scene").count() == 2
+
+
+def test_a_surface_names_its_axes_and_has_the_path_on_it(reader, run):
+    reader.draw_all(kinds=".surface")
+    scenes = reader.page.locator(".chart.surface").nth(1).locator(".scene")
+    names = "e => ['xaxis', 'yaxis'].map(a => e._fullLayout.scene[a].title.text)"
+    assert scenes.first.evaluate(names) == ["first component", "second component"]
+    other = reader.page.locator(".chart.surface .scene").first
+    assert other.evaluate(names) == ["second direction", "first direction"]
+    assert other.evaluate("e => e.data.length") == 1
+    found = results.read(run)
+    for scene, place in enumerate((0, 2, 1, 3)):  # the first seed of each arm comes first
+        drawn = scenes.nth(scene).evaluate("e => [e.data[1].x, e.data[1].y, e.data[1].z]")
+        where = found.arrays["principal.coordinates"].reshape(4, -1, 2)[place]
+        np.testing.assert_allclose(np.transpose(drawn[:2]), [*where, [0, 0]], rtol=1e-6)
+        losses = found.arrays["trajectory.losses"].reshape(4, 5, 5)[place]
+        assert drawn[2][-1] == pytest.approx(losses[2, 2], rel=1e-5)  # the middle of the plane
+
+
+def every_button(reader, kinds, names):
+    """Use every button of the bar of the first chart of some kind."""
+    reader.draw_all(kinds=kinds)
+    plot = reader.page.locator(f"{kinds} .js-plotly-plot").first
+    plot.scroll_into_view_if_needed()
+    plot.hover()
+    titles = plot.locator(".modebar-btn").evaluate_all("all => all.map(e => e.dataset.title)")
+    assert sorted(titles) == sorted(names)
+    for title in titles:
+        button = plot.locator(f".modebar-btn[data-title='{title}']")
+        if title.startswith("Download"):
+            with reader.page.expect_download() as handed:
+                button.click()
+            assert handed.value.suggested_filename.endswith(".svg")
+        else:
+            before = plot.evaluate("e => JSON.stringify(e.layout)")
+            button.click()
+            reader.settle()
+            assert reader.page.locator(".plotly-cloud-dialog-box").count() == 0
+            after = plot.evaluate("e => JSON.stringify(e.layout)")
+            assert after != before or title in NO_CHANGE, title
+
+
+# Buttons that choose what is chosen already, or go where the view is.
+NO_CHANGE = {"Zoom", "Autoscale", "Reset axes", "Orbital rotation", "Turntable rotation"}
+NO_CHANGE |= {"Reset camera to default", "Reset camera to last save"}
+
+
+def test_every_button_of_a_chart_works(reader):
+    names = ["Download plot", "Zoom", "Pan", "Zoom in", "Zoom out", "Autoscale"]
+    every_button(reader, ".training", [*names, "Reset axes"])
+
+
+def test_every_button_of_a_surface_works(reader):
+    names = ["Download plot", "Zoom", "Pan", "Orbital rotation", "Turntable rotation"]
+    every_button(
+        reader, ".surface", [*names, "Reset camera to default", "Reset camera to last save"]
+    )
 
 
 def test_an_axis_becomes_logarithmic_and_linear(reader):

@@ -12,6 +12,12 @@ from bnjax.report.sources import Places, Source
 FEW = 3  # values of an axis below which it is chosen from a list, not drawn along
 LOG_RATIO = 50  # between least and greatest beyond which an axis is logarithmic
 LINEAR = ("accurac", "cosine", "share", "agreement")  # in the names of what is never
+# The axes of a surface's columns and rows, by the group of its array.
+PLANES = {
+    "plane": ("second direction", "first direction"),
+    "trajectory": ("first component", "second component"),
+}
+PATHS = {"trajectory": "principal.coordinates"}  # of training, in the plane of a surface
 SHORT = {"losses": "loss", "accuracies": "accuracy"}  # what stands along an upright axis
 
 
@@ -154,11 +160,26 @@ def surface(
                     "columns": columns,
                     "x": {"a": place.array(f"{group}.columns"), "s": row * rows * columns},
                     "y": {"a": place.array(f"{group}.row"), "s": row * rows},
+                    **path(group, source, place, row),
                 }
             )
             k += 1
     own = quantities.quantity(name)
-    return framed("surface", name, own.label, own.unit, "coordinate", False, traces, values, {})
+    along, across = PLANES.get(group, ("column", "row"))
+    made = framed("surface", name, own.label, own.unit, along, False, traces, values, {})
+    return made and {**made, "across": across}
+
+
+def path(group: str, source: Source, place: Places, row: int) -> dict[str, Any]:
+    """The path of training in the plane of a surface, where the run has one: it ends at 0, 0."""
+    name = PATHS.get(group, "")
+    array = source.thinned.arrays.get(name)
+    if array is None or source.thinned.dims[name] != ("path", "probe_step", "plane_axis"):
+        return {}
+    _, paths, count, axes = array.shape
+    if axes != 2 or not np.isfinite(array[row, 0]).all():
+        return {}
+    return {"path": {"a": place.array(name), "s": row * paths * count * axes, "n": count}}
 
 
 def framed(

@@ -267,7 +267,7 @@
     return own;
   };
   const settings = {
-    displaylogo: false, responsive: true, plotlyServerURL: "",
+    displaylogo: false, responsive: true, showSendToCloud: false, plotlyServerURL: "",
     toImageButtonOptions: { format: "svg" },
     modeBarButtonsToRemove: ["lasso2d", "select2d"],
   };
@@ -278,6 +278,33 @@
   const MOST_SCENES = 4;
   let eye = { ...HOME };
   const scenes = (element) => all(".scene", element);
+  // The height of a surface between its points, on the scale that is drawn.
+  const height = (x, y, z, log) => (at, up) => {
+    const place = (values, value) => {
+      const last = values.length - 2;
+      const i = Math.max(0, Math.min(last, values.findIndex((_, j) => j === last || values[j + 1] >= value)));
+      return [i, (value - values[i]) / (values[i + 1] - values[i])];
+    };
+    const [column, right] = place(x, at);
+    const [row, rise] = place(y, up);
+    const value = (i, j) => (log ? Math.log10(z[i][j]) : z[i][j]);
+    const found = (1 - rise) * ((1 - right) * value(row, column) + right * value(row, column + 1))
+      + rise * ((1 - right) * value(row + 1, column) + right * value(row + 1, column + 1));
+    return log ? 10 ** found : found;
+  };
+  // The path of training on its surface, to the trained network at the origin.
+  const path = (trace, x, y, z, log, name) => {
+    const values = take(trace.path.a, trace.path.s, 2 * trace.path.n, 1);
+    const [across, up] = [0, 1].map((axis) => [...values.filter((_, i) => i % 2 === axis), 0]);
+    const own = height(x, y, z, log);
+    return {
+      type: "scatter3d", mode: "lines+markers", name: `${name}, path of training`,
+      x: across, y: up, z: across.map((at, i) => own(at, up[i])),
+      line: { color: "#D41159", width: 6 },
+      marker: { color: across.map((_, i) => (i === trace.path.n ? "#FFFFFF" : "#D41159")), size: across.map((_, i) => (i === trace.path.n ? 6 : 3)), line: { color: "#000000", width: 1 } },
+      showlegend: false,
+    };
+  };
   const drawSurface = async (group, chart, element) => {
     const { ink, grid, paper } = colours();
     const on = chart.traces.filter((trace) => isOn(group, group.curves[trace.k]))
@@ -305,24 +332,26 @@
       const z = Array.from({ length: trace.rows }, (_, row) => take(trace.a, trace.s + row * trace.columns, trace.columns, 1));
       holders[i].previousElementSibling.innerHTML = curve.label;
       const axis = { gridcolor: grid, color: ink, backgroundcolor: paper, showbackground: true };
+      const x = take(trace.x.a, trace.x.s, trace.columns, 1);
+      const y = take(trace.y.a, trace.y.s, trace.rows, 1);
       await window.Plotly.react(holders[i], [{
         type: "surface",
-        x: take(trace.x.a, trace.x.s, trace.columns, 1),
-        y: take(trace.y.a, trace.y.s, trace.rows, 1),
+        x,
+        y,
         z,
         surfacecolor: chart.logY ? z.map((row) => row.map(Math.log10)) : z,
         cmin: low, cmax: high, colorscale: "Viridis", showscale: false,
         contours: { z: { show: true, color: "#00000055", width: 1, highlight: false } },
         name: curve.label,
-      }], {
+      }, ...(trace.path ? [path(trace, x, y, z, chart.logY, curve.label)] : [])], {
         font: { family: "system-ui, sans-serif", size: 11, color: ink },
         paper_bgcolor: "rgba(0,0,0,0)",
         margin: { l: 0, r: 0, t: 0, b: 0 },
         height: 384,
         scene: {
           aspectmode: "cube",
-          xaxis: { ...axis, title: { text: "second direction" } },
-          yaxis: { ...axis, title: { text: "first direction" } },
+          xaxis: { ...axis, title: { text: plain(chart.along) } },
+          yaxis: { ...axis, title: { text: plain(chart.across) } },
           zaxis: { ...axis, title: { text: plain(chart.short) }, type: chart.logY ? "log" : "linear", ...(chart.logY ? { dtick: Math.max(1, Math.ceil((high - low) / 6)) } : {}), range: range(chart, chart.logY), exponentformat: "power" },
           camera: { eye, center: CENTRE },
         },
