@@ -21,13 +21,17 @@ import pytest
 from bnjax.commands import catalogue
 from bnjax.commands import report as command
 from bnjax.errors import RunError
+from bnjax.figures import style
 from bnjax.report import (
     again,
     charts,
     comparison,
     content,
+    curves,
     pack,
     page,
+    palette,
+    quantities,
     sections,
     tables,
     thinning,
@@ -407,13 +411,13 @@ def test_several_runs_get_one_page_beside_them(run, tmp_path):
 
 
 def test_figures_are_drawn_anew_with_other_published_curves(run, tmp_path, monkeypatch):
-    curves = tmp_path / "curves.csv"
-    curves.write_text("panel,series,step,low,high\nloss,standard,0,1,2\nloss,standard,9,1,2\n")
+    given = tmp_path / "curves.csv"
+    given.write_text("panel,series,step,low,high\nloss,standard,0,1,2\nloss,standard,9,1,2\n")
     experiment = catalogue.find_experiment("landscape")._replace(draw=made_runs.draw)
     monkeypatch.setattr(catalogue, "find_experiment", lambda name: experiment)
     before = (run / "training.svg").read_bytes()
     out = tmp_path / "p.html"
-    assert command.main("", [str(run), "--published", str(curves), "--out", str(out)]) == 0
+    assert command.main("", [str(run), "--published", str(given), "--out", str(out)]) == 0
     data = json.loads(Page(out.read_text()).text("data"))
     beside = [chart for chart in data["groups"][0]["charts"] if chart["kind"] == "beside"]
     published = [trace for trace in beside[0]["traces"] if trace["published"]]
@@ -470,7 +474,7 @@ def test_the_command_makes_the_same_run_again(name, tmp_path):
             for presets in (experiment.presets, None):
                 told = again.command(name, plain, presets)
                 words = made_words(told)
-                assert words[:2] == ["python", f"experiments/{name}.py"]
+                assert words[:2] == ["bnjax", name]
                 parsed = console.parse(experiment.presets, words[2:], "")
                 assert folder.digest(parsed) == folder.digest(config), told
 
@@ -490,6 +494,63 @@ def test_defaults_and_a_persons_folders_are_not_written_down():
     assert "--published CSV" in told
     assert "--width" not in told
     assert "--lr 0.4" in told
+
+
+def test_what_decides_bits_is_in_the_command_and_folders_of_plugins_are_not():
+    presets = catalogue.find_experiment("landscape").presets
+    config = {**made_runs.options(), "deterministic": True, "plugins": ["/home/me/my norm.py"]}
+    told = made_words(again.command("landscape", config, presets))
+    assert "--deterministic" in told
+    assert told[told.index("--plugins") + 1] == "my norm.py"
+    assert dict(tables.options(config))["plugins"] == "my norm.py"
+
+
+def commands(text: str) -> set[str]:
+    """The commands of a page; each figure has one."""
+    found = re.findall(r"<code>(<span>bnjax.*?)</code>", text)
+    assert len(found) > 1
+    return {" ".join(re.sub("<.*?>", "", one).split()) for one in found}
+
+
+def test_a_command_makes_the_figures_as_they_are_drawn(kept, tmp_path):
+    """Published curves are said where they are drawn, whatever the run was begun with."""
+    [told] = commands(page.render([read(kept)]))
+    assert told.startswith("bnjax landscape --")
+    assert told.endswith("--published CSV") or " --published CSV " in told
+    plain = made_runs.write(tmp_path, made_runs.measured(published="/home/me/curves.csv"))
+    [told] = commands(page.render([read(plain)]))
+    assert "--published" not in told
+    given = read(plain)._replace(published=made_runs.PUBLISHED)
+    [told] = commands(page.render([given]))
+    assert "--published CSV" in told
+
+
+def test_what_was_run_follows_from_the_arms():
+    def facts(axes, **changed):
+        found = made_runs.measured(**changed)
+        lead = (*axes, "seed")
+        arrays = {"train.loss": np.ones([*map(len, axes.values()), 2, 40], np.float32)}
+        own = results.Results(
+            arrays,
+            {"train.loss": (*lead, "step")},
+            {**found.axes, **{name: np.array(values) for name, values in axes.items()}},
+            found.config,
+            found.facts,
+        )
+        run = content.Run("landscape", "0" * 12, own, [], [], {}, None, "", "")
+        return dict(sections.facts(run))
+
+    plain = facts({"norm": ["none", "batch"]})
+    assert plain["Arms"] == "normaliser: no normalisation, BatchNorm"
+    assert plain["Training"].startswith("sgd, learning rate 0.4, 40 steps, batch ")
+    swept = {"norm": ["batch"], "variant": ["sgd+zeros", "adam+zeros"], "multiple": [0.1, 1.0]}
+    varied = facts(swept, lr=math.nan)
+    assert varied["Training"].startswith("40 steps, batch ")
+    assert varied["Arms"].startswith("normaliser: BatchNorm; setting: sgd+zeros, adam+zeros; ")
+    assert varied["Arms"].endswith("times the usual learning rate: 0.1, 1")
+    sizes = facts({"norm": ["batch"], "batch_size": [2, 16]})
+    assert "batch" not in sizes["Training"]
+    assert sizes["Arms"].endswith("batch size: 2, 16")
 
 
 # --- charts
@@ -610,12 +671,12 @@ def test_long_training_curves_keep_their_spikes():
     arrays = {"train.loss": loss}
     dims = {"train.loss": ("norm", "seed", "step")}
     thinned = thinning.thin(found._replace(axes=axes, arrays=arrays, dims=dims))
-    curves = thinned.arrays["train.loss"]
-    assert curves.shape == (4, len(thinned.axes["step"]))
-    assert curves.shape[1] <= thinning.USUAL_POINTS
-    assert curves[2].max() == 1e9
-    assert curves[1].min() == -5
-    where = thinned.axes["step"][curves[2].argmax()]
+    drawn = thinned.arrays["train.loss"]
+    assert drawn.shape == (4, len(thinned.axes["step"]))
+    assert drawn.shape[1] <= thinning.USUAL_POINTS
+    assert drawn[2].max() == 1e9
+    assert drawn[1].min() == -5
+    where = thinned.axes["step"][drawn[2].argmax()]
     assert abs(where - 31_234) < 30
     assert "least and the greatest of every" in thinned.notes[0]
 
@@ -654,6 +715,60 @@ def test_more_curves_than_can_be_told_apart_are_left_out_and_said():
     group = build(found._replace(axes=axes, arrays=arrays, dims=dims))
     assert len(group.content["curves"]) == 300
     assert "500 more curves are left out" in group.notes
+
+
+# Sight without the cones for green, Machado et al. 2009, of linear RGB.
+DEUTERANOPE = [
+    [0.367322, 0.860646, -0.227968],
+    [0.280085, 0.672501, 0.047413],
+    [-0.011820, 0.042940, 0.968881],
+]
+TO_XYZ = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+
+
+def linear(colour: str) -> np.ndarray:
+    parts = np.array([int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)])
+    return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+
+
+def contrast(first: str, second: str) -> float:
+    low, high = sorted(float(np.array(TO_XYZ)[1] @ linear(colour)) for colour in (first, second))
+    return (high + 0.05) / (low + 0.05)
+
+
+def seen(colour: str) -> np.ndarray:
+    """A colour in CIELAB, as a deuteranope sees it."""
+    own = np.clip(np.array(DEUTERANOPE) @ linear(colour), 0, 1)
+    x, y, z = np.cbrt(np.array(TO_XYZ) @ own / [0.9505, 1, 1.089])
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def test_curves_on_a_dark_page_have_contrast_and_differ_for_deuteranopes():
+    known = [style.LOOKS[name] for name in list(style.LOOKS) if style.LOOKS[name].hatch != "oo"]
+    looks = [(look.colour, look.line) for look in known]
+    looks += zip(style.SPARE_COLOURS, style.SPARE_LINES, strict=True)
+    assert {colour for colour, _ in looks} | set(curves.COLOURS) <= set(palette.ON_DARK)
+    assert f"--paper: {palette.DARK_PAGE.lower()}" in page.text("report.css")
+    drawn = [(palette.on_dark(colour), line) for colour, line in looks]
+    for colour, _ in [*drawn, (palette.NEUTRAL, "")]:
+        assert contrast(colour, palette.DARK_PAGE) >= 3, colour
+    for (first, line), (second, other) in itertools.combinations(drawn, 2):
+        distance = np.linalg.norm(seen(first) - seen(second))
+        assert distance > (20 if line == other else 10), (first, second)
+
+
+def test_every_quantity_and_axis_of_every_experiment_has_a_name():
+    for name in EXPERIMENTS:
+        experiment = catalogue.find_experiment(name)
+        axes = set(experiment.rows.values())
+        for group, fields in experiment.dims.items():
+            assert quantities.definition(f"{group}.any"), group
+            for field, own in fields.items():
+                assert f"{group}.{field}" in quantities.QUANTITIES
+                axes |= set(own)
+        for config in experiment.presets.values():
+            axes |= set(config.arm_axes)
+        assert axes <= set(quantities.AXES), name
 
 
 # --- tables and comparison
@@ -702,7 +817,12 @@ def test_a_comparison_has_both_runs_curves_and_figures(tmp_path, run):
     group = data["groups"][-1]
     assert group["id"] == "compare"
     assert {curve["values"]["run"][0] for curve in group["curves"]} == {"A", "B"}
-    assert {curve["dash"] for curve in group["curves"] if curve["source"] == 1} == {"dash"}
+    own, other = ([c for c in group["curves"] if c["source"] == place] for place in (0, 1))
+    assert {curve["width"] for curve in own}.isdisjoint({curve["width"] for curve in other})
+    # Hue and dashes stay those of the arm.
+    looks = [[(curve["dash"], curve["colour"]) for curve in chosen] for chosen in (own, other)]
+    assert looks[0] == looks[1]
+    assert len({dash for dash, _ in looks[0]}) == 2
     loss = next(chart for chart in group["charts"] if chart["title"] == "Loss")
     assert len(loss["traces"]) == 16
     twins = [own for own in found.all("svg") if own.get("class") == "twin"]

@@ -1,7 +1,9 @@
 """The page of a run in a real browser: it draws, asks for nothing, and its controls work."""
 
+import csv
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -147,6 +149,11 @@ def test_one_slider_moves_all_slices(reader, run):
             values = found.arrays[name].reshape(4, 4, -1)[:, place]
             drawn = [trace["y"] for trace in reader.traces(title)]
             np.testing.assert_allclose(drawn, values, rtol=1e-6)
+    marked = "e => e.parentElement.matches('.training, .course') ? e.layout.shapes[0].x0 : null"
+    marks = [
+        plot.evaluate(marked) for plot in reader.page.locator(".chart:not(.surface) .plot").all()
+    ]
+    assert [mark for mark in marks if mark is not None] == [20] * 4
     reader.page.get_by_label("Step after").click()
     reader.settle()
     assert reader.page.locator("#step-shown").text_content() == "30"
@@ -306,6 +313,75 @@ def test_every_button_of_a_surface_works(reader):
     every_button(
         reader, ".surface", [*names, "Reset camera to default", "Reset camera to last save"]
     )
+
+
+def test_a_chart_hands_out_the_numbers_it_shows(reader, run, tmp_path):
+    reader.draw_all(kinds=".slice")
+    reader.move_to(1)
+    reader.page.locator("input[data-factor=seed][data-value='1']").uncheck()
+    with reader.page.expect_download() as handed:
+        reader.page.get_by_label("Download the numbers shown: Loss L(θ − ηd)").click()
+    assert handed.value.suggested_filename == "run-1-line.losses-step-10.csv"
+    rows = list(csv.reader(Path(handed.value.path()).read_text().splitlines()))
+    assert rows[0] == ["series", "step size η", "Loss L(θ − ηd)"]
+    expected = results.read(run).arrays["line.losses"][:, 0, 1, 0]
+    drawn = np.array([float(row[2]) for row in rows[1:]], np.float32)
+    np.testing.assert_array_equal(drawn, expected.ravel())
+    assert {row[0] for row in rows[1:]} == {"no normalisation, seed 0", "BatchNorm, seed 0"}
+    assert (
+        reader.page.locator(".chart.slice .quiet").first.text_content().startswith("On the batch")
+    )
+
+
+def test_a_finger_scrolls_the_page_over_charts_and_figures(browser, run):
+    phone = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+    made = Reader(browser, run / "report.html", **phone)
+    made.draw_all(kinds=".training, .surface")
+    session = made.context.new_cdp_session(made.page)
+    figure = made.page.locator(".figure").first
+    figure.locator("[data-zoom=in]").tap()
+    assert figure.locator(".view").evaluate("e => e.scrollWidth > 1.4 * e.clientWidth")
+    assert figure.locator(".when-zoomed").is_visible()
+    for place in (".training .plot", ".surface .scene", ".figure .view"):
+        element = made.page.locator(place).first
+        element.evaluate("e => e.scrollIntoView({block: 'center', behavior: 'instant'})")
+        made.settle()
+        where = element.evaluate(
+            "e => { const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + 150]; }"
+        )
+        before = made.page.evaluate("scrollY")
+        session.send(
+            "Input.synthesizeScrollGesture",
+            {
+                "x": where[0],
+                "y": where[1],
+                "yDistance": -120,
+                "gestureSourceType": "touch",
+                "preventFling": True,
+            },
+        )
+        assert made.page.evaluate("scrollY") > before + 60, place
+    plot = made.page.locator(".training .plot").first
+    assert plot.evaluate("e => e._fullLayout.yaxis.fixedrange")
+    assert made.page.locator(".modebar-btn").count() == 0
+    figure.locator("[data-zoom=all]").tap()
+    assert figure.locator(".view").evaluate("e => e.scrollWidth === e.clientWidth")
+    eye = made.page.locator(".scene").first.evaluate("e => e._fullLayout.scene.camera.eye")
+    assert np.linalg.norm(list(eye.values())) == pytest.approx(1.4 * np.sqrt(2 * 1.6**2 + 1))
+    made.context.close()
+    assert not made.errors
+
+
+def test_a_dark_page_does_not_glare(browser, run):
+    made = Reader(browser, run / "report.html", color_scheme="dark")
+    made.draw_all(kinds=".training")
+    view = made.page.locator(".figure .view").first
+    shown = "e => getComputedStyle(e).fill"
+    paper = view.locator("path[style='fill: #ffffff']").first.evaluate(shown)
+    assert 150 < min(int(part) for part in re.findall(r"\d+", paper)) < 225
+    icon = made.page.locator(".modebar-btn path").first.evaluate(shown)
+    assert min(int(part) for part in re.findall(r"\d+", icon)[:3]) > 120
+    made.context.close()
 
 
 def test_an_axis_becomes_logarithmic_and_linear(reader):

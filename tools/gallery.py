@@ -42,7 +42,9 @@ def take(run: Path, rows: dict[str, str]) -> None:
         raise RunError(f"{run} was not made by one commit: make it anew from a clean checkout")
     data = "dln" if config["model"] == "dln" else config["dataset"].removeprefix("binary_")
     presets = catalogue.find_experiment(record.experiment).presets
-    command = again.command(record.experiment, config, presets)
+    told = again.command(record.experiment, config, presets)
+    script = f"python experiments/{record.experiment}.py"
+    command = told.replace(f"bnjax {record.experiment}", script, 1)
     ended = (run / folder.SUMMARY).stat().st_mtime
     seconds = ended - (run / folder.CONFIG).stat().st_mtime
     when = datetime.datetime.fromtimestamp(ended, datetime.UTC).date()

@@ -3,14 +3,16 @@
 import dataclasses
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from bnjax.runs.names import NOT_IN_DIGEST
 from bnjax.storage.files import plain
 
 PLACEHOLDERS = {"data_dir": "DIR", "published": "CSV"}
-# Where a run lies and how it was watched is its owner's own business.
-NOT_SAID = NOT_IN_DIGEST - {*PLACEHOLDERS, "yes"}
+# Where a run lies and how it was watched is its owner's own business; `deterministic` decides the
+# last bits on a GPU.
+NOT_SAID = NOT_IN_DIGEST - {*PLACEHOLDERS, "yes", "deterministic"}
 LONGEST = 200  # values of one option that are written down
 
 
@@ -26,8 +28,8 @@ def command(
         option is written down.
 
     Returns:
-      `python experiments/landscape.py --lr 0.4`; folders and files of the person who ran it become
-      `DIR` and `CSV`.
+      `bnjax landscape --lr 0.4`; folders and files of the person who ran it become `DIR` and
+      `CSV`, of plugins the name stays.
     """
     preset = str(config.get("preset", ""))
     base: Mapping[str, Any] = {}
@@ -36,7 +38,7 @@ def command(
         names = (f"{preset} {model}", preset)
         chosen = next((presets[name] for name in names if name in presets), None)
         base = plain(dataclasses.asdict(chosen)) if chosen is not None else {}
-    words = ["python", f"experiments/{experiment}.py"]
+    words = ["bnjax", experiment]
     if preset and preset != next(iter(presets or ()), ""):
         words += ["--preset", preset]
     if config.get("model") not in (
@@ -58,11 +60,19 @@ def option(name: str, value: Any) -> Sequence[str]:
         return ()
     if name in PLACEHOLDERS:
         return (f"--{dashed}", PLACEHOLDERS[name])
+    if name == "plugins":
+        return (f"--{dashed}", *file_names(value)[:LONGEST])
     if isinstance(value, bool):
         return (f"--{dashed}",) if value else (f"--no-{dashed}",)
     if isinstance(value, list | tuple):
         return (f"--{dashed}", *map(text, value[:LONGEST]))
     return (f"--{dashed}", text(value))
+
+
+def file_names(paths: Any) -> list[str]:
+    """Files without the folders of the person who has them."""
+    given = paths if isinstance(paths, list | tuple) else [paths]
+    return [Path(str(path)).name for path in given]
 
 
 def text(value: Any) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from bnjax.errors import RunError
 from bnjax.figures.numbers import COLUMNS
 from bnjax.figures.style import LOOKS, PUBLISHED, Look
-from bnjax.report import captions, curves
+from bnjax.report import captions, curves, palette
 from bnjax.report.content import Figure
 from bnjax.report.pack import Numbers
 from bnjax.storage.printable import printable
@@ -48,17 +48,21 @@ def charts(identifier: str, figures: Sequence[Figure], numbers: Numbers) -> list
     """
     found: list[dict[str, Any]] = []
     for figure in figures:
-        table = figure.files.get(".csv", b"")
-        if MARK.encode() not in table:
+        if not has_published(figure):
             continue
         panels: dict[str, dict[tuple[str, str], list[Row]]] = {}
-        for row in read(table, figure.name):
+        for row in read(figure.files[".csv"], figure.name):
             panels.setdefault(row.panel, {}).setdefault((row.series, row.kind), []).append(row)
         for panel, series in panels.items():
             if len(found) < MOST_PANELS and any(MARK in name for name, _ in series):
                 place = f"{identifier}-beside-{len(found)}"
                 found.append(chart(place, figure.name, panel, series, numbers))
     return found
+
+
+def has_published(figure: Figure) -> bool:
+    """Whether published curves were drawn in a figure."""
+    return MARK.encode() in figure.files.get(".csv", b"")
 
 
 def read(table: bytes, name: str) -> Iterator[Row]:
@@ -118,7 +122,7 @@ def chart(
                     "m": "markers" if kind == "points" else "lines",
                     "colour": colour,
                     "dash": dash,
-                    "dark": curves.on_dark(colour),
+                    "dark": palette.on_dark(colour),
                 }
             )
     finite = np.concatenate([part[np.isfinite(part)] for part in values] or [np.empty(0)])
@@ -126,6 +130,8 @@ def chart(
     return {
         "id": identifier,
         "kind": "beside",
+        "name": f"{figure}.{title or upright}",
+        "definition": known.text if known else "",
         "title": ": ".join(filter(None, (known.title if known else figure, title))),
         "short": printable(upright, 80),
         "along": "training step",

@@ -11,7 +11,7 @@ from bnjax.report import curves as run_curves
 from bnjax.report import plots
 from bnjax.report.curves import shown
 from bnjax.report.pack import Numbers
-from bnjax.report.sources import Places, Source, common, described, merged, probe_steps
+from bnjax.report.sources import STROKE, Places, Source, common, described, merged, probe_steps
 from bnjax.report.thinning import thin
 from bnjax.runs.results import Results
 
@@ -26,7 +26,7 @@ class Group(NamedTuple):
 
     content: Mapping[str, Any]  # plain values, for the page's program
     factors: Sequence[run_curves.Factor]
-    looks: Mapping[tuple[str, str], Mapping[str, str]]  # of the values of factors
+    looks: Mapping[tuple[str, str], Mapping[str, Any]]  # of the values of factors
     off: Collection[tuple[str, str]]  # values of factors that are switched off at first
     choices: Mapping[str, Sequence[str]]  # axes that are chosen from a list
     sections: Mapping[str, Sequence[Mapping[str, Any]]]  # id, title and note of each chart
@@ -106,10 +106,10 @@ def fields(arrays: Sequence[str]) -> list[str]:
 
 def looks(
     sources: Sequence[Source], factors: Sequence[run_curves.Factor]
-) -> Mapping[tuple[str, str], Mapping[str, str]]:
+) -> Mapping[tuple[str, str], Mapping[str, Any]]:
     """What a factor's value decides alone of the look of its curves: the key of the page."""
     drawn = described(sources)
-    found: dict[tuple[str, str], dict[str, str]] = {}
+    found: dict[tuple[str, str], dict[str, Any]] = {}
     for factor in factors:
         same = {
             value: [curve for curve in drawn if curve["values"].get(factor.name) == value]
@@ -117,16 +117,17 @@ def looks(
         }
         decided = [
             part
-            for part in ("colour", "dash")
+            for part in ("colour", "dash", "width")
             if all(len({curve[part] for curve in own}) == 1 for own in same.values() if own)
             and len({curve[part] for curve in drawn}) > 1
         ]
         for value, own in same.items():
             if own and decided and len(factor.values) > 1:
-                neutral = {"colour": NEUTRAL, "dark": NEUTRAL, "dash": "solid"}
+                neutral = {"colour": NEUTRAL, "dark": NEUTRAL, "dash": "solid", **STROKE}
                 kept = {part: own[0][part] for part in decided}
-                dark = {"dark": own[0]["dark"]} if "colour" in decided else {}
-                found[factor.name, value] = {**neutral, **kept, **dark}
+                with_it = {"colour": "dark", "width": "opacity"}  # go together
+                more = {with_it[part]: own[0][with_it[part]] for part in decided if part in with_it}
+                found[factor.name, value] = {**neutral, **kept, **more}
     return found
 
 

@@ -9,7 +9,6 @@ import numpy as np
 from bnjax.report import tables
 from bnjax.report.content import Run
 from bnjax.report.tables import Number
-from bnjax.runs.names import NOT_IN_DIGEST
 
 
 class Verdicts(NamedTuple):
@@ -71,10 +70,7 @@ def compare(first: Run, second: Run) -> Comparison:
         for name, a in here[arm].items()
         if (b := there[arm].get(name)) is not None
     ]
-    kept = [
-        {name: value for name, value in results.config.items() if name not in NOT_IN_DIGEST}
-        for results in (own, other)
-    ]
+    kept = [tables.deciding(results.config) for results in (own, other)]
     drawn = [[f.name for f in run.figures if ".svg" in f.files] for run in (first, second)]
     return Comparison(
         names=(f"{first.experiment}/{first.digest}", f"{second.experiment}/{second.digest}"),

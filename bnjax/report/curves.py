@@ -1,6 +1,5 @@
 """The curves of a run: its arms and seeds, where their numbers lie in an array, and their looks."""
 
-import colorsys
 import html
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +18,6 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "triangle-down", "star", "cross")
 MATPLOTLIB = {"-": "solid", "--": "dash", "-.": "dashdot", ":": "dot"}
 MOST = 300  # curves of a chart
-LEAST_LIGHTNESS = 0.62  # of a colour on a dark page
 
 
 class Factor(NamedTuple):
@@ -131,14 +129,6 @@ def dash(line: Any) -> str:
     if isinstance(line, str):
         return MATPLOTLIB.get(line, "longdash")
     return ",".join(f"{1.5 * length:g}px" for length in line[1])
-
-
-def on_dark(colour: str) -> str:
-    """The same hue, light enough for a dark page."""
-    red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
-    hue, lightness, saturation = colorsys.rgb_to_hls(red, green, blue)
-    light = colorsys.hls_to_rgb(hue, max(lightness, LEAST_LIGHTNESS), saturation)
-    return "#" + "".join(f"{round(255 * part):02X}" for part in light)
 
 
 def fits(results: Results, name: str) -> bool:

@@ -2,7 +2,7 @@
 
 import functools
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,7 @@ from bnjax.report import (
 )
 from bnjax.report.content import PAGE, Run
 from bnjax.report.sections import VERDICTS, Section, keys, section, set_side_by_side
-from bnjax.runs.published import Published
 from bnjax.runs.publishing import Drawn
-from bnjax.runs.results import Results
 from bnjax.storage.disk import replacing
 from bnjax.storage.printable import printable
 
@@ -44,23 +42,13 @@ SECTIONS = {
 }
 
 
-def write(
-    results: Results,
-    claims: Sequence[Mapping[str, str]],
-    figures: Sequence[Path],
-    published: Published,
-    folder: Path,
-    presets: Mapping[str, Any] | None = None,
-) -> Path:
+def write_page(drawn: Drawn, folder: Path) -> Path:
     """Write a run's own page, `report.html` in its folder. Equal runs have equal pages.
 
     Args:
-      results: what it measured.
-      claims: with their verdicts, as `summary.json` will have them.
-      figures: files that were drawn in the folder.
-      published: curves that they were drawn with; may be empty.
+      drawn: what it measured, claims with their verdicts as `summary.json` will have them, figures
+        that were drawn in the folder, and published curves that they were drawn with.
       folder: `<out>/<experiment>/<digest>`.
-      presets: of the experiment; options that are theirs are left out of the command.
 
     Returns:
       The path of the page.
@@ -70,23 +58,17 @@ def write(
     """
     here = folder.absolute()
     run = Run(
-        here.parent.name,
-        here.name,
-        results,
-        claims,
-        content.collect(figures),
-        published,
-        presets,
-        "",
-        "",
+        experiment=here.parent.name,
+        digest=here.name,
+        results=drawn.results,
+        claims=drawn.claims,
+        figures=content.collect(drawn.figures),
+        published=drawn.published,
+        presets=drawn.experiment.presets,
+        date="",
+        href="",
     )
     return save(render([run]), folder / PAGE)
-
-
-def write_page(drawn: Drawn, folder: Path) -> Path:
-    """Write the page of a run that is just being published; arguments and errors as `write`'s."""
-    presets = drawn.experiment.presets
-    return write(drawn.results, drawn.claims, drawn.figures, drawn.published, folder, presets)
 
 
 def save(page: str, path: Path) -> Path:

@@ -50,7 +50,11 @@ def train_chart(
             k += 1
     title = quantities.quantity(f"train.{field}").label.removeprefix("Minibatch ").capitalize()
     name = f"train.{field}"
-    return framed("training", name, title, "", "training step", False, traces, values, {})
+    made = framed("training", name, title, "", "training step", False, traces, values, {})
+    marks = (
+        " Hollow marks: the whole test set." if f"test.{field}" in sources[0].thinned.dims else ""
+    )
+    return made and {**made, "definition": made["definition"] + marks}
 
 
 def chart(name: str, sources: Sequence[Source], places: Sequence[Places]) -> dict[str, Any] | None:
@@ -202,7 +206,9 @@ def framed(
     log = low > 0 and high / low > LOG_RATIO and not bounded
     return {
         "kind": kind,
+        "name": name,
         "title": title,
+        "definition": quantities.definition(name),
         "short": SHORT.get(name.partition(".")[2], name.partition(".")[2].replace("_", " ")),
         "unit": unit,
         "along": along,

@@ -105,6 +105,18 @@ QUANTITIES: Mapping[str, Quantity] = {
     "ending.gained": Quantity("Images that only the average gets right"),
     "ending.lost": Quantity("Images that only the plain prediction gets right"),
     "ending.images": Quantity("Number of test images"),
+    "ends.scales": Quantity("Distribution of γ", "share"),
+    "ends.small": Quantity("Share of |γ| below a threshold"),
+    "ends.clamped_accuracy": Quantity("Test accuracy with γ below a threshold set to 0"),
+    "ends.zeros": Quantity("Share of zeros among the outputs of ReLUs"),
+    "ends.train_accuracy": Quantity("Accuracy on training images, before and after"),
+    "ends.test_accuracy": Quantity("Test accuracy, before and after"),
+    "single.difference": Quantity("Largest difference of a logit, alone and together"),
+    "single.largest": Quantity("Largest |logit|, together"),
+    "single.agreement": Quantity("Share of images with the same class alone and together"),
+    "single.accuracy": Quantity("Test accuracy of images alone"),
+    "single.accuracy_together": Quantity("Test accuracy of images together"),
+    "rounding.gradient_error": Quantity("Rounding error of the gradient"),
     "inputs.percentiles": Quantity("Percentiles of the input to each sigmoid"),
     "plane.losses": Quantity("Loss on the plane of two random directions"),
     "plane.accuracies": Quantity("Accuracy on the plane of two random directions"),
@@ -112,6 +124,12 @@ QUANTITIES: Mapping[str, Quantity] = {
     "trajectory.accuracies": Quantity("Accuracy on the plane of the path's components"),
     "lines.losses": Quantity("Loss on random lines"),
     "lines.accuracies": Quantity("Accuracy on random lines"),
+    "plane.row": Quantity("Coordinate along the first direction"),
+    "plane.columns": Quantity("Coordinate along the second direction"),
+    "trajectory.row": Quantity("Coordinate along the second component"),
+    "trajectory.columns": Quantity("Coordinate along the first component"),
+    "lines.row": Quantity("Coordinate across the line"),
+    "lines.columns": Quantity("Coordinate along the line"),
     "principal.shares": Quantity("Share of the path's variance by component"),
     "principal.coordinates": Quantity("The path's coordinates"),
 }
@@ -152,6 +170,52 @@ AXES: Mapping[str, str] = {
     "scale_init": "γ at the start",
     "threshold": "γ below",
     "averaged": "averaged over",
+    "end": "before or after training",
+    "path": "path",
+}
+# One line for each group of arrays: of what, on what.
+GROUPS: Mapping[str, str] = {
+    "train": "On the minibatch of each step, before its update.",
+    "test": "On the whole test set.",
+    "fit": "On training images, read as the test set is.",
+    "line": "On the batch of the step, from θ along the direction d; g = ∇L(θ), g(η) = ∇L(θ − ηd).",
+    "rounding": "‖g at training precision − g at probe precision‖₂, on the batch of the step.",
+    "shift": (
+        "G: gradient by a layer's weights before a step; G′: the same after the layers below took "
+        "the optimiser's update, on the same batch."
+    ),
+    "spectrum": (
+        "Of the Hessian of the loss on the first training images, by Lanczos iterations; ∇L on the "
+        "same images."
+    ),
+    "distributions": "Of what a layer hands to its non-linearity, on the batch of the step.",
+    "magnitudes": "Over all parameters of a kind, on the batch of the step.",
+    "theory": (
+        "On the batch of the step: ŷ = (y − μ)/σ, z = γŷ + β, g = ∂L/∂z, v = ∂L/∂y, H and Ĥ the "
+        "Hessians by z and by y."
+    ),
+    "earth_mover": (
+        "Between a layer's outputs on the batch before and after the step's actual update; μ, Σ: "
+        "their means and covariances."
+    ),
+    "symmetry": "Of the units of each layer; units that start alike stay alike.",
+    "ending": "At the last probe, with running statistics and without dropout.",
+    "inputs": "Of what each sigmoid of the last hidden layer gets, over training images.",
+    "single": "Of test images one by one (alone) and in one batch (together).",
+    "ends": "Before the first step and after the last, with running statistics.",
+    "plane": (
+        "Around the trained network, along two Gaussian directions normalised filter by filter, in "
+        "units of each filter's norm."
+    ),
+    "lines": (
+        "Around the trained network, along Gaussian directions normalised filter by filter, in "
+        "units of each filter's norm."
+    ),
+    "trajectory": (
+        "Around the trained network (at 0, 0), on the plane of the two principal components of the "
+        "parameters along training; red: the path of training."
+    ),
+    "principal": "Of the parameters along training less the trained ones, θₜ − θ at the end.",
 }
 
 
@@ -160,6 +224,11 @@ def quantity(name: str) -> Quantity:
     group, _, field = name.replace("_", " ").partition(".")
     group = {"train": "minibatch", "test": "test"}.get(group, f"{group}:")
     return QUANTITIES.get(name, Quantity(f"{group} {field}".strip().capitalize()))
+
+
+def definition(name: str) -> str:
+    """What the numbers of an array are of, in one line; empty where that is not known."""
+    return GROUPS.get(name.partition(".")[0], "")
 
 
 def axis(name: str) -> str:

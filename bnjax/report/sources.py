@@ -7,9 +7,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bnjax.report import curves as run_curves
+from bnjax.report import palette
 from bnjax.report.curves import Curve, shown
 from bnjax.report.pack import Numbers
 from bnjax.report.thinning import Thinned
+
+# How thick curves are: dashes and hues are those of the arms. Of two runs over each other the first
+# is thin and full, the second wide and pale.
+STROKE = {"width": 1.9, "opacity": 1.0}
+STROKES = ({"width": 1.3, "opacity": 1.0}, {"width": 4.0, "opacity": 0.5})
+
+
+def stroke(place: int) -> Mapping[str, float]:
+    """How thick the curves of one of several runs are."""
+    return STROKES[place % len(STROKES)]
 
 
 class Source(NamedTuple):
@@ -75,9 +86,9 @@ def describe(sources: Sequence[Source], place: int, curve: Curve) -> Mapping[str
         "label": f"{shown(name)}: {curve.label}" if several else curve.label,
         "values": {**curve.values, **({"run": shown(name)} if several else {})},
         "colour": curve.colour,
-        "dark": run_curves.on_dark(curve.colour),
-        # Of two runs over each other, the first is drawn whole and the second dashed.
-        "dash": ("solid", "dash")[place % 2] if several else curve.dash,
+        "dark": palette.on_dark(curve.colour),
+        "dash": curve.dash,
+        **(stroke(place) if several else STROKE),
         "symbol": curve.symbol,
         "arm": f"{shown(name)}: {curve.arm}" if several else curve.arm,
         "first": curve.first,

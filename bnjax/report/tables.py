@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bnjax.report import curves, quantities
+from bnjax.report import again, curves, quantities
 from bnjax.runs.names import NOT_IN_DIGEST
 from bnjax.runs.results import Results
 
@@ -89,7 +89,15 @@ def value(content: Any) -> str:
 
 def options(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     """All options that make a difference to results, in their order."""
-    return [(name, value(content)) for name, content in config.items() if name not in NOT_IN_DIGEST]
+    return [(name, value(content)) for name, content in deciding(config).items()]
+
+
+def deciding(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that make a difference to results; of plugins the names of the files."""
+    kept = {name: content for name, content in config.items() if name not in NOT_IN_DIGEST}
+    if "plugins" in kept:
+        kept["plugins"] = again.file_names(kept["plugins"])
+    return kept
 
 
 def differences(

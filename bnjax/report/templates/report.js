@@ -35,19 +35,22 @@
     name();
   };
 
+  const handOut = (parts, type, name) => {
+    const address = URL.createObjectURL(new Blob(parts, { type }));
+    const handed = document.createElement("a");
+    handed.href = address;
+    handed.download = name;
+    handed.click();
+    setTimeout(() => URL.revokeObjectURL(address), 60000);
+    say(`${name} is handed out`);
+  };
+
   // Files: the page holds them packed.
   const setUpDownloads = () => {
     for (const link of all("a[data-file]")) {
       link.addEventListener("click", async (event) => {
         event.preventDefault();
-        const blob = new Blob([await unpack(link.dataset.file)], { type: link.dataset.type });
-        const address = URL.createObjectURL(blob);
-        const handed = document.createElement("a");
-        handed.href = address;
-        handed.download = link.download;
-        handed.click();
-        setTimeout(() => URL.revokeObjectURL(address), 60000);
-        say(`${link.download} is handed out`);
+        handOut([await unpack(link.dataset.file)], link.dataset.type, link.download);
       });
     }
     for (const button of all("button.copy")) {
@@ -62,7 +65,11 @@
     }
   };
 
-  // Figures: zoomed by wheel, buttons and keys; moved by dragging and keys.
+  // A finger scrolls the page, whatever it lies on.
+  const coarse = matchMedia("(pointer: coarse)");
+
+  // Figures: zoomed by wheel, buttons and keys; moved by dragging and keys. Under a finger they
+  // become larger in place, and scroll like the page.
   const setUpFigures = () => {
     for (const view of all(".view")) {
       const svg = view.querySelector("svg");
@@ -70,6 +77,14 @@
       const box = svg.viewBox.baseVal;
       const whole = [box.x, box.y, box.width, box.height];
       let [x, y, width, height] = whole;
+      let scale = 1;
+      const enlarge = (next) => {
+        const middle = (view.scrollLeft + view.clientWidth / 2) / view.scrollWidth;
+        scale = Math.min(Math.max(next, 1), 8);
+        svg.style.width = `${100 * scale}%`;
+        view.scrollLeft = middle * view.scrollWidth - view.clientWidth / 2;
+        view.classList.toggle("zoomed", scale > 1);
+      };
       const show = () => {
         width = Math.min(width, whole[2]);
         height = Math.min(height, whole[3]);
@@ -89,13 +104,15 @@
       };
       const move = (right, down) => { x += width * right; y += height * down; show(); };
       const reset = () => { [x, y, width, height] = whole; show(); };
-      const act = { in: () => zoom(1.5), out: () => zoom(1 / 1.5), all: reset };
+      const act = coarse.matches
+        ? { in: () => enlarge(1.5 * scale), out: () => enlarge(scale / 1.5), all: () => enlarge(1) }
+        : { in: () => zoom(1.5), out: () => zoom(1 / 1.5), all: reset };
       for (const button of all("[data-zoom]", view.parentElement)) {
         button.addEventListener("click", () => act[button.dataset.zoom]());
       }
       view.addEventListener("wheel", (event) => {
         // The page scrolls over figures that nobody has chosen.
-        if (!event.ctrlKey && document.activeElement !== view) return;
+        if (coarse.matches || (!event.ctrlKey && document.activeElement !== view)) return;
         event.preventDefault();
         const place = svg.getBoundingClientRect();
         zoom(
@@ -105,20 +122,20 @@
         );
       }, { passive: false });
       const keys = {
-        "+": act.in, "=": act.in, "-": act.out, "0": reset,
+        "+": act.in, "=": act.in, "-": act.out, "0": act.all,
         ArrowLeft: () => move(-0.1, 0), ArrowRight: () => move(0.1, 0),
         ArrowUp: () => move(0, -0.1), ArrowDown: () => move(0, 0.1),
       };
       view.addEventListener("keydown", (event) => {
         const arrow = event.key.startsWith("Arrow");
         if (event.ctrlKey || event.metaKey || !keys[event.key]) return;
-        if (arrow && !view.classList.contains("zoomed")) return;
+        if (arrow && (coarse.matches || !view.classList.contains("zoomed"))) return;
         event.preventDefault();
         keys[event.key]();
       });
       let from = null;
       view.addEventListener("pointerdown", (event) => {
-        if (!view.classList.contains("zoomed") || event.button) return;
+        if (coarse.matches || !view.classList.contains("zoomed") || event.button) return;
         from = [event.clientX, event.clientY];
         view.setPointerCapture(event.pointerId);
         view.classList.add("moving");
@@ -200,7 +217,8 @@
       name: trace.w ? `${curve.label}, ${trace.w}` : curve.label,
       x: along(trace, offset),
       y: take(trace.a, trace.s + offset, trace.n, trace.d),
-      line: { color: colour, dash: curve.dash, width: curve.first ? 1.9 : 1 },
+      line: { color: colour, dash: curve.dash, width: curve.width * (curve.first ? 1 : 0.55) },
+      opacity: curve.opacity,
       marker: { color: colour, symbol: test ? `${curve.symbol}-open` : curve.symbol, size: test ? 8 : 6 },
       connectgaps: false,
     }];
@@ -233,7 +251,7 @@
     return [low - margin, high + margin];
   };
   const layout = (group, chart, narrow) => {
-    const { ink, grid } = colours();
+    const { ink, grid, quiet } = colours();
     const axis = { gridcolor: grid, zerolinecolor: grid, linecolor: grid, automargin: true, exponentformat: "power" };
     // Few values on a logarithmic axis are named one by one; of many only the decades.
     const scale = (log, decades) => (log ? { type: "log", ...(decades >= 1.5 ? { dtick: Math.max(1, Math.ceil(decades / 8)) } : {}) } : { type: "linear" });
@@ -246,6 +264,7 @@
       margin: { l: 50, r: 10, t: 10, b: 45 },
       height: 336,
       hoverlabel: { namelength: -1 },
+      modebar: { color: quiet, activecolor: ink, bgcolor: "rgba(0,0,0,0)" },
       showlegend: chart.kind === "beside",
       legend: { orientation: "h", y: -0.25, yanchor: "top", font: { size: 11 } },
       uirevision: chart.id,
@@ -261,15 +280,24 @@
       if (narrow) own.yaxis = { ...own.yaxis, domain: [0.6, 1] };
       own.legend = { orientation: "h", y: narrow ? -0.14 : -0.24, yanchor: "top", font: { size: 11 } };
     }
-    if (chart.kind === "course" && step !== null && own.xaxis.type !== "category") {
-      own.shapes = [{ type: "line", x0: step, x1: step, y0: 0, y1: 1, yref: "paper", line: { color: ink, width: 1, dash: "dot" } }];
+    own.shapes = marks(chart);
+    if (coarse.matches) {
+      own.dragmode = false;
+      for (const name of Object.keys(own)) if (/^[xy]axis/.test(name)) own[name].fixedrange = true;
     }
     return own;
+  };
+  // Where the slider stands, in what goes along the training step.
+  const MARKED = ["training", "course", "beside"];
+  const marks = (chart) => {
+    if (!MARKED.includes(chart.kind) || step === null || Array.isArray(chart.traces[0].x)) return [];
+    return [{ type: "line", name: "step", x0: step, x1: step, xref: "x", y0: 0, y1: 1, yref: "y domain", line: { color: colours().ink, width: 1, dash: "dot" } }];
   };
   const settings = {
     displaylogo: false, responsive: true, showSendToCloud: false, plotlyServerURL: "",
     toImageButtonOptions: { format: "svg" },
     modeBarButtonsToRemove: ["lasso2d", "select2d"],
+    displayModeBar: coarse.matches ? false : "hover",
   };
 
   // Surfaces: one scene for each arm that is on, all turned together.
@@ -277,6 +305,10 @@
   const CENTRE = { x: 0, y: 0, z: -0.18 };
   const MOST_SCENES = 4;
   let eye = { ...HOME };
+  // Labels stand beside the axes: in a narrow scene the eye goes back, and fewer ticks have room.
+  const NARROW = 440;
+  const reach = (holder) => (holder.clientWidth < NARROW ? 1.4 : 1);
+  const scaled = (place, factor) => ({ x: factor * place.x, y: factor * place.y, z: factor * place.z });
   const scenes = (element) => all(".scene", element);
   // The height of a surface between its points, on the scale that is drawn.
   const height = (x, y, z, log) => (at, up) => {
@@ -292,21 +324,29 @@
       + rise * ((1 - right) * value(row + 1, column) + right * value(row + 1, column + 1));
     return log ? 10 ** found : found;
   };
-  // The path of training on its surface, to the trained network at the origin.
-  const path = (trace, x, y, z, log, name) => {
+  // The path of training on its surface, to the trained network at the origin: snapshots, and a line
+  // that follows the surface a little above it, so that no bend of it hides the line.
+  const PIECES = 12;
+  const path = (trace, x, y, z, log, [low, high], name) => {
     const values = take(trace.path.a, trace.path.s, 2 * trace.path.n, 1);
     const [across, up] = [0, 1].map((axis) => [...values.filter((_, i) => i % 2 === axis), 0]);
     const own = height(x, y, z, log);
-    return {
-      type: "scatter3d", mode: "lines+markers", name: `${name}, path of training`,
-      x: across, y: up, z: across.map((at, i) => own(at, up[i])),
+    const dense = (ends) => ends.flatMap((end, i) => (i === 0 ? [end]
+      : Array.from({ length: PIECES }, (_, j) => ends[i - 1] + (end - ends[i - 1]) * (j + 1) / PIECES)));
+    const [right, rise] = [dense(across), dense(up)];
+    const lifted = (value) => (log ? value * 10 ** (0.015 * (high - low)) : value + 0.015 * (high - low));
+    const last = (one, others) => across.map((_, i) => (i === trace.path.n ? one : others));
+    const scatter = { type: "scatter3d", name: `${name}, path of training`, showlegend: false };
+    return [{
+      ...scatter, mode: "markers", x: across, y: up, z: across.map((at, i) => own(at, up[i])),
+      marker: { color: last("#FFFFFF", "#D41159"), size: last(6, 4), line: { color: "#000000", width: 1 } },
+    }, {
+      ...scatter, mode: "lines", hoverinfo: "skip", x: right, y: rise, z: right.map((at, i) => lifted(own(at, rise[i]))),
       line: { color: "#D41159", width: 6 },
-      marker: { color: across.map((_, i) => (i === trace.path.n ? "#FFFFFF" : "#D41159")), size: across.map((_, i) => (i === trace.path.n ? 6 : 3)), line: { color: "#000000", width: 1 } },
-      showlegend: false,
-    };
+    }];
   };
   const drawSurface = async (group, chart, element) => {
-    const { ink, grid, paper } = colours();
+    const { ink, grid, paper, quiet } = colours();
     const on = chart.traces.filter((trace) => isOn(group, group.curves[trace.k]))
       .sort((a, b) => Number(group.curves[b.k].first) - Number(group.curves[a.k].first))
       .slice(0, MOST_SCENES);
@@ -331,7 +371,7 @@
       const curve = group.curves[trace.k];
       const z = Array.from({ length: trace.rows }, (_, row) => take(trace.a, trace.s + row * trace.columns, trace.columns, 1));
       holders[i].previousElementSibling.innerHTML = curve.label;
-      const axis = { gridcolor: grid, color: ink, backgroundcolor: paper, showbackground: true };
+      const axis = { gridcolor: grid, color: ink, backgroundcolor: paper, showbackground: true, nticks: reach(holders[i]) > 1 ? 4 : 6 };
       const x = take(trace.x.a, trace.x.s, trace.columns, 1);
       const y = take(trace.y.a, trace.y.s, trace.rows, 1);
       await window.Plotly.react(holders[i], [{
@@ -343,24 +383,26 @@
         cmin: low, cmax: high, colorscale: "Viridis", showscale: false,
         contours: { z: { show: true, color: "#00000055", width: 1, highlight: false } },
         name: curve.label,
-      }, ...(trace.path ? [path(trace, x, y, z, chart.logY, curve.label)] : [])], {
+      }, ...(trace.path ? path(trace, x, y, z, chart.logY, [low, high], curve.label) : [])], {
         font: { family: "system-ui, sans-serif", size: 11, color: ink },
         paper_bgcolor: "rgba(0,0,0,0)",
         margin: { l: 0, r: 0, t: 0, b: 0 },
         height: 384,
+        modebar: { color: quiet, activecolor: ink, bgcolor: "rgba(0,0,0,0)" },
         scene: {
           aspectmode: "cube",
+          dragmode: coarse.matches ? false : "turntable",
           xaxis: { ...axis, title: { text: plain(chart.along) } },
           yaxis: { ...axis, title: { text: plain(chart.across) } },
           zaxis: { ...axis, title: { text: plain(chart.short) }, type: chart.logY ? "log" : "linear", ...(chart.logY ? { dtick: Math.max(1, Math.ceil((high - low) / 6)) } : {}), range: range(chart, chart.logY), exponentformat: "power" },
-          camera: { eye, center: CENTRE },
+          camera: { eye: scaled(eye, reach(holders[i])), center: CENTRE },
         },
       }, { ...settings, modeBarButtonsToRemove: [] });
       if (!holders[i].dataset.heard) {
         holders[i].dataset.heard = "yes";
         holders[i].on("plotly_relayout", (change) => {
           const camera = change["scene.camera"];
-          if (camera) turnTo(camera.eye, holders[i]);
+          if (camera) turnTo(scaled(camera.eye, 1 / reach(holders[i])), holders[i]);
         });
       }
     }));
@@ -369,7 +411,7 @@
     if (["x", "y", "z"].every((name) => Math.abs(next[name] - eye[name]) < 1e-9)) return;
     eye = { ...next };
     for (const holder of all(".scene")) {
-      if (holder !== except && holder.data) window.Plotly.relayout(holder, { "scene.camera.eye": eye });
+      if (holder !== except && holder.data) window.Plotly.relayout(holder, { "scene.camera.eye": scaled(eye, reach(holder)) });
     }
   };
   const turn = (way) => {
@@ -396,6 +438,28 @@
     const traces = chart.kind === "beside" ? beside(chart, narrow) : lines(group, chart);
     return window.Plotly.react(element, traces, layout(group, chart, narrow), settings);
   };
+  // The numbers that a chart shows, as a table: a row for each point.
+  const cell = (value) => {
+    if (typeof value === "number") return Number.isNaN(value) ? "nan" : String(Number(value.toPrecision(9)));
+    const text = new DOMParser().parseFromString(value, "text/html").body.textContent;
+    return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+  const rows = (trace) => {
+    if (trace.hoverinfo === "skip") return []; // drawn to be seen alone
+    if (trace.type !== "surface") return Array.from(trace.x, (x, i) => [trace.name, x, ...(trace.z ? [trace.y[i], trace.z[i]] : [trace.y[i]])]);
+    return trace.z.flatMap((line, i) => Array.from(line, (z, j) => [trace.name, trace.x[j], trace.y[i], z]));
+  };
+  const table = ({ chart, element }) => {
+    const shown = chart.kind === "surface" ? scenes(element) : [element];
+    const head = ["series", chart.along, ...(chart.across ? [chart.across] : []), chart.title];
+    const body = shown.flatMap((holder) => holder.data.flatMap(rows));
+    return `${[head, ...body].map((row) => row.map(cell).join(",")).join("\n")}\n`;
+  };
+  const tableName = ({ group, chart }) => {
+    const when = chart.kind === "slice" ? `-step-${step}` : "";
+    return `${group.id}-${chart.name}${when}`.replace(/[^\w.-]+/g, "_") + ".csv";
+  };
+
   let waiting = null;
   const redraw = (only = () => true) => {
     if (!data) return;
@@ -403,6 +467,13 @@
     waiting = (waiting ?? Promise.resolve()).then(() => Promise.all(ids.map(draw))).then(() => {
       root.dataset.drawn = String(Number(root.dataset.drawn ?? 0) + 1);
     });
+  };
+
+  const markAll = () => {
+    for (const id of drawn) {
+      const { chart, element } = charts.get(id);
+      if (MARKED.includes(chart.kind) && element.data) window.Plotly.relayout(element, { shapes: marks(chart) });
+    }
   };
 
   const setUpCharts = async () => {
@@ -445,6 +516,11 @@
           event.currentTarget.setAttribute("aria-pressed", String(chart.logY));
           redraw((other) => other.chart === chart);
         });
+        holder.querySelector("[data-table]").addEventListener("click", async () => {
+          const own = charts.get(chart.id);
+          await draw(chart.id);
+          handOut([table(own)], "text/csv", tableName(own));
+        });
         for (const button of all("[data-turn]", holder)) {
           button.addEventListener("click", () => turn(button.dataset.turn));
         }
@@ -462,7 +538,8 @@
       step = data.steps[Number(slider.value)];
       byId("step-shown").textContent = step;
       slider.setAttribute("aria-valuetext", `step ${step}`);
-      redraw(({ chart }) => chart.kind === "slice" || chart.kind === "course");
+      redraw(({ chart }) => chart.kind === "slice");
+      markAll();
     };
     slider.addEventListener("input", show);
     form.addEventListener("submit", (event) => event.preventDefault());
