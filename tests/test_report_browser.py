@@ -350,16 +350,12 @@ def test_a_finger_scrolls_the_page_over_charts_and_figures(browser, run):
             "e => { const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + 150]; }"
         )
         before = made.page.evaluate("scrollY")
-        session.send(
-            "Input.synthesizeScrollGesture",
-            {
-                "x": where[0],
-                "y": where[1],
-                "yDistance": -120,
-                "gestureSourceType": "touch",
-                "preventFling": True,
-            },
-        )
+        for kind, up in [("Start", 0), *(("Move", 10 * i) for i in range(1, 13)), ("End", None)]:
+            points = [] if up is None else [{"x": where[0], "y": where[1] - up}]
+            session.send(
+                "Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": points}
+            )
+        made.settle()
         assert made.page.evaluate("scrollY") > before + 60, place
     plot = made.page.locator(".training .plot").first
     assert plot.evaluate("e => e._fullLayout.yaxis.fixedrange")

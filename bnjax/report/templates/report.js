@@ -362,6 +362,8 @@
       title.className = "scene-title";
       const holder = document.createElement("div");
       holder.className = "scene";
+      // A scene keeps touches to itself even where it does not turn by them.
+      if (coarse.matches) outer.addEventListener("touchmove", (event) => event.stopPropagation(), { capture: true, passive: true });
       outer.append(title, holder);
       element.append(outer);
       holders.push(holder);
