@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from bnjax import losses
@@ -66,9 +65,8 @@ class Config(RunConfig):
         require("--multiples", shown, legal, "2 or more above 0, rising, e.g. 0.5 1 2 4")
         for size in sizes:
             super(Config, self.for_arm({"batch_size": size})).validate()
-        images = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
         for norm in self.norms:  # one of single samples may not fit the network's narrow layers
-            jax.eval_shape(self.build_model(norm, 10).init, jax.random.key(0), images)
+            self.build_model(norm, 10).shapes((32, 32, 3))
 
     @property
     def arm_axes(self) -> dict[str, tuple[Any, ...]]:

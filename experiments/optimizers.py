@@ -32,7 +32,7 @@ from bnjax.runs.arms import Arm
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.targets import TargetConfig
 from bnjax.runs.variants import Variant, parse, variants
-from bnjax.training import Probe, every, symmetry, test_time
+from bnjax.training import Probe, ending, every, symmetry
 from bnjax.training.optimizers import USUAL_RATES, OptimizerName
 
 SINGLE = {"optimizer": "optimizers", "initializer": "initializers", "dropout": "dropouts"}
@@ -145,12 +145,12 @@ def last_probe(config: Config) -> int:
 def probes(config: Config, arm: Arm) -> Mapping[str, Probe]:
     """Symmetry of the units along training, and at its end the test with copies."""
     # Claims on endings are about the usual learning rate: elsewhere there is nothing to pay for.
-    step = last_probe(config) if arm.values["multiple"] == config.usual else test_time.NEVER
-    ending = test_time.make_ending(arm.model, arm.dataset, step, shift=config.shift)
+    step = last_probe(config) if arm.values["multiple"] == config.usual else ending.NEVER
+    measure_ending = ending.make_ending(arm.model, arm.dataset, step, shift=config.shift)
     when = every(config.probe_every)
     return {
         "symmetry": Probe(when, symmetry.make_symmetry(arm.model)),
-        "ending": Probe(when, ending),
+        "ending": Probe(when, measure_ending),
     }
 
 
@@ -165,7 +165,7 @@ EXPERIMENT = Experiment(
     description=__doc__,
     presets=PRESETS,
     probes=probes,
-    dims={"symmetry": symmetry.DIMS, "ending": test_time.DIMS},
+    dims={"symmetry": symmetry.DIMS, "ending": ending.DIMS},
     axes=axes,
     claims=claims.claims,
     draw=figure.draw,

@@ -24,7 +24,12 @@ from bnjax.errors import require
 from bnjax.figures import surface as figure
 from bnjax.losses import OBJECTIVES
 from bnjax.runs.arms import Arm
-from bnjax.runs.budget import Budget, require_affordable
+from bnjax.runs.budget import (
+    Budget,
+    count_parameters,
+    forward_operations,
+    require_affordable,
+)
 from bnjax.runs.config import RunConfig
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.streams import stream_key
@@ -109,9 +114,9 @@ def check(config: Config, dataset: Dataset) -> None:
     arms = math.prod(map(len, config.arm_axes.values())) * config.seeds
     budget = Budget(
         forward_passes=arms * config.images * sum(points[view] for view in config.views),
-        operations=surface.forward_operations(model, shape, config.batch_size),
+        operations=forward_operations(model, shape, config.batch_size),
         snapshots=config.snapshots if "trajectory" in config.views else 0,
-        parameters=surface.count_parameters(model, shape),
+        parameters=count_parameters(model, shape),
     )
     remedy = "give fewer --points, --images, --norms or --views"
     require_affordable(budget, insist=config.yes, remedy=remedy)

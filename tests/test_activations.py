@@ -159,5 +159,5 @@ def test_a_layer_that_does_not_exist_is_refused(batch):
     variables = cast(model.init(jax.random.key(0), batch.images))
     state, computed = start(model, variables["params"], {}, optimizer, batch)
     measure = make_distributions(model, optimizer, ("conv1", "conv9"), EDGES)
-    with pytest.raises(UsageError, match="--layers conv9: the model has conv1 conv2 output"):
+    with pytest.raises(UsageError, match="layers conv9: the model has conv1 conv2 output"):
         jax.eval_shape(measure, state, batch, computed)

@@ -26,7 +26,8 @@ from bnjax.probes.symmetry import alike
 from bnjax.runs import arms, results
 from bnjax.runs.config import RunConfig
 from bnjax.runs.variants import Variant, parse, variants
-from bnjax.training import optimizers, symmetry, test_time
+from bnjax.training import optimizers, symmetry
+from bnjax.training.ending import make_ending, predict
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 FACTORS = (("sgd", "adam"), ("he_normal", "zeros"), (0.0, 0.5), (False, True))
@@ -187,7 +188,7 @@ def test_test_time_augmentation_is_a_loop_of_plain_predictions(noise_dataset):
         each.append(exponentials / exponentials.sum(axis=1, keepdims=True))
     each, labels = np.array(each), np.asarray(test.labels)
     # Chunks of three of seven images: the last one is padded.
-    measure = test_time.make_ending(model, noise_dataset, 4, shift=1, chunk=3)
+    measure = make_ending(model, noise_dataset, 4, shift=1, chunk=3)
     found = measure(state, None, None)
     plain = each[0].argmax(axis=1) == labels
     for column, rows in enumerate(copies.AVERAGED.values()):
@@ -196,7 +197,7 @@ def test_test_time_augmentation_is_a_loop_of_plain_predictions(noise_dataset):
         assert int(found.gained[column]) == (right & ~plain).sum()
         assert int(found.lost[column]) == (~right & plain).sum()
     assert int(found.images) == 7
-    probabilities = test_time.predict(
+    probabilities = predict(
         model, *variables.values(), test.pixels, made, noise_dataset.mean, noise_dataset.std, 3
     )
     np.testing.assert_allclose(probabilities, each, rtol=2e-5, atol=1e-7)
@@ -222,9 +223,7 @@ def test_dropout_is_off_at_test_time(noise_dataset):
         images = jnp.zeros((2, 8, 8, 3), jnp.float32)
         variables = model.init(jax.random.key(3), images)
         made, pixels = copies.make_copies(1), noise_dataset.test.pixels
-        ends.append(
-            test_time.predict(model, *variables.values(), pixels, made, (0.0,) * 3, (1.0,) * 3, 7)
-        )
+        ends.append(predict(model, *variables.values(), pixels, made, (0.0,) * 3, (1.0,) * 3, 7))
         noise = jax.random.normal(jax.random.key(0), (64, 8, 8, 3), jnp.float32)
         drawn = [
             model.apply(**variables, images=noise, train=True, key=jax.random.key(k))[0]

@@ -16,7 +16,7 @@ NORMAL_QUANTILE = 1.959964
 
 
 class Ended(NamedTuple):
-    """The last measurement of `bnjax.training.test_time.Ending`."""
+    """The last measurement of `bnjax.training.ending.Ending`."""
 
     train_accuracy: float
     accuracy: np.ndarray  # [averaged]

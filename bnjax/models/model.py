@@ -64,6 +64,28 @@ class Model:
         variables = (initialise_fast if fast else initialise)(self.module, key, images)
         return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
 
+    def shapes(self, image_shape: tuple[int, ...]) -> dict[str, Any]:
+        """What `init` would return for images of this shape; nothing is computed.
+
+        Args:
+          image_shape: of one image, `(height, width, channels)`; float32.
+
+        Returns:
+          `{"params": …, "batch_stats": …}` of `jax.ShapeDtypeStruct`.
+
+        Raises:
+          UsageError: a layer or normaliser cannot work with such images.
+
+        Example:
+          >>> from bnjax.models import mlp, norms
+          >>> model = mlp(norm=norms.batch_norm())
+          >>> model.shapes((2, 2, 1))["params"]["output"]["kernel"].shape
+          (100, 10)
+        """
+        images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
+        found: dict[str, Any] = jax.eval_shape(self.init, jax.random.key(0), images)
+        return found
+
     def apply(
         self,
         params: Params,
@@ -203,16 +225,13 @@ def layer_names(model: Model, image_shape: tuple[int, ...]) -> tuple[str, ...]:
       >>> layer_names(mlp(norm=norms.none()), (2, 2, 1))
       ('dense1', 'dense2', 'dense3', 'output')
     """
-    images = jax.ShapeDtypeStruct((2, *image_shape), "float32")
-    variables = jax.eval_shape(model.init, jax.random.key(0), images)
-
     found: list[str] = []
 
     def record(params: Params, batch_stats: BatchStats) -> None:
-        zeros = jnp.zeros(images.shape, images.dtype)
+        zeros = jnp.zeros((2, *image_shape), jnp.float32)
         found.extend(model.preactivations(params, batch_stats, zeros, key=jax.random.key(0)))
 
-    jax.eval_shape(record, variables["params"], variables["batch_stats"])
+    jax.eval_shape(record, **model.shapes(image_shape))
     return tuple(found)
 
 

@@ -3,12 +3,15 @@
 The estimate is crude and says so: operations counted by the compiler over a rate that is assumed.
 """
 
+import math
 import os
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from bnjax.errors import UsageError
+from bnjax.models import Model
 
 CORE_OPERATIONS_PER_SECOND = 25e9  # of one core, float32; measured on convolutions of VGG-11
 ACCELERATOR_OPERATIONS_PER_SECOND = 10e12
@@ -69,3 +72,42 @@ def require_affordable(budget: Budget, *, insist: bool, remedy: str) -> None:
             f"{budget.snapshot_bytes / 2**30:.3g} GiB of memory, and as much on disk for each arm: "
             "give a larger --probe-every, or insist with --yes"
         )
+
+
+def forward_operations(model: Model, image_shape: tuple[int, ...], batch_size: int) -> float:
+    """Floating-point operations of one image's way forward, as the compiler counts them.
+
+    Nothing is compiled or run.
+
+    Args:
+      model: a `bnjax.models.Model`.
+      image_shape: of one image, `(height, width, channels)`.
+      batch_size: images that go forward together.
+
+    Returns:
+      NaN where the compiler does not count.
+    """
+    images = jax.ShapeDtypeStruct((batch_size, *image_shape), jnp.float32)
+    forward = jax.jit(
+        lambda variables, images: model.apply(**variables, images=images, train=False)
+    )
+    counted = forward.lower(model.shapes(image_shape), images).cost_analysis()
+    return float((counted or {}).get("flops", math.nan)) / batch_size
+
+
+def count_parameters(model: Model, image_shape: tuple[int, ...]) -> int:
+    """Parameters of a model; nothing is computed.
+
+    Args:
+      model: a `bnjax.models.Model`.
+      image_shape: of one image, `(height, width, channels)`.
+
+    Returns:
+      Their number, in all layers together.
+
+    Example:
+      >>> from bnjax.models import deep_linear, norms
+      >>> count_parameters(deep_linear(norm=norms.none()), (1, 1, 10))
+      2500
+    """
+    return sum(leaf.size for leaf in jax.tree.leaves(model.shapes(image_shape)["params"]))

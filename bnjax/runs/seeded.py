@@ -109,7 +109,7 @@ def rebuild(path: Path) -> Rebuilt:
         config, seed = facts.config, facts.seed
         model = config.build_model("batch", facts.num_classes)
         images = jnp.zeros((1, *facts.image_shape), jnp.float32)
-        expected = jax.eval_shape(model.init, stream_key(seed, "init"), images)
+        expected = model.shapes(facts.image_shape)
         fill(expected["batch_stats"], arrays, "batch_stats")  # before a start of any size is drawn
         start = model.init(stream_key(seed, "init"), images)
         selection = config.select(start["params"], seed)

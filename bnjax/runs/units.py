@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import jax
-import numpy as np
 from jax.sharding import Mesh
 
-from bnjax import data, models
+from bnjax import data
 from bnjax.errors import RunError, UsageError
 from bnjax.machine.interrupts import Interrupted
 from bnjax.runs import arms, folder, records
@@ -83,14 +82,8 @@ def make_arm(config: RunConfig, dataset: data.Dataset, unit: Unit) -> tuple[RunC
     own = config.for_arm(unit.values)
     model = own.build_model(unit.values.get("norm", own.norms[0]), dataset.num_classes)
     pipeline = data.make_pipeline(dataset, own.batch_size, augmented=own.augment)
-    selection = own.select(shapes(model, dataset), unit.seed)
+    selection = own.select(model.shapes(dataset.train.pixels.shape[1:])["params"], unit.seed)
     return own, arms.Arm(unit.values, unit.seed, model, dataset, pipeline, selection)
-
-
-def shapes(model: models.Model, dataset: data.Dataset) -> Any:
-    """The shapes of a model's parameters; nothing is computed."""
-    images = jax.ShapeDtypeStruct((1, *dataset.train.pixels.shape[1:]), np.float32)
-    return jax.eval_shape(model.init, jax.random.key(0), images)["params"]
 
 
 def keeper(

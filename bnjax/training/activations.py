@@ -8,12 +8,11 @@ import numpy as np
 import optax
 
 from bnjax.data import Batch
-from bnjax.errors import UsageError
 from bnjax.models import Model
 from bnjax.probes.activations import PERCENTILES, Distribution, distribution
 from bnjax.training.gradient import Gradient, TrainState
+from bnjax.training.outputs import before_and_after
 from bnjax.training.step import apply_gradient
-from bnjax.types import Array, Params, PRNGKey
 
 EDGES = np.linspace(-10.0, 10.0, 401)  # of histograms; the outer bins hold all beyond
 DIMS = {
@@ -62,16 +61,7 @@ def make_distributions(
         keys = batch.key
         if keys is not None:
             keys = jnp.stack([keys, jax.random.fold_in(keys, 1) if redraw else keys])
-
-        def shown(point: tuple[Params, PRNGKey | None]) -> list[Array]:
-            params, key = point
-            found = model.preactivations(params, state.batch_stats, batch.images, key=key)
-            if unknown := [name for name in layers if name not in found]:
-                raise UsageError(f"--layers {' '.join(unknown)}: the model has {' '.join(found)}")
-            return [found[name] for name in layers]
-
-        # A loop compiles the network once for both points.
-        both = jax.tree.map(lambda *leaves: jnp.stack(leaves), state.params, after.params)
+        outputs = before_and_after(model, state, after.params, batch, layers, keys=keys)
         rows = [
             distribution(
                 here,
@@ -80,7 +70,7 @@ def make_distributions(
                 percentiles=percentiles,
                 unit=unit,
             )
-            for here, there in jax.lax.map(shown, (both, keys))
+            for here, there in outputs
         ]
         return jax.tree.map(lambda *fields: jnp.stack(fields), *rows)
 

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import optax
 
 from bnjax.data import Batch
-from bnjax.errors import UsageError
 from bnjax.models import Model
 from bnjax.probes.activations import PERCENTILES
 from bnjax.probes.earth_mover import Affine, EarthMover, earth_mover
 from bnjax.training.gradient import Gradient, TrainState
+from bnjax.training.outputs import before_and_after
 from bnjax.training.step import apply_gradient
-from bnjax.types import Array, Params, PRNGKey
+from bnjax.types import Params, PRNGKey
 
 DIMS = {
     **{field: ("shown_layer",) for field in EarthMover._fields},
@@ -61,18 +61,8 @@ def make_earth_mover(
     @jax.jit
     def measure(state: TrainState, batch: Batch, computed: Gradient) -> EarthMover:
         after, _ = apply_gradient(optimizer, state, computed)
-
-        def shown(params: Params) -> list[Array]:
-            # The same draw of a model's noise at both points: only the update moves activations.
-            found = model.preactivations(params, state.batch_stats, batch.images, key=batch.key)
-            if unknown := [name for name in layers if name not in found]:
-                raise UsageError(f"--layers {' '.join(unknown)}: the model has {' '.join(found)}")
-            return [found[name] for name in layers]
-
-        # A loop compiles the network once for both points.
-        both = jax.tree.map(lambda *leaves: jnp.stack(leaves), state.params, after.params)
         with jax.default_matmul_precision("highest"):
-            outputs = jax.lax.map(shown, both)
+            outputs = before_and_after(model, state, after.params, batch, layers)
         rows = [
             earth_mover(
                 jax.random.fold_in(jax.random.fold_in(key, state.step), index),

@@ -68,8 +68,7 @@ def make_ends(model: Model, dataset: Dataset, objective: Objective, key: PRNGKey
         start = state._replace(**model.init(key, images))
         return lambda row: measure(state if row else start, bool(row))
 
-    variables = jax.eval_shape(model.init, key, images)
-    state = TrainState(jnp.int32(0), **variables, opt_state=())
+    state = TrainState(jnp.int32(0), **model.shapes(images.shape[1:]), opt_state=())
     return Sweep(2, jax.eval_shape(lambda state: measure(state, True), state), begin)
 
 

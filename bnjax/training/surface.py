@@ -265,24 +265,3 @@ def around(path: np.ndarray, points: int) -> np.ndarray:
 def shapes_of(row: type, *shapes: tuple[int, ...]) -> Any:
     """A NamedTuple of float32 arrays of these shapes, as `jax.eval_shape` gives it."""
     return row(*(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes))
-
-
-def forward_operations(model: Model, image_shape: tuple[int, ...], batch_size: int) -> float:
-    """Floating-point operations of one image's way forward, as the compiler counts them.
-
-    Nothing is compiled or run. NaN where the compiler does not count.
-    """
-    images = jax.ShapeDtypeStruct((batch_size, *image_shape), jnp.float32)
-    variables = jax.eval_shape(model.init, jax.random.key(0), images)
-    forward = jax.jit(
-        lambda variables, images: model.apply(**variables, images=images, train=False)
-    )
-    counted = forward.lower(variables, images).cost_analysis()
-    return float((counted or {}).get("flops", np.nan)) / batch_size
-
-
-def count_parameters(model: Model, image_shape: tuple[int, ...]) -> int:
-    """Parameters of a model; nothing is computed."""
-    images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
-    variables = jax.eval_shape(model.init, jax.random.key(0), images)
-    return sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))

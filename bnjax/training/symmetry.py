@@ -37,9 +37,8 @@ def leaves(tree: PyTree) -> dict[str, Array]:
 
 def kernel_names(model: Model, image_shape: tuple[int, ...]) -> tuple[str, ...]:
     """The names of a model's kernels, e.g. `conv3/kernel`; nothing is computed."""
-    images = jax.ShapeDtypeStruct((2, *image_shape), "float32")
-    shapes = jax.eval_shape(model.init, jax.random.key(0), images)["params"]
-    return tuple(name for name in trees.leaf_names(shapes) if name.endswith(KERNEL))
+    shapes = model.shapes(image_shape)
+    return tuple(name for name in trees.leaf_names(shapes["params"]) if name.endswith(KERNEL))
 
 
 def make_symmetry(model: Model) -> Callable[[TrainState, Batch, Gradient], Symmetry]:
