@@ -141,6 +141,23 @@ def test_options_that_a_network_does_not_have_are_refused(options, message):
         models.by_name(norm=norms.none(), num_classes=10, initializer="he_normal", **options)
 
 
+@pytest.mark.parametrize("make", ["vgg11", "vgg38", "resnet", "lenet", "alexnet", "mlp"])
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("num_classes", 0),
+        ("width", -1.0),
+        ("width", 17.0),
+        ("width", float("nan")),
+        ("dropout", 7.0),
+        ("dropout", -0.1),
+    ],
+)
+def test_impossible_sizes_are_refused_by_every_constructor(make, option, value):
+    with pytest.raises(UsageError, match=f"{option}={value} must be"):
+        getattr(models, make)(norm=norms.batch_norm(), **{option: value})
+
+
 @pytest.mark.parametrize("name", ["lenet", "alexnet", "vgg38"])
 def test_images_that_are_too_small_are_refused(name):
     model = models.by_name(name, norm=norms.none(), num_classes=10, initializer="he_normal")

@@ -9,6 +9,7 @@ from bnjax.models.deep_linear import deep_linear
 from bnjax.models.model import Model
 from bnjax.models.norms import Norm
 from bnjax.models.resnet import resnet
+from bnjax.models.sizes import check_size
 from bnjax.models.small import alexnet, lenet, mlp
 from bnjax.models.vgg import vgg11, vgg13, vgg16, vgg19
 from bnjax.models.vgg38 import vgg38
@@ -91,10 +92,7 @@ def by_name(
     if name not in FAMILIES:
         raise UsageError(f"model {name!r} is not known: choose from {', '.join(FAMILIES)}")
     build, options = FAMILIES[name]
-    if not 0 < width <= 16:
-        raise UsageError(f"width={width} must be above 0 and at most 16: 1.0 is the full network")
-    if not 0 <= dropout < 1:
-        raise UsageError(f"dropout={dropout} must be 0 or more and below 1: give e.g. 0.5")
+    check_size(num_classes, width, dropout)  # of families without these options, too
     given: dict[str, Any] = {}
     if depth is not None:
         if "depth" not in options:

@@ -18,6 +18,7 @@ from bnjax.models.layers import Convolution, Dense, drop
 from bnjax.models.model import Model
 from bnjax.models.norms import Norm, none
 from bnjax.models.rectifier import ZEROS, rectify
+from bnjax.models.sizes import check_size
 from bnjax.types import Images, Logits, PyTree
 
 STAGE_CHANNELS = (16, 32, 64)
@@ -196,6 +197,7 @@ def resnet(
       ['conv1', 'conv2', 'conv3', 'conv4']
     """
     check_depth(depth)
+    check_size(num_classes, width, dropout)
     kernel_init = initializers.by_name(initializer)
     channels = tuple(max(1, round(width * full)) for full in STAGE_CHANNELS)
     scan = depth > DEEPEST_UNROLLED if scan is None else scan

@@ -11,6 +11,7 @@ from bnjax.models import initializers
 from bnjax.models.layers import Convolution, Dense, drop
 from bnjax.models.model import Model
 from bnjax.models.norms import Norm, none
+from bnjax.models.sizes import check_size
 from bnjax.types import Images, Logits
 
 ACTIVATIONS = {"relu": nn.relu, "sigmoid": nn.sigmoid, "tanh": nn.tanh}
@@ -98,7 +99,7 @@ def mlp(
       A `Model`; its layers are `dense1` …, `output`.
 
     Raises:
-      UsageError: a depth below 2, unknown initialiser or activation.
+      UsageError: a depth below 2, unknown initialiser or activation, an impossible size or share.
 
     Source: Ioffe & Szegedy 2015 (1502.03167), §4.1.
 
@@ -109,6 +110,7 @@ def mlp(
     """
     if depth < 2:
         raise UsageError(f"depth {depth} of a perceptron must be 2 or more: 4 is the paper's")
+    check_size(num_classes, width, dropout)
     hidden = (max(1, round(100 * width)),) * (depth - 1)
     return small((), hidden, norm, num_classes, initializer, activation, dropout)
 
@@ -136,7 +138,7 @@ def lenet(
       A `Model`; its layers are `conv1`, `conv2`, `dense1`, `dense2`, `output`.
 
     Raises:
-      UsageError: unknown initialiser or activation.
+      UsageError: unknown initialiser or activation, an impossible size or share.
 
     Source: LeCun et al. 1998, Fig. 2; convolutions are padded here, so any size from 4×4 will do.
 
@@ -145,6 +147,7 @@ def lenet(
       >>> lenet(norm=norms.batch_norm(), width=0.5).module.hidden
       (60, 42)
     """
+    check_size(num_classes, width, dropout)
     stages = tuple(scaled(stage, width) for stage in LENET)
     hidden = (max(1, round(120 * width)), max(1, round(84 * width)))
     return small(stages, hidden, norm, num_classes, initializer, activation, dropout)
@@ -173,7 +176,7 @@ def alexnet(
       A `Model`; its layers are `conv1` … `conv5`, `dense1`, `dense2`, `output`.
 
     Raises:
-      UsageError: unknown initialiser or activation.
+      UsageError: unknown initialiser or activation, an impossible size or share.
 
     Source: Krizhevsky et al. 2012, its channels in the variant of one tower (1404.5997), with
       kernels of 5 and 3 pixels and stride 1 for images of 32×32.
@@ -183,6 +186,7 @@ def alexnet(
       >>> alexnet(norm=norms.none(), width=0.25).module.hidden
       (256, 256)
     """
+    check_size(num_classes, width, dropout)
     stages = tuple(scaled(stage, width) for stage in ALEXNET)
     hidden = (max(1, round(1024 * width)),) * 2
     return small(stages, hidden, norm, num_classes, initializer, activation, dropout)

@@ -12,6 +12,7 @@ from bnjax.models import initializers
 from bnjax.models.layers import Convolution, Dense, drop
 from bnjax.models.model import Model
 from bnjax.models.norms import Norm, none
+from bnjax.models.sizes import check_size
 from bnjax.types import Images, Logits
 
 # Convolutions per stage; a stage of 2×2 max-pooling follows each.
@@ -82,7 +83,7 @@ def vgg(
       A `Model`; its layers are `conv1` …, `dense1` …, `output` whatever the normaliser.
 
     Raises:
-      UsageError: unknown depth or initialiser, fewer than two classes, or a width of 0 or less.
+      UsageError: unknown depth or initialiser, an impossible size or share, see `check_size`.
 
     Source: Simonyan & Zisserman 2015 (1409.1556), Table 1.
 
@@ -95,10 +96,7 @@ def vgg(
     """
     if depth not in VGG_DEPTHS:
         raise UsageError(f"VGG depth {depth} is not known: choose from {sorted(VGG_DEPTHS)}")
-    if num_classes < 2:
-        raise UsageError(f"num_classes={num_classes} must be 2 or more")
-    if not 0 < width <= 16:
-        raise UsageError(f"width={width} must be above 0 and at most 16: 1.0 is the full network")
+    check_size(num_classes, width, dropout)
     kernel_init = initializers.by_name(initializer)
     channels = tuple(max(1, round(width * full)) for full in STAGE_CHANNELS)
     return Model(

@@ -12,6 +12,7 @@ from bnjax.models import initializers
 from bnjax.models.layers import Convolution, Dense, drop
 from bnjax.models.model import Model
 from bnjax.models.norms import Norm, none
+from bnjax.models.sizes import check_size
 from bnjax.types import Images, Logits
 
 STAGES, BLOCKS = 3, 5
@@ -80,15 +81,17 @@ def vgg38(
       A `Model`; its layers are `conv1` … `conv37`, `output` whatever the normaliser.
 
     Raises:
-      UsageError: unknown initialiser.
+      UsageError: unknown initialiser, an impossible size or share.
 
-    Source: the network of the module's docstring; the plain twin is `residual=False`.
+    Source: VGG of Simonyan & Zisserman 2015 (1409.1556), with the residual connections of He et al.
+      2016 (1512.03385); its plain twin is `residual=False`.
 
     Example:
       >>> from bnjax.models import layer_names, norms
       >>> len(layer_names(vgg38(norm=norms.none(), width=0.1), (32, 32, 3)))
       38
     """
+    check_size(num_classes, width, dropout)
     features = max(1, round(CHANNELS * width))
     kernel_init = initializers.by_name(initializer)
     return Model(VGG38(features, num_classes, residual, norm, kernel_init, dropout))
