@@ -11,7 +11,7 @@ from bnjax.claims import landscape
 from bnjax.claims.curves import last_loss
 from bnjax.claims.curves import test_accuracy as final_accuracy
 from bnjax.claims.pairs import why_not_trained
-from bnjax.figures import numbers, style
+from bnjax.figures import numbers, style, ticks
 from bnjax.figures.elements import network, setting, unit
 from bnjax.figures.style import LOOKS
 from bnjax.runs.published import Published
@@ -44,7 +44,7 @@ def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]
         for panel in panels[1:]:
             style.log_scale(panel)
             if panel.get_yscale() == "log":
-                style.plain_log_ticks(panel.yaxis)
+                ticks.plain_log_ticks(panel.yaxis)
         for panel in panels[2:]:
             panel.set_xlabel("batch size  [examples]")
         handles, names = panels[0].get_legend_handles_labels()

@@ -66,7 +66,7 @@ def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]
                 style.overlay(panel, results.axes["norm"], published, panel_name)
             for panel in panels:
                 panel.set_xlabel("training step")
-                panel.set_xlim(0, results.axes["step"][-1] + 1)
+                style.step_limits(panel, len(results.axes["step"]))
                 style.log_scale(panel)
                 panel.grid(alpha=0.25, linewidth=0.5)
             bands, names = loss.get_legend_handles_labels()
@@ -175,5 +175,5 @@ def reference_lines(edge: float | None, saturation: float) -> list[tuple[float, 
     if edge is None:
         return [(saturation, "1/η_min, saturation")]
     if abs(edge / saturation - 1) < 0.01:
-        return [(edge, "2/lr (edge of stability) = 1/η_min (saturation)")]
+        return [(edge, "2/lr, edge of stability,\n= 1/η_min, saturation")]
     return [(edge, "2/lr, edge of stability"), (saturation, "1/η_min, saturation")]

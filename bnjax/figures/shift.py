@@ -64,7 +64,7 @@ def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]
                     style.log_scale(panel)
                 panel.grid(alpha=0.25, linewidth=0.5)
                 panel.set_xlabel("training step")
-                panel.set_xlim(0, results.axes["step"][-1] + 1)
+                style.step_limits(panel, len(results.axes["step"]))
         handles, names = panels[-1].get_legend_handles_labels()
         drawn.legend(handles, names, loc="outside lower right", ncols=len(names))
         note = f"; {style.PUBLISHED_NOTE}" if published else ""

@@ -39,7 +39,7 @@ def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]
             panel.sharey(panels[1])
         for panel in panels:
             panel.set_xlabel("training step")
-            panel.set_xlim(0, 1.01 * len(results.axes["step"]))
+            style.step_limits(panel, len(results.axes["step"]))
             panel.grid(alpha=0.25, linewidth=0.5)
         style.caption(drawn, "\n".join([*caption(results, cut), *dead(results)]))
         return style.save(drawn, folder, "sigmoid")

@@ -9,11 +9,9 @@ from typing import Any, NamedTuple
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
-from bnjax.figures import numbers
+from bnjax.figures import labels, numbers, ticks
 from bnjax.runs.published import Published
 from bnjax.storage.disk import replacing
 
@@ -115,14 +113,9 @@ def log_scale(panel: Axes) -> None:
         panel.set_yscale("log", nonpositive="mask")
 
 
-def plain_log_ticks(axis: Axis) -> None:
-    """Plain numbers on a logarithmic axis: 1, 2, 5 of each decade, more on a short axis."""
-    low, high = sorted(axis.get_view_interval())
-    step = 1.0 if high > 3 * low else 0.2
-    subs = [1.0, 2.0, 5.0] if high > 8 * low else np.arange(1, 10, step).tolist()
-    axis.set_major_locator(LogLocator(subs=subs))
-    axis.set_major_formatter(lambda value, _: f"{value:.3g}")
-    axis.set_minor_formatter(NullFormatter())
+def step_limits(panel: Axes, count: int) -> None:
+    """The axis of so many training steps, with room for whole markers at both ends."""
+    panel.set_xlim(-0.01 * count, 1.01 * count)
 
 
 def caption(drawn: Figure, text: str) -> None:
@@ -138,20 +131,11 @@ def legend(panel: Axes, columns: int = 2) -> None:
 
 
 def reference_line(panel: Axes, value: float, name: str) -> None:
-    """A grey dashed line at `value`, named at its right end."""
+    """A grey dashed line at `value`, named where it covers no curve."""
     panel.axhline(
         value, color="0.35", linestyle=(0, (6, 2)), linewidth=0.9, label=numbers.hidden(name)
     )
-    panel.annotate(
-        name,
-        xy=(0.995, value),
-        xycoords=("axes fraction", "data"),
-        ha="right",
-        va="bottom",
-        fontsize=7.5,
-        color="0.25",
-        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
-    )
+    labels.write(panel, value, name)
 
 
 def overlay(panel: Axes, norms: Iterable[object], published: Published, panel_name: str) -> None:
@@ -191,9 +175,11 @@ def save(drawn: Figure, folder: Path, name: str) -> list[Path]:
     arms = {look.colour.lower(): look.label for look in LOOKS.values()}
     table = folder / f"{name}.csv"
     numbers.write(drawn, table, arms)
+    ticks.finish(drawn)
     # Laid out once: each format would do it again, which takes as long as to write it.
     drawn.draw_without_rendering()
     drawn.set_layout_engine("none")
+    labels.place(drawn)
     paths = []
     for suffix, metadata in FORMATS.items():
         path = folder / f"{name}.{suffix}"

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from bnjax.figures import numbers, style
+from bnjax.figures import numbers, style, ticks
 from bnjax.figures.elements import dead, network, setting, unit
 from bnjax.figures.style import LOOKS
 from bnjax.runs.published import Published
@@ -171,8 +171,8 @@ def draw_surface(results: Results, folder: Path) -> list[Path]:
                 label=numbers.hidden(LOOKS[norm].label),
             )
             numbers.behind(shown, "grid", x=columns, y=rows[:, None], value=losses)
-            ticks = np.arange(math.ceil(low), math.floor(high) + 1)
-            panel.set_zticks(ticks, [f"{10.0**tick:g}" for tick in ticks])
+            shown_losses = ticks.log_ticks(10**low, 10**high)
+            panel.set_zticks(np.log10(shown_losses), [f"{loss:.3g}" for loss in shown_losses])
             panel.set(
                 xlabel="second direction",
                 ylabel="first direction",

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from bnjax.claims import terms
 from bnjax.claims import theory as claims
-from bnjax.figures import style
+from bnjax.figures import style, ticks
 from bnjax.figures.elements import draw_training, mark_ends, network, over_seeds, setting, spread
 from bnjax.figures.style import LOOKS
 from bnjax.runs.published import Published
@@ -84,7 +84,7 @@ def draw_theorems(results: Results, folder: Path) -> Sequence[Path]:
         draw_removed(removed, results)
         for panel in panels:
             panel.set_xlabel("training step")
-            panel.set_xlim(0, results.axes["step"][-1] + 1)
+            style.step_limits(panel, len(results.axes["step"]))
             panel.grid(alpha=0.25, linewidth=0.5)
             mark_ends(panel, results, "batch")
             style.legend(panel)
@@ -217,7 +217,7 @@ def draw_equal_loss(
         panel.set(xticks=[], yticks=[])
         return
     panel.set(xscale="log", yscale="log")
-    style.plain_log_ticks(panel.xaxis)
+    ticks.plain_log_ticks(panel.xaxis)
     panel.invert_xaxis()
     style.reference_line(panel, 1.0, "equal")
     style.legend(panel)

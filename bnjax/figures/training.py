@@ -94,7 +94,7 @@ def draw_panel(panel: Axes, results: Results, quantity: str, window: int) -> Non
         style.log_scale(panel)
     unit_shown = unit(results) if quantity == "loss" else "[%]"
     panel.set(xlabel="training step", ylabel=f"{quantity}  {unit_shown}")
-    panel.set_xlim(0, 1.01 * len(results.axes["step"]))  # the last marker is whole
+    style.step_limits(panel, len(results.axes["step"]))
     panel.grid(alpha=0.25, linewidth=0.5)
 
 
