@@ -2,7 +2,7 @@
 
 A run of 20 steps is broken off after its second checkpoint, so that what is left of it holds two
 saves (each of which deletes an older checkpoint), the archive, the rows, the figure and the
-summary. A fault at operation 1, 2, … until none is reached, as SQLite tests itself.
+summary. Faults come at operation 1, 2, … until none is reached, as SQLite tests itself.
 """
 
 import random
@@ -47,11 +47,14 @@ def start(single, tmp_path_factory) -> Start:
 
 
 def chosen(count: int) -> list[tuple[str, int]]:
-    """Kinds and operations: all of them if there are trials enough, else spread over all."""
-    every = [(kind, at) for at in range(1, count + 1) for kind in KINDS]
-    if TRIALS < 400:
-        every = random.Random("points").sample(every, TRIALS)
-    return every
+    """Kinds and operations: a kill at each, an error at each, and so on; few are spread over all."""
+    operations = range(1, count + 1)
+    every = [("kill", at) for at in operations]
+    errors = KINDS[1:]
+    every += [(errors[(at + turn) % 3], at) for turn in range(3) for at in operations]
+    if TRIALS < 2 * count:
+        return random.Random("points").sample(every, TRIALS)
+    return every[:TRIALS]
 
 
 def test_all_kinds_of_operations_are_counted(start):
