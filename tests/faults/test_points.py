@@ -52,7 +52,7 @@ def chosen(count: int) -> list[tuple[str, int]]:
     every = [("kill", at) for at in operations]
     errors = KINDS[1:]
     every += [(errors[(at + turn) % 3], at) for turn in range(3) for at in operations]
-    if TRIALS < 2 * count:
+    if 2 * count > TRIALS:
         return random.Random("points").sample(every, TRIALS)
     return every[:TRIALS]
 
