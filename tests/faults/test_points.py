@@ -47,7 +47,7 @@ def start(single, tmp_path_factory) -> Start:
 
 
 def chosen(count: int) -> list[tuple[str, int]]:
-    """Kinds and operations: a kill at each, an error at each, and so on; few are spread over all."""
+    """Kinds and operations: a kill at each, an error at each, and so on; few are spread."""
     operations = range(1, count + 1)
     every = [("kill", at) for at in operations]
     errors = KINDS[1:]
