@@ -165,6 +165,17 @@ def load_tfds(name: str, data_dir: str | os.PathLike[str] | None) -> Dataset:
     """Read a prepared tensorflow-datasets folder; images smaller than 32×32 are padded with 0.
 
     `binary_mnist` is `mnist` at 28×28 pixels, each 0 or 1.
+
+    Args:
+      name: of a data set as tensorflow-datasets has it, or `binary_mnist`.
+      data_dir: folder of prepared data sets, see `resolve_data_dir`.
+
+    Returns:
+      A `Dataset` of uint8 pixels `[num_images, height, width, channels]` and int32 labels.
+
+    Raises:
+      UsageError: `data_dir` is not a folder.
+      RunError: the data set is not prepared there, or cannot be read.
     """
     folder = resolve_data_dir(data_dir)
     is_binary, name = name == "binary_mnist", name.removeprefix("binary_")
@@ -193,7 +204,21 @@ def load_tfds(name: str, data_dir: str | os.PathLike[str] | None) -> Dataset:
 
 
 def resolve_data_dir(data_dir: str | os.PathLike[str] | None) -> Path:
-    """The folder of prepared data sets: the argument, `$TFDS_DATA_DIR`, or TFDS's own default."""
+    """The folder of prepared data sets: the argument, `$TFDS_DATA_DIR`, or TFDS's own default.
+
+    Args:
+      data_dir: as it was given; `~` is one's home.
+
+    Returns:
+      Its path; only one that was given must exist.
+
+    Raises:
+      UsageError: what was given is not a folder.
+
+    Example:
+      >>> resolve_data_dir("/").as_posix()
+      '/'
+    """
     if data_dir is None:
         return Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
     folder = Path(data_dir).expanduser()

@@ -83,8 +83,9 @@ def vgg38(
     Raises:
       UsageError: unknown initialiser, an impossible size or share.
 
-    Source: VGG of Simonyan & Zisserman 2015 (1409.1556), with the residual connections of He et al.
-      2016 (1512.03385); its plain twin is `residual=False`.
+    Source: a follow-up to Frankle et al. 2020 (2003.00152): the VGG of Simonyan & Zisserman 2015
+      (1409.1556) with the residual connections of He et al. 2016 (1512.03385); the plain twin is
+      `residual=False`.
 
     Example:
       >>> from bnjax.models import layer_names, norms

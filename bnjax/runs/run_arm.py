@@ -75,6 +75,7 @@ def run_arm(
 
     Raises:
       Interrupted: asked to stop; the state has been saved.
+      RunError: this process only reads results, and the folder holds no finished run of the arm.
     """
     over = layout.batch_mesh(conduct.mesh)
     program, optimizer = arms.build(config, arm, over)

@@ -48,6 +48,9 @@ def compute_gradient(
       state: the point.
       batch: the step's batch.
       selection: which parameters to differentiate by.
+
+    Returns:
+      A `Gradient`; its statistics are the running ones after this batch.
     """
 
     def loss(trained: PyTree) -> tuple[Scalar, tuple[Array, BatchStats]]:
@@ -78,6 +81,9 @@ def accumulate_gradient(
       batch: the whole batch.
       microbatches: number of parts; divides the batch.
       summed: whether the loss is a sum over examples, else a mean.
+
+    Returns:
+      The `Gradient` of the whole batch, equal to that of one pass up to rounding.
 
     Raises:
       UsageError: the model normalises with statistics of the batch, which parts do not have, or

@@ -59,6 +59,21 @@ def make_loss(
 
     Returns:
       `make(state, batch) -> loss`, where `loss(params) -> scalar`.
+
+    Example:
+      >>> import numpy as np
+      >>> from bnjax.data import make_pipeline
+      >>> from bnjax.data.dataset import from_arrays
+      >>> from bnjax.models import mlp, norms
+      >>> pixels, labels = np.arange(8, dtype=np.uint8).reshape(8, 1, 1, 1), np.arange(8) % 2
+      >>> dataset = from_arrays("eight", 2, (pixels, labels), (pixels, labels))
+      >>> pipeline = make_pipeline(dataset, batch_size=4)
+      >>> model = mlp(norm=norms.none(), num_classes=2, width=0.02, initializer="zeros")
+      >>> batch = Batch(jnp.ones((4, 1, 1, 1)), jnp.array([0, 1, 0, 1]))
+      >>> state = TrainState(0, **model.init(jax.random.key(0), batch.images), opt_state=())
+      >>> loss = make_loss(model, pipeline)(state, batch)
+      >>> round(float(loss(state.params)), 4)  # ln 2
+      0.6931
     """
 
     def make(state: TrainState, batch: Batch) -> Loss:
@@ -106,6 +121,15 @@ def make_line(
     Returns:
       `measure(state, batch, gradient) -> Line`, compiled; fields have a leading axis
       `[direction]`.
+
+    Example:
+      >>> state = TrainState(jnp.int32(0), {"w": jnp.array([1.0])}, {}, ())
+      >>> batch = Batch(jnp.zeros((1, 1, 1, 1)), jnp.zeros(1, jnp.int32))
+      >>> computed = Gradient(jnp.array(1.5), jnp.array(1.0), {"w": jnp.array([3.0])}, {})
+      >>> loss = lambda state, batch: lambda params: 1.5 * jnp.sum(params["w"] ** 2)
+      >>> measure = make_line(loss, np.array([0.1, 0.2], np.float32), jax.random.key(0))
+      >>> [round(float(beta), 3) for beta in measure(state, batch, computed).smoothness[0]]
+      [3.0, 3.0]
     """
 
     @jax.jit
@@ -143,6 +167,15 @@ def make_rounding(
 
     Returns:
       `measure(state, batch, gradient) -> Rounding`, compiled.
+
+    Example:
+      >>> state = TrainState(jnp.int32(0), {"w": jnp.array([1.0])}, {}, ())
+      >>> batch = Batch(jnp.zeros((1, 1, 1, 1)), jnp.zeros(1, jnp.int32))
+      >>> computed = Gradient(jnp.array(1.5), jnp.array(1.0), {"w": jnp.array([3.0])}, {})
+      >>> loss = lambda state, batch: lambda params: 1.5 * jnp.sum(params["w"] ** 2)
+      >>> measure = make_rounding(loss, precision="default", reference="highest")
+      >>> float(measure(state, batch, computed).gradient_error)  # no matrix product, no rounding
+      0.0
     """
 
     @jax.jit

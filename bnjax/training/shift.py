@@ -45,6 +45,19 @@ def make_shift(
       `measure(state, batch, gradient) -> ShiftRow`, compiled; all layers, each `[num_layers]`.
 
     Source: Santurkar et al. 2018, Definition 2.1.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> loss = lambda state, batch: lambda p: (p["dense1"]["w"] * p["dense2"]["w"]).sum()
+      >>> params = {"dense1": {"w": jnp.array([2.0])}, "dense2": {"w": jnp.array([4.0])}}
+      >>> optimizer = optax.sgd(0.25)
+      >>> state = TrainState(jnp.int32(0), params, {}, optimizer.init(params))
+      >>> batch = Batch(jnp.zeros((1, 1, 1, 1)), jnp.zeros(1, jnp.int32))
+      >>> slope = jax.grad(loss(state, batch))(params)
+      >>> computed = Gradient(jnp.array(8.0), jnp.array(1.0), slope, {})
+      >>> measure = make_shift(loss, optimizer)
+      >>> measure(state, batch, computed).distances.tolist()  # dense1 moved below dense2
+      [0.0, 1.0]
     """
 
     @jax.jit

@@ -142,7 +142,21 @@ def make_program(
       UsageError: at the first gradient, microbatches of a network that normalises with statistics
         of the batch.
 
-    Example: see `bnjax.training.run`.
+    Example:
+      >>> import numpy as np, optax
+      >>> from bnjax.data import make_pipeline
+      >>> from bnjax.data.dataset import from_arrays
+      >>> from bnjax.models import mlp, norms
+      >>> pixels, labels = np.arange(8, dtype=np.uint8).reshape(8, 1, 1, 1), np.arange(8) % 2
+      >>> dataset = from_arrays("eight", 2, (pixels, labels), (pixels, labels))
+      >>> pipeline, key = make_pipeline(dataset, batch_size=4), jax.random.key(0)
+      >>> model, optimizer = mlp(norm=norms.none(), num_classes=2, width=0.02), optax.sgd(0.1)
+      >>> program = make_program(model, optimizer, pipeline)
+      >>> state = init_state(model, optimizer, key, jnp.zeros((1, 1, 1, 1), jnp.float32))
+      >>> batch = program.batch(dataset.train, pipeline.order(key, 0), key, jnp.int32(0))
+      >>> state, metrics = program.update(state, program.gradient(state, batch))
+      >>> int(state.step), bool(metrics.finite)
+      (1, True)
     """
 
     def gradient(state: TrainState, batch: Batch) -> Gradient:

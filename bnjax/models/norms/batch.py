@@ -25,7 +25,7 @@ class BatchNorm(nn.Module):
     """
 
     momentum: float = 0.9
-    epsilon: float = 1e-5
+    epsilon: float = 1e-5  # units of the input squared
     scale_init: Callable[..., Array] = nn.initializers.ones
     use_scale: bool = True
     use_bias: bool = True

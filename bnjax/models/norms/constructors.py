@@ -28,7 +28,7 @@ def batch_norm(
 
     Args:
       momentum: weight of the old running statistics at each step, in [0, 1).
-      epsilon: added to the variance.
+      epsilon: added to the variance, units of the input squared.
       scale_init: `(key, shape, dtype) -> γ` before the first step.
       use_scale: train a γ per channel, else it is 1.
       use_bias: train a β per channel, else it is 0.
@@ -75,7 +75,8 @@ def unitize(momentum: float = 0.9, epsilon: float = 1e-5) -> Norm:
 
     Args:
       momentum: weight of the old running statistics at each step, in [0, 1).
-      epsilon: added to the variance and to the mean square.
+      epsilon: added to the variance, units of the input squared, and to the mean square of what is
+        standardised already, which has no unit.
 
     Returns:
       A `Norm` named `unitize`.
@@ -208,7 +209,7 @@ def lp_norm(power: float, momentum: float = 0.9, epsilon: float = 1e-5) -> Norm:
     Args:
       power: p, 1 or more; `math.inf` for the maximum.
       momentum: weight of the old running statistics at each step, in [0, 1).
-      epsilon: added to the norm.
+      epsilon: added to the norm, units of the input.
 
     Returns:
       A `Norm` named `l1`, `l2`, `linf`, ….

@@ -15,7 +15,7 @@ class WeightStandardisation(nn.Module):
     Source: Qiao et al. 2019 (1903.10520), Brock et al. 2021 (2101.08692), eq. 2.
     """
 
-    epsilon: float = 1e-4
+    epsilon: float = 1e-4  # units of the kernel squared
 
     @nn.compact
     def __call__(self, kernel: Float[Array, "*fan_in units"]) -> Float[Array, "*fan_in units"]:

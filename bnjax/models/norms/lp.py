@@ -24,7 +24,7 @@ class LpNorm(nn.Module):
 
     power: float
     momentum: float = 0.9
-    epsilon: float = 1e-5
+    epsilon: float = 1e-5  # added to the norm, units of the input
 
     @nn.compact
     def __call__(

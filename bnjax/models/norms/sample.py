@@ -24,7 +24,7 @@ class SampleNorm(nn.Module):
 
     groups: int | None = 1  # None: as many as channels
     centred: bool = True
-    epsilon: float = 1e-5
+    epsilon: float = 1e-5  # units of the input squared
 
     @nn.compact
     def __call__(

@@ -23,7 +23,7 @@ class Unitization(nn.Module):
     """
 
     momentum: float = 0.9
-    epsilon: float = 1e-5
+    epsilon: float = 1e-5  # units of the input squared; beside the mean square of x̂ without one
 
     @nn.compact
     def __call__(
