@@ -16,7 +16,6 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import jax
 import numpy as np
 
 from bnjax import losses
@@ -25,7 +24,7 @@ from bnjax.commands.command_line import main
 from bnjax.errors import UsageError, require
 from bnjax.figures import batch_size as figure
 from bnjax.runs.arms import Arm
-from bnjax.runs.config import RunConfig
+from bnjax.runs.config import RunConfig, require_multiples
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.streams import stream_key
 from bnjax.training import Probe, every, landscape
@@ -59,10 +58,7 @@ class Config(RunConfig):
         legal = all(sizes[-1] % size == 0 for size in sizes)
         require("--batch-sizes", shown, legal, f"divisors of the largest, {sizes[-1]}")
         require("--reference-batch", self.reference_batch, self.reference_batch >= 1, "1 or more")
-        legal = len(self.multiples) > 1 and list(self.multiples) == sorted(set(self.multiples))
-        legal = legal and self.multiples[0] > 0 and self.multiples[-1] < np.inf
-        shown = " ".join(f"{multiple:g}" for multiple in self.multiples)
-        require("--multiples", shown, legal, "2 or more above 0, rising, e.g. 0.5 1 2 4")
+        require_multiples(self.multiples, least=2)
         for size in sizes:
             super(Config, self.for_arm({"batch_size": size})).validate()
         for norm in self.norms:  # one of single samples may not fit the network's narrow layers
@@ -126,7 +122,7 @@ def probes(config: Config, arm: Arm) -> Mapping[str, Probe]:
         loss,
         (config.lr * np.asarray(config.multiples)).astype(np.float32),
         stream_key(arm.seed, "probe"),
-        reuse_gradient=jax.default_backend() == "cpu" or config.precision == "highest",
+        reuse_gradient=config.trains_in("highest"),
     )
     return {"line": Probe(every(config.probe_every), line)}
 

@@ -51,12 +51,6 @@ class Config(ShownLayersConfig):
         return np.linspace(*self.range, self.bins + 1)
 
 
-LINEAR = Config(
-    **settings.DEEP_LINEAR,
-    layers=("dense1", "dense11", "dense24"),
-    steps=2000,
-    probe_every=20,
-)
 PRESETS = {
     "quick": Config(),
     "paper": Config(
@@ -65,9 +59,12 @@ PRESETS = {
         layers=("conv2", "conv3", "conv9", "conv11", "conv13"),
         probe_every=100,
     ),
-    "quick dln": LINEAR,
-    "paper dln": dataclasses.replace(
-        LINEAR, preset="paper", steps=settings.DEEP_LINEAR_STEPS, probe_every=50
+    **settings.deep_linear_presets(
+        Config,
+        layers=("dense1", "dense11", "dense24"),
+        steps=2000,
+        probe_every=20,
+        paper_probe_every=50,
     ),
 }
 

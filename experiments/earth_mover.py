@@ -59,12 +59,6 @@ class Config(RunConfig):
         require("--batch-size", self.batch_size, legal, expected)
 
 
-LINEAR = Config(
-    **settings.DEEP_LINEAR,
-    layers=("dense1", "dense11", "dense24"),
-    steps=2000,
-    probe_every=50,
-)
 PRESETS = {
     "quick": Config(steps=160),
     "paper": Config(
@@ -73,9 +67,12 @@ PRESETS = {
         layers=("conv1", "conv3", "conv5", "conv9", "conv13"),
         probe_every=100,
     ),
-    "quick dln": LINEAR,
-    "paper dln": dataclasses.replace(
-        LINEAR, preset="paper", steps=settings.DEEP_LINEAR_STEPS, probe_every=200
+    **settings.deep_linear_presets(
+        Config,
+        layers=("dense1", "dense11", "dense24"),
+        steps=2000,
+        probe_every=50,
+        paper_probe_every=200,
     ),
 }
 

@@ -44,13 +44,7 @@ PRESETS = {
         probe_every=50,
         evaluate_every=391,
     ),
-    "quick dln": Config(**settings.DEEP_LINEAR, steps=2000, probe_every=20),
-    "paper dln": Config(
-        **settings.DEEP_LINEAR,
-        preset="paper",
-        steps=settings.DEEP_LINEAR_STEPS,
-        probe_every=50,
-    ),
+    **settings.deep_linear_presets(Config, steps=2000, probe_every=20, paper_probe_every=50),
 }
 
 

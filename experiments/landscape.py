@@ -19,14 +19,14 @@ from typing import Literal
 import jax
 import numpy as np
 
-from bnjax import losses
+from bnjax import losses, models
 from bnjax.claims import landscape as claims
 from bnjax.commands.command_line import main
 from bnjax.errors import require
 from bnjax.figures import landscape as figure
 from bnjax.runs import settings
 from bnjax.runs.arms import Arm
-from bnjax.runs.config import RunConfig
+from bnjax.runs.config import RunConfig, require_multiples
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.streams import stream_key
 from bnjax.runs.training_options import Precision
@@ -72,10 +72,8 @@ class Config(RunConfig):
         distinct = len(set(self.directions)) == len(self.directions)
         legal = distinct and "gradient" in self.directions
         require("--directions", " ".join(self.directions), legal, "gradient, or gradient random")
-        legal = all(0 < multiple < np.inf for multiple in self.multiples)
-        legal = legal and list(self.multiples) == sorted(set(self.multiples))
-        shown = " ".join(f"{multiple:g}" for multiple in self.multiples)
-        require("--multiples", shown, legal and len(self.multiples) != 1, "2 or more, rising")
+        if self.multiples:
+            require_multiples(self.multiples, least=2)
         for step in self.difference_steps:
             legal = 0 <= step < self.steps and step % self.probe_every == 0
             expected = f"a probed step: a multiple of {self.probe_every} below {self.steps}"
@@ -107,12 +105,6 @@ class Config(RunConfig):
         return (self.lr * np.asarray(multiples)).astype(np.float32)
 
 
-LINEAR = Config(
-    **settings.DEEP_LINEAR,
-    multiples=(0.01, 0.1, 1.0, 10.0, 10**1.5),  # the published 1e-8, 1e-7, 1e-6, 1e-5, 3.16e-5
-    steps=2000,
-    probe_every=20,
-)
 PRESETS = {
     "quick": Config(),
     "paper": Config(
@@ -120,9 +112,12 @@ PRESETS = {
         preset="paper",
         probe_every=100,
     ),
-    "quick dln": LINEAR,
-    "paper dln": dataclasses.replace(
-        LINEAR, preset="paper", steps=settings.DEEP_LINEAR_STEPS, probe_every=50
+    **settings.deep_linear_presets(
+        Config,
+        multiples=(0.01, 0.1, 1.0, 10.0, 10**1.5),  # the published 1e-8, 1e-7, 1e-6, 1e-5, 3.16e-5
+        steps=2000,
+        probe_every=20,
+        paper_probe_every=50,
     ),
 }
 
@@ -137,13 +132,13 @@ def probes(config: Config, arm: Arm) -> Mapping[str, Probe]:
         objective=losses.OBJECTIVES[config.objective],
         weight_decay=config.weight_decay if config.probe_decay else 0.0,
     )
-    same_precision = jax.default_backend() == "cpu" or config.precision == config.probe_precision
+    same_precision = config.trains_in(config.probe_precision)
     line = landscape.make_line(
         loss,
         config.step_sizes,
         stream_key(arm.seed, "probe"),
         directions=config.directions,
-        parameters=last_layer(config) if config.parameters == "last" else None,
+        parameters=last_layer(arm) if config.parameters == "last" else None,
         reuse_gradient=config.probes_training_loss and same_precision,
         chunk=config.chunk,
         precision=config.probe_precision,
@@ -158,10 +153,10 @@ def probes(config: Config, arm: Arm) -> Mapping[str, Probe]:
     return measured
 
 
-def last_layer(config: Config) -> Callable[[str], bool]:
+def last_layer(arm: Arm) -> Callable[[str], bool]:
     """Whether a parameter belongs to the last layer, by its name."""
-    last = f"dense{config.depth or 25}/" if config.model == "dln" else "output/"
-    return lambda name: name.startswith(last)
+    last = models.layer_names(arm.model, arm.dataset.train.pixels.shape[1:])[-1]
+    return lambda name: name.startswith(f"{last}/")
 
 
 EXPERIMENT = Experiment(

@@ -30,12 +30,6 @@ class Config(TargetConfig):
     """The arms: one network for each normaliser, alike in all else."""
 
 
-LINEAR = Config(
-    **settings.DEEP_LINEAR,
-    steps=2000,
-    target_loss=5000.0,  # between the published starts (3.5e4 to 4e4) and ends (97 to 1661)
-    window=1,  # the full batch has no noise
-)
 PRESETS = {
     "quick": Config(steps=120, evaluate_every=30),
     "paper": Config(
@@ -43,8 +37,12 @@ PRESETS = {
         preset="paper",
         window=101,
     ),
-    "quick dln": LINEAR,
-    "paper dln": dataclasses.replace(LINEAR, preset="paper", steps=settings.DEEP_LINEAR_STEPS),
+    **settings.deep_linear_presets(
+        Config,
+        steps=2000,
+        target_loss=5000.0,  # between the published starts (3.5e4 to 4e4) and ends (97 to 1661)
+        window=1,  # the full batch has no noise
+    ),
 }
 
 EXPERIMENT = Experiment(

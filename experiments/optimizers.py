@@ -29,6 +29,7 @@ from bnjax.figures import optimizers as figure
 from bnjax.models.initializers import REGISTRY
 from bnjax.models.registry import ModelName
 from bnjax.runs.arms import Arm
+from bnjax.runs.config import require_multiples
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.targets import TargetConfig
 from bnjax.runs.variants import Variant, parse, variants
@@ -81,10 +82,7 @@ class Config(TargetConfig):
             given, default = getattr(self, single), getattr(Config, single)
             if given != default and not (given != given and default != default):
                 raise UsageError(f"--{single} {given} is not for this experiment: give --{several}")
-        rising = list(self.multiples) == sorted(set(self.multiples)) and self.multiples
-        legal = rising and all(0 < multiple < math.inf for multiple in self.multiples)
-        shown = " ".join(f"{multiple:g}" for multiple in self.multiples)
-        require("--multiples", shown, bool(legal), "one or more above 0, rising, e.g. 0.1 1 10")
+        require_multiples(self.multiples)
         for name in self.initializers:
             require("--initializers", name, name in REGISTRY, f"among {', '.join(REGISTRY)}")
         alike = "adamw" in self.optimizers and not self.weight_decay

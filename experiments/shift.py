@@ -15,8 +15,6 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-
 from bnjax import losses
 from bnjax.claims import shift as claims
 from bnjax.commands.command_line import main
@@ -52,13 +50,6 @@ class Config(RunConfig):
         return {"norm": self.norms, "lr": self.lrs}
 
 
-LINEAR = Config(
-    **settings.DEEP_LINEAR,
-    lrs=(1e-6, 1e-7),
-    layers=("dense9", "dense17"),
-    steps=1000,
-    probe_every=20,
-)
 PRESETS = {
     "quick": Config(steps=100, lrs=(0.1,)),
     "paper": Config(
@@ -67,9 +58,13 @@ PRESETS = {
         layers=("conv5", "conv10"),
         probe_every=100,
     ),
-    "quick dln": LINEAR,
-    "paper dln": dataclasses.replace(
-        LINEAR, preset="paper", steps=settings.DEEP_LINEAR_STEPS, probe_every=50
+    **settings.deep_linear_presets(
+        Config,
+        lrs=(1e-6, 1e-7),
+        layers=("dense9", "dense17"),
+        steps=1000,
+        probe_every=20,
+        paper_probe_every=50,
     ),
 }
 
@@ -80,9 +75,11 @@ def probes(config: Config, arm: Arm) -> Mapping[str, Probe]:
         arm.model, arm.pipeline, objective=losses.OBJECTIVES[config.objective]
     )
     _, optimizer = build(config, arm)
-    same_precision = jax.default_backend() == "cpu" or config.precision == config.probe_precision
     measure = shift.make_shift(
-        loss, optimizer, reuse_gradient=same_precision, precision=config.probe_precision
+        loss,
+        optimizer,
+        reuse_gradient=config.trains_in(config.probe_precision),
+        precision=config.probe_precision,
     )
     return {"shift": Probe(every(config.probe_every), measure)}
 

@@ -72,7 +72,8 @@ class Config(RunConfig):
     @property
     def layer(self) -> str:
         """The last hidden layer."""
-        return f"dense{(self.depth or 4) - 1}"
+        *_, last, _ = models.layer_names(self.build_model("none", num_classes=10), (8, 8, 1))
+        return last
 
 
 PERCEPTRON: dict[str, Any] = {"model": "mlp", "width": 1.0, "batch_size": 60}

@@ -70,13 +70,6 @@ class Config(RunConfig):
         require("--statistics", " ".join(self.statistics), legal, "one or more, all different")
 
 
-LINEAR = Config(
-    **settings.DEEP_LINEAR,
-    images=1000,
-    chunk=1000,
-    steps=2001,
-    probe_every=200,
-)
 PRESETS = {
     "quick": Config(model="lenet", width=1.0, steps=181, probe_every=20),
     # Network and data of the publication; learning rate, length and probed part are choices.
@@ -94,9 +87,13 @@ PRESETS = {
         images=12_800,
         probe_every=1_000,
     ),
-    "quick dln": LINEAR,
-    "paper dln": dataclasses.replace(
-        LINEAR, preset="paper", steps=settings.DEEP_LINEAR_STEPS, probe_every=500
+    **settings.deep_linear_presets(
+        Config,
+        images=1000,
+        chunk=1000,
+        steps=2001,
+        probe_every=200,
+        paper_probe_every=500,
     ),
 }
 

@@ -82,12 +82,6 @@ class Config(RunConfig):
         return models.Model(model.module.clone(norm=batch_norm))
 
 
-LINEAR = Config(
-    **settings.DEEP_LINEAR,
-    layers=("dense1", "dense11", "dense24"),
-    steps=2000,
-    probe_every=100,
-)
 PRESETS = {
     "quick": Config(),
     "paper": Config(
@@ -96,9 +90,12 @@ PRESETS = {
         layers=("conv2", "conv9", "conv13"),
         probe_every=500,
     ),
-    "quick dln": LINEAR,
-    "paper dln": dataclasses.replace(
-        LINEAR, preset="paper", steps=settings.DEEP_LINEAR_STEPS, probe_every=200
+    **settings.deep_linear_presets(
+        Config,
+        layers=("dense1", "dense11", "dense24"),
+        steps=2000,
+        probe_every=100,
+        paper_probe_every=200,
     ),
 }
 

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from bnjax.claims.pairs import why_not_trained
 from bnjax.figures import numbers, style
 from bnjax.figures.style import LOOKS
+from bnjax.models import FAMILIES
 from bnjax.runs.results import Results
 
 NETWORKS = {
@@ -22,12 +23,13 @@ NETWORKS = {
 
 def network(config: Mapping[str, Any]) -> str:
     """The network as a caption names it."""
+    depth = config["depth"] or FAMILIES[config["model"]].depth
     if config["model"] == "dln":
-        return f"{config['depth'] or 25} linear layers of 10×10"
+        return f"{depth} linear layers of 10×10"
     name = NETWORKS.get(config["model"], config["model"].upper())
-    depth = f"-{config['depth'] or 20}" if config["model"] == "resnet" else ""
+    suffix = f"-{depth}" if config["model"] == "resnet" else ""
     dropout = f", dropout {config['dropout']:g}" if config["dropout"] else ""
-    return f"{name}{depth} ×{config['width']:g}{dropout}"
+    return f"{name}{suffix} ×{config['width']:g}{dropout}"
 
 
 def setting(config: Mapping[str, Any], *, with_lr: bool = True) -> str:

@@ -34,6 +34,7 @@ class Family(NamedTuple):
 
     build: Callable[..., Model]
     options: tuple[str, ...] = ("width", "dropout")
+    depth: int | None = None  # the usual one, of families that come in any
 
 
 def linear(*, num_classes: int, **options: Any) -> Model:
@@ -48,11 +49,11 @@ FAMILIES: Mapping[str, Family] = {
     "vgg19": Family(vgg19),
     "vgg38": Family(functools.partial(vgg38, residual=False)),
     "vgg38_residual": Family(vgg38),
-    "resnet": Family(resnet, ("width", "dropout", "depth")),
+    "resnet": Family(resnet, ("width", "dropout", "depth"), depth=20),
     "lenet": Family(lenet),
     "alexnet": Family(alexnet),
-    "mlp": Family(mlp, ("width", "dropout", "depth")),
-    "dln": Family(linear, ("depth",)),
+    "mlp": Family(mlp, ("width", "dropout", "depth"), depth=4),
+    "dln": Family(linear, ("depth",), depth=25),
 }
 
 
@@ -91,20 +92,16 @@ def by_name(
     """
     if name not in FAMILIES:
         raise UsageError(f"model {name!r} is not known: choose from {', '.join(FAMILIES)}")
-    build, options = FAMILIES[name]
+    build, options, usual = FAMILIES[name]
     check_size(num_classes, width, dropout)  # of families without these options, too
-    given: dict[str, Any] = {}
-    if depth is not None:
-        if "depth" not in options:
-            deep = [other for other, family in FAMILIES.items() if "depth" in family.options]
-            raise UsageError(
-                f"model {name} has a depth of its own: leave depth {depth} out, or choose from "
-                f"{', '.join(deep)}"
-            )
-        given["depth"] = depth
+    if depth is not None and usual is None:
+        deep = [other for other, family in FAMILIES.items() if family.depth is not None]
+        raise UsageError(
+            f"model {name} has a depth of its own: leave depth {depth} out, or choose from "
+            f"{', '.join(deep)}"
+        )
     if dropout and "dropout" not in options:
         raise UsageError(f"model {name} has no dropout: leave dropout {dropout} out")
-    given |= {
-        key: value for key, value in (("width", width), ("dropout", dropout)) if key in options
-    }
+    known = {"width": width, "dropout": dropout, "depth": usual if depth is None else depth}
+    given: dict[str, Any] = {option: known[option] for option in options}
     return build(norm=norm, num_classes=num_classes, initializer=initializer, **given)

@@ -5,13 +5,15 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
+
 from bnjax import models
 from bnjax.arithmetic.selection import EVERYTHING, Selection
 from bnjax.arithmetic.trees import Predicate
 from bnjax.data.sources import EMBEDDED
 from bnjax.errors import UsageError, require
 from bnjax.runs.conduct import ConductOptions
-from bnjax.runs.training_options import TrainingOptions
+from bnjax.runs.training_options import Precision, TrainingOptions
 from bnjax.training import optimizers
 from bnjax.types import Params
 
@@ -125,6 +127,10 @@ class RunConfig(ConductOptions, TrainingOptions):
         drops = tuple(optimizers.drop_step(drop, self.steps) for drop in self.lr_drops)
         return optimizers.Rule(self.optimizer, self.weight_decay, drops, self.decays)
 
+    def trains_in(self, precision: Precision) -> bool:
+        """Whether matrix products of training have this precision; on a CPU there is but one."""
+        return jax.default_backend() == "cpu" or self.precision == precision
+
     def with_fewer_points(self) -> Any:
         """The same measurements with half as many points at a time; None where that is no way."""
         return None
@@ -164,6 +170,29 @@ def require_rates(rates: Sequence[float]) -> None:
     legal = len(set(rates)) == len(rates) > 0 and all(0 < rate < math.inf for rate in rates)
     shown = " ".join(f"{rate:g}" for rate in rates)
     require("--lrs", shown, legal, "one or more different learning rates above 0, e.g. 0.1 0.5")
+
+
+def require_multiples(multiples: Sequence[float], *, least: int = 1) -> None:
+    """Refuse multiples of `--multiples` that are too few, not rising or not positive and finite.
+
+    Args:
+      multiples: of a learning rate.
+      least: how many there must be, 1 or 2.
+
+    Raises:
+      UsageError: naming all of them.
+
+    Example:
+      >>> require_multiples((1.0,), least=2)
+      Traceback (most recent call last):
+      bnjax.errors.UsageError: --multiples 1: must be 2 or more above 0, rising, e.g. 0.5 1 2 4
+    """
+    legal = list(multiples) == sorted(set(multiples)) and len(multiples) >= least
+    legal = legal and all(0 < multiple < math.inf for multiple in multiples)
+    shown = " ".join(f"{multiple:g}" for multiple in multiples)
+    some = "2 or more above 0, rising, e.g. 0.5 1 2 4"
+    one = "one or more above 0, rising, e.g. 0.1 1 10"
+    require("--multiples", shown, legal, some if least > 1 else one)
 
 
 def require_layers(option: str, layers: Sequence[str], config: RunConfig) -> None:

@@ -1,6 +1,11 @@
 """The settings of publications, as options of a run: Santurkar et al. 2018, Frankle et al. 2020."""
 
-from typing import Any
+import dataclasses
+from typing import Any, TypeVar
+
+from bnjax.runs.config import RunConfig
+
+Config = TypeVar("Config", bound=RunConfig)
 
 # Their §2 and appendix A: VGG on CIFAR-10, 15,000 steps of plain SGD; the depth is not stated, but
 # a 13th convolution is plotted.
@@ -36,3 +41,27 @@ RESNET: dict[str, Any] = {
     "width": 1.0,
 }
 RESNET_STEPS = 62_500
+
+
+def deep_linear_presets(
+    kind: type[Config], *, paper_probe_every: int | None = None, **quick: Any
+) -> dict[str, Config]:
+    """The presets of an experiment on the deep linear network.
+
+    Args:
+      kind: the experiment's dataclass of options.
+      paper_probe_every: steps between probes at full length; None for those of `quick`.
+      quick: the options of the short run, beside those of `DEEP_LINEAR`.
+
+    Returns:
+      `quick dln` and, alike in all but its length and its probes, `paper dln`.
+
+    Example:
+      >>> presets = deep_linear_presets(RunConfig, steps=2000, probe_every=20)
+      >>> [(name, preset.steps, preset.probe_every) for name, preset in presets.items()]
+      [('quick dln', 2000, 20), ('paper dln', 10000, 20)]
+    """
+    short = kind(**DEEP_LINEAR, **quick)
+    every = short.probe_every if paper_probe_every is None else paper_probe_every
+    paper = dataclasses.replace(short, preset="paper", steps=DEEP_LINEAR_STEPS, probe_every=every)
+    return {"quick dln": short, "paper dln": paper}
