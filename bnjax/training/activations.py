@@ -53,6 +53,20 @@ def make_distributions(
 
     Raises:
       UsageError: at the first call, a layer that the model does not have.
+
+    Example:
+      >>> import optax
+      >>> from bnjax.losses import cross_entropy
+      >>> from bnjax.models import mlp, norms
+      >>> from bnjax.training import init_state
+      >>> from bnjax.training.gradient import compute_gradient
+      >>> model = mlp(norm=norms.none(), num_classes=2, width=0.02)
+      >>> batch = Batch(jnp.ones((4, 1, 1, 1)), jnp.array([0, 1, 0, 1]))
+      >>> state = init_state(model, optax.sgd(0.1), jax.random.key(0), batch.images)
+      >>> computed = compute_gradient(model, cross_entropy, state, batch)
+      >>> measure = make_distributions(model, optax.sgd(0.1), ["dense1", "dense3"], EDGES)
+      >>> measure(state, batch, computed).histogram.shape
+      (2, 400)
     """
 
     @jax.jit

@@ -56,6 +56,20 @@ def make_earth_mover(
       UsageError: at the first call, a layer that the model does not have.
 
     Source: Huang & Yu 2020 (2001.02814).
+
+    Example:
+      >>> import optax
+      >>> from bnjax.losses import cross_entropy
+      >>> from bnjax.models import mlp, norms
+      >>> from bnjax.training import init_state
+      >>> from bnjax.training.gradient import compute_gradient
+      >>> model = mlp(norm=norms.none(), num_classes=2, width=0.02)
+      >>> batch = Batch(jnp.ones((4, 1, 1, 1)), jnp.array([0, 1, 0, 1]))
+      >>> state = init_state(model, optax.sgd(0.1), jax.random.key(0), batch.images)
+      >>> computed = compute_gradient(model, cross_entropy, state, batch)
+      >>> measure = make_earth_mover(model, optax.sgd(0.0), ["dense1"], jax.random.key(1))
+      >>> measure(state, batch, computed).exact.tolist()  # a learning rate of 0 moves nothing
+      [0.0]
     """
 
     @jax.jit

@@ -46,6 +46,20 @@ def make_single_images(
 
     Source: Ioffe & Szegedy 2015, §3.1: inference with population statistics, so that the output
       depends on one input alone.
+
+    Example:
+      >>> import optax
+      >>> from bnjax.losses import cross_entropy
+      >>> from bnjax.models import mlp, norms
+      >>> from bnjax.training import init_state
+      >>> from bnjax.training.gradient import compute_gradient
+      >>> model = mlp(norm=norms.none(), num_classes=2, width=0.02)
+      >>> batch = Batch(jnp.ones((4, 1, 1, 1)), jnp.array([0, 1, 0, 1]))
+      >>> state = init_state(model, optax.sgd(0.1), jax.random.key(0), batch.images)
+      >>> computed = compute_gradient(model, cross_entropy, state, batch)
+      >>> measure = make_single_images(model, batch.images, batch.labels)
+      >>> measure(state, batch, computed).agreement.tolist()  # nothing is shared by a batch
+      [1.0, 1.0]
     """
 
     @jax.jit

@@ -105,6 +105,18 @@ def make_spectrum(
     Returns:
       `measure(state, batch, gradient) -> Spectrum`, compiled; fields have a leading axis
       `[statistics]`. What training does at this step (`batch`, `gradient`) is not looked at.
+
+    Example:
+      >>> import optax
+      >>> from bnjax.models import mlp, norms
+      >>> from bnjax.training import init_state
+      >>> model = mlp(norm=norms.batch_norm(), num_classes=2, width=0.02)
+      >>> batch = Batch(jnp.ones((4, 1, 1, 1)), jnp.array([0, 1, 0, 1]))
+      >>> state = init_state(model, optax.sgd(0.1), jax.random.key(0), batch.images)
+      >>> pieces = Batch(batch.images[None], batch.labels[None], jax.random.key(1)[None])
+      >>> measure = make_spectrum(model, pieces, jax.random.key(2), lanczos_steps=4, top=2)
+      >>> measure(state, batch, None).largest.shape
+      (2, 2)
     """
 
     def make_loss(batch_stats: BatchStats, mode: losses.Statistics) -> Loss:

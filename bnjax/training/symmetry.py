@@ -49,6 +49,19 @@ def make_symmetry(model: Model) -> Callable[[TrainState, Batch, Gradient], Symme
 
     Returns:
       `measure(state, batch, gradient) -> Symmetry`, compiled.
+
+    Example:
+      >>> import optax
+      >>> from bnjax.losses import cross_entropy
+      >>> from bnjax.models import mlp, norms
+      >>> from bnjax.training import init_state
+      >>> from bnjax.training.gradient import compute_gradient
+      >>> model = mlp(norm=norms.none(), num_classes=2, width=0.02, initializer="zeros")
+      >>> batch = Batch(jnp.ones((4, 1, 1, 1)), jnp.array([0, 1, 0, 1]))
+      >>> state = init_state(model, optax.sgd(0.1), jax.random.key(0), batch.images)
+      >>> computed = compute_gradient(model, cross_entropy, state, batch)
+      >>> make_symmetry(model)(state, batch, computed).differences.tolist()  # of four kernels
+      [0.0, 0.0, 0.0, 0.0]
     """
     return compile_symmetry(model.initialised)
 

@@ -44,6 +44,21 @@ def make_unit_percentiles(
       `measure(state, batch, gradient) -> UnitPercentiles`, compiled.
 
     Source: Ioffe & Szegedy 2015, Fig. 1 (b, c).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import optax
+      >>> from bnjax.losses import cross_entropy
+      >>> from bnjax.models import mlp, norms
+      >>> from bnjax.training import init_state
+      >>> from bnjax.training.gradient import compute_gradient
+      >>> model = mlp(norm=norms.none(), num_classes=2, width=0.02)
+      >>> batch = Batch(jnp.ones((4, 1, 1, 1)), jnp.array([0, 1, 0, 1]))
+      >>> state = init_state(model, optax.sgd(0.1), jax.random.key(0), batch.images)
+      >>> computed = compute_gradient(model, cross_entropy, state, batch)
+      >>> measure = make_unit_percentiles(model, "dense3", batch.images)
+      >>> measure(state, batch, computed).percentiles.shape
+      (2, 3)
     """
 
     @jax.jit
