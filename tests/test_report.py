@@ -33,6 +33,7 @@ from bnjax.report import (
     palette,
     quantities,
     sections,
+    sources,
     tables,
     thinning,
     vector,
@@ -736,6 +737,12 @@ def contrast(first: str, second: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
+def over(colour: str, ground: str, opacity: float) -> str:
+    parts = ([int(one[place : place + 2], 16) for place in (1, 3, 5)] for one in (colour, ground))
+    mixed = (opacity * a + (1 - opacity) * b for a, b in zip(*parts, strict=True))
+    return "#" + "".join(f"{round(part):02X}" for part in mixed)
+
+
 def seen(colour: str) -> np.ndarray:
     """A colour in CIELAB, as a deuteranope sees it."""
     own = np.clip(np.array(DEUTERANOPE) @ linear(colour), 0, 1)
@@ -751,7 +758,9 @@ def test_curves_on_a_dark_page_have_contrast_and_differ_for_deuteranopes():
     assert f"--paper: {palette.DARK_PAGE.lower()}" in page.text("report.css")
     drawn = [(palette.on_dark(colour), line) for colour, line in looks]
     for colour, _ in [*drawn, (palette.NEUTRAL, "")]:
-        assert contrast(colour, palette.DARK_PAGE) >= 3, colour
+        for stroke in (sources.STROKE, *sources.STROKES):
+            drawn_as = over(colour, palette.DARK_PAGE, stroke["opacity"])
+            assert contrast(drawn_as, palette.DARK_PAGE) >= 3, colour
     for (first, line), (second, other) in itertools.combinations(drawn, 2):
         distance = np.linalg.norm(seen(first) - seen(second))
         assert distance > (20 if line == other else 10), (first, second)

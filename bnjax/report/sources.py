@@ -13,9 +13,9 @@ from bnjax.report.pack import Numbers
 from bnjax.report.thinning import Thinned
 
 # How thick curves are: dashes and hues are those of the arms. Of two runs over each other the first
-# is thin and full, the second wide and pale.
+# is thin, and the second wide and a little paler.
 STROKE = {"width": 1.9, "opacity": 1.0}
-STROKES = ({"width": 1.3, "opacity": 1.0}, {"width": 4.0, "opacity": 0.5})
+STROKES = ({"width": 1.3, "opacity": 1.0}, {"width": 4.5, "opacity": 0.8})
 
 
 def stroke(place: int) -> Mapping[str, float]:

@@ -205,7 +205,9 @@
     if (typeof trace.x === "number") return take(trace.x, 0, trace.n, 1);
     return take(trace.x.a, trace.x.s + offset, trace.n, trace.d);
   };
-  const lines = (group, chart) => chart.traces.flatMap((trace) => {
+  // Wide curves lie below thin ones.
+  const ordered = (group, traces) => [...traces].sort((a, b) => group.curves[b.k].width - group.curves[a.k].width);
+  const lines = (group, chart) => ordered(group, chart.traces).flatMap((trace) => {
     const curve = group.curves[trace.k];
     const offset = isOn(group, curve) ? start(group, trace) : null;
     if (offset === null) return [];
