@@ -28,6 +28,7 @@ from bnjax.report import (
     comparison,
     content,
     curves,
+    facts,
     pack,
     page,
     palette,
@@ -527,7 +528,7 @@ def test_a_command_makes_the_figures_as_they_are_drawn(kept, tmp_path):
 
 
 def test_what_was_run_follows_from_the_arms():
-    def facts(axes, **changed):
+    def told(axes, **changed):
         found = made_runs.measured(**changed)
         lead = (*axes, "seed")
         arrays = {"train.loss": np.ones([*map(len, axes.values()), 2, 40], np.float32)}
@@ -539,17 +540,17 @@ def test_what_was_run_follows_from_the_arms():
             found.facts,
         )
         run = content.Run("landscape", "0" * 12, own, [], [], {}, None, "", "")
-        return dict(sections.facts(run))
+        return dict(facts.facts(run))
 
-    plain = facts({"norm": ["none", "batch"]})
+    plain = told({"norm": ["none", "batch"]})
     assert plain["Arms"] == "normaliser: no normalisation, BatchNorm"
     assert plain["Training"].startswith("sgd, learning rate 0.4, 40 steps, batch ")
     swept = {"norm": ["batch"], "variant": ["sgd+zeros", "adam+zeros"], "multiple": [0.1, 1.0]}
-    varied = facts(swept, lr=math.nan)
+    varied = told(swept, lr=math.nan)
     assert varied["Training"].startswith("40 steps, batch ")
     assert varied["Arms"].startswith("normaliser: BatchNorm; setting: sgd+zeros, adam+zeros; ")
     assert varied["Arms"].endswith("times the usual learning rate: 0.1, 1")
-    sizes = facts({"norm": ["batch"], "batch_size": [2, 16]})
+    sizes = told({"norm": ["batch"], "batch_size": [2, 16]})
     assert "batch" not in sizes["Training"]
     assert sizes["Arms"].endswith("batch size: 2, 16")
 

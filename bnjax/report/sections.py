@@ -1,10 +1,7 @@
 """What a page says of each run, and of two side by side: facts, figures, files, charts."""
 
-import html
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from bnjax.report import (
     again,
@@ -12,24 +9,17 @@ from bnjax.report import (
     captions,
     charts,
     comparison,
-    curves,
+    facts,
     pack,
     tables,
     vector,
 )
 from bnjax.report.content import Figure, Run
-from bnjax.runs.results import Results
 from bnjax.storage.printable import printable
 
 VERDICTS = {"supported": "yes", "not supported": "no", "inconclusive": "open"}
 MOST_INLINE = 4 * 2**20  # bytes of a figure that stands in the page itself
 TYPES = {".csv": "text/csv", ".svg": "image/svg+xml", ".pdf": "application/pdf"}
-TRAINING = {
-    "optimizer": "{}",
-    "lr": "learning rate {}",
-    "steps": "{} steps",
-    "batch_size": "batch {}",
-}
 MOST_KEYS = 12  # arms that have a key; of more the samples beside the switches tell enough
 
 
@@ -129,14 +119,16 @@ def section(identifier: str, run: Run, numbers: pack.Numbers, budget: list[int])
             figures.append(shown(f"{identifier}-figure-{place}", run, figure, downloads))
     config = run.results.config
     # What is drawn decides, not what the run was begun with: figures may have been drawn again.
-    published = {"published": again.PLACEHOLDERS["published"] if draws_published(run) else None}
+    published = {
+        "published": again.PLACEHOLDERS["published"] if facts.draws_published(run) else None
+    }
     return Section(
         id=identifier,
         run=run,
         name=f"{run.experiment}/{run.digest}",
         question=captions.EXPERIMENTS.get(run.experiment, ""),
         command=again.command(run.experiment, {**config, **published}, run.presets).split(" "),
-        facts=facts(run),
+        facts=facts.facts(run),
         options=tables.options(config),
         counts={
             verdict: sum(claim["verdict"] == verdict for claim in run.claims)
@@ -150,82 +142,13 @@ def section(identifier: str, run: Run, numbers: pack.Numbers, budget: list[int])
     )
 
 
-def draws_published(run: Run) -> bool:
-    """Whether its figures were drawn with published curves."""
-    return bool(run.published) or any(map(beside.has_published, run.figures))
-
-
-def facts(run: Run) -> list[tuple[str, str]]:
-    """What was run on what."""
-    config, found = run.results.config, run.results.facts
-    seeds = run.results.axes.get("seed", np.empty(0)).tolist()
-    count = found.get("num_devices", 1)
-    kinds = (str(found.get("device", "")), str(found.get("platform", "")))
-    device = ", ".join(filter(None, dict.fromkeys(kinds)))
-    versions = ("bnjax", "jax", "jaxlib", "flax", "optax", "numpy", "python")
-    listed = [
-        ("Data set", tables.value(found.get("dataset", config.get("dataset")))),
-        ("Network", f"{config.get('model', '')}, width {tables.value(config.get('width'))}"),
-        ("Arms", arms(run.results)),
-        ("Training", training(run.results)),
-        ("Seeds", " ".join(map(str, seeds)) or "none"),
-        ("Device", f"{count} × {device}" if count != 1 else device),
-        (
-            "Precision",
-            f"training {config.get('precision', '')}"
-            + (f", probes {config['probe_precision']}" if "probe_precision" in config else "")
-            + (", 64 bits" if found.get("float64") else ", 32 bits"),
-        ),
-        ("Versions", ", ".join(f"{name} {found[name]}" for name in versions if name in found)),
-        ("Commit", tables.value(found.get("commit") or "not known")),
-        (
-            "Published curves",
-            f"{len(run.published)} given"
-            if run.published
-            else "drawn in the figures"
-            if draws_published(run)
-            else "none given",
-        ),
-    ]
-    return [*listed, *([("Finished", run.date)] if run.date else [])]
-
-
-def arms(results: Results) -> str:
-    """The factors in which arms differ, each with its values."""
-    return "; ".join(
-        f"{factor.label}: {', '.join(map(html.unescape, factor.values))}"
-        for factor in curves.factors(results)
-        if factor.name != "seed"
-    )
-
-
-def training(results: Results) -> str:
-    """How all arms were trained; in what they differ is said of the arms."""
-    config, varied = results.config, set(curves.outer(results))
-    if "variant" in varied:
-        varied |= {"optimizer"}
-    if "multiple" in varied:
-        varied |= {"lr"}
-    said = {
-        "optimizer": "{}",
-        "lr": "learning rate {}",
-        "steps": "{} steps",
-        "batch_size": "batch {}",
-    }
-    return ", ".join(
-        form.format(tables.value(config[name]))
-        for name, form in said.items()
-        if name in config and name not in varied
-    )
-
-
 def shown(identifier: str, run: Run, figure: Figure, downloads: Sequence[Download]) -> Shown:
     """A figure with its caption; one that is very large is shown as a picture."""
     known = captions.FIGURES.get(
         figure.name, captions.Definition(figure.name.replace("_", " ").capitalize(), "")
     )
     drawing, picture, note = figure.files.get(".svg", b""), figure.files.get(".png", b""), ""
-    told = f"{known.title}. {known.text} Arms: {arms(run.results)}."
+    told = f"{known.title}. {known.text} Arms: {facts.arms(run.results)}."
     svg = ""
     if drawing and len(drawing) <= MOST_INLINE:
         svg = vector.inline(drawing, f"{identifier}-", printable(told, 2000), f"{figure.name}.svg")
