@@ -21,6 +21,7 @@ from bnjax.storage.disk import replacing
 from bnjax.storage.printable import printable
 
 TEMPLATES = Path(__file__).parent / "templates"
+PROGRAM = ("page", "figures", "charts", "surfaces", "controls")  # parts, each sees those before it
 LONGEST = 20_000  # characters of one text
 MOST_FILES = 8 * 2**20  # bytes of all files to download, packed; what is beyond them is linked
 # Dashes of a chart as an SVG draws them.
@@ -104,7 +105,7 @@ def render(runs: Sequence[Run], compared: tuple[Run, Run] | None = None) -> str:
         "places": numbers.places,
         "steps": steps,
     }
-    program, style = text("report.js"), text("report.css")
+    program, style = whole_program(), text("report.css")
     plotly = pack.plotly()
     return (
         environment()
@@ -134,6 +135,12 @@ def title(sections: Sequence[Section], compared: bool) -> str:
     """The title of the page."""
     names = ", ".join(dict.fromkeys(one.run.experiment for one in sections))
     return f"{'Comparison' if compared else 'Report'}: {names}"
+
+
+def whole_program() -> str:
+    """The page's program, whose parts see each other and nothing else sees them."""
+    parts = "\n".join(text(f"{name}.js") for name in PROGRAM)
+    return f'"use strict";\n(() => {{\n{parts}}})();\n'
 
 
 def text(name: str) -> str:
