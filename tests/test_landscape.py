@@ -152,7 +152,7 @@ def test_divergence_ends_the_arm_and_keeps_what_was_measured(toy, tmp_path):
         (["--norms", "batch", "batch"], "--norms batch batch"),
         (["--max-step", "0.1"], "--max-step 0.1: must be above --min-step 0.5"),
         (["--min-step", "0"], "--min-step 0.0"),
-        (["--steps", "0"], "--steps 0: must be 1 or more"),
+        (["--steps", "0"], "--steps 0: must be from 1 to 100000000"),
         (["--seeds", "0"], "--seeds 0"),
         (["--seed", "-1"], "--seed -1"),
         (["--width", "inf"], "--width inf"),
