@@ -1,1 +1,1 @@
-"""Floor 0: arithmetic on arrays and pytrees; knows nothing of Flax, files or printing."""
+"""Arithmetic on arrays and pytrees; knows nothing of Flax, files or printing."""

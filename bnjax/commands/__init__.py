@@ -1,1 +1,1 @@
-"""Floor 4: what a person types, from the command line to one line for each error."""
+"""What a person types, from the command line to one line for each error."""

@@ -1,4 +1,4 @@
-"""Floor 2: data sets as uint8 arrays on the device, and batches drawn from them by index."""
+"""Data sets as uint8 arrays on the device, and batches drawn from them by index."""
 
 from bnjax.data.batches import Pipeline, epoch_order, make_pipeline
 from bnjax.data.dataset import Batch, Dataset, Split

@@ -1,1 +1,1 @@
-"""Floor 4: figures, drawn from saved results only."""
+"""Figures, drawn from saved results only."""

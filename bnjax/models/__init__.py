@@ -1,4 +1,4 @@
-"""Floor 2: models and normalisers, the only place that imports Flax."""
+"""Models and normalisers, the only place that imports Flax."""
 
 from bnjax.models import initializers, norms
 from bnjax.models.deep_linear import DeepLinear, deep_linear

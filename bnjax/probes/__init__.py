@@ -1,4 +1,4 @@
-"""Floor 1: probes. `loss(params) -> scalar` in, a NamedTuple of arrays out, nothing touched."""
+"""Probes: `loss(params) -> scalar` in, a NamedTuple of arrays out, nothing touched."""
 
 from bnjax.probes.line import Line, line, losses_on_line
 from bnjax.probes.precision import rounding_noise

@@ -1,1 +1,1 @@
-"""Floor 4: finished runs as one self-contained page, drawn from what their folders hold."""
+"""Finished runs as one self-contained page, drawn from what their folders hold."""

@@ -1,1 +1,1 @@
-"""Floor 4: the run folder, checkpoints, the frame of an experiment."""
+"""The run folder, checkpoints, the frame of an experiment."""

@@ -1,4 +1,4 @@
-"""Floor 3: explicit state, the step, the loop, evaluation; touches no file and prints nothing."""
+"""Explicit state, the step, the loop, evaluation; touches no file and prints nothing."""
 
 from bnjax.training.evaluation import Evaluation, make_evaluate
 from bnjax.training.gradient import Gradient, TrainState
