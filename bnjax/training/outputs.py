@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Key
 
 from bnjax.data import Batch
 from bnjax.errors import UsageError
@@ -19,7 +20,7 @@ def before_and_after(
     batch: Batch,
     layers: Sequence[str],
     *,
-    keys: PRNGKey | None = None,
+    keys: Key[Array, " 2"] | None = None,
 ) -> list[Array]:
     """Activations of some layers at both points, in training mode on one batch.
 
