@@ -21,7 +21,7 @@ from bnjax.claims import batchnorm_only as claims
 from bnjax.commands.command_line import main
 from bnjax.figures import batchnorm_only as figure
 from bnjax.losses import OBJECTIVES
-from bnjax.runs import seeded, settings
+from bnjax.runs import publications, seeded
 from bnjax.runs.arms import Arm
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.partial import PartialConfig
@@ -30,17 +30,17 @@ from bnjax.training import Sweep, features
 
 PRESETS = {
     "quick": PartialConfig(
-        **{**settings.RESNET, "width": 0.5, "augment": False},
+        **{**publications.RESNET, "width": 0.5, "augment": False},
         batch_size=64,
         steps=150,
         probe_every=50,
         evaluate_every=30,
     ),
     "paper": PartialConfig(
-        **settings.RESNET,
+        **publications.RESNET,
         preset="paper",
         dataset="cifar10",
-        steps=settings.RESNET_STEPS,
+        steps=publications.RESNET_STEPS,
         probe_every=500,
         evaluate_every=1000,
     ),

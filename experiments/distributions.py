@@ -21,7 +21,7 @@ from bnjax.claims import distributions as claims
 from bnjax.commands.command_line import main
 from bnjax.errors import require
 from bnjax.figures import distributions as figure
-from bnjax.runs import settings
+from bnjax.runs import publications
 from bnjax.runs.arms import Arm, build
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.shown_layers import ShownLayersConfig
@@ -54,12 +54,12 @@ class Config(ShownLayersConfig):
 PRESETS = {
     "quick": Config(),
     "paper": Config(
-        **settings.VGG,
+        **publications.VGG,
         preset="paper",
         layers=("conv2", "conv3", "conv9", "conv11", "conv13"),
         probe_every=100,
     ),
-    **settings.deep_linear_presets(
+    **publications.deep_linear_presets(
         Config,
         layers=("dense1", "dense11", "dense24"),
         steps=2000,

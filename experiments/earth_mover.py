@@ -21,7 +21,7 @@ from bnjax.commands.command_line import main
 from bnjax.errors import require
 from bnjax.figures import earth_mover as figure
 from bnjax.probes.activations import PERCENTILES
-from bnjax.runs import settings
+from bnjax.runs import publications
 from bnjax.runs.arms import Arm, build
 from bnjax.runs.config import RunConfig, require_layers
 from bnjax.runs.experiment import Experiment
@@ -62,12 +62,12 @@ class Config(RunConfig):
 PRESETS = {
     "quick": Config(steps=160),
     "paper": Config(
-        **settings.VGG,
+        **publications.VGG,
         preset="paper",
         layers=("conv1", "conv3", "conv5", "conv9", "conv13"),
         probe_every=100,
     ),
-    **settings.deep_linear_presets(
+    **publications.deep_linear_presets(
         Config,
         layers=("dense1", "dense11", "dense24"),
         steps=2000,

@@ -14,11 +14,11 @@ import dataclasses
 import sys
 from collections.abc import Mapping
 
-from bnjax.claims import magnitudes as claims
+from bnjax.claims import gradient_magnitudes as claims
 from bnjax.commands.command_line import main
-from bnjax.figures import magnitudes as figure
+from bnjax.figures import gradient_magnitudes as figure
 from bnjax.probes.magnitudes import KINDS
-from bnjax.runs import settings
+from bnjax.runs import publications
 from bnjax.runs.arms import Arm
 from bnjax.runs.config import RunConfig
 from bnjax.runs.experiment import Experiment
@@ -44,7 +44,7 @@ PRESETS = {
         probe_every=50,
         evaluate_every=391,
     ),
-    **settings.deep_linear_presets(Config, steps=2000, probe_every=20, paper_probe_every=50),
+    **publications.deep_linear_presets(Config, steps=2000, probe_every=20, paper_probe_every=50),
 }
 
 

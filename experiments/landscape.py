@@ -24,7 +24,7 @@ from bnjax.claims import landscape as claims
 from bnjax.commands.command_line import main
 from bnjax.errors import require
 from bnjax.figures import landscape as figure
-from bnjax.runs import settings
+from bnjax.runs import publications
 from bnjax.runs.arms import Arm
 from bnjax.runs.config import RunConfig, require_multiples
 from bnjax.runs.experiment import Experiment
@@ -108,11 +108,11 @@ class Config(RunConfig):
 PRESETS = {
     "quick": Config(),
     "paper": Config(
-        **settings.VGG,
+        **publications.VGG,
         preset="paper",
         probe_every=100,
     ),
-    **settings.deep_linear_presets(
+    **publications.deep_linear_presets(
         Config,
         multiples=(0.01, 0.1, 1.0, 10.0, 10**1.5),  # the published 1e-8, 1e-7, 1e-6, 1e-5, 3.16e-5
         steps=2000,

@@ -14,10 +14,10 @@ the ℓp norms do as well as BatchNorm. `quick` (the default) takes under two mi
 import dataclasses
 import sys
 
-from bnjax.claims import training as claims
+from bnjax.claims import training_curves as claims
 from bnjax.commands.command_line import main
-from bnjax.figures import training as figure
-from bnjax.runs import settings
+from bnjax.figures import training_curves as figure
+from bnjax.runs import publications
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.targets import TargetConfig
 
@@ -33,11 +33,11 @@ class Config(TargetConfig):
 PRESETS = {
     "quick": Config(steps=120, evaluate_every=30),
     "paper": Config(
-        **settings.VGG,
+        **publications.VGG,
         preset="paper",
         window=101,
     ),
-    **settings.deep_linear_presets(
+    **publications.deep_linear_presets(
         Config,
         steps=2000,
         target_loss=5000.0,  # between the published starts (3.5e4 to 4e4) and ends (97 to 1661)

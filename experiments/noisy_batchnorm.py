@@ -15,11 +15,11 @@ import sys
 from collections.abc import Mapping
 
 from bnjax.claims import distributions as claims
-from bnjax.claims import noise
+from bnjax.claims import noisy_batchnorm
 from bnjax.commands.command_line import main
 from bnjax.errors import require
-from bnjax.figures import noise as figure
-from bnjax.runs import settings
+from bnjax.figures import noisy_batchnorm as figure
+from bnjax.runs import publications
 from bnjax.runs.arms import Arm, build
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.shown_layers import ShownLayersConfig
@@ -42,7 +42,7 @@ class Config(ShownLayersConfig):
 PRESETS = {
     "quick": Config(steps=160, batch_size=64, evaluate_every=40),
     "paper": Config(
-        **settings.VGG,
+        **publications.VGG,
         preset="paper",
         layers=("conv2", "conv9", "conv13"),
         probe_every=100,
@@ -75,7 +75,7 @@ EXPERIMENT = Experiment(
         "bin": (activations.EDGES[1:] + activations.EDGES[:-1]) / 2,
         "percentile": claims.LEVELS,
     },
-    claims=noise.noise_claims,
+    claims=noisy_batchnorm.noise_claims,
     draw=figure.draw,
 )
 

@@ -19,7 +19,7 @@ from bnjax import losses
 from bnjax.claims import shift as claims
 from bnjax.commands.command_line import main
 from bnjax.figures import shift as figure
-from bnjax.runs import settings
+from bnjax.runs import publications
 from bnjax.runs.arms import Arm, build
 from bnjax.runs.config import RunConfig, require_layers, require_rates
 from bnjax.runs.experiment import Experiment
@@ -53,12 +53,12 @@ class Config(RunConfig):
 PRESETS = {
     "quick": Config(steps=100, lrs=(0.1,)),
     "paper": Config(
-        **settings.VGG,
+        **publications.VGG,
         preset="paper",
         layers=("conv5", "conv10"),
         probe_every=100,
     ),
-    **settings.deep_linear_presets(
+    **publications.deep_linear_presets(
         Config,
         lrs=(1e-6, 1e-7),
         layers=("dense9", "dense17"),

@@ -22,10 +22,10 @@ from typing import Any, Literal
 import jax
 
 from bnjax import models
-from bnjax.claims import sigmoid as claims
+from bnjax.claims import sigmoid_mnist as claims
 from bnjax.commands.command_line import main
 from bnjax.errors import require
-from bnjax.figures import sigmoid as figure
+from bnjax.figures import sigmoid_mnist as figure
 from bnjax.probes.activations import PERCENTILES
 from bnjax.runs.arms import Arm
 from bnjax.runs.config import RunConfig

@@ -23,7 +23,7 @@ from bnjax.claims import spectrum as claims
 from bnjax.commands.command_line import main
 from bnjax.errors import require
 from bnjax.figures import spectrum as figure
-from bnjax.runs import settings
+from bnjax.runs import publications
 from bnjax.runs.arms import Arm
 from bnjax.runs.config import RunConfig
 from bnjax.runs.experiment import Experiment
@@ -87,7 +87,7 @@ PRESETS = {
         images=12_800,
         probe_every=1_000,
     ),
-    **settings.deep_linear_presets(
+    **publications.deep_linear_presets(
         Config,
         images=1000,
         chunk=1000,

@@ -28,7 +28,7 @@ from bnjax.commands.command_line import main
 from bnjax.errors import UsageError, require
 from bnjax.figures import theory as figure
 from bnjax.models.interception import units_of_norms
-from bnjax.runs import settings
+from bnjax.runs import publications
 from bnjax.runs.arms import Arm
 from bnjax.runs.config import RunConfig
 from bnjax.runs.experiment import Experiment
@@ -85,12 +85,12 @@ class Config(RunConfig):
 PRESETS = {
     "quick": Config(),
     "paper": Config(
-        **settings.VGG,
+        **publications.VGG,
         preset="paper",
         layers=("conv2", "conv9", "conv13"),
         probe_every=500,
     ),
-    **settings.deep_linear_presets(
+    **publications.deep_linear_presets(
         Config,
         layers=("dense1", "dense11", "dense24"),
         steps=2000,

@@ -18,12 +18,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from bnjax import data, training
-from bnjax.claims import training as claims
+from bnjax.claims import training_curves as claims
 from bnjax.commands.command_line import main
 from bnjax.errors import UsageError
-from bnjax.figures import training as figure
+from bnjax.figures import training_curves as figure
 from bnjax.losses import OBJECTIVES
-from bnjax.runs import settings
+from bnjax.runs import publications
 from bnjax.runs.arms import Arm
 from bnjax.runs.config import require_rates
 from bnjax.runs.experiment import Experiment
@@ -58,7 +58,7 @@ class Config(TargetConfig):
 PRESETS = {
     "quick": Config(probe_every=30, evaluate_every=30),
     "paper": Config(
-        **settings.VGG,
+        **publications.VGG,
         preset="paper",
         window=101,
         probe_every=500,

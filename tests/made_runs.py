@@ -9,7 +9,7 @@ import numpy as np
 from bnjax.commands import catalogue
 from bnjax.figures import numbers, style
 from bnjax.runs import folder, names, results
-from bnjax.runs.published import Curve
+from bnjax.runs.published_curves import Curve
 from bnjax.runs.results import Results
 from bnjax.storage import files
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bnjax.claims import distributions as claims
-from bnjax.claims import noise
+from bnjax.claims.noisy_batchnorm import noise_claims, time_to_target
 from bnjax.commands import command_line as frame
 from bnjax.runs import results
 from bnjax.runs.results import Results
@@ -236,7 +236,7 @@ FOUR = {"none": 1.0, "batch": 0.5, "noisy_batch": 3.0, "noise": 3.0}
 
 def test_figure_2_as_it_was_published_is_supported():
     slow, dead = np.geomspace(2.2, 0.5, STEPS), np.full(STEPS, 2.3)
-    found = noise.noise_claims(made_up(FOUR, losses={"none": slow, "noise": dead}))
+    found = noise_claims(made_up(FOUR, losses={"none": slow, "noise": dead}))
     assert set(verdicts(found).values()) == {"supported"}
 
 
@@ -245,7 +245,7 @@ def test_figure_2_the_other_way_round_is_not_supported():
     measured = made_up(
         {**FOUR, "noisy_batch": 0.3}, losses={"noisy_batch": slow}, accuracies={"noisy_batch": 0.8}
     )
-    found = verdicts(noise.noise_claims(measured))
+    found = verdicts(noise_claims(measured))
     assert set(found.values()) == {"not supported"}
 
 
@@ -253,8 +253,8 @@ def test_the_time_to_a_loss_ignores_one_easy_batch_and_is_a_bound_where_it_is_no
     loss = np.full(STEPS, 2.0)
     loss[7] = 0.1
     measured = made_up({"none": 1.0}, losses={"none": loss})
-    assert noise.time_to_target(measured, "none", 0) == (STEPS, False)
+    assert time_to_target(measured, "none", 0) == (STEPS, False)
     loss[20:] = 0.1
     measured = made_up({"none": 1.0}, losses={"none": loss})
     # A median over five steps is below the target once three of them are.
-    assert noise.time_to_target(measured, "none", 0) == (23, True)
+    assert time_to_target(measured, "none", 0) == (23, True)

@@ -11,7 +11,7 @@ from conftest import cast, tiny_model
 
 from bnjax import losses
 from bnjax.arithmetic import trees
-from bnjax.claims import magnitudes as claims
+from bnjax.claims import gradient_magnitudes as claims
 from bnjax.commands import command_line as frame
 from bnjax.errors import UsageError
 from bnjax.probes.magnitudes import KINDS, kinds, magnitudes

@@ -14,9 +14,10 @@ import scipy.stats
 from conftest import make_toy, tiny_model
 
 from bnjax import data, models, training
-from bnjax.claims import ending, settings
+from bnjax.claims import ending
 from bnjax.claims import optimizers as claims
 from bnjax.claims.symmetry import symmetry_claims
+from bnjax.claims.variants import around
 from bnjax.commands import command_line as frame
 from bnjax.data import copies
 from bnjax.data.batches import standardise_pixels
@@ -431,8 +432,8 @@ def test_the_base_and_its_neighbours_are_found_in_a_full_sweep():
     found = made_up({})
     names = np.array([variant.name for variant in variants(FACTORS, full=True)])
     found = found._replace(axes={**found.axes, "variant": names})
-    assert [v.optimizer for v in settings.around(found, "optimizer")] == ["sgd", "adam"]
-    assert [v.dropout for v in settings.around(found, "dropout")] == [0.0, 0.5]
+    assert [v.optimizer for v in around(found, "optimizer")] == ["sgd", "adam"]
+    assert [v.dropout for v in around(found, "dropout")] == [0.0, 0.5]
 
 
 def test_a_small_sweep_end_to_end(tmp_path, monkeypatch, noise_dataset, standard_promotion):

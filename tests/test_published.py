@@ -5,7 +5,7 @@ import pytest
 
 from bnjax.errors import UsageError
 from bnjax.figures import style
-from bnjax.runs.published import read_published
+from bnjax.runs.published_curves import read_published
 
 HEAD = "panel,series,step,low,high\n"
 

@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from test_data import prepared
 
 from bnjax import data, models, training
-from bnjax.claims import sigmoid as claims
+from bnjax.claims import sigmoid_mnist as claims
 from bnjax.commands import command_line as frame
 from bnjax.data import Batch, sources
 from bnjax.losses import cross_entropy

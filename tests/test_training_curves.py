@@ -15,17 +15,17 @@ from conftest import tiny_model
 
 from bnjax import data, training
 from bnjax.claims import curves, learning_rates
-from bnjax.claims import training as claims
+from bnjax.claims import training_curves as claims
 from bnjax.claims.claim import difference
 from bnjax.commands import command_line as frame
 from bnjax.data.sources import make_gaussian
 from bnjax.figures import style
-from bnjax.figures import training as figure
+from bnjax.figures import training_curves as figure
 from bnjax.models import deep_linear, norms
 from bnjax.runs import arms as arms_of_runs
 from bnjax.runs import results
 from bnjax.runs.config import RunConfig
-from bnjax.runs.published import Curve
+from bnjax.runs.published_curves import Curve
 
 STEPS, WINDOW = 100, 3
 TESTED = np.array([0, 50, 90, 100])

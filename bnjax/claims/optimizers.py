@@ -22,7 +22,8 @@ from bnjax.claims.claim import (
 from bnjax.claims.curves import EQUAL_FIT_POINTS, percent, steps_to_target, test_accuracy
 from bnjax.claims.ending import averaging_claims, last_row
 from bnjax.claims.pairs import beside_none, why_not_trained
-from bnjax.claims.settings import (
+from bnjax.claims.symmetry import symmetry_claims
+from bnjax.claims.variants import (
     TRAINS,
     arm,
     around,
@@ -36,7 +37,6 @@ from bnjax.claims.settings import (
     trained_multiples,
     usual,
 )
-from bnjax.claims.symmetry import symmetry_claims
 from bnjax.runs.results import Results
 from bnjax.runs.variants import Variant
 

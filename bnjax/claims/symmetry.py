@@ -7,7 +7,7 @@ import numpy as np
 from bnjax.claims.claim import Claim, Verdict
 from bnjax.claims.curves import percent, test_accuracy
 from bnjax.claims.pairs import why_not_trained
-from bnjax.claims.settings import SYMMETRIC
+from bnjax.claims.variants import SYMMETRIC
 from bnjax.runs.results import Results
 from bnjax.runs.variants import Variant
 

@@ -16,7 +16,7 @@ from bnjax.errors import RunError, UsageError
 from bnjax.report import content, page
 from bnjax.report.content import PAGE, Run
 from bnjax.runs import console, folder, results
-from bnjax.runs.published import Published, read_published
+from bnjax.runs.published_curves import Published, read_published
 from bnjax.storage import inventory, lock
 from bnjax.storage.printable import printable
 

@@ -14,7 +14,7 @@ from bnjax.claims.pairs import why_not_trained
 from bnjax.figures import numbers, style, ticks
 from bnjax.figures.elements import network, setting, unit
 from bnjax.figures.style import LOOKS
-from bnjax.runs.published import Published
+from bnjax.runs.published_curves import Published
 from bnjax.runs.results import Results
 
 

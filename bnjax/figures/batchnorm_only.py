@@ -11,7 +11,7 @@ from bnjax.claims.batchnorm_only import SWITCHED_OFF, depth_of, ended, networks
 from bnjax.figures import numbers, style
 from bnjax.figures.elements import over_seeds, setting, spread
 from bnjax.figures.style import Look
-from bnjax.runs.published import Published
+from bnjax.runs.published_curves import Published
 from bnjax.runs.results import Results
 
 LOOKS = {

@@ -24,7 +24,7 @@ from bnjax.figures.elements import (
     unit,
 )
 from bnjax.figures.style import LOOKS
-from bnjax.runs.published import Published
+from bnjax.runs.published_curves import Published
 from bnjax.runs.results import Results
 
 SHOWN = (15.0, 50.0, 85.0)  # percentiles, those of Ioffe & Szegedy 2015, Fig. 1

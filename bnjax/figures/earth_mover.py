@@ -21,7 +21,7 @@ from bnjax.figures.elements import (
     unit,
 )
 from bnjax.figures.style import LOOKS
-from bnjax.runs.published import Published
+from bnjax.runs.published_curves import Published
 from bnjax.runs.results import Results
 
 TITLES = (

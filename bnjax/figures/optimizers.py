@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from bnjax.claims import settings as arms
+from bnjax.claims import variants as arms
 from bnjax.claims.symmetry import relative_differences
 from bnjax.figures import numbers, style
 from bnjax.figures.regularisation import draw_regularisation
-from bnjax.figures.settings import (
+from bnjax.figures.style import LOOKS
+from bnjax.figures.variants import (
     NOT_TRAINED,
     OPTIMIZERS,
     chance_accuracy,
@@ -19,8 +20,7 @@ from bnjax.figures.settings import (
     points,
     setting,
 )
-from bnjax.figures.style import LOOKS
-from bnjax.runs.published import Published
+from bnjax.runs.published_curves import Published
 from bnjax.runs.results import Results
 from bnjax.training.optimizers import USUAL_RATES
 

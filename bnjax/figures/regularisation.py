@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bnjax.claims import settings as arms
+from bnjax.claims import variants as arms
 from bnjax.claims.ending import compare, last_row
 from bnjax.figures import numbers, style
-from bnjax.figures.settings import norms_of, setting
 from bnjax.figures.style import LOOKS
+from bnjax.figures.variants import norms_of, setting
 from bnjax.runs.results import Results
 from bnjax.runs.variants import Variant
 

@@ -11,7 +11,7 @@ from matplotlib.image import AxesImage
 from bnjax.figures import numbers, style
 from bnjax.figures.elements import network, over_seeds, setting, spread
 from bnjax.figures.style import LOOKS
-from bnjax.runs.published import Published
+from bnjax.runs.published_curves import Published
 from bnjax.runs.results import Results
 
 

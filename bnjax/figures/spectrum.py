@@ -21,7 +21,7 @@ from bnjax.figures.elements import (
 )
 from bnjax.figures.style import LOOKS
 from bnjax.probes.spectrum import density
-from bnjax.runs.published import Published
+from bnjax.runs.published_curves import Published
 from bnjax.runs.results import Results
 
 KERNEL = 0.01  # standard deviation of the broadening, share of the range of a panel

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bnjax.figures import labels, numbers, ticks
-from bnjax.runs.published import Published
+from bnjax.runs.published_curves import Published
 from bnjax.storage.disk import replacing
 
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from bnjax.figures import numbers, style, ticks
 from bnjax.figures.elements import dead, network, setting, unit
 from bnjax.figures.style import LOOKS
-from bnjax.runs.published import Published
+from bnjax.runs.published_curves import Published
 from bnjax.runs.results import Results
 
 LEVELS = 17

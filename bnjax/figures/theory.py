@@ -13,7 +13,7 @@ from bnjax.claims import theory as claims
 from bnjax.figures import style, ticks
 from bnjax.figures.elements import draw_training, mark_ends, network, over_seeds, setting, spread
 from bnjax.figures.style import LOOKS
-from bnjax.runs.published import Published
+from bnjax.runs.published_curves import Published
 from bnjax.runs.results import Results
 from bnjax.storage.disk import replacing
 

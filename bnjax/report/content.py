@@ -11,7 +11,7 @@ from bnjax.report import captions
 from bnjax.runs import folder as folders
 from bnjax.runs import results as measured
 from bnjax.runs import verify
-from bnjax.runs.published import Published
+from bnjax.runs.published_curves import Published
 from bnjax.runs.results import Results
 from bnjax.storage import bounded
 

@@ -9,7 +9,7 @@ import numpy as np
 from bnjax import data
 from bnjax.runs import arms, results
 from bnjax.runs.config import RunConfig
-from bnjax.runs.published import Published
+from bnjax.runs.published_curves import Published
 from bnjax.training import Probe, TrainState
 from bnjax.training.sweep import Sweep
 

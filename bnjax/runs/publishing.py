@@ -12,7 +12,7 @@ from bnjax import data, models
 from bnjax.runs import folder, records, results, units
 from bnjax.runs.config import RunConfig
 from bnjax.runs.experiment import Experiment
-from bnjax.runs.published import Published
+from bnjax.runs.published_curves import Published
 
 
 class Drawn(NamedTuple):

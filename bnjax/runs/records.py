@@ -49,7 +49,7 @@ def put(record: Record, entries: Iterable[Entry]) -> None:
             rows[entry.row] = value
 
 
-def published(record: Record) -> Record:
+def kept(record: Record) -> Record:
     """What goes into a run's results: groups named `_…` serve the arm itself alone."""
     return {name: values for name, values in record.items() if not name.startswith("_")}
 

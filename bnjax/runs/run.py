@@ -28,8 +28,8 @@ from bnjax.runs import (
 )
 from bnjax.runs.config import RunConfig
 from bnjax.runs.experiment import Experiment
-from bnjax.runs.published import Published, read_published
-from bnjax.runs.run_arm import Conduct
+from bnjax.runs.published_curves import Published, read_published
+from bnjax.runs.run_arm import Execution
 from bnjax.storage import lock
 from bnjax.storage.messages import warn
 from bnjax.storage.printable import printable
@@ -151,9 +151,9 @@ def complete(
             return stop.received
 
         def work(unit: units.Unit, mesh: Mesh | None) -> records.Record:
-            conduct = Conduct(display, mesh, stops_at, who.together, who.writes_units)
+            execution = Execution(display, mesh, stops_at, who.together, who.writes_units)
             try:
-                return units.run_unit(experiment, config, dataset, path, unit, conduct)
+                return units.run_unit(experiment, config, dataset, path, unit, execution)
             except jax.errors.JaxRuntimeError as error:
                 if who.together:  # in step with the others, or not at all
                     raise RunError(processes.explain(error)) from error
@@ -175,7 +175,7 @@ def complete(
         finished = work_all() if who.together else waiting.all_do(work_all, watch, stopped)
         if who.writes:
             if len(own_units) < len(planned):  # those of other processes are read from the folder
-                reads = Conduct(display, trains=False)
+                reads = Execution(display, trains=False)
                 finished = [
                     units.run_unit(experiment, config, dataset, path, unit, reads)
                     for unit in planned

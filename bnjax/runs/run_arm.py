@@ -35,7 +35,7 @@ class Display(Protocol):
         """All of the arm is done."""
 
 
-class Conduct(NamedTuple):
+class Execution(NamedTuple):
     """How a unit of work is carried out; nothing of it changes what is measured."""
 
     display: Display
@@ -52,7 +52,7 @@ def run_arm(
     arm: arms.Arm,
     probes: Mapping[str, Probe],
     saved: checkpoints.Checkpoints,
-    conduct: Conduct,
+    execution: Execution,
     after: Mapping[str, Sweep] | None = None,
     keep_trained: Callable[[TrainState], None] | None = None,
 ) -> records.Record:
@@ -63,7 +63,7 @@ def run_arm(
       arm: factors, seed, model and data.
       probes: by name; what one measures is a NamedTuple of arrays.
       saved: the arm's checkpoints.
-      conduct: devices, display, and when to stop.
+      execution: devices, display, and when to stop.
       after: what is measured on the trained network, by name; checkpoints count its rows on from
         the steps.
       keep_trained: writes the trained network.
@@ -77,12 +77,12 @@ def run_arm(
       Interrupted: asked to stop; the state has been saved.
       RunError: this process only reads results, and the folder holds no finished run of the arm.
     """
-    over = layout.batch_mesh(conduct.mesh)
+    over = layout.batch_mesh(execution.mesh)
     program, optimizer = arms.build(config, arm, over)
     key = stream_key(arm.seed, "data")
     split = arm.dataset.train
     rows = {name: due_rows(probe, range(config.steps)) for name, probe in probes.items()}
-    placed = layout.place(arm.dataset.test, conduct.mesh)
+    placed = layout.place(arm.dataset.test, execution.mesh)
     test = arms.test_probe(config, arm, placed, over)
     rows["test"] = due_rows(test, range(config.steps + 1))
     after = after or {}
@@ -93,25 +93,25 @@ def run_arm(
     end = config.steps + count_rows(after)
 
     host_state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), state)
-    start, tree = take_up(saved, {"state": host_state, "record": record}, conduct)
+    start, tree = take_up(saved, {"state": host_state, "record": record}, execution)
     state, record = tree["state"], tree["record"]
     if record["complete"]:
-        if keep_trained is not None and conduct.writes and records.ended_at(record) is None:
+        if keep_trained is not None and execution.writes and records.ended_at(record) is None:
             keep_trained(state)
-        conduct.display.finish(arm, record)
-        return records.published(record)
-    if not conduct.trains:
+        execution.display.finish(arm, record)
+        return records.kept(record)
+    if not execution.trains:
         raise RunError(
             f"{saved.folder} holds no finished run of {arm.label}, which another process did: "
             "--out must be a folder that all processes share"
         )
     if start == 0:
         state, _ = begin(key)
-    elif conduct.mesh is None:
+    elif execution.mesh is None:
         state = jax.device_put(state)
-    state, split, key = layout.place((state, split, key), conduct.mesh)
+    state, split, key = layout.place((state, split, key), execution.mesh)
     spread = {
-        name: probe._replace(measure=layout.spread_points(probe.measure, conduct.mesh))
+        name: probe._replace(measure=layout.spread_points(probe.measure, execution.mesh))
         for name, probe in probes.items()
     }
     saved_at, saved_step = time.monotonic(), start
@@ -120,13 +120,13 @@ def run_arm(
         nonlocal saved_at, saved_step
         records.put(record, pending)
         pending.clear()
-        if conduct.writes:
+        if execution.writes:
             checkpoints.save(saved, done, {"state": state, "record": record})
         saved_at, saved_step = time.monotonic(), done
 
     def keep(done: int, where: str) -> None:
         """Save if it is time to, and leave if asked to."""
-        stops = conduct.stops_at(done)
+        stops = execution.stops_at(done)
         late = time.monotonic() - saved_at >= 60 * config.checkpoint_minutes
         late = late or 0 < config.checkpoint_steps <= done - saved_step
         if (late or stops) and done < end:
@@ -152,35 +152,35 @@ def run_arm(
             pending = []
             break
         pending = entries(progress, rows)
-        conduct.display.advance(arm, done, record)
+        execution.display.advance(arm, done, record)
         keep(done, f"step {done} of {config.steps}")
     records.put(record, pending)
     if records.ended_at(record) is None:
         final = test.measure(state, None, None)
         records.put(record, [records.Entry("test", rows["test"][config.steps], final)])
         # Each process measures these by itself, on one device, from the same state.
-        trained = layout.on_one_device(state, conduct.mesh)
+        trained = layout.on_one_device(state, execution.mesh)
         for row in run_sweeps(after, trained, record, start=max(0, start - config.steps)):
             records.put(record, [records.Entry(row.name, row.row, row.values)])
-            conduct.display.advance_rows(arm, row.name, row.row + 1, row.rows)
+            execution.display.advance_rows(arm, row.name, row.row + 1, row.rows)
             keep(config.steps + row.done, f"row {row.row + 1} of {row.rows} of {row.name}")
-        if keep_trained is not None and conduct.writes:
+        if keep_trained is not None and execution.writes:
             keep_trained(trained)
     record["complete"][...] = 1
     save(end)
-    conduct.display.finish(arm, record)
-    return records.published(record)
+    execution.display.finish(arm, record)
+    return records.kept(record)
 
 
 def take_up(
-    saved: checkpoints.Checkpoints, template: dict[str, Any], conduct: Conduct
+    saved: checkpoints.Checkpoints, template: dict[str, Any], execution: Execution
 ) -> tuple[int, dict[str, Any]]:
     """The newest sound checkpoint, as the process that writes has it."""
-    if conduct.writes:
+    if execution.writes:
         start, tree = checkpoints.restore(saved, template)
     else:
         start, tree = 0, template
-    if not conduct.together:
+    if not execution.together:
         return start, tree
     step, tree = processes.broadcast((np.int64(start), tree))
     return int(step), tree

@@ -16,7 +16,7 @@ from bnjax.machine.interrupts import Interrupted
 from bnjax.runs import arms, folder, records
 from bnjax.runs.config import RunConfig
 from bnjax.runs.experiment import Experiment
-from bnjax.runs.run_arm import Conduct, run_arm
+from bnjax.runs.run_arm import Execution, run_arm
 from bnjax.storage import checkpoints, disk, files
 from bnjax.storage.messages import warn
 from bnjax.training import TrainState
@@ -47,7 +47,7 @@ def run_unit(
     dataset: data.Dataset,
     path: Path,
     unit: Unit,
-    conduct: Conduct,
+    execution: Execution,
 ) -> records.Record:
     """Carry out one arm for one seed; where memory is not enough, with fewer points at a time."""
     own, arm = make_arm(config, dataset, unit)
@@ -60,7 +60,7 @@ def run_unit(
         probes, after = experiment.probes(own, arm), experiment.after(own, arm)
         try:
             keep = keeper(experiment, own, arm, path)
-            return run_arm(own, arm, probes, saved, conduct, after, keep)
+            return run_arm(own, arm, probes, saved, execution, after, keep)
         except jax.errors.JaxRuntimeError as error:
             if not is_out_of_memory(error):
                 raise

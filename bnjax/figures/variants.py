@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from bnjax.claims import settings as arms
+from bnjax.claims import variants as arms
 from bnjax.claims.curves import test_accuracy
 from bnjax.claims.pairs import why_not_trained
 from bnjax.figures import numbers

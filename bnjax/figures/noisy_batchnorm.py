@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from bnjax.claims import noise
+from bnjax.claims import noisy_batchnorm
 from bnjax.figures import style
 from bnjax.figures.distributions import caption, draw_histograms, draw_stability
 from bnjax.figures.elements import dead
-from bnjax.figures.training import draw_panel
-from bnjax.runs.published import Published
+from bnjax.figures.training_curves import draw_panel
+from bnjax.runs.published_curves import Published
 from bnjax.runs.results import Results
 
 ACCURACY = "fig2_vgg_acc"  # the panel of the published curves, in percent
@@ -28,13 +28,13 @@ def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]
     return [
         *draw_training(results, published, folder),
         *draw_histograms(results, folder),
-        *draw_stability(results, noise.NOISY_QUANTITIES, folder),
+        *draw_stability(results, noisy_batchnorm.NOISY_QUANTITIES, folder),
     ]
 
 
 def draw_training(results: Results, published: Published, folder: Path) -> Sequence[Path]:
     """Draw `noisy_batchnorm`: accuracy and loss of all arms over training (Fig. 2, left)."""
-    window = noise.running_window(len(results.axes["step"]))
+    window = noisy_batchnorm.running_window(len(results.axes["step"]))
     with style.figure(1, 2, size=(9.0, 4.6)) as (drawn, panels):
         for panel, quantity in zip(panels, ("accuracy", "loss"), strict=True):
             draw_panel(panel, results, quantity, window)

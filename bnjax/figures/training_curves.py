@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from bnjax.claims import training as claims
+from bnjax.claims import training_curves as claims
 from bnjax.claims.curves import smooth
 from bnjax.claims.learning_rates import at_each_lr
 from bnjax.claims.pairs import why_not_trained
 from bnjax.figures import numbers, style
 from bnjax.figures.elements import mark_ends, network, over_seeds, setting, unit
 from bnjax.figures.style import LOOKS
-from bnjax.runs.published import Published
+from bnjax.runs.published_curves import Published
 from bnjax.runs.results import Results
 
 LARGEST_LOSS = 30  # in units of chance; a loss beyond it is on its way to infinity

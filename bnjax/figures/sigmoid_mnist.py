@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from bnjax.claims import sigmoid as claims
+from bnjax.claims import sigmoid_mnist as claims
 from bnjax.figures import numbers, style
 from bnjax.figures.elements import dead, mark_ends, network, over_seeds, setting
 from bnjax.figures.style import LOOKS
-from bnjax.runs.published import Published
+from bnjax.runs.published_curves import Published
 from bnjax.runs.results import Results
 
 LOWEST = 70  # accuracy [%] from which the published panel shows

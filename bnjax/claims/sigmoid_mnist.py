@@ -24,7 +24,7 @@ from bnjax.claims.pairs import (
     reasons_against,
 )
 from bnjax.claims.single_images import PAPER, single_images
-from bnjax.claims.training import Question, ask
+from bnjax.claims.training_curves import Question, ask
 from bnjax.runs.results import Results
 
 CURVES = {"mlp": "curves without numbers; their axis runs from 70 to 100 % (Fig. 1a)"}

@@ -11,7 +11,7 @@ from bnjax.figures import style
 from bnjax.figures.elements import dead, draw_loss, mark_ends, network, over_seeds, setting, unit
 from bnjax.figures.elements import spread as spread_of
 from bnjax.figures.style import LOOKS
-from bnjax.runs.published import Published
+from bnjax.runs.published_curves import Published
 from bnjax.runs.results import Results
 
 # By kind: its name, and how it is drawn; lines and markers differ as well as hues.
