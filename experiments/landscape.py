@@ -106,7 +106,8 @@ class Config(RunConfig):
 
 
 PRESETS = {
-    "quick": Config(),
+    # BatchNorm passes the losses that it shares with none in a dozen steps.
+    "quick": Config(probe_every=3),
     "paper": Config(
         **publications.VGG,
         preset="paper",

@@ -97,15 +97,10 @@ plt.show()
 options = ["--model", "lenet", "--steps", "60"]
 
 # %%
-from bnjax.commands.catalogue import find_experiment
-from bnjax.runs.console import parse
-from bnjax.runs.run import run
+from bnjax.commands.command_line import start
 
-landscape = find_experiment("landscape")
-arguments = ["--plugins", "my_norm.py", "--norms", "none", "batch", "tanh", *options]
-config = parse(landscape.presets, arguments, landscape.description)
-config.validate()
-folder = run(landscape, config)
+plugin = ["--plugins", "my_norm.py", "--norms", "none", "batch", "tanh"]
+folder = start("landscape", *plugin, *options)
 
 # %% [markdown]
 # The run folder has the experiment's own figure, `landscape.png`, and the numbers behind it, by

@@ -61,19 +61,15 @@ options += []
 # finished run returns at once (the output below is of such a second call).
 
 # %%
-from bnjax.commands.catalogue import find_experiment
-from bnjax.runs.console import parse
-from bnjax.runs.run import run
+from bnjax.commands.command_line import start
 
 print(f"{jax.device_count()} × {device}: landscape {' '.join(options)}")
-landscape = find_experiment("landscape")
-config = parse(landscape.presets, options, landscape.description)
-config.validate()
-folder = run(landscape, config)
+folder = start("landscape", *options)
 
 # %% [markdown]
 # **4. The figure.** Bands over the probed steps η = lr · {½, 1, 2, 4}. Look at the panel of
-# training first: a network that does not train has a flat landscape.
+# training first: a network that does not train has a flat landscape. (`report.html` in the same
+# folder has it with sliders and switches; download it and open it.)
 
 # %%
 from IPython.display import display

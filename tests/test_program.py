@@ -73,6 +73,8 @@ def test_an_experiment_is_started_from_python(toy_runs, tmp_path):
     assert (run / "report.html").exists()
     with pytest.raises(UsageError, match="--lr -1"):
         command_line.start("lp_norms", "--lr", "-1")
+    with pytest.raises(UsageError, match="begins no run"):
+        command_line.start("lp_norms", *TOY, "--plan", "--out", str(tmp_path))
 
 
 def test_a_script_of_its_own_gets_its_options(capsys):

@@ -62,7 +62,10 @@ def start(name: str, *arguments: str) -> Path:
       PosixPath('runs/landscape/…')
     """
     experiment = catalogue.find_experiment(name)
-    return run(experiment, prepare(experiment, arguments), write_page)
+    config = prepare(experiment, arguments)
+    if config.plan:
+        raise UsageError(f"--plan begins no run: python -m bnjax {name} --plan prints the plan")
+    return run(experiment, config, write_page)
 
 
 def prepare(experiment: Experiment, arguments: Sequence[str]) -> RunConfig:

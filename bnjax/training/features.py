@@ -59,6 +59,17 @@ def make_ends(model: Model, dataset: Dataset, objective: Objective, key: PRNGKey
 
     Returns:
       Two rows of `Features`; accuracies with small γ at 0 are NaN in the first.
+
+    Example:
+      >>> from bnjax import models
+      >>> from bnjax.data.dataset import from_arrays
+      >>> from bnjax.losses import cross_entropy
+      >>> split = np.zeros((2, 8, 8, 1), np.uint8), np.array([0, 1])
+      >>> dataset = from_arrays("grey", 2, split, split)
+      >>> model = models.resnet(norm=models.norms.batch_norm(), depth=8, num_classes=2, width=0.1)
+      >>> sweep = make_ends(model, dataset, cross_entropy, jax.random.key(0))
+      >>> sweep.rows, sweep.shapes.scales.shape
+      (2, (80,))
     """
     measure = make_features(model, dataset, objective)
     images = jnp.zeros((1, *dataset.train.pixels.shape[1:]), jnp.float32)
@@ -83,6 +94,22 @@ def make_features(model: Model, dataset: Dataset, objective: Objective) -> Measu
     Returns:
       `measure(state, clamped) -> Features`. Without `clamped` the accuracies with γ set to 0 are
       NaN. Running statistics stay as they are where γ is clamped.
+
+    Raises:
+      UsageError: at the first call, a model without γ.
+
+    Example:
+      >>> from bnjax import models
+      >>> from bnjax.data.dataset import from_arrays
+      >>> from bnjax.losses import cross_entropy
+      >>> split = np.zeros((2, 8, 8, 1), np.uint8), np.array([0, 1])
+      >>> dataset = from_arrays("grey", 2, split, split)
+      >>> model = models.resnet(norm=models.norms.batch_norm(), depth=8, num_classes=2, width=0.1)
+      >>> start = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
+      >>> state = TrainState(jnp.int32(0), **start, opt_state=())
+      >>> features = make_features(model, dataset, cross_entropy)(state, False)
+      >>> features.small[:2].tolist(), features.train_accuracy.item()  # every γ begins at 1
+      ([0.0, 0.0], 0.5)
     """
     evaluate = make_evaluate(model, dataset, objective=objective)
     train, test = dataset.train, dataset.test

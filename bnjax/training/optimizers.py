@@ -52,6 +52,10 @@ def drop_step(drop: float, steps: int) -> int:
     Args:
       drop: a share if below 1, else a step, counted from 0.
       steps: of the whole run.
+
+    Example:
+      >>> drop_step(0.5, 80), drop_step(60, 80)
+      (40, 60)
     """
     return round(drop * steps) if drop < 1 else int(drop)
 

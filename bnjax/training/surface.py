@@ -10,17 +10,15 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from bnjax import losses
-from bnjax.arithmetic import trees
 from bnjax.arithmetic.principal import Principal, principal_components
 from bnjax.data import Batch, Pipeline, Split
 from bnjax.models import Model
-from bnjax.probes.points import points_that_fit
-from bnjax.probes.surface import coordinates, filter_direction, values_on_line
+from bnjax.probes.surface import coordinates, filter_direction
 from bnjax.training.gradient import Gradient, TrainState
+from bnjax.training.surface_row import Statistics, SurfaceRow, make_row
 from bnjax.training.sweep import Measured, MeasureRow, Sweep
-from bnjax.types import BatchStats, Params, PRNGKey, Scalar
+from bnjax.types import Params, PRNGKey
 
-Statistics: TypeAlias = Literal["batch", "running", "recalibrated"]
 View: TypeAlias = Literal["lines", "plane", "trajectory"]
 
 SNAPSHOTS = "_snapshots"  # the probe that keeps them; not among the published results
@@ -33,22 +31,6 @@ class Snapshot(NamedTuple):
     """All parameters of one moment, one after the other."""
 
     vector: Float[Array, " num_parameters"]
-
-
-class Values(NamedTuple):
-    """What is measured at a point, or at `[points]`."""
-
-    losses: Array  # mean over the images, nats for cross-entropy
-    accuracies: Array  # in [0, 1]; NaN of a regression
-
-
-class SurfaceRow(NamedTuple):
-    """A row of a surface."""
-
-    row: Scalar  # coordinate along the first direction; of lines 0
-    columns: Float[Array, " points"]  # coordinates along the second direction
-    losses: Float[Array, " points"]
-    accuracies: Float[Array, " points"]
 
 
 class PrincipalRow(NamedTuple):
@@ -113,6 +95,22 @@ def make_sweeps(
 
     Returns:
       `Sweep` by name: the views, and `principal` before `trajectory`.
+
+    Example:
+      >>> from bnjax import data, models
+      >>> from bnjax.training.sweep import run_sweeps
+      >>> split = data.Split(jnp.zeros((4, 2, 2, 1), jnp.uint8), jnp.array([0, 1, 0, 1]))
+      >>> model = models.mlp(norm=models.norms.none(), num_classes=2, width=0.02)
+      >>> pipeline = Pipeline(4, 2, (0.0,), (1.0,))
+      >>> some = {"snapshots": 2, "images": 4, "statistics": "batch"}
+      >>> size = {"views": ["lines"], "points": 3, "lines": 2, "span": 1.0}
+      >>> sweeps = make_sweeps(model, pipeline, split, jax.random.key(0), **size, **some)
+      >>> start = model.init(jax.random.key(1), jnp.zeros((2, 2, 2, 1)))
+      >>> state = TrainState(jnp.int32(0), **start, opt_state=())
+      >>> for found in run_sweeps(sweeps, state, {}, start=0):
+      ...     print(found.name, found.row, found.values.columns, found.values.losses.shape)
+      lines 0 [-1.  0.  1.] (3,)
+      lines 1 [-1.  0.  1.] (3,)
     """
     pixels, labels = (
         array[:images].reshape(-1, pipeline.batch_size, *array.shape[1:]) for array in split
@@ -186,60 +184,6 @@ def make_sweeps(
         },
     }
     return {name: sweep for view in views for name, sweep in known[view].items()}
-
-
-def make_row(
-    model: Model,
-    pipeline: Pipeline,
-    points: int,
-    statistics: Statistics,
-    objective: losses.Objective,
-    precision: str,
-    noise: PRNGKey,
-) -> Callable[..., SurfaceRow]:
-    """Compile a row of a surface.
-
-    Returns:
-      `measure(params, batch_stats, pixels, labels, (first, second), row, columns)`, with pixels
-      `[num_batches, batch, …]`; the values at `params + row · first + columns · second`.
-    """
-
-    @jax.jit
-    def measure(
-        params: Params,
-        batch_stats: BatchStats,
-        pixels: Array,
-        labels: Array,
-        plane: tuple[Params, Params],
-        row: Scalar,
-        columns: Array,
-    ) -> SurfaceRow:
-        def on_batch(point: Params, batch: tuple[Array, Array]) -> Values:
-            images = pipeline.standardise(batch[0])
-            train = statistics == "batch"
-            logits, _ = model.apply(
-                point, batch_stats, images, train=train, key=noise if train else None
-            )
-            return Values(objective(logits, batch[1]), losses.accuracy(logits, batch[1]))
-
-        def on_images(point: Params) -> Values:
-            each = jax.lax.map(lambda batch: on_batch(point, batch), (pixels, labels))
-            loss = each.losses.sum() if objective.summed else each.losses.mean()
-            return Values(loss, each.accuracies.mean())
-
-        values = values_on_line(
-            on_images,
-            trees.move(params, plane[0], -row),
-            plane[1],
-            columns,
-            chunk=points_that_fit(
-                lambda point: on_batch(point, (pixels[0], labels[0])), params, points
-            ),
-            precision=precision,
-        )
-        return SurfaceRow(row, columns, values.losses, values.accuracies)
-
-    return measure
 
 
 def path_components(params: Params, snapshots: np.ndarray) -> Principal:
