@@ -27,7 +27,7 @@ from bnjax.runs.arms import Arm
 from bnjax.runs.config import RunConfig, require_multiples
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.streams import stream_key
-from bnjax.training import Probe, every, landscape
+from bnjax.training import Probe, every, landscape, probed_loss
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -115,7 +115,7 @@ PRESETS = {
 
 def probes(config: Config, arm: Arm) -> Mapping[str, Probe]:
     """The line probe of one arm, on the batch of the step."""
-    loss = landscape.make_loss(
+    loss = probed_loss.make_loss(
         arm.model, arm.pipeline, objective=losses.OBJECTIVES[config.objective]
     )
     line = landscape.make_line(

@@ -30,7 +30,7 @@ from bnjax.runs.config import RunConfig, require_multiples
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.streams import stream_key
 from bnjax.runs.training_options import Precision
-from bnjax.training import Probe, every, landscape
+from bnjax.training import Probe, every, landscape, probed_loss
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -125,7 +125,7 @@ PRESETS = {
 
 def probes(config: Config, arm: Arm) -> Mapping[str, Probe]:
     """The line probe of one arm and, on accelerators, the rounding noise beneath it."""
-    loss = landscape.make_loss(
+    loss = probed_loss.make_loss(
         arm.model,
         arm.pipeline,
         statistics=config.statistics,

@@ -24,7 +24,7 @@ from bnjax.runs.arms import Arm, build
 from bnjax.runs.config import RunConfig, require_layers, require_rates
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.training_options import Precision
-from bnjax.training import Probe, every, landscape, shift
+from bnjax.training import Probe, every, probed_loss, shift
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ PRESETS = {
 
 def probes(config: Config, arm: Arm) -> Mapping[str, Probe]:
     """The shift probe of one arm."""
-    loss = landscape.make_loss(
+    loss = probed_loss.make_loss(
         arm.model, arm.pipeline, objective=losses.OBJECTIVES[config.objective]
     )
     _, optimizer = build(config, arm)

@@ -24,7 +24,6 @@ import matplotlib.pyplot as plt
 import optax
 
 from bnjax import probes
-from bnjax.probes import spectrum
 
 # %% tags=["parameters"]
 examples = 256
@@ -202,7 +201,7 @@ plt.show()
 
 # %%
 loss, (*_, trained) = bare_loss, studied["bare JAX, none"]
-measure = jax.jit(lambda params, key: spectrum.spectrum(loss, params, key, lanczos_steps=10, top=3))
+measure = jax.jit(lambda params, key: probes.spectrum(loss, params, key, lanczos_steps=10, top=3))
 found = measure(trained, jax.random.key(2))
 print("eigenvalues", found.largest, "±", found.largest_residuals)
 

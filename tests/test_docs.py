@@ -16,7 +16,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from bnjax.runs import console
+from bnjax.commands import parsing
 from bnjax.runs.config import RunConfig
 
 ROOT = Path(__file__).parents[1]
@@ -169,7 +169,7 @@ def test_every_command_of_a_page_is_legal(page, tmp_path, monkeypatch, page_modu
             continue  # not one experiment: reproduce, report
         experiment = load_script(name).EXPERIMENT
         with reader():
-            config = console.parse(experiment.presets, arguments, experiment.description)
+            config = parsing.parse(experiment.presets, arguments, experiment.description)
             if not config.plugins:
                 config.validate()
 

@@ -13,7 +13,7 @@ import pytest
 import scipy.stats
 from conftest import make_toy, tiny_model
 
-from bnjax import data, models, training
+from bnjax import data, models, probes, training
 from bnjax.claims import ending
 from bnjax.claims import optimizers as claims
 from bnjax.claims.symmetry import symmetry_claims
@@ -23,7 +23,6 @@ from bnjax.data import copies
 from bnjax.data.batches import standardise_pixels
 from bnjax.errors import UsageError
 from bnjax.models import initializers
-from bnjax.probes.symmetry import alike
 from bnjax.runs import arms, results
 from bnjax.runs.config import RunConfig
 from bnjax.runs.variants import Variant, parse, variants
@@ -116,10 +115,10 @@ def test_the_difference_of_units_is_the_largest_over_all_pairs():
     kernel = np.random.default_rng(0).normal(size=(3, 3, 2, 5))
     flat = kernel.reshape(-1, 5)
     pairs = [np.abs(flat[:, i] - flat[:, j]).max() for i in range(5) for j in range(5)]
-    found = alike(jnp.asarray(kernel))
+    found = probes.symmetry(jnp.asarray(kernel))
     assert float(found.difference) == max(pairs)
     assert float(found.size) == np.abs(kernel).max()
-    assert float(alike(jnp.ones((4, 3))).difference) == 0
+    assert float(probes.symmetry(jnp.ones((4, 3))).difference) == 0
 
 
 @pytest.mark.parametrize("norm", ["none", "batch"])
@@ -484,7 +483,7 @@ KERNEL_NAMES = ("conv1/kernel", "conv2/kernel", "output/kernel")
         (["--multiples", "1", "0.1"], "--multiples 1 0.1: must be one or more above 0, rising"),
         (["--multiples", "0"], "--multiples 0: must be"),
         (["--initializers", "he"], "--initializers he: must be among glorot_uniform"),
-        (["--optimizers", "sgd", "sgd"], "sgd sgd: must be one or more different values"),
+        (["--optimizers", "sgd", "sgd"], "optimizer sgd sgd: must be one or more different values"),
         (["--optimizers", "adamw"], "--optimizers adamw: must be given a --weight-decay"),
         (["--shift", "9"], "--shift 9: must be from 1 to 8 pixels"),
         (["--dropouts", "0", "1.5"], "dropout=1.5 must be 0 or more and below 1"),

@@ -18,7 +18,7 @@ import made_runs
 import numpy as np
 import pytest
 
-from bnjax.commands import catalogue
+from bnjax.commands import catalogue, parsing
 from bnjax.commands import report as command
 from bnjax.errors import RunError
 from bnjax.figures import style
@@ -39,7 +39,7 @@ from bnjax.report import (
     thinning,
     vector,
 )
-from bnjax.runs import console, folder, publishing, results, verify
+from bnjax.runs import folder, publishing, results, verify
 
 VOID = {"meta", "link", "input", "img", "br", "hr"}
 NASTY = "</script><!--<img src=x onerror=alert(1)>\u2028\u202e&amp;{{7*7}}"
@@ -477,7 +477,7 @@ def test_the_command_makes_the_same_run_again(name, tmp_path):
                 told = again.command(name, plain, presets)
                 words = made_words(told)
                 assert words[:2] == ["bnjax", name]
-                parsed = console.parse(experiment.presets, words[2:], "")
+                parsed = parsing.parse(experiment.presets, words[2:], "")
                 assert folder.digest(parsed) == folder.digest(config), told
 
 

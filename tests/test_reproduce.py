@@ -3,8 +3,8 @@
 import json
 
 import pytest
-import reproduce
 
+from bnjax.commands import reproduce
 from bnjax.errors import UsageError
 
 PARTS = ("vgg_training", "lp_norms")

@@ -11,7 +11,7 @@ import pytest
 from conftest import tiny_model
 
 from bnjax import data, losses, training
-from bnjax.training import Probe, landscape, optimizers
+from bnjax.training import Probe, landscape, optimizers, probed_loss
 
 KEY = jax.random.key(5)
 
@@ -27,7 +27,7 @@ def start(dataset, norm="batch", lr=0.1, batch_size=16, augmented=False, block_s
 
 
 def line_probe(model, pipeline, when, **options):
-    loss = landscape.make_loss(model, pipeline)
+    loss = probed_loss.make_loss(model, pipeline)
     step_sizes = np.array([0.05, 0.1], np.float32)
     directions = ("gradient", "random")
     return Probe(when, landscape.make_line(loss, step_sizes, KEY, directions=directions, **options))

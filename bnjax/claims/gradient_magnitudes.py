@@ -17,7 +17,7 @@ from bnjax.claims.pairs import (
 )
 from bnjax.runs.results import Results
 
-SOURCE = "the comparison of a follow-up to Frankle et al. 2020 (2003.00152)"
+SOURCE = "unpublished comparisons after Frankle et al. 2020 (2003.00152)"
 CANCELLED = 1e-3  # of the mean |gradient| of β: below it a bias counts as without one
 RULE = (
     "median over probed steps of the ratio {above}/{below} of the mean |gradient| per parameter; "

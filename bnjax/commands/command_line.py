@@ -4,12 +4,12 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bnjax.commands import catalogue, planned
+from bnjax.commands import catalogue, parsing, planned
 from bnjax.errors import UsageError
 from bnjax.machine import layout, processes
 from bnjax.machine.interrupts import INTERRUPTED, Interrupted
 from bnjax.report.page import write_page
-from bnjax.runs import console, plugins
+from bnjax.runs import plugins
 from bnjax.runs.config import RunConfig
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.run import run
@@ -70,7 +70,7 @@ def start(name: str, *arguments: str) -> Path:
 
 def prepare(experiment: Experiment, arguments: Sequence[str]) -> RunConfig:
     """The options of a command line, checked, and what they want settled before JAX starts."""
-    config: RunConfig = console.parse(experiment.presets, arguments, experiment.description)
+    config: RunConfig = parsing.parse(experiment.presets, arguments, experiment.description)
     config.validate_conduct()
     if config.deterministic:
         layout.make_deterministic()

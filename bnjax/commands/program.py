@@ -10,7 +10,7 @@ import tyro
 from rich import box
 from rich.table import Table
 
-from bnjax.commands import catalogue, command_line, doctor, listing, resuming
+from bnjax.commands import catalogue, command_line, doctor, listing, parsing, resuming
 from bnjax.commands.command_line import guarded
 from bnjax.errors import UsageError
 from bnjax.runs import console, verify
@@ -110,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
             known = " ".join((*catalogue.names(), *COMMANDS))
             raise UsageError(f"bnjax {arguments[0]}: must be of {known}")
-        call = console.parse_options(Call, arguments, DESCRIPTION, prog="bnjax")
+        call = parsing.parse_options(Call, arguments, DESCRIPTION, prog="bnjax")
         if isinstance(call, Verify):
             return verify_all(call.runs)
         if isinstance(call, Doctor):

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import tyro
 
-from bnjax.commands import catalogue
+from bnjax.commands import catalogue, parsing
 from bnjax.commands.command_line import guarded
 from bnjax.errors import RunError, UsageError
 from bnjax.report import content, page
 from bnjax.report.content import PAGE, Run
-from bnjax.runs import console, folder, results
+from bnjax.runs import folder, results
 from bnjax.runs.published_curves import Published, read_published
 from bnjax.storage import inventory, lock
 from bnjax.storage.printable import printable
@@ -116,7 +116,7 @@ def main(description: str, arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
 
     def act() -> None:
-        options = console.parse_options(Options, arguments, description)
+        options = parsing.parse_options(Options, arguments, description)
         print(printable(report(options)))
 
     return guarded(act, arguments)

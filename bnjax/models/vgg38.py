@@ -83,9 +83,9 @@ def vgg38(
     Raises:
       UsageError: unknown initialiser, an impossible size or share.
 
-    Source: a follow-up to Frankle et al. 2020 (2003.00152): the VGG of Simonyan & Zisserman 2015
-      (1409.1556) with the residual connections of He et al. 2016 (1512.03385); the plain twin is
-      `residual=False`.
+    Source: the VGG of Simonyan & Zisserman 2015 (1409.1556) with the residual connections of He et
+      al. 2016 (1512.03385); the plain twin is `residual=False`. No paper has this very network: its
+      depth is that of unpublished comparisons after Frankle et al. 2020 (2003.00152).
 
     Example:
       >>> from bnjax.models import layer_names, norms

@@ -1,7 +1,49 @@
 """Probes: `loss(params) -> scalar` in, a NamedTuple of arrays out, nothing touched."""
 
+from bnjax.probes.activations import Distribution, distribution
+from bnjax.probes.earth_mover import Affine, EarthMover, earth_mover
 from bnjax.probes.line import Line, line, losses_on_line
+from bnjax.probes.magnitudes import Magnitudes, kinds, magnitudes
+from bnjax.probes.pieces import mean_over
+from bnjax.probes.points import map_points
 from bnjax.probes.precision import rounding_noise
 from bnjax.probes.shift import Shift, layer_order, shift
+from bnjax.probes.spectrum import Spectrum, density, hessian_vector_product, spectrum
+from bnjax.probes.surface import coordinates, filter_direction, values_on_line, values_on_plane
+from bnjax.probes.symmetry import Symmetry, symmetry
+from bnjax.probes.theory import Equality, Steepness, Theory, steepness, theory
 
-__all__ = ["Line", "Shift", "layer_order", "line", "losses_on_line", "rounding_noise", "shift"]
+__all__ = [
+    "Affine",
+    "Distribution",
+    "EarthMover",
+    "Equality",
+    "Line",
+    "Magnitudes",
+    "Shift",
+    "Spectrum",
+    "Steepness",
+    "Symmetry",
+    "Theory",
+    "coordinates",
+    "density",
+    "distribution",
+    "earth_mover",
+    "filter_direction",
+    "hessian_vector_product",
+    "kinds",
+    "layer_order",
+    "line",
+    "losses_on_line",
+    "magnitudes",
+    "map_points",
+    "mean_over",
+    "rounding_noise",
+    "shift",
+    "spectrum",
+    "steepness",
+    "symmetry",
+    "theory",
+    "values_on_line",
+    "values_on_plane",
+]

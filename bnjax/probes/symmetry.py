@@ -8,14 +8,14 @@ from jaxtyping import Array, Float
 from bnjax.types import Scalar
 
 
-class Alike(NamedTuple):
+class Symmetry(NamedTuple):
     """How much the units of one kernel differ."""
 
     difference: Scalar  # largest |w_ku − w_kv| over inputs k and pairs of units u, v
     size: Scalar  # largest |w_ku|
 
 
-def alike(kernel: Float[Array, "*fan_in units"], /) -> Alike:
+def symmetry(kernel: Float[Array, "*fan_in units"], /) -> Symmetry:
     r"""The largest difference between two units of a layer.
 
     $\max_k (\max_u w_{ku} - \min_u w_{ku})$: 0 if and only if all units have the same weights.
@@ -26,14 +26,14 @@ def alike(kernel: Float[Array, "*fan_in units"], /) -> Alike:
       kernel: output units last.
 
     Returns:
-      `Alike`, in units of the weights.
+      `Symmetry`, in units of the weights.
 
     Source: Goodfellow et al. 2016, "Deep Learning", §8.4.
 
     Example:
-      >>> alike(jnp.array([[1.0, 1.0], [2.0, -3.0]])).difference.item()
+      >>> symmetry(jnp.array([[1.0, 1.0], [2.0, -3.0]])).difference.item()
       5.0
     """
     weights = kernel.reshape(-1, kernel.shape[-1])
     spread = weights.max(axis=1) - weights.min(axis=1)
-    return Alike(spread.max(), jnp.abs(weights).max())
+    return Symmetry(spread.max(), jnp.abs(weights).max())

@@ -1,93 +1,19 @@
-"""What a person types and reads: options, the claims table, one line for each error."""
+"""What a person reads: the terminal, and the claims table."""
 
-import contextlib
-import io
-import re
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
 
-import tyro
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bnjax.errors import UsageError
 from bnjax.storage.printable import printable
-
-Config = TypeVar("Config")
 
 
 def terminal() -> Console:
     """Where a person reads: wrapped on a terminal, whole lines in a pipe."""
     # No markup: what is printed names files and options that others may have chosen.
     return Console(highlight=False, markup=False, emoji=False, soft_wrap=not sys.stdout.isatty())
-
-
-def parse(presets: Mapping[str, Config], arguments: Sequence[str], description: str) -> Config:
-    """Parse a command line over the defaults of the preset that it names.
-
-    Args:
-      presets: by name, a complete configuration; the first one is the default. A model may have
-        presets of its own, named e.g. `quick dln`.
-      arguments: the command line without the program's name.
-      description: for `--help`.
-
-    Raises:
-      UsageError: unknown option or a value of the wrong type, in one line.
-      SystemExit: after `--help`.
-    """
-    arguments = list(arguments)
-    preset = given(arguments, "--preset") or next(iter(presets))
-    own = f"{preset} {given(arguments, '--model')}"
-    default = presets.get(own) or presets.get(preset) or next(iter(presets.values()))
-    return parse_options(type(default), arguments, description, default=default)
-
-
-def parse_options(kind: Any, arguments: Sequence[str], description: str, **options: Any) -> Any:
-    """Parse a command line into a value of a kind that tyro understands.
-
-    Args:
-      kind: a dataclass, or a union of them (one for each command).
-      arguments: the command line without the program's name.
-      description: for `--help`.
-      options: tyro's.
-
-    Raises:
-      UsageError: as `parse`.
-      SystemExit: after `--help`.
-    """
-    complaint = io.StringIO()
-    try:
-        # tyro frames its messages over several lines; here each has to fit in one.
-        with contextlib.redirect_stderr(complaint):
-            return tyro.cli(kind, args=list(arguments), description=description, **options)
-    except SystemExit as exit_request:
-        if not exit_request.code:
-            raise
-        raise UsageError(one_line(complaint.getvalue())) from None
-
-
-def given(arguments: Sequence[str], option: str) -> str:
-    """The value of an option on a command line that is not parsed yet; empty if it is not there."""
-    for position, argument in enumerate(arguments):
-        if argument == option and position + 1 < len(arguments):
-            return arguments[position + 1]
-        if argument.startswith(f"{option}="):
-            return argument.removeprefix(f"{option}=")
-    return ""
-
-
-def one_line(framed: str) -> str:
-    """The message inside tyro's frame, without the frame."""
-    lines = [re.sub(r"^[│╭╰╮╯─|\s]+|[│╭╰╮╯─|\s]+$", "", line) for line in framed.splitlines()]
-    message: list[str] = []
-    for line in lines[1:]:
-        if not re.fullmatch(r"-*", line):
-            message.append(line)
-        elif message:  # the rule below the message
-            break
-    return " ".join(message).rstrip(".") + ": see --help"
 
 
 def claims_table(claims: Sequence[Mapping[str, str]]) -> Table:

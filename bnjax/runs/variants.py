@@ -49,9 +49,10 @@ def variants(factors: Sequence[Sequence], *, full: bool) -> tuple[Variant, ...]:
     Raises:
       UsageError: a factor without values, or with equal ones.
     """
-    for values in factors:
+    for name, values in zip(Variant._fields, factors, strict=True):
         if len(set(values)) != len(values) or not len(values):
-            raise UsageError(f"{' '.join(map(str, values))}: must be one or more different values")
+            shown = " ".join(map(str, values)) or "no value"
+            raise UsageError(f"{name} {shown}: must be one or more different values")
     if full:
         return tuple(Variant(*values) for values in itertools.product(*factors))
     first = [values[0] for values in factors]

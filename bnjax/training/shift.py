@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from bnjax import probes
 from bnjax.data import Batch
 from bnjax.training.gradient import Gradient, TrainState
-from bnjax.training.landscape import MakeLoss
+from bnjax.training.probed_loss import MakeLoss
 from bnjax.training.step import apply_gradient
 
 
@@ -35,7 +35,7 @@ def make_shift(
     """Compile the shift probe for the states of one training run.
 
     Args:
-      make_loss: the probed loss, see `landscape.make_loss`.
+      make_loss: the probed loss, see `probed_loss.make_loss`.
       optimizer: the one that trains; its update from this very step moves the layers below.
       reuse_gradient: take training's own gradient for G; right only where the probed loss is
         training's, computed at the same precision.

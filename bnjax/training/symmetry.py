@@ -11,23 +11,23 @@ from jaxtyping import Array, Float
 from bnjax.arithmetic import trees
 from bnjax.data import Batch
 from bnjax.models import Model
-from bnjax.probes.symmetry import alike
+from bnjax.probes.symmetry import symmetry
 from bnjax.training.gradient import Gradient, TrainState
 from bnjax.types import PyTree
 
 KERNEL = "/kernel"
 
 
-class Symmetry(NamedTuple):
+class SymmetryRow(NamedTuple):
     """Of each kernel, in the order of `kernel_names`."""
 
-    differences: Float[Array, " kernels"]  # largest difference between two units, see `alike`
+    differences: Float[Array, " kernels"]  # largest difference between two units, see `symmetry`
     sizes: Float[Array, " kernels"]  # largest absolute weight
     gradient_norms: Float[Array, " kernels"]  # of the minibatch loss by the kernel
     variances: Float[Array, " kernels"]  # largest that BatchNorm divides by; NaN where none stands
 
 
-DIMS = {field: ("kernel",) for field in Symmetry._fields}
+DIMS = {field: ("kernel",) for field in SymmetryRow._fields}
 
 
 def leaves(tree: PyTree) -> dict[str, Array]:
@@ -41,14 +41,14 @@ def kernel_names(model: Model, image_shape: tuple[int, ...]) -> tuple[str, ...]:
     return tuple(name for name in trees.leaf_names(shapes["params"]) if name.endswith(KERNEL))
 
 
-def make_symmetry(model: Model) -> Callable[[TrainState, Batch, Gradient], Symmetry]:
+def make_symmetry(model: Model) -> Callable[[TrainState, Batch, Gradient], SymmetryRow]:
     """Compile the symmetry of a model's layers; once for all that differ in initialisation alone.
 
     Args:
       model: a `bnjax.models.Model`.
 
     Returns:
-      `measure(state, batch, gradient) -> Symmetry`, compiled.
+      `measure(state, batch, gradient) -> SymmetryRow`, compiled.
 
     Example:
       >>> import optax
@@ -67,11 +67,11 @@ def make_symmetry(model: Model) -> Callable[[TrainState, Batch, Gradient], Symme
 
 
 @functools.lru_cache(maxsize=16)
-def compile_symmetry(model: Model) -> Callable[[TrainState, Batch, Gradient], Symmetry]:
+def compile_symmetry(model: Model) -> Callable[[TrainState, Batch, Gradient], SymmetryRow]:
     """`make_symmetry` of a model without its initialisation."""
 
     @jax.jit
-    def measure(state: TrainState, batch: Batch, computed: Gradient) -> Symmetry:
+    def measure(state: TrainState, batch: Batch, computed: Gradient) -> SymmetryRow:
         moments: dict[str, Array] = {}
         if jax.tree.leaves(state.batch_stats):
             moments = leaves(
@@ -82,10 +82,10 @@ def compile_symmetry(model: Model) -> Callable[[TrainState, Batch, Gradient], Sy
         for name, kernel in leaves(state.params).items():
             if not name.endswith(KERNEL):
                 continue
-            units = alike(kernel)
+            units = symmetry(kernel)
             variance = moments.get(f"{name.removesuffix(KERNEL)}/norm/var")
             rows.append(
-                Symmetry(
+                SymmetryRow(
                     units.difference,
                     units.size,
                     jnp.linalg.norm(gradients[name].ravel()),

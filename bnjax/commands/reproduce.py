@@ -1,0 +1,143 @@
+"""Several experiments one after the other, and one table of their claims."""
+
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
+
+from bnjax.commands import catalogue, parsing, planned
+from bnjax.commands.command_line import guarded
+from bnjax.errors import UsageError
+from bnjax.report.page import write_page
+from bnjax.runs import console, folder
+from bnjax.runs.config import LINEAR_DATASETS, RunConfig
+from bnjax.runs.experiment import Experiment
+from bnjax.runs.run import run
+from bnjax.storage import files
+
+ALL_NORMS = ("none", "batch", "l1", "l2", "linf")
+
+
+class Part(NamedTuple):
+    """One run: an experiment, the presets of which model, and options of its own."""
+
+    name: str
+    script: str
+    model: str = ""  # empty: the experiment's own VGG
+    options: Mapping[str, Any] = MappingProxyType({})
+
+
+PARTS = (
+    Part("vgg_training", "vgg_training"),
+    Part("distributions", "distributions"),
+    Part("distributions-dln", "distributions", "dln"),
+    Part("noisy_batchnorm", "noisy_batchnorm"),
+    Part("shift", "shift"),
+    Part("shift-dln", "shift", "dln"),
+    Part("landscape", "landscape", options={"norms": ALL_NORMS}),
+    Part("landscape-dln", "landscape", "dln", {"norms": ALL_NORMS}),
+    Part("lp_norms", "lp_norms"),
+    Part("lp_norms-dln", "lp_norms", "dln"),
+    Part("theory", "theory"),
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to reproduce, and where."""
+
+    preset: Literal["quick", "paper"] = "quick"
+    """quick: minutes on two cores. paper: the setting of the publication."""
+    only: tuple[str, ...] = ()
+    """Names of parts to run; empty: all."""
+    dry_run: bool = False
+    """Say what would be run, and where, and stop."""
+    plan: bool = False
+    """Measure what every part would take (time, memory, disk), say so and stop."""
+    seeds: int = 1
+    """Number of seeds of every part."""
+    dataset: Literal["digits", "mnist", "fashion_mnist", "cifar10", "cifar100"] | None = None
+    """Data set of the VGG parts, in place of their preset's."""
+    steps: int | None = None
+    """Training steps of every part, in place of its preset's."""
+    batch_size: int | None = None
+    """Examples a step of the VGG parts, in place of their preset's."""
+    probe_every: int | None = None
+    """Steps between probes of every part, in place of its preset's."""
+    evaluate_every: int | None = None
+    """Steps between evaluations of every part, in place of its preset's."""
+    data_dir: Path | None = None
+    """Folder of prepared data sets (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets)."""
+    published: Path | None = None
+    """CSV of published curves to draw beside the measured ones (panel,series,step,low,high)."""
+    out: Path = Path("runs")
+    """Folder of all runs."""
+    debug: bool = False
+    """Show tracebacks."""
+
+
+def configure(part: Part, options: Options) -> tuple[Experiment, RunConfig]:
+    """The experiment of a part and its whole configuration."""
+    experiment = catalogue.find_experiment(part.script)
+    preset = experiment.presets[f"{options.preset} {part.model}".strip()]
+    names: tuple[str, ...] = ("steps", "probe_every", "evaluate_every")
+    if not part.model:
+        names += ("dataset", "batch_size")
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
+    preset = dataclasses.replace(preset, **given)
+    embedded = preset.dataset in ("digits", *LINEAR_DATASETS)
+    config = dataclasses.replace(
+        preset,
+        seeds=options.seeds,
+        data_dir=None if embedded else options.data_dir,
+        published=options.published,
+        out=options.out,
+        debug=options.debug,
+        **part.options,
+    )
+    config.validate()
+    return experiment, config
+
+
+def reproduce(options: Options) -> None:
+    """Run the parts one after the other, and put their claims into one table."""
+    names = [part.name for part in PARTS]
+    if unknown := [name for name in options.only if name not in names]:
+        raise UsageError(f"--only {' '.join(unknown)}: choose from {' '.join(names)}")
+    chosen = [part for part in PARTS if not options.only or part.name in options.only]
+    configured = [(part, *configure(part, options)) for part in chosen]
+    terminal = console.terminal()
+    claims = []
+    for part, experiment, config in configured:
+        path = config.out / experiment.name / folder.digest(config)
+        state = "finished" if folder.is_finished(path) else "begun" if path.exists() else "new"
+        terminal.print(f"{part.name}: {path} ({state})")
+        if options.plan:
+            planned.show(experiment, config)
+        elif not options.dry_run:
+            summary = folder.read_summary(run(experiment, config, write_page))
+            claims += [{"part": part.name, **claim} for claim in summary.claims]
+    if not (options.dry_run or options.plan):
+        files.write_json(options.out / "reproduce.json", {"claims": claims})
+        terminal.print(console.claims_table(claims))
+
+
+def main(description: str, arguments: Sequence[str] | None = None) -> int:
+    """Reproduce from the command line.
+
+    Args:
+      description: for `--help`.
+      arguments: the command line without the program's name; by default the process's own.
+
+    Returns:
+      The exit status.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    presets = {"quick": Options(), "paper": Options(preset="paper")}
+
+    def act() -> None:
+        reproduce(parsing.parse(presets, arguments, description))
+
+    return guarded(act, arguments)
