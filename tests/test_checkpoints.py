@@ -4,6 +4,8 @@ import errno
 import os
 import random
 import shutil
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -260,3 +262,29 @@ def test_an_error_at_any_step_of_a_save_leaves_what_was_there(copy, monkeypatch,
             break
     else:
         pytest.fail("more operations than were tried")
+
+
+SAVES = """
+import sys
+from pathlib import Path
+import numpy as np
+from bnjax.machine import layout
+from bnjax.storage import checkpoints
+
+layout.prepare(data=1, probe=1)
+random = np.random.default_rng(0)
+tree = {f"layer{i}": random.normal(size=(3, 3, 512, 512)).astype(np.float32) for i in range(10)}
+arm = checkpoints.Checkpoints(Path(sys.argv[1]), "run")
+for step in range(8):
+    checkpoints.save(arm, step, tree if step else {"warm": np.zeros(1)})
+    resident = next(line for line in open("/proc/self/status") if line.startswith("VmRSS"))
+    print(int(resident.split()[1]) // 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_saves_of_a_large_state_leave_no_memory_behind(tmp_path):
+    call = [sys.executable, "-c", SAVES, str(tmp_path / "arm")]
+    printed = subprocess.run(call, check=True, capture_output=True, text=True).stdout
+    warm, *later = map(int, printed.split())  # MiB
+    assert max(later) - warm <= 64, (warm, later)

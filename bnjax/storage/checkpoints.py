@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from bnjax.errors import RunError
-from bnjax.storage import disk, manifest, sealed
+from bnjax.storage import disk, manifest, memory, sealed
 from bnjax.storage.messages import warn
 
 STATE = "state"
@@ -67,6 +67,8 @@ def save(checkpoints: Checkpoints, step: int, tree: Any) -> None:
             f"cannot save step {step} in {checkpoints.folder} ({one_line(error)}): make room or "
             "mend the disk; the same command then goes on from the checkpoint before"
         ) from error
+    finally:
+        memory.give_back()
 
 
 def restore(checkpoints: Checkpoints, template: Any) -> tuple[int, Any]:
