@@ -1,6 +1,7 @@
 """The landscape along the gradient, with and without BatchNorm (Santurkar et al. 2018).
 
     python experiments/landscape.py --lr 0.4
+    python experiments/landscape.py --lrs 0.05 0.1 0.2 --seeds 4    # a sweep
     python experiments/landscape.py --model dln                     # the deep linear network
     python experiments/landscape.py --preset paper --data-dir DIR   # CIFAR-10, VGG-16, 15,000 steps
 
@@ -14,7 +15,7 @@ on two CPU cores.
 import dataclasses
 import sys
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -26,7 +27,7 @@ from bnjax.errors import require
 from bnjax.figures import landscape as figure
 from bnjax.runs import publications
 from bnjax.runs.arms import Arm
-from bnjax.runs.config import RunConfig, require_multiples
+from bnjax.runs.config import RunConfig, require_multiples, require_rates
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.streams import stream_key
 from bnjax.runs.training_options import Precision
@@ -37,6 +38,8 @@ from bnjax.training import Probe, every, landscape, probed_loss
 class Config(RunConfig):
     """Options of the landscape experiment."""
 
+    lrs: tuple[float, ...] = ()
+    """Learning rates, each with arms, a figure and claims of its own, in place of --lr."""
     min_step: float = 0.5
     """Smallest probed step size, in units of --lr."""
     max_step: float = 4.0
@@ -65,6 +68,8 @@ class Config(RunConfig):
     def validate(self) -> None:
         """Refuse impossible values."""
         super().validate()
+        if self.lrs:
+            require_rates(self.lrs)
         require("--min-step", self.min_step, 0 < self.min_step < np.inf, "above 0 and finite")
         legal = self.min_step < self.max_step < np.inf
         require("--max-step", self.max_step, legal, f"above --min-step {self.min_step} and finite")
@@ -99,10 +104,21 @@ class Config(RunConfig):
         return self.statistics == "batch" and not (self.probe_decay and self.weight_decay)
 
     @property
+    def arm_axes(self) -> dict[str, tuple[Any, ...]]:
+        """Normaliser, and learning rate where there are several."""
+        return {"norm": self.norms, **({"lr": self.lrs} if self.lrs else {})}
+
+    @property
     def step_sizes(self) -> np.ndarray:
         """η in parameter units per gradient unit, float32 `[points]`."""
-        multiples = self.multiples or np.geomspace(self.min_step, self.max_step, self.points)
-        return (self.lr * np.asarray(multiples)).astype(np.float32)
+        return (self.lr * self.relative_steps).astype(np.float32)
+
+    @property
+    def relative_steps(self) -> np.ndarray:
+        """η in units of the learning rate, float64 `[points]`."""
+        return np.asarray(
+            self.multiples or np.geomspace(self.min_step, self.max_step, self.points), float
+        )
 
 
 PRESETS = {
@@ -167,7 +183,10 @@ EXPERIMENT = Experiment(
     probes=probes,
     dims={"line": landscape.DIMS},
     shown=("line.losses", "line.gradient_distances", "line.smoothness", "line.cosines"),
-    axes=lambda config: {"direction": config.directions, "step_size": config.step_sizes},
+    axes=lambda config: {
+        "direction": config.directions,
+        "step_size": config.relative_steps if config.lrs else config.step_sizes,
+    },
     claims=claims.claims,
     draw=figure.draw,
 )

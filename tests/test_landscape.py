@@ -85,6 +85,26 @@ def test_a_run_leaves_results_figure_and_claims(toy, tmp_path, monkeypatch, caps
     assert stamps == {child: child.stat().st_mtime_ns for child in path.iterdir()}
 
 
+def test_several_rates_are_arms_and_each_gives_what_it_gives_alone(toy, tmp_path):
+    for out, rates in (("several", ["--lrs", "0.1", "0.4"]), ("alone", ["--lr", "0.4"])):
+        arguments = [*TOY, *rates, "--debug", "--out", str(tmp_path / out)]
+        assert frame.main(landscape.EXPERIMENT, arguments) == 0
+    several, alone = only_folder(tmp_path / "several"), only_folder(tmp_path / "alone")
+    here, expected = results.read(several).at(lr=0.4), results.read(alone)
+    assert here.dims == expected.dims
+    for name, values in expected.arrays.items():
+        np.testing.assert_array_equal(here.arrays[name], values, err_msg=name)
+    for name in ("landscape", "gradient_difference"):
+        table = (several / f"{name}_lr0.4.csv").read_bytes()
+        assert table == (alone / f"{name}.csv").read_bytes()
+        assert table != (several / f"{name}_lr0.1.csv").read_bytes()
+    found, one = (json.loads((run / "summary.json").read_text()) for run in (several, alone))
+    ends = [(c["measured"], c["verdict"]) for c in found["claims"] if "-lr0.4" in c["identifier"]]
+    assert ends == [(c["measured"], c["verdict"]) for c in one["claims"]]
+    page = (several / "report.html").read_text()
+    assert "Loss landscape along the gradient, learning rate 0.4" in page
+
+
 @pytest.fixture(scope="module")
 def whole(noise_dataset, tmp_path_factory):
     """The folder of a run that nothing interrupted."""
@@ -144,6 +164,7 @@ def test_divergence_ends_the_arm_and_keeps_what_was_measured(toy, tmp_path):
         (["--lr", "nan"], "--lr nan: must be above 0"),
         (["--lr", "-1"], "--lr -1.0: must be above 0"),
         (["--lr", "foo"], "could not convert string to float: 'foo'"),
+        (["--lrs", "0.1", "0.1"], "--lrs 0.1 0.1: must be one or more different"),
         (["--points", "1"], "--points 1: must be from 2"),
         (["--points", "2.5"], "--points"),
         (["--batch-size", "100000"], "--batch-size 100000 must be from 1 to 50"),

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bnjax.claims.claim import RATIO_RULE, Claim, Verdict
+from bnjax.claims.learning_rates import at_each_lr
 from bnjax.claims.pairs import (
     BELOW_CHANCE,
     PAIRS,
@@ -90,8 +91,39 @@ QUANTITIES = (
 )
 
 
+def each_rate(results: Results) -> list[tuple[str, Results]]:
+    """The results at each learning rate, as those of a run that had only this one.
+
+    Args:
+      results: of a run; with several rates its axis `step_size` is in units of the rate.
+
+    Returns:
+      What to add to a name, e.g. `lr0.1`, or nothing where there is one rate; and results whose
+      axis `step_size` is in parameter units per gradient unit.
+    """
+    if "lr" not in results.axes:
+        return [("", results)]
+    relative = results.axes["step_size"]
+    return [
+        (f"lr{lr:g}", here._replace(axes={**here.axes, "step_size": (lr * relative).astype("f4")}))
+        for lr, here in at_each_lr(results)
+    ]
+
+
 def claims(results: Results) -> list[Claim]:
-    """All claims of Fig. 4 for every normaliser that ran beside `none`, and each arm's plateau."""
+    """All claims of Fig. 4, at each learning rate."""
+    found = []
+    for rate, here in each_rate(results):
+        for claim in claims_at_one_rate(here):
+            name = claim.identifier, claim.sentence
+            if rate:
+                name = f"{claim.identifier}-{rate}", f"{claim.sentence} (lr {rate[2:]})"
+            found.append(claim._replace(identifier=name[0], sentence=name[1]))
+    return found
+
+
+def claims_at_one_rate(results: Results) -> list[Claim]:
+    """Those of every normaliser that ran beside `none`, and each arm's plateau."""
     norms = [str(norm) for norm in results.axes["norm"]]
     compared = beside_none(results)
     return [

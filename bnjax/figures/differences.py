@@ -13,8 +13,8 @@ from bnjax.runs.results import Results
 MOST_LABELS = 6  # of step sizes, for which there is room
 
 
-def draw_differences(results: Results, folder: Path) -> Sequence[Path]:
-    """Draw `gradient_difference.png` and `.pdf`: ‖g(η) − g‖ against η at some steps (Fig. 11)."""
+def draw_differences(results: Results, folder: Path, name: str) -> Sequence[Path]:
+    """Draw ‖g(η) − g‖ against η at some steps (Fig. 11), into files of this name."""
     norms, probed = results.axes["norm"], results.axes["probe_step"]
     evenly = probed[np.unique(np.linspace(0, len(probed) - 1, 5).round().astype(int))]
     steps = results.config["difference_steps"] or evenly.tolist()
@@ -60,4 +60,4 @@ def draw_differences(results: Results, folder: Path) -> Sequence[Path]:
             f"{spread(results)}; dashed: the learning rate"
         )
         style.caption(drawn, caption)
-        return style.save(drawn, folder, "gradient_difference")
+        return style.save(drawn, folder, name)

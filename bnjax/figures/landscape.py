@@ -40,7 +40,7 @@ KEYS: dict[str, Any] = {
 
 
 def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]:
-    """Draw `landscape.png` and `.pdf` from a run's results, one figure a direction.
+    """Draw `landscape.png` and `.pdf` from a run's results, one figure a direction and rate.
 
     Args:
       results: as `bnjax.runs.results.read` returns them.
@@ -51,8 +51,18 @@ def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]
       The paths of the files.
     """
     paths: list[Path] = []
+    for rate, here in claims.each_rate(results):
+        end = f"_{rate}" if rate else ""
+        paths += draw_landscape(here, published, folder, end)
+        paths += draw_differences(here, folder, f"gradient_difference{end}")
+    return paths
+
+
+def draw_landscape(results: Results, published: Published, folder: Path, end: str) -> list[Path]:
+    """The figures at one learning rate, one a direction; `end` is that of their names."""
+    paths: list[Path] = []
     for direction in results.axes["direction"]:
-        name = "landscape" if direction == "gradient" else f"landscape_{direction}"
+        name = f"landscape{end}" if direction == "gradient" else f"landscape_{direction}{end}"
         with style.figure(2, 2, size=(9.0, 6.8)) as (drawn, panels):
             loss, predictiveness, smoothness, training = panels
             along = PUBLISHED.get(family(results.config), ()) if direction == "gradient" else ()
@@ -85,7 +95,7 @@ def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]
             note = f"\n{style.PUBLISHED_NOTE}" if published and along else ""
             style.caption(drawn, caption(results, direction) + note)
             paths += style.save(drawn, folder, name)
-    return [*paths, *draw_differences(results, folder)]
+    return paths
 
 
 def caption(results: Results, direction: str) -> str:

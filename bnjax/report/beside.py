@@ -90,7 +90,7 @@ def chart(
 ) -> dict[str, Any]:
     """One panel: measured lines and bands, and the published ones, thin and dotted."""
     title, _, upright = panel.rpartition(" | ")
-    known = captions.FIGURES.get(figure)
+    known = captions.caption(figure)
     by_label = {look.label: look for look in LOOKS.values()}
     traces: list[dict[str, Any]] = []
     values = []

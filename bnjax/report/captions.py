@@ -4,6 +4,7 @@ Notation as in Santurkar et al. 2018: L the loss on one fixed batch, θ the para
 d the direction (the gradient unless said), g(η) = ∇L(θ − ηd).
 """
 
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -14,6 +15,26 @@ class Definition(NamedTuple):
     title: str
     text: str
     source: str = ""
+
+
+RATE = re.compile(r"_lr([0-9.e+-]+)$")
+
+
+def kind(name: str) -> str:
+    """The key of `FIGURES` in the name of a figure: without the learning rate at its end."""
+    return RATE.sub("", name)
+
+
+def caption(name: str) -> Definition | None:
+    """What a figure of this name draws, or nothing where it is not known.
+
+    Args:
+      name: of its files, without their suffix; `_lr0.1` at its end is the learning rate.
+    """
+    known, rate = FIGURES.get(kind(name)), RATE.search(name)
+    if known and rate:
+        return known._replace(title=f"{known.title}, learning rate {rate[1]}")
+    return known
 
 
 LINE = (

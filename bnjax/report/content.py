@@ -100,7 +100,9 @@ def collect(paths: Iterable[Path]) -> list[Figure]:
                 raise RunError(f"{path} cannot be read ({error})") from error
             found.setdefault(path.stem, {})[path.suffix] = content
     order = list(captions.FIGURES)
-    known = {name: order.index(name) for name in found if name in order}
+    known = {
+        name: order.index(captions.kind(name)) for name in found if captions.kind(name) in order
+    }
     names = sorted(found, key=lambda name: (known.get(name, len(order)), name))
     return [Figure(name, found[name]) for name in names]
 

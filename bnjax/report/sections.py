@@ -144,8 +144,8 @@ def section(identifier: str, run: Run, numbers: pack.Numbers, budget: list[int])
 
 def shown(identifier: str, run: Run, figure: Figure, downloads: Sequence[Download]) -> Shown:
     """A figure with its caption; one that is very large is shown as a picture."""
-    known = captions.FIGURES.get(
-        figure.name, captions.Definition(figure.name.replace("_", " ").capitalize(), "")
+    known = captions.caption(figure.name) or captions.Definition(
+        figure.name.replace("_", " ").capitalize(), ""
     )
     drawing, picture, note = figure.files.get(".svg", b""), figure.files.get(".png", b""), ""
     told = f"{known.title}. {known.text} Arms: {facts.arms(run.results)}."
