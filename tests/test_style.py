@@ -49,17 +49,18 @@ def test_ticks_of_logarithms_are_two_or_more_and_inside():
         assert low <= min(found) < max(found) <= high
 
 
-def test_no_training_step_is_broken(panel, tmp_path):
-    panel.plot(range(21), range(21), label="curve")
+@pytest.mark.parametrize("steps", [3, 20])
+def test_no_training_step_is_broken(panel, tmp_path, steps):
+    panel.plot(range(steps + 1), range(steps + 1), label="curve")
     panel.set_xlabel(ticks.STEP)
-    style.step_limits(panel, 20)
+    style.step_limits(panel, steps)
     style.save(panel.drawn, tmp_path, "f")
-    places = [tick for tick in panel.get_xticks() if 0 <= tick <= 20]
+    places = [tick for tick in panel.get_xticks() if 0 <= tick <= steps]
     assert len(places) > 3
     assert all(place == round(place) for place in places)
     low, high = panel.get_xlim()
     assert low < 0
-    assert high > 20
+    assert high > steps
 
 
 def test_the_name_of_a_line_goes_where_no_curve_is(panel, tmp_path):

@@ -51,11 +51,13 @@ def read_published(path: Path) -> Published:
 
     Example:
       >>> import tempfile
-      >>> path = Path(tempfile.mkdtemp()) / "curves.csv"
+      >>> folder = tempfile.TemporaryDirectory()
+      >>> path = Path(folder.name) / "curves.csv"
       >>> header, row = "panel,series,step,low,high", "fig5b,standard,0,1.0,2.0"
       >>> _ = path.write_text(chr(10).join((header, row)))
       >>> read_published(path)["fig5b", "none"].high.tolist()
       [2.0]
+      >>> folder.cleanup()
     """
     norms = {series: norm for norm, series in SERIES.items()}
     points: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
