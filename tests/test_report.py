@@ -751,20 +751,35 @@ def seen(colour: str) -> np.ndarray:
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
-def test_curves_on_a_dark_page_have_contrast_and_differ_for_deuteranopes():
+def looks() -> list[tuple[str, str | tuple]]:
+    """Colour and dashes of every arm, those of a user's own too."""
     known = [style.LOOKS[name] for name in list(style.LOOKS) if style.LOOKS[name].hatch != "oo"]
-    looks = [(look.colour, look.line) for look in known]
-    looks += zip(style.SPARE_COLOURS, style.SPARE_LINES, strict=True)
-    assert {colour for colour, _ in looks} | set(curves.COLOURS) <= set(palette.ON_DARK)
+    spare = zip(style.SPARE_COLOURS, style.SPARE_LINES, strict=True)
+    return [*((look.colour, look.line) for look in known), *spare]
+
+
+def assert_differ_for_deuteranopes(drawn):
+    for (first, line), (second, other) in itertools.combinations(drawn, 2):
+        distance = np.linalg.norm(seen(first) - seen(second))
+        assert distance > (20 if line == other else 10), (first, second)
+
+
+def test_curves_in_print_have_contrast_and_differ_for_deuteranopes():
+    light = {style.LOOKS[name].colour for name in ("linf", "noisy_batch")}  # Okabe & Ito's own
+    for colour, _ in looks():
+        assert contrast(colour, "#FFFFFF") >= (2 if colour in light else 3), colour
+    assert_differ_for_deuteranopes(looks())
+
+
+def test_curves_on_a_dark_page_have_contrast_and_differ_for_deuteranopes():
+    assert {colour for colour, _ in looks()} | set(curves.COLOURS) <= set(palette.ON_DARK)
     assert f"--paper: {palette.DARK_PAGE.lower()}" in page.text("report.css")
-    drawn = [(palette.on_dark(colour), line) for colour, line in looks]
+    drawn = [(palette.on_dark(colour), line) for colour, line in looks()]
     for colour, _ in [*drawn, (palette.NEUTRAL, "")]:
         for stroke in (sources.STROKE, *sources.STROKES):
             drawn_as = over(colour, palette.DARK_PAGE, stroke["opacity"])
             assert contrast(drawn_as, palette.DARK_PAGE) >= 3, colour
-    for (first, line), (second, other) in itertools.combinations(drawn, 2):
-        distance = np.linalg.norm(seen(first) - seen(second))
-        assert distance > (20 if line == other else 10), (first, second)
+    assert_differ_for_deuteranopes(drawn)
 
 
 def test_every_quantity_and_axis_of_every_experiment_has_a_name():

@@ -27,7 +27,7 @@ class Look(NamedTuple):
 
 
 # For normalisers of a user's own, in the order in which a figure asks for them.
-SPARE_COLOURS = ("#999933", "#AA4499", "#661100", "#6699CC")
+SPARE_COLOURS = ("#999933", "#AA4499", "#661100", "#5891C8")
 SPARE_LINES = ("-.", (0, (5, 1)), ":", (0, (3, 1, 1, 1)))
 
 
@@ -41,7 +41,7 @@ class Looks(dict[str, Look]):
         return look
 
 
-# Okabe & Ito's palette for the colour-blind, then Tol's muted one; lightness differs as well.
+# Okabe & Ito's palette for the colour-blind, then Tol's muted hues, dark enough for white paper.
 LOOKS = Looks(
     none=Look("#D55E00", "--", "o", "////", "no normalisation"),
     batch=Look("#0072B2", "-", "s", "", "BatchNorm"),
@@ -52,11 +52,11 @@ LOOKS = Looks(
     noise=Look("#000000", ":", "X", "xxxx", "noise alone"),
     layer=Look("#332288", (0, (5, 1)), "^", "++", "LayerNorm"),
     group=Look("#117733", "-.", "v", "--", "GroupNorm"),
-    instance=Look("#88CCEE", (0, (3, 1, 1, 1)), "D", "||", "InstanceNorm"),
+    instance=Look("#5A98A7", (0, (3, 1, 1, 1)), "D", "||", "InstanceNorm"),
     rms=Look("#882255", ":", "<", "**", "RMSNorm"),
-    unitize=Look("#44AA99", (0, (7, 2)), "P", "////", "Unitization"),
-    weight_standard=Look("#DDCC77", (0, (1, 1)), "X", "....", "weight standardisation"),
-    weight_norm=Look("#CC6677", "-.", "h", "xxxx", "weight normalisation"),
+    unitize=Look("#2A9682", (0, (7, 2)), "P", "////", "Unitization"),
+    weight_standard=Look("#9A9473", (0, (1, 1)), "X", "....", "weight standardisation"),
+    weight_norm=Look("#E06D68", "-.", "h", "xxxx", "weight normalisation"),
 )
 PUBLISHED = "published"  # in the names of series
 PUBLISHED_NOTE = "thin lines: published"
