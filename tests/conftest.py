@@ -6,12 +6,14 @@ import signal
 import sys
 import tempfile
 
+from compiled import kept_in
+
 # Results must not depend on an accelerator or on a cache that an earlier run filled.
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["BNJAX_CACHE_DIR"] = ""
 # Within one session the same program is compiled once, whichever tests need it.
 COMPILED = tempfile.TemporaryDirectory(prefix="bnjax-tests-")
-os.environ["JAX_COMPILATION_CACHE_DIR"] = COMPILED.name
+os.environ.update(kept_in(COMPILED.name))
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 
 from jaxtyping import install_import_hook

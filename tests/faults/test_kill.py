@@ -26,7 +26,7 @@ def wait_for_moment(process: Process, toy: Toy, out: Path, generator: random.Ran
     skipped, seen = generator.randrange(4) if wanted.endswith("tmp") else 0, set()
 
     def appeared() -> bool:
-        seen.update(out.rglob(wanted))
+        seen.update(toys.find(out, wanted))
         return len(seen) > skipped
 
     if process.wait_until(appeared) is not None:
@@ -62,7 +62,7 @@ def test_killed_again_and_again_it_ends_bit_for_bit_the_same(toy, tmp_path, row)
 
 def test_killed_with_the_real_figure_half_drawn(toy, tmp_path):
     process = toy.start(tmp_path, {"hooks": []})
-    assert process.wait_until(lambda: bool(list(tmp_path.rglob("*difference*")))) is None
+    assert process.wait_until(lambda: any(toys.find(tmp_path, "*difference*"))) is None
     process.send(signal.SIGKILL)
     assert process.end().status == -signal.SIGKILL
     ended = toy.run(tmp_path, {"hooks": []})

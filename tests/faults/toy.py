@@ -1,8 +1,10 @@
 """The run that all trials break: seconds long, with all that a real one has."""
 
+import fnmatch
 import json
+import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,6 +51,15 @@ class Toy:
         assert_same_outcome(outcome(out), self.reference)
         foreign = set(entries(out)) ^ set(self.entries)
         assert not foreign, f"missing or left over: {sorted(foreign)}"
+
+
+def find(root: Path, pattern: str) -> Iterator[Path]:
+    """What has such a name below a folder, where others come and go on the way.
+
+    `Path.rglob` of Python 3.11 ends with an error at a folder that has gone.
+    """
+    for folder, folders, names in os.walk(root):
+        yield from (Path(folder, name) for name in fnmatch.filter([*folders, *names], pattern))
 
 
 class Outcome(NamedTuple):

@@ -1,0 +1,47 @@
+"""Where compiled programs are kept."""
+
+import jax
+import pytest
+
+from bnjax.machine import cache
+
+
+@pytest.fixture(autouse=True)
+def untold():
+    """A JAX that was told of no folder, as a person's is."""
+    names = [name for name in jax.config.values if "compilation_cache" in name]
+    names.append("jax_persistent_cache_min_compile_time_secs")
+    before = {name: getattr(jax.config, name) for name in names}
+    jax.config.update("jax_compilation_cache_dir", None)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+def test_programs_are_kept_in_a_folder_of_the_user_alone(tmp_path, monkeypatch):
+    monkeypatch.delenv("BNJAX_CACHE_DIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(jax, "__version_info__", (0, 12, 0))
+    cache.enable()
+    folder = tmp_path / "bnjax" / "xla"
+    assert jax.config.jax_compilation_cache_dir == str(folder)
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(
+    ("chosen", "told", "version", "kept"),
+    [
+        ("", None, (0, 12, 0), None),
+        ("chosen", None, (0, 12, 0), "chosen"),
+        ("chosen", "told", (0, 12, 0), "told"),
+        ("chosen", None, (0, 10, 2), None),  # does not read on a CPU what it kept
+        ("chosen", "told", (0, 10, 2), "told"),
+    ],
+)
+def test_the_folder_is_the_chosen_one(tmp_path, monkeypatch, chosen, told, version, kept):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BNJAX_CACHE_DIR", chosen)
+    monkeypatch.setattr(jax, "__version_info__", version)
+    jax.config.update("jax_compilation_cache_dir", told)
+    cache.enable()
+    assert jax.config.jax_compilation_cache_dir == kept
