@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from compiled import VARIABLE, kept_in
 from test_devices import TESTS, assert_close, describe_call, several_devices
 
 from bnjax.runs import results
@@ -54,7 +53,7 @@ class Job:
                 "JAX_COORDINATOR_ADDRESS": address,
                 "JAX_NUM_PROCESSES": str(count),
                 "JAX_PROCESS_ID": str(number),
-                "BNJAX_TESTS_CACHE": kept_in(cache).get(VARIABLE, ""),
+                "BNJAX_TESTS_CACHE": str(cache),
             }
             if number in trouble:
                 env["BNJAX_TESTS_TROUBLE"] = trouble[number]

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from compiled import kept_in
 
 from faults.nursery import Nursery
 from faults.toy import COMMON, PERCEPTRON, Toy
@@ -16,7 +15,7 @@ def nursery(tmp_path_factory) -> Iterator[Nursery]:
     cache = tmp_path_factory.mktemp("compiled")
     parent = Nursery(
         {
-            **kept_in(cache),
+            "JAX_COMPILATION_CACHE_DIR": str(cache),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         }
     )

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from compiled import kept_in
 from test_devices import assert_close
 
 from bnjax.machine import layout
@@ -101,7 +100,7 @@ def parent(tmp_path_factory) -> Iterator[Nursery]:
         {
             "JAX_NUM_CPU_DEVICES": "1",
             "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo",
-            **kept_in(tmp_path_factory.mktemp("compiled")),
+            "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             # What several devices of one CPU need; and the bits of one depend on it.
             "NPROC": "16",
