@@ -29,7 +29,7 @@ from bnjax import data, training
 from bnjax.commands import command_line as frame
 from bnjax.commands import program
 from bnjax.errors import RunError, UsageError
-from bnjax.runs import folder, published, results, seeded, verify
+from bnjax.runs import folder, published_curves, results, seeded, verify
 from bnjax.runs.arms import Arm
 from bnjax.runs.partial import PartialConfig
 from bnjax.runs.streams import stream_key
@@ -232,7 +232,7 @@ def test_damaged_tables(tmp_path):
     path = tmp_path / "curves.csv"
     for trial in range(TRIALS):
         generator = random.Random(f"tables {trial}")
-        rows = [[*map(str, published.COLUMNS)]]
+        rows = [[*map(str, published_curves.COLUMNS)]]
         rows += [["p", "standard", str(step), "1", "2"] for step in range(5)]
         for _ in range(generator.randrange(4)):
             row = generator.choice(rows)
@@ -245,7 +245,7 @@ def test_damaged_tables(tmp_path):
         if generator.random() < 0.5:
             hostile.flip(generator, path, tmp_path)
         with time_limit(), contextlib.suppress(UsageError):
-            for curve in published.read_published(path).values():
+            for curve in published_curves.read_published(path).values():
                 assert np.isfinite(curve).all()
 
 

@@ -13,6 +13,7 @@ import pytest
 from conftest import make_toy
 
 from bnjax.commands import command_line as frame
+from bnjax.commands import listing
 from bnjax.figures import landscape as figure
 from bnjax.figures import style
 from bnjax.runs import displays, results
@@ -103,6 +104,13 @@ def test_several_rates_are_arms_and_each_gives_what_it_gives_alone(toy, tmp_path
     assert ends == [(c["measured"], c["verdict"]) for c in one["claims"]]
     page = (several / "report.html").read_text()
     assert "Loss landscape along the gradient, learning rate 0.4" in page
+    assert "step size η / learning rate" in page
+    assert "step size η / learning rate" not in (alone / "report.html").read_text()
+    listed = [listing.describe(run).what for run in (several, alone)]
+    assert [(what.get("lr"), what.get("lrs")) for what in listed] == [
+        (None, [0.1, 0.4]),
+        (0.4, None),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +173,7 @@ def test_divergence_ends_the_arm_and_keeps_what_was_measured(toy, tmp_path):
         (["--lr", "-1"], "--lr -1.0: must be above 0"),
         (["--lr", "foo"], "could not convert string to float: 'foo'"),
         (["--lrs", "0.1", "0.1"], "--lrs 0.1 0.1: must be one or more different"),
+        (["--lrs", "0.1", "0.10000001"], "--lrs 0.1 0.1: must be one or more different"),
         (["--points", "1"], "--points 1: must be from 2"),
         (["--points", "2.5"], "--points"),
         (["--batch-size", "100000"], "--batch-size 100000 must be from 1 to 50"),

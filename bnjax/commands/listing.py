@@ -56,7 +56,10 @@ def describe(path: Path) -> Run:
     what: dict[str, Any] = {}
     try:
         record = folder.read_config(path)
-        what = {name: record.config[name] for name in SHOWN if name in record.config}
+        unused = "lr" if record.config.get("lrs") else "lrs"
+        what = {
+            name: record.config[name] for name in SHOWN if name in record.config and name != unused
+        }
         state = progress(path, record)
     except RunError as error:
         state = f"damaged: {folder.CONFIG}: {verify.reason(error)}"

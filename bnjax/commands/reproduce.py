@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 from bnjax.commands import catalogue, parsing, planned
 from bnjax.commands.command_line import guarded
 from bnjax.errors import UsageError
+from bnjax.machine import layout
 from bnjax.report.page import write_page
 from bnjax.runs import console, folder
 from bnjax.runs.config import LINEAR_DATASETS, RunConfig
@@ -138,6 +139,7 @@ def main(description: str, arguments: Sequence[str] | None = None) -> int:
     presets = {"quick": Options(), "paper": Options(preset="paper")}
 
     def act() -> None:
+        layout.prepare(data=1, probe=1)
         reproduce(parsing.parse(presets, arguments, description))
 
     return guarded(act, arguments)

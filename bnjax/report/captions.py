@@ -17,12 +17,18 @@ class Definition(NamedTuple):
     source: str = ""
 
 
-RATE = re.compile(r"_lr([0-9.e+-]+)$")
+RATE = re.compile(r"_lr(\d[\d.]*(?:e[+-]\d+)?)$")
 
 
 def kind(name: str) -> str:
     """The key of `FIGURES` in the name of a figure: without the learning rate at its end."""
     return RATE.sub("", name)
+
+
+def rate(name: str) -> float:
+    """The learning rate at the end of the name of a figure, or 0."""
+    found = RATE.search(name)
+    return float(found[1]) if found else 0.0
 
 
 def caption(name: str) -> Definition | None:
@@ -31,9 +37,9 @@ def caption(name: str) -> Definition | None:
     Args:
       name: of its files, without their suffix; `_lr0.1` at its end is the learning rate.
     """
-    known, rate = FIGURES.get(kind(name)), RATE.search(name)
-    if known and rate:
-        return known._replace(title=f"{known.title}, learning rate {rate[1]}")
+    known = FIGURES.get(kind(name))
+    if known and kind(name) != name:
+        return known._replace(title=f"{known.title}, learning rate {rate(name):g}")
     return known
 
 

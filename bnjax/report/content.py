@@ -103,7 +103,7 @@ def collect(paths: Iterable[Path]) -> list[Figure]:
     known = {
         name: order.index(captions.kind(name)) for name in found if captions.kind(name) in order
     }
-    names = sorted(found, key=lambda name: (known.get(name, len(order)), name))
+    names = sorted(found, key=lambda name: (known.get(name, len(order)), captions.rate(name), name))
     return [Figure(name, found[name]) for name in names]
 
 

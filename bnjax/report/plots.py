@@ -108,12 +108,23 @@ def chart(name: str, sources: Sequence[Source], places: Sequence[Places]) -> dic
         name,
         own.label,
         own.unit,
-        quantities.axis(along),
+        axis_name(along, sources),
         spreads(xs),
         traces,
         values,
         choices,
     )
+
+
+def axis_name(along: str, sources: Sequence[Source]) -> str:
+    """The name of an axis; step sizes of arms with several rates are in units of each one's own."""
+    for source in sources:
+        measured = source.thinned.arrays.get("line.step_sizes")
+        if along == "step_size" and measured is not None:
+            ratios = measured / np.asarray(source.thinned.axes[along])
+            if (np.abs(ratios[np.isfinite(ratios)] - 1) > 1e-3).any():
+                return f"{quantities.axis(along)} / learning rate"
+    return quantities.axis(along)
 
 
 def coordinates(name: str, source: Source, place: Places, row: int) -> Any:

@@ -167,9 +167,14 @@ def require_rates(rates: Sequence[float]) -> None:
       Traceback (most recent call last):
       bnjax.errors.UsageError: --lrs 0.1 0.1: must be one or more different learning rates ...
     """
-    legal = len(set(rates)) == len(rates) > 0 and all(0 < rate < math.inf for rate in rates)
-    shown = " ".join(f"{rate:g}" for rate in rates)
-    require("--lrs", shown, legal, "one or more different learning rates above 0, e.g. 0.1 0.5")
+    names = [f"{rate:g}" for rate in rates]  # of figures and claims
+    legal = len(set(names)) == len(names) > 0 and all(0 < rate < math.inf for rate in rates)
+    require(
+        "--lrs",
+        " ".join(names),
+        legal,
+        "one or more different learning rates above 0, e.g. 0.1 0.5",
+    )
 
 
 def require_multiples(multiples: Sequence[float], *, least: int = 1) -> None:

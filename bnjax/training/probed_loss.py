@@ -35,6 +35,8 @@ def make_loss(
       `make(state, batch) -> loss`, where `loss(params) -> scalar`.
 
     Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
       >>> import numpy as np
       >>> from bnjax.data import make_pipeline
       >>> from bnjax.data.dataset import from_arrays
