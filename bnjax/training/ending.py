@@ -62,7 +62,7 @@ def make_ending(
       >>> split = np.zeros((4, 8, 8, 1), np.uint8), np.array([0, 1, 0, 1])
       >>> dataset = from_arrays("grey", 2, split, split)
       >>> model = models.mlp(norm=models.norms.none(), num_classes=2, width=0.02)
-      >>> start = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
+      >>> start = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1), jnp.float32))
       >>> state = TrainState(jnp.int32(0), **start, opt_state=())
       >>> ending = make_ending(model, dataset, step=0)(state, None, None)
       >>> ending.accuracy.tolist(), ending.gained.tolist()  # plain, flips, translations, both

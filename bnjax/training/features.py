@@ -105,7 +105,7 @@ def make_features(model: Model, dataset: Dataset, objective: Objective) -> Measu
       >>> split = np.zeros((2, 8, 8, 1), np.uint8), np.array([0, 1])
       >>> dataset = from_arrays("grey", 2, split, split)
       >>> model = models.resnet(norm=models.norms.batch_norm(), depth=8, num_classes=2, width=0.1)
-      >>> start = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
+      >>> start = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1), jnp.float32))
       >>> state = TrainState(jnp.int32(0), **start, opt_state=())
       >>> features = make_features(model, dataset, cross_entropy)(state, False)
       >>> features.small[:2].tolist(), features.train_accuracy.item()  # every γ begins at 1

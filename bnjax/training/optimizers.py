@@ -54,7 +54,7 @@ def drop_step(drop: float, steps: int) -> int:
       steps: of the whole run.
 
     Example:
-      >>> drop_step(0.5, 80), drop_step(60, 80)
+      >>> drop_step(0.5, 80), drop_step(60.0, 80)
       (40, 60)
     """
     return round(drop * steps) if drop < 1 else int(drop)

@@ -105,7 +105,7 @@ def make_sweeps(
       >>> some = {"snapshots": 2, "images": 4, "statistics": "batch"}
       >>> size = {"views": ["lines"], "points": 3, "lines": 2, "span": 1.0}
       >>> sweeps = make_sweeps(model, pipeline, split, jax.random.key(0), **size, **some)
-      >>> start = model.init(jax.random.key(1), jnp.zeros((2, 2, 2, 1)))
+      >>> start = model.init(jax.random.key(1), jnp.zeros((2, 2, 2, 1), jnp.float32))
       >>> state = TrainState(jnp.int32(0), **start, opt_state=())
       >>> for found in run_sweeps(sweeps, state, {}, start=0):
       ...     print(found.name, found.row, found.values.columns, found.values.losses.shape)

@@ -62,12 +62,12 @@ def make_row(
       >>> import jax.numpy as jnp
       >>> from bnjax import models
       >>> model = models.mlp(norm=models.norms.none(), num_classes=2, width=0.02)
-      >>> start = model.init(jax.random.key(0), jnp.zeros((2, 2, 2, 1)))
+      >>> start = model.init(jax.random.key(0), jnp.zeros((2, 2, 2, 1), jnp.float32))
       >>> pipeline, key = Pipeline(4, 2, (0.0,), (1.0,)), jax.random.key(1)
       >>> measure = make_row(model, pipeline, 3, "batch", losses.cross_entropy, "highest", key)
       >>> pixels, labels = jnp.zeros((1, 2, 2, 2, 1), jnp.uint8), jnp.array([[0, 1]])
       >>> plane = start["params"], start["params"]
-      >>> columns = jnp.array([-1.0, 0.0, 1.0])
+      >>> columns = jnp.array([-1.0, 0.0, 1.0], jnp.float32)
       >>> row = measure(*start.values(), pixels, labels, plane, jnp.float32(0), columns)
       >>> row.losses.shape, row.accuracies.shape
       ((3,), (3,))

@@ -51,8 +51,10 @@ def run_sweeps(
       `SweepRow` for each row from number `start` on.
 
     Example:
-      >>> squares = Sweep(3, None, lambda state, measured: lambda row: state * row**2)
-      >>> found = run_sweeps({"squares": squares, "again": squares}, 2, {}, start=1)
+      >>> import jax.numpy as jnp
+      >>> state = TrainState(jnp.int32(2), {}, {}, ())
+      >>> squares = Sweep(3, None, lambda state, measured: lambda row: int(state.step) * row**2)
+      >>> found = run_sweeps({"squares": squares, "again": squares}, state, {}, start=1)
       >>> [(row.name, row.row, row.values) for row in found]
       [('squares', 1, 2), ('squares', 2, 8), ('again', 0, 0), ('again', 1, 2), ('again', 2, 8)]
     """
