@@ -17,7 +17,7 @@ class Definition(NamedTuple):
     source: str = ""
 
 
-RATE = re.compile(r"_lr(\d[\d.]*(?:e[+-]\d+)?)$")
+RATE = re.compile(r"_lr([0-9]+(?:\.[0-9]+)?(?:e[+-][0-9]+)?)$")
 
 
 def kind(name: str) -> str:
