@@ -145,9 +145,9 @@ def test_the_terminal_shows_curve_probes_and_time_left(noise_dataset, width):
     arm = Arm({"norm": "batch"}, 0, None, noise_dataset, None)
     record = {
         "complete": np.zeros(()),
-        "train.finite": np.ones(4),
-        "train.loss": np.array([8.0, 4.0, 2.0, np.nan]),
-        "train.accuracy": np.array([0.1, 0.2, 0.3, np.nan]),
+        "train.finite": np.array([1.0, 1.0, np.nan, np.nan]),
+        "train.loss": np.array([8.0, 4.0, np.nan, np.nan]),
+        "train.accuracy": np.array([0.1, 0.2, np.nan, np.nan]),
         "line.step_sizes": np.ones((2, 2)),
         "line.cosines": np.array([[0.9, 0.7], [np.nan, np.nan]]),
         "line.smoothness": np.array([[2.0, 3.0], [np.nan, np.nan]]),
@@ -171,6 +171,16 @@ def test_the_terminal_shows_curve_probes_and_time_left(noise_dataset, width):
         "loss █▁",
         "line: smoothness 2 … 3, cosines 0.7 … 0.9",
     ]
+
+
+def test_the_numbers_shown_are_those_that_have_arrived_however_far_behind():
+    measured = np.array([1.0, 1.0, *[np.nan] * 6])  # a block of six steps is under way
+    record = {"train.finite": measured, "train.loss": 4 * measured, "train.accuracy": measured / 2}
+    assert readings.newest_step(record, 8) == "minibatch loss 4.0000, accuracy 0.500"
+    record["train.accuracy"] = np.full(8, np.nan)  # of targets that are no classes
+    assert readings.newest_step(record, 8) == "minibatch loss 4.0000"
+    record["train.finite"] = np.full(8, np.nan)
+    assert readings.newest_step(record, 1) == "first numbers under way"
 
 
 def test_probes_without_a_choice_show_their_first_fields_and_nothing_private():

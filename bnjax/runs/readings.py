@@ -12,9 +12,25 @@ MOST_VALUES = 4  # of each probe
 
 
 def newest_step(record: Record, done: int) -> str:
-    """Loss and accuracy of the newest step whose numbers have arrived."""
-    loss, accuracy = (record[f"train.{name}"][max(0, done - 2)] for name in ("loss", "accuracy"))
-    return f"minibatch loss {loss:.4f}, accuracy {accuracy:.3f}"
+    """Loss and accuracy of the newest step whose numbers have arrived.
+
+    On an accelerator these are a block of steps behind.
+
+    Args:
+      record: of one arm.
+      done: steps that are done or under way.
+
+    Example:
+      >>> train = {"train.finite": np.array([1, 1, np.nan]), "train.loss": np.array([3, 2, np.nan])}
+      >>> newest_step({**train, "train.accuracy": np.array([0.25, 0.5, np.nan])}, 3)
+      'minibatch loss 2.0000, accuracy 0.500'
+    """
+    arrived = np.flatnonzero(~np.isnan(record["train.finite"][:done]))
+    if not len(arrived):
+        return "first numbers under way"
+    loss, accuracy = (record[f"train.{name}"][arrived[-1]] for name in ("loss", "accuracy"))
+    text = f"minibatch loss {loss:.4f}"
+    return text if np.isnan(accuracy) else f"{text}, accuracy {accuracy:.3f}"
 
 
 def sparkline(values: np.ndarray) -> str:
