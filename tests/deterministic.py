@@ -19,12 +19,11 @@ from pathlib import Path
 import jax
 
 ROOT = Path(__file__).parents[1]
-COMMAND = (
-    sys.executable,
-    str(ROOT / "experiments" / "landscape.py"),
-    *"--model vgg11 --width 0.25 --steps 60 --probe-every 6 --evaluate-every 20".split(),
-    *"--checkpoint-steps 5 --optimizer momentum --dropout 0.2".split(),
+OPTIONS = (
+    "--model vgg11 --width 0.25 --steps 60 --probe-every 6 --evaluate-every 20 "
+    "--checkpoint-steps 5 --optimizer momentum --dropout 0.2"
 )
+COMMAND = (sys.executable, str(ROOT / "experiments" / "landscape.py"), *OPTIONS.split())
 LONGEST = 300  # seconds
 
 

@@ -88,14 +88,14 @@ PARTS = {
         ("tests/faults/test_deaths.py",),
     ),
     "soak": Part(
-        "soak, steps: memory ≤ 64 MB above warm, handles and threads flat, one compilation",
+        "soak, seconds: memory ≤ 64 MB above warm, handles and threads flat, one compilation",
         ("tests/faults/test_soak.py",),
     ),
 }
 HEAD = """# What the full column of trials found
 
 Written by `make test-all` and its parts (`make test-kill` and so on), each of which writes its own
-row. A trial is one fault, or one step of a soak.
+row. A trial is one fault, or one second of a soak.
 
 | part | promise | trials | failed | seconds | date | on |
 |---|---|---|---|---|---|---|
