@@ -6,12 +6,15 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from bnjax.claims.curves import smooth
 from bnjax.claims.pairs import why_not_trained
 from bnjax.figures import numbers, style
 from bnjax.figures.style import LOOKS
 from bnjax.models import FAMILIES
 from bnjax.runs.results import Results
 
+SHOWN_WINDOWS = 50  # of a long training curve
+LEAST_WINDOW = 10  # minibatches, below which each is drawn by itself
 NETWORKS = {
     "vgg38_residual": "VGG-38 with residual connections",
     "resnet": "ResNet",
@@ -102,17 +105,25 @@ def draw_loss(panel: Axes, results: Results) -> None:
 
 
 def draw_training(panel: Axes, results: Results) -> None:
-    """Minibatch training loss and, marked, the test loss."""
+    """Minibatch training loss, of a long run its running median too, and, marked, the test loss."""
+    steps = results.axes["step"]
+    window = len(steps) // SHOWN_WINDOWS
+    smoothed = window >= LEAST_WINDOW
     for norm in results.axes["norm"]:
         look = LOOKS[str(norm)]
-        loss = over_seeds(results.select("train.loss", norm=norm))
+        losses = results.select("train.loss", norm=norm)
+        if smoothed:
+            label = numbers.hidden(f"{look.label}, every minibatch")
+            panel.plot(steps, losses[0], color=look.colour, linewidth=0.4, alpha=0.25, label=label)
+            losses = np.array([smooth(seed, window) for seed in losses], losses.dtype)
         panel.plot(
-            results.axes["step"],
-            loss,
+            steps,
+            over_seeds(losses),
             color=look.colour,
             linestyle=look.line,
             linewidth=1,
             label=f"{look.label}, minibatch",
+            zorder=2.5 if smoothed else None,
         )
         test = over_seeds(results.select("test.loss", norm=norm))
         panel.plot(
@@ -126,6 +137,6 @@ def draw_training(panel: Axes, results: Results) -> None:
             label=f"{look.label}, test set",
         )
         mark_ends(panel, results, str(norm))
-    chance = results.facts["chance_loss"]
-    style.reference_line(panel, chance, "chance")
-    panel.set(title="d  Training", ylabel=f"loss  {unit(results)}")
+    style.reference_line(panel, results.facts["chance_loss"], "chance")
+    told = f" (running median of {window} minibatches)" if smoothed else ""
+    panel.set(title=f"d  Training{told}", ylabel=f"loss  {unit(results)}")

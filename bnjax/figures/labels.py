@@ -1,6 +1,7 @@
 """Names of reference lines, put where they cover no curve."""
 
 import itertools
+import textwrap
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,6 +18,8 @@ ACROSS = (
     *((place / 20, "center") for place in range(18, 1, -1)),
 )
 SIDES = ("bottom", "top")
+BESIDE = 13  # characters a line of a name right of its panel
+MARGIN = 5 * " "  # between such a name and the edge of the figure
 GAP = 1.5  # points between a line and its name
 OUTSIDE = (
     1e6  # how much worse it is to stand outside the panel, or on another name, than on a curve
@@ -39,6 +42,22 @@ def write(panel: Axes, value: float, name: str) -> None:
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
     )
     made.set_label(KIND)
+
+
+def write_beside(panel: Axes, value: float, name: str) -> None:
+    """Name the line across a panel at `value` right of it, where the layout keeps room for it."""
+    panel.annotate(
+        "".join(f"{line}{MARGIN}\n" for line in textwrap.wrap(name, BESIDE)).rstrip("\n"),
+        xy=(1.0, value),
+        xycoords=("axes fraction", "data"),
+        xytext=(3, 0),
+        textcoords="offset points",
+        ha="left",
+        va="center",
+        fontsize=7.5,
+        color="0.25",
+        annotation_clip=False,
+    )
 
 
 def place(drawn: Figure) -> None:

@@ -5,21 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from bnjax.claims import landscape as claims
 from bnjax.claims.published_landscape import family
-from bnjax.figures import numbers, style
+from bnjax.figures import style
 from bnjax.figures.differences import draw_differences
-from bnjax.figures.elements import (
-    draw_training,
-    mark_ends,
-    network,
-    over_seeds,
-    setting,
-    spread,
-    unit,
-)
+from bnjax.figures.elements import draw_training, network, setting, spread, unit
+from bnjax.figures.line_panels import KEYS, draw_band, draw_smoothness, mark_plateaus
 from bnjax.figures.style import LOOKS
 from bnjax.runs.published_curves import Published
 from bnjax.runs.results import Results
@@ -29,14 +24,9 @@ PUBLISHED = {
     "vgg": ("fig12b_vgg_loss", "fig12c_vgg_gradpred", "fig12d_vgg_beta"),
     "dln": ("fig10a_dln_loss", "fig10b_dln_gradpred", "fig10c_dln_beta"),
 }
-
-# What else is drawn in the colour of each arm.
-KEYS: dict[str, Any] = {
-    "c: largest over η": {"linewidth": 1.4},
-    "c: η → 0": {"linestyle": ":", "linewidth": 0.9},
-    "c: rounding": {"linestyle": (0, (1, 4)), "linewidth": 0.8},
-    "d: test set": {"marker": "o", "linestyle": "none", "markersize": 4, "fillstyle": "none"},
-}
+ROWS = ("loss", "predictiveness", "smoothness")
+TITLES = ("a  Loss variation", "b  Gradient predictiveness", "c  Effective β-smoothness")
+TEST = {"marker": "o", "linestyle": "none", "markersize": 4, "fillstyle": "none"}
 
 
 def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]:
@@ -61,41 +51,90 @@ def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]
 def draw_landscape(results: Results, published: Published, folder: Path, end: str) -> list[Path]:
     """The figures at one learning rate, one a direction; `end` is that of their names."""
     paths: list[Path] = []
+    columns = side_by_side([str(norm) for norm in results.axes["norm"]])
     for direction in results.axes["direction"]:
         name = f"landscape{end}" if direction == "gradient" else f"landscape_{direction}{end}"
-        with style.figure(2, 2, size=(9.0, 6.8)) as (drawn, panels):
-            loss, predictiveness, smoothness, training = panels
-            along = PUBLISHED.get(family(results.config), ()) if direction == "gradient" else ()
-            draw_band(loss, results, direction, "losses")
-            loss.set(title="a  Loss variation", ylabel=f"loss L(θ − ηd)  {unit(results)}")
-            draw_band(predictiveness, results, direction, "gradient_distances")
-            predictiveness.set(title="b  Gradient predictiveness", ylabel="‖∇L(θ − ηd) − ∇L(θ)‖₂")
-            draw_smoothness(smoothness, results, direction)
-            draw_training(training, results)
-            for panel, panel_name in zip(panels, along, strict=False):
-                style.overlay(panel, results.axes["norm"], published, panel_name)
-            for panel in panels:
-                panel.set_xlabel("training step")
+        along = PUBLISHED.get(family(results.config), ()) if direction == "gradient" else ()
+        with style.mosaic(*arrangement(len(columns))) as (drawn, panels):
+            for i, norms in enumerate(columns):
+                loss, predictiveness, smoothness = line = [panels[f"{row} {i}"] for row in ROWS]
+                draw_band(loss, results, norms, direction, "losses")
+                draw_band(predictiveness, results, norms, direction, "gradient_distances")
+                draw_smoothness(smoothness, results, norms, direction)
+                last = i + 1 == len(columns)
+                mark_plateaus(smoothness, results, beside=len(columns) > 1, named=last)
+                for panel, panel_name in zip(line, along, strict=False):
+                    style.overlay(panel, norms, published, panel_name)
+            draw_training(panels["training"], results)
+            for panel in drawn.axes:
                 style.step_limits(panel, len(results.axes["step"]))
                 style.log_scale(panel)
                 panel.grid(alpha=0.25, linewidth=0.5)
-            bands, names = loss.get_legend_handles_labels()
-            lines = smoothness.get_legend_handles_labels()[0]
-            keys = dict(KEYS)
-            if "rounding.gradient_error" not in results.arrays:
-                del keys["c: rounding"]
-            meanings = [Line2D([], [], color="0.35", **look) for look in keys.values()]
-            handles: list[Any] = [*zip(bands, lines, strict=True), *meanings]
-            drawn.legend(
-                handles,
-                [*names, *keys],
-                loc="outside lower center",
-                ncols=5,
-            )
+            name_panels(panels, columns, unit(results))
+            add_legend(drawn, panels, results)
             note = f"\n{style.PUBLISHED_NOTE}" if published and along else ""
             style.caption(drawn, caption(results, direction) + note)
             paths += style.save(drawn, folder, name)
     return paths
+
+
+def side_by_side(norms: list[str]) -> list[list[str]]:
+    """The arms of each column of panels: two, or more without `none`, in one; else each beside it.
+
+    Example:
+      >>> side_by_side(["none", "batch"])
+      [['none', 'batch']]
+      >>> side_by_side(["none", "batch", "l1"])
+      [['none', 'batch'], ['none', 'l1']]
+    """
+    if len(norms) < 3 or "none" not in norms:
+        return [norms]
+    return [["none", norm] for norm in norms if norm != "none"]
+
+
+def arrangement(columns: int) -> tuple[list[list[str]], tuple[float, float]]:
+    """The panels row by row, and the size of the figure in inches."""
+    names = [[f"{row} {i}" for i in range(columns)] for row in ROWS]
+    if columns == 1:
+        (loss, predictiveness, smoothness) = names
+        return [loss + predictiveness, [*smoothness, "training"]], (9.0, 6.8)
+    return [*names, ["training"] * columns], (1.5 + 2.8 * columns, 10.5)
+
+
+def name_panels(panels: dict[str, Axes], columns: list[list[str]], loss_unit: str) -> None:
+    """Titles and axes; of several columns the first one has the names of the rows."""
+    labels = (f"loss L(θ − ηd)  {loss_unit}", "‖∇L(θ − ηd) − ∇L(θ)‖₂", "β = ‖Δ∇L‖₂ / ‖ηd‖₂")
+    panels["training"].set_xlabel("training step")
+    for row, title, label in zip(ROWS, TITLES, labels, strict=True):
+        first = panels[f"{row} 0"]
+        if len(columns) == 1:
+            first.set(title=title, ylabel=label, xlabel="training step")
+            continue
+        first.set_ylabel(f"{title}\n{label}")
+        for i in range(1, len(columns)):
+            panels[f"{row} {i}"].sharey(first)
+            panels[f"{row} {i}"].tick_params(labelleft=False)
+    if len(columns) > 1:
+        for i, norms in enumerate(columns):
+            panels[f"{ROWS[0]} {i}"].set_title(LOOKS[norms[-1]].label)
+            for row in ROWS:
+                panels[f"{row} {i}"].xaxis.set_major_locator(MaxNLocator(4, integer=True))
+
+
+def add_legend(drawn: Figure, panels: dict[str, Axes], results: Results) -> None:
+    """One legend below all panels: the arms, and what else is drawn in their colours."""
+    handles: dict[str, list[Any]] = {}
+    for panel in drawn.axes:
+        if panel is not panels["training"]:
+            for handle, name in zip(*panel.get_legend_handles_labels(), strict=True):
+                handles.setdefault(name, []).append(handle)
+    # A band of panel a over the line of panel c.
+    shown: dict[str, Any] = {name: (found[0], found[-1]) for name, found in handles.items()}
+    keys = {f"c: {name}": look for name, look in KEYS.items()} | {"d: test set": TEST}
+    if "rounding.gradient_error" not in results.arrays:
+        del keys["c: rounding"]
+    meanings = [Line2D([], [], color="0.35", **look) for look in keys.values()]
+    drawn.legend([*shown.values(), *meanings], [*shown, *keys], loc="outside lower center", ncols=5)
 
 
 def caption(results: Results, direction: str) -> str:
@@ -117,73 +156,3 @@ def caption(results: Results, direction: str) -> str:
         fates.setdefault(reason, []).append(LOOKS[norm].label)
     parts += [f"{', '.join(labels)}: {reason}" for reason, labels in fates.items()]
     return "\n".join(parts)
-
-
-def draw_band(panel: Axes, results: Results, direction: str, name: str) -> None:
-    """For each arm the range over step sizes of one field, against the step."""
-    steps, few = results.axes["probe_step"], len(results.axes["norm"]) < 3
-    for norm in results.axes["norm"]:
-        look = LOOKS[str(norm)]
-        values = results.select(f"line.{name}", norm=norm, direction=direction)
-        low, high = over_seeds(values.min(axis=-1)), over_seeds(values.max(axis=-1))
-        panel.fill_between(
-            steps,
-            low,
-            high,
-            color=look.colour,
-            alpha=0.3 if few else 0.12,
-            hatch=look.hatch if few else "",
-            linewidth=0,
-            label=look.label,
-        )
-        for side, edge in (("lower", low), ("upper", high)):
-            panel.plot(
-                steps,
-                edge,
-                color=look.colour,
-                linestyle=look.line,
-                linewidth=0.8,
-                label=numbers.hidden(f"{look.label}, {side} edge"),
-            )
-        mark_ends(panel, results, str(norm))
-
-
-def draw_smoothness(panel: Axes, results: Results, direction: str) -> None:
-    """The largest β over step sizes, its η → 0 limit, and the two lines a plateau may be."""
-    steps, smallest = results.axes["probe_step"], float(results.axes["step_size"].min())
-    for norm in results.axes["norm"]:
-        look = LOOKS[str(norm)]
-        beta = results.select("line.smoothness", norm=norm, direction=direction)
-        panel.plot(
-            steps,
-            over_seeds(beta.max(axis=-1)),
-            color=look.colour,
-            linestyle=look.line,
-            linewidth=1.4,
-            label=look.label,
-        )
-        limit = over_seeds(results.select("line.smoothness_limit", norm=norm, direction=direction))
-        label = numbers.hidden(f"{look.label}, η → 0")
-        panel.plot(steps, limit, color=look.colour, label=label, **KEYS["c: η → 0"])
-        if "rounding.gradient_error" in results.arrays:
-            error = results.select("rounding.gradient_error", norm=norm)
-            length = smallest * results.select(
-                "line.direction_norm", norm=norm, direction=direction
-            )
-            label = numbers.hidden(f"{look.label}, rounding")
-            noise = over_seeds(error / length)
-            panel.plot(steps, noise, color=look.colour, label=label, **KEYS["c: rounding"])
-        mark_ends(panel, results, str(norm))
-    edge = 2 / results.config["lr"] if results.config["optimizer"] == "sgd" else None
-    for value, name in reference_lines(edge, 1 / smallest):
-        style.reference_line(panel, value, name)
-    panel.set(title="c  Effective β-smoothness", ylabel="β = ‖Δ∇L‖₂ / ‖ηd‖₂")
-
-
-def reference_lines(edge: float | None, saturation: float) -> list[tuple[float, str]]:
-    """The two values that a plateau of β may be, as one line where they coincide."""
-    if edge is None:
-        return [(saturation, "1/η_min, saturation")]
-    if abs(edge / saturation - 1) < 0.01:
-        return [(edge, "2/lr, edge of stability,\n= 1/η_min, saturation")]
-    return [(edge, "2/lr, edge of stability"), (saturation, "1/η_min, saturation")]

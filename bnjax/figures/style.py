@@ -1,7 +1,7 @@
 """One look for all figures: legible in print, in grey and to the colour-blind."""
 
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -98,11 +98,34 @@ def figure(
     Yields:
       The figure and its axes, row by row.
     """
+    with canvas(size) as drawn:
+        yield drawn, list(drawn.subplots(rows, columns, squeeze=False, **layout).flat)
+
+
+@contextmanager
+def mosaic(
+    names: Sequence[Sequence[str]], size: tuple[float, float]
+) -> Iterator[tuple[Figure, dict[str, Axes]]]:
+    """A figure of panels by their names in this look.
+
+    Args:
+      names: row by row; equal neighbours are one panel.
+      size: width and height in inches.
+
+    Yields:
+      The figure and its axes by name.
+    """
+    with canvas(size) as drawn:
+        yield drawn, drawn.subplot_mosaic([list(row) for row in names])
+
+
+@contextmanager
+def canvas(size: tuple[float, float]) -> Iterator[Figure]:
+    """An empty figure, drawn in this look as long as the context lasts."""
     # Not by pyplot, whose one state for all belongs to whoever has a notebook open. Files only: no
     # window system is needed or asked for.
     with matplotlib.rc_context(RC):
-        drawn = Figure(figsize=size, layout="constrained")
-        yield drawn, list(drawn.subplots(rows, columns, squeeze=False, **layout).flat)
+        yield Figure(figsize=size, layout="constrained")
 
 
 def log_scale(panel: Axes) -> None:
@@ -130,12 +153,24 @@ def legend(panel: Axes, columns: int = 2) -> None:
     panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=columns)
 
 
-def reference_line(panel: Axes, value: float, name: str) -> None:
-    """A grey dashed line at `value`, named where it covers no curve."""
+def reference_line(
+    panel: Axes, value: float, name: str, *, beside: bool = False, named: bool = True
+) -> None:
+    """A grey dashed line at `value`.
+
+    Args:
+      panel: where it is drawn.
+      value: on the y axis.
+      name: what the value is.
+      beside: the name stands right of the panel, in several short lines, where curves would leave
+        no room for it; else inside, where it covers no curve.
+      named: whether it stands there at all; it is in the table of numbers in any case.
+    """
     panel.axhline(
         value, color="0.35", linestyle=(0, (6, 2)), linewidth=0.9, label=numbers.hidden(name)
     )
-    labels.write(panel, value, name)
+    if named:
+        (labels.write_beside if beside else labels.write)(panel, value, name)
 
 
 def overlay(panel: Axes, norms: Iterable[object], published: Published, panel_name: str) -> None:
