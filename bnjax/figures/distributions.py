@@ -21,7 +21,6 @@ from bnjax.figures.elements import (
     plot,
     setting,
     spread,
-    unit,
 )
 from bnjax.figures.style import LOOKS
 from bnjax.runs.published_curves import Published
@@ -150,7 +149,7 @@ def draw_stability(
         for panel, quantity in zip(grid[0], quantities, strict=True):
             panel.set_title(TITLES[quantity.identifier])
         draw_loss(grid[-1, 0], results)
-        grid[-1, 0].set(title="training", ylabel=f"minibatch loss  {unit(results)}")
+        grid[-1, 0].set_title("training")
         for panel in grid[-1, 1:]:
             panel.set_axis_off()
         for panel in (*grid[-2, 1:], grid[-1, 0]):

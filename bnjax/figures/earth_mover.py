@@ -18,7 +18,6 @@ from bnjax.figures.elements import (
     plot,
     setting,
     spread,
-    unit,
 )
 from bnjax.figures.style import LOOKS
 from bnjax.runs.published_curves import Published
@@ -60,7 +59,7 @@ def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]
         for panel, title in zip(grid[0], TITLES, strict=True):
             panel.set_title(title)
         draw_loss(grid[-1, 0], results)
-        grid[-1, 0].set(title="e  Training", ylabel=f"minibatch loss  {unit(results)}")
+        grid[-1, 0].set_title("e  Training")
         for panel in grid[-1, 1:]:
             panel.set_axis_off()
         for panel in (*grid[-2, 1:], grid[-1, 0]):

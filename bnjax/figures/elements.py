@@ -95,40 +95,26 @@ def mark_ends(panel: Axes, results: Results, norm: str) -> None:
 
 
 def draw_loss(panel: Axes, results: Results) -> None:
-    """The minibatch training loss of every arm, and that of chance."""
-    for norm in results.axes["norm"]:
-        losses = over_seeds(results.select("train.loss", norm=norm))
-        plot(panel, results, str(norm), results.axes["step"], losses)
+    """The training loss of every arm, and that of chance."""
+    for norm in map(str, results.axes["norm"]):
+        draw_minibatches(panel, results, norm, LOOKS[norm].label)
+        mark_ends(panel, results, norm)
     style.reference_line(panel, results.facts["chance_loss"], "chance")
+    window = smoothing(results)
+    median = f", running\nmedian of {window}" if window else ""
+    panel.set_ylabel(f"minibatch loss{median}  {unit(results)}")
     style.log_scale(panel)
     panel.grid(alpha=0.25, linewidth=0.5)
 
 
 def draw_training(panel: Axes, results: Results) -> None:
-    """Minibatch training loss, of a long run its running median too, and, marked, the test loss."""
-    steps = results.axes["step"]
-    window = len(steps) // SHOWN_WINDOWS
-    smoothed = window >= LEAST_WINDOW
-    for norm in results.axes["norm"]:
-        look = LOOKS[str(norm)]
-        losses = results.select("train.loss", norm=norm)
-        if smoothed:
-            label = numbers.hidden(f"{look.label}, every minibatch")
-            panel.plot(steps, losses[0], color=look.colour, linewidth=0.4, alpha=0.25, label=label)
-            losses = np.array([smooth(seed, window) for seed in losses], losses.dtype)
-        panel.plot(
-            steps,
-            over_seeds(losses),
-            color=look.colour,
-            linestyle=look.line,
-            linewidth=1,
-            label=f"{look.label}, minibatch",
-            zorder=2.5 if smoothed else None,
-        )
-        test = over_seeds(results.select("test.loss", norm=norm))
+    """The training loss and, marked, the test loss of every arm."""
+    for norm in map(str, results.axes["norm"]):
+        look = LOOKS[norm]
+        draw_minibatches(panel, results, norm, f"{look.label}, minibatch")
         panel.plot(
             results.axes["test_step"],
-            test,
+            over_seeds(results.select("test.loss", norm=norm)),
             color=look.colour,
             marker=look.marker,
             linestyle="none",
@@ -136,7 +122,34 @@ def draw_training(panel: Axes, results: Results) -> None:
             fillstyle="none",
             label=f"{look.label}, test set",
         )
-        mark_ends(panel, results, str(norm))
+        mark_ends(panel, results, norm)
     style.reference_line(panel, results.facts["chance_loss"], "chance")
-    told = f" (running median of {window} minibatches)" if smoothed else ""
+    window = smoothing(results)
+    told = f" (running median of {window} minibatches)" if window else ""
     panel.set(title=f"d  Training{told}", ylabel=f"loss  {unit(results)}")
+
+
+def draw_minibatches(panel: Axes, results: Results, norm: str, name: str) -> None:
+    """An arm's minibatch losses; of a long run faintly, and their running median under the name."""
+    look, steps = LOOKS[norm], results.axes["step"]
+    losses = results.select("train.loss", norm=norm)
+    window = smoothing(results)
+    if window:
+        label = numbers.hidden(f"{look.label}, every minibatch")
+        panel.plot(steps, losses[0], color=look.colour, linewidth=0.4, alpha=0.25, label=label)
+        losses = np.array([smooth(seed, window) for seed in losses], losses.dtype)
+    panel.plot(
+        steps,
+        over_seeds(losses),
+        color=look.colour,
+        linestyle=look.line,
+        linewidth=1.1,
+        label=name,
+        zorder=2.5 if window else 2,  # above the minibatches of other arms
+    )
+
+
+def smoothing(results: Results) -> int:
+    """Minibatches of the running median of a long training curve; 0 where each one is drawn."""
+    window = len(results.axes["step"]) // SHOWN_WINDOWS
+    return window if window >= LEAST_WINDOW else 0

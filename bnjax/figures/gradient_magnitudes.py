@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from bnjax.figures import style
-from bnjax.figures.elements import dead, draw_loss, mark_ends, network, over_seeds, setting, unit
+from bnjax.figures.elements import dead, draw_loss, mark_ends, network, over_seeds, setting
 from bnjax.figures.elements import spread as spread_of
 from bnjax.figures.style import LOOKS
 from bnjax.runs.published_curves import Published
@@ -57,7 +57,7 @@ def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]
         shown[0].set_ylabel("mean |∂L/∂θ|  [loss per unit of θ]")
         training = panels[len(norms)]
         draw_loss(training, results)
-        training.set(title="Training", ylabel=f"minibatch loss  {unit(results)}")
+        training.set_title("Training")
         training.legend()
         for panel in panels[: len(norms) + 1]:
             panel.set_xlabel("training step")

@@ -17,7 +17,6 @@ from bnjax.figures.elements import (
     over_seeds,
     setting,
     spread,
-    unit,
 )
 from bnjax.figures.style import LOOKS
 from bnjax.probes.spectrum import density
@@ -100,7 +99,7 @@ def draw_course(results: Results, folder: Path) -> list[Path]:
             ylim=(-0.03, 1.03),
         )
         trace.set(title="c  Trace, with standard error", ylabel="tr H")
-        training.set(title="d  Training loss", ylabel=f"minibatch loss  {unit(results)}")
+        training.set_title("d  Training loss")
         for panel in panels:
             panel.set_xlabel("training step")
             panel.grid(alpha=0.25, linewidth=0.5)
