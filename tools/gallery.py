@@ -3,7 +3,8 @@
     python tools/gallery.py runs/landscape/0123456789ab runs/shift/*
 
 `figures/README.md` gets a row for each figure: the command, the device, how long it took, seeds,
-commit and date. A figure of the same experiment on the same data replaces the one before.
+commit and date. A figure of the same experiment on the same data replaces the one before. A run can
+have its figures drawn anew first, by its command with `--published CSV`; its numbers stay.
 """
 
 import datetime
@@ -23,7 +24,8 @@ TABLE = FIGURES / "README.md"
 HEAD = """# The gallery
 
 Every figure is of a real run, by the command beside it; on each stands the network, the data and
-the number of steps. Time is from the first file of the run to its last.
+the number of steps. Time is from the first file of the run to its last; the three runs on the H200
+shared it. The commit is the one that measured.
 
 | figure | command | device | time | seeds | commit | date |
 |---|---|---|---|---|---|---|
@@ -48,13 +50,21 @@ def take(run: Path, rows: dict[str, str]) -> None:
     ended = (run / folder.SUMMARY).stat().st_mtime
     seconds = ended - (run / folder.CONFIG).stat().st_mtime
     when = datetime.datetime.fromtimestamp(ended, datetime.UTC).date()
-    for name in filter(lambda name: name.endswith(".png"), summary.files):
-        target = f"{Path(name).stem}_{data}.png"
+    figures = [name for name in summary.files if name.endswith(".png")]
+    for name in figures:
+        target = target_name(record.experiment, Path(name).stem, data, alone=len(figures) == 1)
         shutil.copyfile(run / name, FIGURES / target)
         rows[target] = (
             f"| [{target}]({target}) | `{command}` | {device(facts)} | {seconds / 60:.1f} min | "
             f"{config['seeds']} | {facts['commit']} | {when} |"
         )
+
+
+def target_name(experiment: str, stem: str, data: str, *, alone: bool) -> str:
+    """The name of a figure in the gallery: its experiment, which of its figures, and the data."""
+    which = "" if alone else stem.removeprefix(experiment).strip("_")
+    parts = [experiment.removesuffix(f"_{data}"), which, data]
+    return "_".join(filter(None, parts)) + ".png"
 
 
 def device(facts: Mapping[str, object]) -> str:
