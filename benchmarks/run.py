@@ -249,7 +249,8 @@ def empty_compilation_cache() -> Iterator[None]:
 def main(options: Options) -> None:
     """Time all rows and print the table."""
     torch = TorchProcess(options.torch_python, options.precision) if options.torch_python else None
-    peak = matrix_product_rate(options.precision, size=256 if options.toy else 2048)
+    large = 2048 if jax.default_backend() == "cpu" else 8192  # what fills the device
+    peak = matrix_product_rate(options.precision, size=256 if options.toy else large)
     about = {**fingerprint(), "matrix product FLOP/s": peak, "precision": options.precision}
     about |= torch.about if torch else {"torch": "not measured"}
     print(about)
