@@ -258,6 +258,32 @@ def test_every_figure_of_the_gallery_is_on_a_page():
         assert f"figures/{figure.name}" in text, figure.name
 
 
+@pytest.mark.parametrize(
+    ("experiment", "stem", "data", "alone", "name"),
+    [
+        ("landscape", "landscape", "digits", False, "landscape_digits.png"),
+        ("landscape", "gradient_difference", "dln", False, "landscape_gradient_difference_dln.png"),
+        ("noisy_batchnorm", "stability", "cifar10", False, "noisy_batchnorm_stability_cifar10.png"),
+        ("surface", "surface_3d", "digits", False, "surface_3d_digits.png"),
+        ("lp_norms", "training", "dln", True, "lp_norms_dln.png"),
+        ("sigmoid_mnist", "sigmoid", "mnist", True, "sigmoid_mnist.png"),
+    ],
+)
+def test_figures_of_the_gallery_are_named_by_experiment_and_data(
+    monkeypatch, experiment, stem, data, alone, name
+):
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    target_name = importlib.import_module("gallery").target_name
+    assert target_name(experiment, stem, data, alone=alone) == name
+
+
+def test_every_row_of_the_gallery_has_its_figure():
+    rows = (ROOT / "figures" / "README.md").read_text()
+    named = set(re.findall(r"^\| \[(.+?)\]", rows, re.MULTILINE))
+    assert named
+    assert named <= {figure.name for figure in (ROOT / "figures").glob("*.png")}
+
+
 def test_the_pages_build_without_warnings(tmp_path):
     for package in ("sphinx", "myst_parser", "furo"):
         if importlib.util.find_spec(package) is None:

@@ -22,6 +22,12 @@ def in_pieces(function: Callable[[Images], Output], images: Images, pieces: floa
 
     Returns:
       `[batch, …]`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> images = jnp.arange(4.0).reshape(4, 1, 1, 1)
+      >>> in_pieces(lambda part: 2 * part, images, 2.0).ravel().tolist()
+      [0.0, 2.0, 4.0, 6.0]
     """
     batch = images.shape[0]
     count = nearest_divisor(batch, pieces)

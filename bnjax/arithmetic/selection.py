@@ -62,6 +62,14 @@ def elements(indices: Mapping[str, Int[np.ndarray, " count"]]) -> Selection:
 
     Returns:
       A `Selection` of a mapping from names to vectors `[count]`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> selection, params = elements({"a": np.array([1])}), {"a": jnp.array([3.0, 4.0])}
+      >>> selection.split(params)["a"].tolist()
+      [4.0]
+      >>> selection.merge(params, {"a": jnp.array([5.0])})["a"].tolist()
+      [3.0, 5.0]
     """
 
     def split(params: Params) -> PyTree:

@@ -63,13 +63,24 @@ def random_direction(key: PRNGKey, params: Params, norm: Scalar) -> Params:
 
     Returns:
       A pytree like `params`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> direction = random_direction(jax.random.key(0), {"w": jnp.ones(3)}, jnp.array(2.0))
+      >>> round(float(optax.tree.norm(direction)), 5)
+      2.0
     """
     noise = optax.tree.random_like(key, params, jax.random.normal)
     return optax.tree.scale(norm / optax.tree.norm(noise), noise)
 
 
 def all_finite(tree: PyTree) -> Flag:
-    """Whether no element of any leaf is NaN or infinite; boolean scalar on the device."""
+    """Whether no element of any leaf is NaN or infinite; boolean scalar on the device.
+
+    Example:
+      >>> bool(all_finite({"w": jnp.array([1.0, jnp.inf])}))
+      False
+    """
     return jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]).all()
 
 
@@ -136,6 +147,11 @@ def scaled_norm(tree: Params, kernels: Sequence[Scalar | None], power: int) -> S
 
     Returns:
       A scalar; NaN where no leaf is a kernel.
+
+    Example:
+      >>> tree = {"bias": jnp.array([9.0]), "kernel": jnp.array([3.0, 4.0])}
+      >>> float(scaled_norm(tree, [None, jnp.array(2.0)], power=1))
+      10.0
     """
     squares = [
         jnp.sum(jnp.square(leaf)) * jnp.square(norm) ** power

@@ -39,6 +39,12 @@ def check_grid(params: Params, directions: tuple[Params, ...], axes: tuple[Array
 
     Raises:
       UsageError: naming the shape.
+
+    Example:
+      >>> params = {"w": jnp.ones(2)}
+      >>> check_grid(params, (params,), (jnp.ones(0),))  # doctest: +ELLIPSIS
+      Traceback (most recent call last):
+      bnjax.errors.UsageError: coordinates have shape (0,); they must be ...
     """
     shapes = jax.tree.map(jnp.shape, params)
     for direction in directions:

@@ -144,6 +144,20 @@ def predict(
       mean: of the pixels, see `Dataset`.
       std: likewise.
       chunk: images at a time; the last chunk is padded.
+
+    Returns:
+      Softmax of the logits, `[copies, images, classes]`.
+
+    Example:
+      >>> from bnjax.models import mlp, norms
+      >>> model = mlp(norm=norms.none(), num_classes=2, width=0.02)
+      >>> variables = model.init(jax.random.key(0), jnp.zeros((1, 4, 4, 1), jnp.float32))
+      >>> pixels = jnp.zeros((3, 4, 4, 1), jnp.uint8)
+      >>> copies = make_copies(1)
+      >>> scale = {"mean": (0.5,), "std": (1.0,)}
+      >>> found = predict(model, **variables, pixels=pixels, copies=copies, **scale, chunk=2)
+      >>> found.shape == (len(copies[0]), 3, 2)
+      True
     """
     count = pixels.shape[0]
     chunks = -(-count // chunk)

@@ -152,8 +152,18 @@ def inspect_scales(
     Args:
       params: of a network with BatchNorm.
 
+    Returns:
+      Shares of all γ between the `EDGES`, and shares whose |γ| is below each of `THRESHOLDS`.
+
     Raises:
       UsageError: there is no γ.
+
+    Source: Frankle et al. 2020 (2003.00152), §5.
+
+    Example:
+      >>> counts, small = inspect_scales({"conv1": {"norm": {"scale": jnp.array([0.0, 1.0])}}})
+      >>> float(counts.sum()), float(small[-1])
+      (1.0, 0.5)
     """
     leaves = jax.tree.leaves(trees.partition(params, is_scale)[0])
     scales = jnp.concatenate([leaf.ravel() for leaf in leaves])

@@ -51,6 +51,16 @@ def compute_gradient(
 
     Returns:
       A `Gradient`; its statistics are the running ones after this batch.
+
+    Example:
+      >>> from bnjax.losses import cross_entropy
+      >>> from bnjax.models import mlp, norms
+      >>> model, images = mlp(norm=norms.none(), num_classes=2, width=0.02), jnp.ones((4, 2, 2, 1))
+      >>> batch = Batch(images, jnp.zeros(4, jnp.int32))
+      >>> state = TrainState(0, **model.init(jax.random.key(0), images), opt_state=())
+      >>> computed = compute_gradient(model, cross_entropy, state, batch)
+      >>> computed.loss.shape, sorted(computed.gradient)
+      ((), ['dense1', 'dense2', 'dense3', 'output'])
     """
 
     def loss(trained: PyTree) -> tuple[Scalar, tuple[Array, BatchStats]]:
@@ -88,6 +98,17 @@ def accumulate_gradient(
     Raises:
       UsageError: the model normalises with statistics of the batch, which parts do not have, or
         the parts are not equal.
+
+    Example:
+      >>> def compute(state, batch):
+      ...     mean = jnp.mean(batch.labels.astype(jnp.float32))
+      ...     return Gradient(mean, mean, {"w": mean}, {})
+      >>> state = TrainState(0, {}, {}, ())
+      >>> batch = Batch(jnp.zeros((4, 1, 1, 1)), jnp.arange(4, dtype=jnp.int32))
+      >>> float(accumulate_gradient(compute, state, batch, 2).loss)
+      1.5
+      >>> float(accumulate_gradient(compute, state, batch, 2, summed=True).loss)
+      3.0
     """
     if jax.tree.leaves(state.batch_stats):
         raise UsageError(

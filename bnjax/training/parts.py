@@ -87,6 +87,13 @@ def random_per_channel(key: PRNGKey, shapes: Params) -> dict[str, Int[np.ndarray
 
     Returns:
       By the kernel's name, positions in the flattened kernel, without repetition.
+
+    Example:
+      >>> norm = {"scale": np.zeros(2), "bias": np.zeros(2)}
+      >>> shapes = {"conv1": {"kernel": np.zeros((3, 3, 1, 2)), "norm": norm}}
+      >>> chosen = random_per_channel(jax.random.key(0), shapes)["conv1/kernel"]
+      >>> np.bincount(chosen % 2).tolist()  # of each of the two channels as many as γ and β
+      [2, 2]
     """
     leaves = dict(zip(trees.leaf_names(shapes), jax.tree.leaves(shapes), strict=True))
     generator = np.random.default_rng(np.asarray(jax.random.key_data(key)))

@@ -90,6 +90,14 @@ def apply_gradient(
 
     Returns:
       The state after the step, and the step's `Metrics`.
+
+    Example:
+      >>> optimizer, params = optax.sgd(0.25), {"w": jnp.array([1.0])}
+      >>> state = TrainState(jnp.int32(0), params, {}, optimizer.init(params))
+      >>> loss = jnp.array(0.5)
+      >>> after, metrics = apply_gradient(optimizer, state, Gradient(loss, loss, params, {}))
+      >>> int(after.step), after.params["w"].tolist(), float(metrics.gradient_norm)
+      (1, [0.75], 1.0)
     """
     trained = selection.split(state.params)
     updates, opt_state = optimizer.update(computed.gradient, state.opt_state, trained)

@@ -193,7 +193,15 @@ def path_components(params: Params, snapshots: np.ndarray) -> Principal:
       params: of the trained network.
       snapshots: `[num_snapshots, num_parameters]`.
 
+    Returns:
+      A `Principal` of at most `COMPONENTS` directions.
+
     Source: Li et al. 2018 (1712.09913), §7.2.
+
+    Example:
+      >>> path = np.array([[0.0, 3.0], [0.0, 2.0], [0.0, 1.0]])  # straight to the trained network
+      >>> path_components({"w": jnp.zeros(2)}, path).shares[0].round(3).item()
+      1.0
     """
     vectors = jnp.asarray(snapshots) - ravel_pytree(params)[0][None]
     return principal_components(vectors, min(COMPONENTS, len(snapshots) - 1))
