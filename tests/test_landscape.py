@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import landscape
 import numpy as np
 import pytest
@@ -14,9 +16,12 @@ from conftest import make_toy
 
 from bnjax.commands import command_line as frame
 from bnjax.commands import listing
+from bnjax.data import Batch
 from bnjax.figures import landscape as figure
 from bnjax.figures import style
 from bnjax.runs import displays, results
+from bnjax.training.gradient import Gradient, TrainState
+from bnjax.training.landscape import make_line
 
 ROOT = Path(__file__).parents[1]
 TOY = ["--steps", "6", "--batch-size", "16", "--probe-every", "2", "--evaluate-every", "4"]
@@ -111,6 +116,24 @@ def test_several_rates_are_arms_and_each_gives_what_it_gives_alone(toy, tmp_path
         (None, [0.1, 0.4]),
         (0.4, None),
     ]
+
+
+def test_arms_that_differ_in_rate_or_seed_share_one_compiled_probe():
+    state = TrainState(jnp.int32(0), {"w": jnp.ones(2)}, {}, ())
+    batch = Batch(jnp.zeros((1, 1, 1, 1)), jnp.zeros(1, jnp.int32))
+    computed = Gradient(jnp.array(1.0), jnp.array(1.0), {"w": jnp.ones(2)}, {})
+
+    def program(rate, seed):
+        measure = make_line(
+            lambda state, batch: lambda params: jnp.sum(params["w"] ** 2),
+            rate * np.array([0.5, 1.0]),
+            jax.random.key(seed),
+            directions=("gradient", "random"),
+        )
+        text = jax.jit(measure).lower(state, batch, computed).as_text()
+        return text[text.index("func.func private") :]  # called with sizes and key
+
+    assert program(0.1, 0) == program(0.4, 1)
 
 
 @pytest.fixture(scope="module")

@@ -84,7 +84,7 @@ def test_nothing_compiles_twice_in_a_run(noise_dataset):
     assert program.gradient._cache_size() == 1
     assert program.update._cache_size() == 1
     assert program.batch._cache_size() == 1
-    assert probe.measure._cache_size() == 1
+    assert probe.measure.func._cache_size() == 1
 
 
 @pytest.mark.parametrize("norm", ["none", "batch"])

@@ -24,6 +24,7 @@ PUBLISHED = {
     "vgg": ("fig12b_vgg_loss", "fig12c_vgg_gradpred", "fig12d_vgg_beta"),
     "dln": ("fig10a_dln_loss", "fig10b_dln_gradpred", "fig10c_dln_beta"),
 }
+PUBLISHED_LR = {"vgg": 0.1, "dln": 1e-6}
 ROWS = ("loss", "predictiveness", "smoothness")
 TITLES = ("a  Loss variation", "b  Gradient predictiveness", "c  Effective β-smoothness")
 TEST = {"marker": "o", "linestyle": "none", "markersize": 4, "fillstyle": "none"}
@@ -54,7 +55,8 @@ def draw_landscape(results: Results, published: Published, folder: Path, end: st
     columns = side_by_side([str(norm) for norm in results.axes["norm"]])
     for direction in results.axes["direction"]:
         name = f"landscape{end}" if direction == "gradient" else f"landscape_{direction}{end}"
-        along = PUBLISHED.get(family(results.config), ()) if direction == "gradient" else ()
+        kind = family(results.config) if direction == "gradient" else ""
+        along = PUBLISHED.get(kind, ())
         with style.mosaic(*arrangement(len(columns))) as (drawn, panels):
             for i, norms in enumerate(columns):
                 loss, predictiveness, smoothness = line = [panels[f"{row} {i}"] for row in ROWS]
@@ -72,8 +74,10 @@ def draw_landscape(results: Results, published: Published, folder: Path, end: st
                 panel.grid(alpha=0.25, linewidth=0.5)
             name_panels(panels, columns, unit(results))
             add_legend(drawn, panels, results)
-            note = f"\n{style.PUBLISHED_NOTE}" if published and along else ""
-            style.caption(drawn, caption(results, direction) + note)
+            text = caption(results, direction)
+            if published and along:
+                text += f"\n{style.PUBLISHED_NOTE}, lr {PUBLISHED_LR[kind]:g}"
+            style.caption(drawn, text)
             paths += style.save(drawn, folder, name)
     return paths
 

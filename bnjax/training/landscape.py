@@ -1,11 +1,13 @@
 """The line probe on a training state: which batch, which statistics, which directions."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from bnjax import probes
 from bnjax.arithmetic import trees
@@ -74,8 +76,11 @@ def make_line(
       [3.0, 3.0]
     """
 
+    # Step sizes and key are arguments: arms that differ in rate or seed are one compiled program.
     @jax.jit
-    def measure(state: TrainState, batch: Batch, computed: Gradient) -> probes.Line:
+    def measure(
+        state: TrainState, batch: Batch, computed: Gradient, sizes: Array, key: PRNGKey
+    ) -> probes.Line:
         loss = make_loss(state, batch)
         centre = (computed.loss, computed.gradient) if reuse_gradient else None
         random_keys = {"gradient": None, "random": jax.random.fold_in(key, state.step)}
@@ -83,7 +88,7 @@ def make_line(
             probes.line(
                 loss,
                 state.params,
-                jnp.asarray(step_sizes),
+                jnp.asarray(sizes),
                 random_key=random_keys[direction],
                 parameters=parameters,
                 centre=centre,
@@ -94,7 +99,7 @@ def make_line(
         ]
         return jax.tree.map(lambda *fields: jnp.stack(fields), *lines)
 
-    return measure
+    return functools.partial(measure, sizes=np.asarray(step_sizes), key=key)
 
 
 def make_rounding(
