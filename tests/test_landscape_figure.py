@@ -1,0 +1,96 @@
+"""The figure of a landscape run, from made-up results."""
+
+import csv
+
+import made_runs
+import numpy as np
+import pytest
+
+from bnjax.claims.curves import smooth
+from bnjax.figures import elements, landscape, style
+
+LINE = ("losses", "gradient_distances", "smoothness", "cosines")
+CENTRE = ("loss", "gradient_norm", "direction_norm", "smoothness_limit")
+
+
+def measured(norms, steps=made_runs.STEPS):
+    """Made-up results with all that the figure shows."""
+    found = made_runs.measured(norms, steps=steps)
+    probe = ("norm", "seed", "probe_step", "direction")
+    dims = {f"line.{name}": (*probe, "step_size") for name in LINE}
+    dims |= {f"line.{name}": probe for name in CENTRE}
+    generator = np.random.default_rng(1)
+    arrays = {
+        name: generator.uniform(0.1, 2.0, [len(found.axes[axis]) for axis in own]).astype("f4")
+        for name, own in dims.items()
+    }
+    return found._replace(
+        arrays=found.arrays | arrays,
+        dims=found.dims | dims,
+        facts={**found.facts, "chance_loss": 2.3},
+    )
+
+
+def table(folder):
+    """Names of series by panel, and the rows of the table."""
+    with (folder / "landscape.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    panels: dict[str, set[str]] = {}
+    for row in rows:
+        panels.setdefault(row["panel"], set()).add(row["series"].split(",")[0])
+    return panels, rows
+
+
+def test_two_arms_share_their_panels(tmp_path):
+    landscape.draw(measured(("none", "batch")), {}, tmp_path)
+    panels, _ = table(tmp_path)
+    assert len(panels) == 4
+    loss = next(series for name, series in panels.items() if name.startswith("a "))
+    assert loss == {"no normalisation", "BatchNorm"}
+
+
+def test_of_more_arms_each_has_a_column_beside_none(tmp_path):
+    landscape.draw(measured(("none", "batch", "l1", "linf")), {}, tmp_path)
+    panels, _ = table(tmp_path)
+    for label in ("BatchNorm", "ℓ₁ norm", "ℓ∞ norm"):
+        own = [panels[name] for name in panels if name.startswith(f"{label} | ")]
+        assert len(own) == 3
+        for series in own[:2]:
+            assert series == {"no normalisation", label}
+        assert own[2] >= {"no normalisation", label, "2/lr"}
+    assert len(panels) == 10
+    training = next(series for name, series in panels.items() if name.startswith("d "))
+    assert training == {"no normalisation", "BatchNorm", "ℓ₁ norm", "ℓ∞ norm", "chance"}
+
+
+def test_without_none_all_arms_share_their_panels():
+    assert landscape.side_by_side(["batch", "l1", "l2"]) == [["batch", "l1", "l2"]]
+
+
+@pytest.mark.parametrize(("steps", "window"), [(499, 0), (1000, 20)])
+def test_a_long_training_is_shown_by_its_running_median(tmp_path, steps, window):
+    found = measured(("none", "batch"), steps)
+    landscape.draw(found, {}, tmp_path)
+    _, rows = table(tmp_path)
+    assert elements.smoothing(found) == window
+    drawn = [float(row["y"]) for row in rows if row["series"] == "BatchNorm, minibatch"]
+    losses = found.select("train.loss", norm="batch")
+    if window:
+        losses = np.array([smooth(seed, window) for seed in losses], np.float32)
+    np.testing.assert_allclose(drawn, np.median(losses, axis=0), rtol=1e-6)
+    raw = [float(row["y"]) for row in rows if row["series"] == "BatchNorm, every minibatch"]
+    np.testing.assert_array_equal(
+        np.float32(raw), found.select("train.loss", norm="batch", seed=0) if window else []
+    )
+
+
+def test_a_name_beside_its_panel_has_room_there(tmp_path):
+    with style.figure(1, 1, size=(4.0, 2.5)) as (drawn, [panel]):
+        panel.plot([0, 10], [0, 10], label="curve")
+        style.reference_line(panel, 5.0, "2/lr, edge of stability", beside=True)
+        style.save(drawn, tmp_path, "f")
+        (name,) = panel.texts
+        box, whole = name.get_window_extent(), drawn.bbox
+        assert box.x0 > panel.get_window_extent().x1
+        assert box.x1 <= whole.x1
+        assert name.get_text().count("\n") == 1
