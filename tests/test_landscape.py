@@ -39,7 +39,7 @@ def test_a_run_leaves_results_figure_and_claims(toy, tmp_path, monkeypatch, caps
     more = ["--directions", "gradient", "random", "--seeds", "2", "--out", str(tmp_path)]
     assert frame.main(landscape.EXPERIMENT, [*TOY, "--debug", *more]) == 0
     # What was published is along the gradient, and is not drawn beside other directions.
-    assert compared == list(figure.PUBLISHED["vgg"])
+    assert compared == list(figure.PUBLISHED["vgg"].names)
     path = only_folder(tmp_path)
     names = {child.name for child in path.iterdir()}
     figures = {

@@ -6,7 +6,6 @@ import made_runs
 import numpy as np
 import pytest
 
-from bnjax.claims.curves import smooth
 from bnjax.figures import elements, landscape, style
 
 LINE = ("losses", "gradient_distances", "smoothness", "cosines")
@@ -67,21 +66,62 @@ def test_without_none_all_arms_share_their_panels():
     assert landscape.side_by_side(["batch", "l1", "l2"]) == [["batch", "l1", "l2"]]
 
 
-@pytest.mark.parametrize(("steps", "window"), [(499, 0), (1000, 20)])
+@pytest.mark.parametrize(("steps", "window"), [(499, 0), (1000, 21)])
 def test_a_long_training_is_shown_by_its_running_median(tmp_path, steps, window):
     found = measured(("none", "batch"), steps)
     landscape.draw(found, {}, tmp_path)
     _, rows = table(tmp_path)
-    assert elements.smoothing(found) == window
+    assert elements.median_window(found) == window
     drawn = [float(row["y"]) for row in rows if row["series"] == "BatchNorm, minibatch"]
     losses = found.select("train.loss", norm="batch")
     if window:
-        losses = np.array([smooth(seed, window) for seed in losses], np.float32)
+        half = window // 2
+        around = [losses[:, i - half : i + half + 1] for i in range(half, steps - half)]
+        losses = np.stack([np.median(values, axis=1) for values in around], axis=1)
+        drawn = drawn[half:-half]
     np.testing.assert_allclose(drawn, np.median(losses, axis=0), rtol=1e-6)
-    raw = [float(row["y"]) for row in rows if row["series"] == "BatchNorm, every minibatch"]
+    name = "BatchNorm, every minibatch of one seed"
+    raw = [float(row["y"]) for row in rows if row["series"] == name]
     np.testing.assert_array_equal(
         np.float32(raw), found.select("train.loss", norm="batch", seed=0) if window else []
     )
+
+
+def test_a_full_batch_has_no_noise_to_see_through():
+    found = measured(("none", "batch"), 1000)
+    assert elements.median_window(found._replace(config={**found.config, "model": "dln"})) == 0
+
+
+def test_a_running_median_ends_where_the_arm_does():
+    values = np.array([np.nan, np.nan])
+    np.testing.assert_array_equal(elements.running_median(values, 3), values)
+    values = np.array([5.0, 1.0, 2.0, np.nan, 4.0])
+    np.testing.assert_array_equal(
+        elements.running_median(values, 3), [5.0, 2.0, 2.0, np.nan, np.nan]
+    )
+
+
+def test_all_that_is_drawn_lies_within_the_scale_of_its_row(tmp_path, monkeypatch):
+    found = measured(("none", "batch", "l1"))
+    found.arrays["line.losses"][2] *= 1e6  # the last column's arm alone
+    found.arrays["line.smoothness"][2] /= 1e6
+    shown = []
+    save = style.save
+
+    def keep(drawn, *rest):
+        shown.append(drawn)
+        return save(drawn, *rest)
+
+    monkeypatch.setattr(style, "save", keep)
+    landscape.draw(found, {}, tmp_path)
+    assert len(shown[0].axes) == 7
+    for panel in shown[0].axes:
+        low, high = panel.get_ylim()
+        for line in panel.get_lines():
+            if line.get_transform() == panel.transData:
+                values = line.get_ydata()[np.isfinite(line.get_ydata())]
+                assert low < values.min()
+                assert values.max() < high
 
 
 def test_a_name_beside_its_panel_has_room_there(tmp_path):

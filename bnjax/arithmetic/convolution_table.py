@@ -42,7 +42,8 @@ def choose(
     """The fastest forms known for a convolution.
 
     Args:
-      backend: `cpu`, `gpu`, `tpu`; all but `cpu` are native, not yet measured.
+      backend: `cpu`, `gpu`, `tpu`; all but `cpu` are native; the other forms were
+        not measured there.
       geometry: spatial axes.
       in_channels: channels of the images.
       out_channels: channels of the output.

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from scipy.ndimage import median_filter
 
-from bnjax.claims.curves import smooth
 from bnjax.claims.pairs import why_not_trained
 from bnjax.figures import numbers, style
 from bnjax.figures.style import LOOKS
@@ -14,7 +14,7 @@ from bnjax.models import FAMILIES
 from bnjax.runs.results import Results
 
 SHOWN_WINDOWS = 50  # of a long training curve
-LEAST_WINDOW = 10  # minibatches, below which each is drawn by itself
+LEAST_WINDOW, MOST_IN_WINDOW = 10, 500  # minibatches; below the least each is drawn by itself
 NETWORKS = {
     "vgg38_residual": "VGG-38 with residual connections",
     "resnet": "ResNet",
@@ -100,9 +100,7 @@ def draw_loss(panel: Axes, results: Results) -> None:
         draw_minibatches(panel, results, norm, LOOKS[norm].label)
         mark_ends(panel, results, norm)
     style.reference_line(panel, results.facts["chance_loss"], "chance")
-    window = smoothing(results)
-    median = f", running\nmedian of {window}" if window else ""
-    panel.set_ylabel(f"minibatch loss{median}  {unit(results)}")
+    panel.set_ylabel(f"minibatch {loss_label(results)}")
     style.log_scale(panel)
     panel.grid(alpha=0.25, linewidth=0.5)
 
@@ -121,23 +119,22 @@ def draw_training(panel: Axes, results: Results) -> None:
             markersize=4,
             fillstyle="none",
             label=f"{look.label}, test set",
+            zorder=3,
         )
         mark_ends(panel, results, norm)
     style.reference_line(panel, results.facts["chance_loss"], "chance")
-    window = smoothing(results)
-    told = f" (running median of {window} minibatches)" if window else ""
-    panel.set(title=f"d  Training{told}", ylabel=f"loss  {unit(results)}")
+    panel.set(title="d  Training", ylabel=loss_label(results))
 
 
 def draw_minibatches(panel: Axes, results: Results, norm: str, name: str) -> None:
     """An arm's minibatch losses; of a long run faintly, and their running median under the name."""
     look, steps = LOOKS[norm], results.axes["step"]
     losses = results.select("train.loss", norm=norm)
-    window = smoothing(results)
+    window = median_window(results)
     if window:
-        label = numbers.hidden(f"{look.label}, every minibatch")
+        label = numbers.hidden(f"{look.label}, every minibatch of one seed")
         panel.plot(steps, losses[0], color=look.colour, linewidth=0.4, alpha=0.25, label=label)
-        losses = np.array([smooth(seed, window) for seed in losses], losses.dtype)
+        losses = np.array([running_median(seed, window) for seed in losses])
     panel.plot(
         steps,
         over_seeds(losses),
@@ -149,7 +146,31 @@ def draw_minibatches(panel: Axes, results: Results, norm: str, name: str) -> Non
     )
 
 
-def smoothing(results: Results) -> int:
-    """Minibatches of the running median of a long training curve; 0 where each one is drawn."""
-    window = len(results.axes["step"]) // SHOWN_WINDOWS
-    return window if window >= LEAST_WINDOW else 0
+def loss_label(results: Results) -> str:
+    """The axis of a training loss, and what is drawn of it."""
+    window = median_window(results)
+    drawn = f"\nmedian of {window}, faint: each" if window else ""
+    return f"loss  {unit(results)}{drawn}"
+
+
+def median_window(results: Results) -> int:
+    """Minibatches of the running median of a long training curve; 0 where each one is drawn.
+
+    The deep linear network sees all examples at each step: there is no noise to see through.
+    """
+    window = min(len(results.axes["step"]) // SHOWN_WINDOWS, MOST_IN_WINDOW) // 2 * 2 + 1
+    return window if window >= LEAST_WINDOW and results.config["model"] != "dln" else 0
+
+
+def running_median(values: np.ndarray, window: int) -> np.ndarray:
+    """The median of the `window` values around each; what comes after the first NaN stays NaN.
+
+    Example:
+      >>> running_median(np.array([1.0, 9.0, 2.0, 3.0, np.nan]), 3).tolist()
+      [1.0, 2.0, 3.0, 3.0, nan]
+    """
+    gone = np.flatnonzero(np.isnan(values))
+    end = gone[0] if len(gone) else len(values)
+    medians = np.full_like(values, np.nan)
+    medians[:end] = median_filter(values[:end], window, mode="nearest") if end else []
+    return medians

@@ -47,7 +47,7 @@ def write(panel: Axes, value: float, name: str) -> None:
 def write_beside(panel: Axes, value: float, name: str) -> None:
     """Name the line across a panel at `value` right of it, where the layout keeps room for it."""
     panel.annotate(
-        "".join(f"{line}{MARGIN}\n" for line in textwrap.wrap(name, BESIDE)).rstrip("\n"),
+        "\n".join(line + MARGIN for line in textwrap.wrap(name, BESIDE)),
         xy=(1.0, value),
         xycoords=("axes fraction", "data"),
         xytext=(3, 0),

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -19,12 +19,18 @@ from bnjax.figures.style import LOOKS
 from bnjax.runs.published_curves import Published
 from bnjax.runs.results import Results
 
-# The panels of the published curves that belong to panels a, b and c.
+
+class PublishedPanels(NamedTuple):
+    """The published curves of panels a, b and c, and the learning rate of their runs."""
+
+    names: tuple[str, str, str]
+    lr: float
+
+
 PUBLISHED = {
-    "vgg": ("fig12b_vgg_loss", "fig12c_vgg_gradpred", "fig12d_vgg_beta"),
-    "dln": ("fig10a_dln_loss", "fig10b_dln_gradpred", "fig10c_dln_beta"),
+    "vgg": PublishedPanels(("fig12b_vgg_loss", "fig12c_vgg_gradpred", "fig12d_vgg_beta"), 0.1),
+    "dln": PublishedPanels(("fig10a_dln_loss", "fig10b_dln_gradpred", "fig10c_dln_beta"), 1e-6),
 }
-PUBLISHED_LR = {"vgg": 0.1, "dln": 1e-6}
 ROWS = ("loss", "predictiveness", "smoothness")
 TITLES = ("a  Loss variation", "b  Gradient predictiveness", "c  Effective β-smoothness")
 TEST = {"marker": "o", "linestyle": "none", "markersize": 4, "fillstyle": "none"}
@@ -55,9 +61,12 @@ def draw_landscape(results: Results, published: Published, folder: Path, end: st
     columns = side_by_side([str(norm) for norm in results.axes["norm"]])
     for direction in results.axes["direction"]:
         name = f"landscape{end}" if direction == "gradient" else f"landscape_{direction}{end}"
-        kind = family(results.config) if direction == "gradient" else ""
-        along = PUBLISHED.get(kind, ())
+        overlaid = published and direction == "gradient"
+        along = PUBLISHED.get(family(results.config)) if overlaid else None
         with style.mosaic(*arrangement(len(columns))) as (drawn, panels):
+            for row in ROWS:  # before anything is drawn, so that each scale is that of all columns
+                for i in range(1, len(columns)):
+                    panels[f"{row} {i}"].sharey(panels[f"{row} 0"])
             for i, norms in enumerate(columns):
                 loss, predictiveness, smoothness = line = [panels[f"{row} {i}"] for row in ROWS]
                 draw_band(loss, results, norms, direction, "losses")
@@ -65,7 +74,7 @@ def draw_landscape(results: Results, published: Published, folder: Path, end: st
                 draw_smoothness(smoothness, results, norms, direction)
                 last = i + 1 == len(columns)
                 mark_plateaus(smoothness, results, beside=len(columns) > 1, named=last)
-                for panel, panel_name in zip(line, along, strict=False):
+                for panel, panel_name in zip(line, along.names if along else (), strict=False):
                     style.overlay(panel, norms, published, panel_name)
             draw_training(panels["training"], results)
             for panel in drawn.axes:
@@ -74,10 +83,8 @@ def draw_landscape(results: Results, published: Published, folder: Path, end: st
                 panel.grid(alpha=0.25, linewidth=0.5)
             name_panels(panels, columns, unit(results))
             add_legend(drawn, panels, results)
-            text = caption(results, direction)
-            if published and along:
-                text += f"\n{style.PUBLISHED_NOTE}, lr {PUBLISHED_LR[kind]:g}"
-            style.caption(drawn, text)
+            note = f"\n{style.PUBLISHED_NOTE}, lr {along.lr:g}" if along else ""
+            style.caption(drawn, caption(results, direction) + note)
             paths += style.save(drawn, folder, name)
     return paths
 
@@ -100,29 +107,27 @@ def arrangement(columns: int) -> tuple[list[list[str]], tuple[float, float]]:
     """The panels row by row, and the size of the figure in inches."""
     names = [[f"{row} {i}" for i in range(columns)] for row in ROWS]
     if columns == 1:
-        (loss, predictiveness, smoothness) = names
+        loss, predictiveness, smoothness = names
         return [loss + predictiveness, [*smoothness, "training"]], (9.0, 6.8)
     return [*names, ["training"] * columns], (1.5 + 2.8 * columns, 10.5)
 
 
 def name_panels(panels: dict[str, Axes], columns: list[list[str]], loss_unit: str) -> None:
-    """Titles and axes; of several columns the first one has the names of the rows."""
+    """Titles and axes of panels: one column has those of its own, several those of their rows."""
     labels = (f"loss L(θ − ηd)  {loss_unit}", "‖∇L(θ − ηd) − ∇L(θ)‖₂", "β = ‖Δ∇L‖₂ / ‖ηd‖₂")
     panels["training"].set_xlabel("training step")
     for row, title, label in zip(ROWS, TITLES, labels, strict=True):
         first = panels[f"{row} 0"]
         if len(columns) == 1:
             first.set(title=title, ylabel=label, xlabel="training step")
-            continue
-        first.set_ylabel(f"{title}\n{label}")
-        for i in range(1, len(columns)):
-            panels[f"{row} {i}"].sharey(first)
-            panels[f"{row} {i}"].tick_params(labelleft=False)
+        else:
+            first.set_ylabel(f"{title}\n{label}")
+            for i in range(len(columns)):
+                panels[f"{row} {i}"].tick_params(labelleft=i == 0)
+                panels[f"{row} {i}"].xaxis.set_major_locator(MaxNLocator(4, integer=True))
     if len(columns) > 1:
         for i, norms in enumerate(columns):
             panels[f"{ROWS[0]} {i}"].set_title(LOOKS[norms[-1]].label)
-            for row in ROWS:
-                panels[f"{row} {i}"].xaxis.set_major_locator(MaxNLocator(4, integer=True))
 
 
 def add_legend(drawn: Figure, panels: dict[str, Axes], results: Results) -> None:

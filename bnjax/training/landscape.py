@@ -76,19 +76,21 @@ def make_line(
       [3.0, 3.0]
     """
 
-    # Step sizes and key are arguments: arms that differ in rate or seed are one compiled program.
+    # Step sizes and key are arguments, so that the programs of arms that differ in rate or seed are
+    # the same: what one has compiled, the others find in the cache on the disk.
     @jax.jit
     def measure(
-        state: TrainState, batch: Batch, computed: Gradient, sizes: Array, key: PRNGKey
+        state: TrainState, batch: Batch, computed: Gradient, sizes: Array, seed: Array
     ) -> probes.Line:
         loss = make_loss(state, batch)
         centre = (computed.loss, computed.gradient) if reuse_gradient else None
-        random_keys = {"gradient": None, "random": jax.random.fold_in(key, state.step)}
+        own_key = jax.random.wrap_key_data(seed, impl=jax.random.key_impl(key))
+        random_keys = {"gradient": None, "random": jax.random.fold_in(own_key, state.step)}
         lines = [
             probes.line(
                 loss,
                 state.params,
-                jnp.asarray(sizes),
+                sizes,
                 random_key=random_keys[direction],
                 parameters=parameters,
                 centre=centre,
@@ -99,7 +101,9 @@ def make_line(
         ]
         return jax.tree.map(lambda *fields: jnp.stack(fields), *lines)
 
-    return functools.partial(measure, sizes=np.asarray(step_sizes), key=key)
+    # Arrays of the host, which are the same on every device and in every process.
+    seed = np.asarray(jax.random.key_data(key))
+    return functools.partial(measure, sizes=np.asarray(step_sizes), seed=seed)
 
 
 def make_rounding(
