@@ -24,8 +24,9 @@ TABLE = FIGURES / "README.md"
 HEAD = """# The gallery
 
 Every figure is of a real run, by the command beside it; on each stands the network, the data and
-the number of steps. Time is from the first file of the run to its last; the three runs on the H200
-shared it. The commit is the one that measured.
+the number of steps. Time is from the first file of the run to its last, with other runs beside it;
+the commit is the one that measured. Figures without a row are of earlier runs, described on their
+pages.
 
 | figure | command | device | time | seeds | commit | date |
 |---|---|---|---|---|---|---|

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from bnjax.runs import displays
 class Gauge:
     """Counts what is compiled, and notes it beside memory, handles and threads."""
 
-    def __init__(self, every: int, place: str) -> None:
-        self.every, self.place = every, place
+    def __init__(self, place: str, steps: int, seconds: float) -> None:
+        self.place, self.steps, self.seconds = place, steps, seconds
         self.compiled = 0
+        self.noted = -seconds
         compile_or_get_cached = jax._src.compiler.compile_or_get_cached
 
         def count(*arguments: Any, **options: Any) -> Any:
@@ -24,8 +26,11 @@ class Gauge:
 
         jax._src.compiler.compile_or_get_cached = count
 
-    def note(self, step: int) -> None:
-        """One line of JSON."""
+    def look(self, step: int) -> None:
+        """Note what is used, a line of JSON, if so many steps and seconds have passed."""
+        if step % self.steps or time.monotonic() - self.noted < self.seconds:
+            return
+        self.noted = time.monotonic()
         resident = int(Path("/proc/self/statm").read_text().split()[1])
         used = {
             "step": step,
@@ -39,13 +44,12 @@ class Gauge:
 
 
 def soak(faults: dict[str, Any]) -> None:
-    """Note what is used every so many steps, as `faults["gauge"]` says."""
+    """Note what is used now and then, as `faults["gauge"]` says."""
     gauge = Gauge(**faults["gauge"])
     advance = displays.PlainDisplay.advance
 
     def noting(self: Any, arm: Any, done: int, record: Any) -> None:
-        if done % gauge.every == 0:
-            gauge.note(done)
+        gauge.look(done)
         advance(self, arm, done, record)
 
     displays.PlainDisplay.advance = noting
