@@ -172,5 +172,5 @@ def running_median(values: np.ndarray, window: int) -> np.ndarray:
     gone = np.flatnonzero(np.isnan(values))
     end = gone[0] if len(gone) else len(values)
     medians = np.full_like(values, np.nan)
-    medians[:end] = median_filter(values[:end], window, mode="nearest") if end else []
+    medians[:end] = median_filter(values[:end], window, mode="reflect") if end else []
     return medians
