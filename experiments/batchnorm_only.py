@@ -24,7 +24,7 @@ from bnjax.losses import OBJECTIVES
 from bnjax.runs import publications, seeded
 from bnjax.runs.arms import Arm
 from bnjax.runs.experiment import Experiment
-from bnjax.runs.partial import PartialConfig
+from bnjax.runs.partial_options import PartialConfig
 from bnjax.runs.streams import stream_key
 from bnjax.training import Sweep, features
 

@@ -19,7 +19,7 @@ from bnjax.commands.command_line import main
 from bnjax.figures import training_curves as figure
 from bnjax.runs import publications
 from bnjax.runs.experiment import Experiment
-from bnjax.runs.targets import TargetConfig
+from bnjax.runs.target_options import TargetConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

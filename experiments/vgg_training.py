@@ -27,7 +27,7 @@ from bnjax.runs import publications
 from bnjax.runs.arms import Arm
 from bnjax.runs.config import require_rates
 from bnjax.runs.experiment import Experiment
-from bnjax.runs.targets import TargetConfig
+from bnjax.runs.target_options import TargetConfig
 from bnjax.training import Probe, every
 
 

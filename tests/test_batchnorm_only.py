@@ -20,7 +20,7 @@ from bnjax.errors import RunError, UsageError
 from bnjax.models import norms, rectifier, resnet
 from bnjax.models.resnet import unstack
 from bnjax.runs import folder, results, seeded
-from bnjax.runs.partial import PartialConfig
+from bnjax.runs.partial_options import PartialConfig
 from bnjax.runs.results import Results
 from bnjax.storage import files
 from bnjax.training import features, optimizers, parts

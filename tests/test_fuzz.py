@@ -31,7 +31,7 @@ from bnjax.commands import program
 from bnjax.errors import RunError, UsageError
 from bnjax.runs import folder, published_curves, results, seeded, verify
 from bnjax.runs.arms import Arm
-from bnjax.runs.partial import PartialConfig
+from bnjax.runs.partial_options import PartialConfig
 from bnjax.runs.streams import stream_key
 from bnjax.storage import files
 

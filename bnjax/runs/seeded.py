@@ -21,7 +21,7 @@ from bnjax.errors import RunError
 from bnjax.models import Model
 from bnjax.runs import folder, options
 from bnjax.runs.arms import Arm
-from bnjax.runs.partial import PartialConfig
+from bnjax.runs.partial_options import PartialConfig
 from bnjax.runs.streams import stream_key
 from bnjax.storage import bounded, files
 from bnjax.training import TrainState

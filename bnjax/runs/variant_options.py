@@ -10,7 +10,7 @@ from bnjax.errors import UsageError, require
 from bnjax.models.initializers import REGISTRY
 from bnjax.models.registry import ModelName
 from bnjax.runs.config import require_multiples
-from bnjax.runs.targets import TargetConfig
+from bnjax.runs.target_options import TargetConfig
 from bnjax.runs.variants import Variant, parse, variants
 from bnjax.training.optimizers import USUAL_RATES, OptimizerName
 
