@@ -61,8 +61,7 @@ def draw_landscape(results: Results, published: Published, folder: Path, end: st
     columns = side_by_side([str(norm) for norm in results.axes["norm"]])
     for direction in results.axes["direction"]:
         name = f"landscape{end}" if direction == "gradient" else f"landscape_{direction}{end}"
-        overlaid = published and direction == "gradient"
-        along = PUBLISHED.get(family(results.config)) if overlaid else None
+        along = PUBLISHED.get(family(results.config)) if direction == "gradient" else None
         with style.mosaic(*arrangement(len(columns))) as (drawn, panels):
             for row in ROWS:  # before anything is drawn, so that each scale is that of all columns
                 for i in range(1, len(columns)):
@@ -83,7 +82,7 @@ def draw_landscape(results: Results, published: Published, folder: Path, end: st
                 panel.grid(alpha=0.25, linewidth=0.5)
             name_panels(panels, columns, unit(results))
             add_legend(drawn, panels, results)
-            note = f"\n{style.PUBLISHED_NOTE}, lr {along.lr:g}" if along else ""
+            note = f"\n{style.PUBLISHED_NOTE}, lr {along.lr:g}" if published and along else ""
             style.caption(drawn, caption(results, direction) + note)
             paths += style.save(drawn, folder, name)
     return paths
