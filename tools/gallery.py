@@ -25,8 +25,7 @@ HEAD = """# The gallery
 
 Every figure is of a real run, by the command beside it; on each stands the network, the data and
 the number of steps. Time is from the first file of the run to its last, with other runs beside it;
-the commit is the one that measured. Figures without a row are of earlier runs, described on their
-pages.
+the commit is the one that measured.
 
 | figure | command | device | time | seeds | commit | date |
 |---|---|---|---|---|---|---|
