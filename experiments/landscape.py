@@ -20,6 +20,7 @@ from typing import Any
 from bnjax import losses, models
 from bnjax.claims import landscape as claims
 from bnjax.commands.command_line import main
+from bnjax.errors import UsageError
 from bnjax.figures import landscape as figure
 from bnjax.runs import publications
 from bnjax.runs.arms import Arm
@@ -42,6 +43,8 @@ class Config(LineConfig):
         super().validate()
         if self.lrs:
             require_rates(self.lrs)
+            if self.lr not in [preset.lr for preset in PRESETS.values()]:
+                raise UsageError(f"--lr {self.lr:g} is not used beside --lrs: give one of them")
 
     @property
     def arm_axes(self) -> dict[str, tuple[Any, ...]]:

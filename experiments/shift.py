@@ -11,9 +11,9 @@ claim. `quick` takes under two minutes on two CPU cores.
 """
 
 import dataclasses
+import math
 import sys
 from collections.abc import Mapping
-from typing import Any
 
 from bnjax import losses
 from bnjax.claims import shift as claims
@@ -21,18 +21,17 @@ from bnjax.commands.command_line import main
 from bnjax.figures import shift as figure
 from bnjax.runs import publications
 from bnjax.runs.arms import Arm, build
-from bnjax.runs.config import RunConfig, require_layers, require_rates
+from bnjax.runs.config import require_layers
 from bnjax.runs.experiment import Experiment
+from bnjax.runs.rate_options import RatesConfig
 from bnjax.runs.training_options import Precision
 from bnjax.training import Probe, every, probed_loss, shift
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(RunConfig):
+class Config(RatesConfig):
     """Options of the shift experiment."""
 
-    lrs: tuple[float, ...] = (0.1, 0.01)
-    """Learning rates, each with arms of its own; --lr is not used."""
     layers: tuple[str, ...] = ("conv5", "conv8")
     """Highlighted layers; all are measured."""
     probe_precision: Precision = "highest"
@@ -41,13 +40,7 @@ class Config(RunConfig):
     def validate(self) -> None:
         """Refuse impossible values."""
         super().validate()
-        require_rates(self.lrs)
         require_layers("--layers", self.layers, self)
-
-    @property
-    def arm_axes(self) -> dict[str, tuple[Any, ...]]:
-        """Normaliser and learning rate."""
-        return {"norm": self.norms, "lr": self.lrs}
 
 
 PRESETS = {
@@ -60,6 +53,7 @@ PRESETS = {
     ),
     **publications.deep_linear_presets(
         Config,
+        lr=math.nan,
         lrs=(1e-6, 1e-7),
         layers=("dense9", "dense17"),
         steps=1000,

@@ -12,10 +12,8 @@ under two minutes on two CPU cores.
 """
 
 import dataclasses
-import math
 import sys
 from collections.abc import Mapping
-from typing import Any
 
 from bnjax import data, training
 from bnjax.claims import training_curves as claims
@@ -25,34 +23,24 @@ from bnjax.figures import training_curves as figure
 from bnjax.losses import OBJECTIVES
 from bnjax.runs import publications
 from bnjax.runs.arms import Arm
-from bnjax.runs.config import require_rates
 from bnjax.runs.experiment import Experiment
+from bnjax.runs.rate_options import RatesConfig
 from bnjax.runs.target_options import TargetConfig
 from bnjax.training import Probe, every
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(TargetConfig):
+class Config(RatesConfig, TargetConfig):
     """Options of the training experiment."""
 
     lrs: tuple[float, ...] = (0.1, 0.5)
     """Learning rates of plain SGD; each normaliser runs at each (0.001: none hardly moves)."""
-    lr: float = math.nan
-    """Not for this experiment: give --lrs, one or several."""
 
     def validate(self) -> None:
         """Refuse impossible values."""
-        if not math.isnan(self.lr):
-            raise UsageError(f"--lr {self.lr:g} is not for this experiment: give --lrs {self.lr:g}")
-        require_rates(self.lrs)
         if self.model == "dln":
             raise UsageError("--model dln is not for this experiment: see experiments/lp_norms.py")
-        super(Config, dataclasses.replace(self, lr=self.lrs[0])).validate()
-
-    @property
-    def arm_axes(self) -> dict[str, tuple[Any, ...]]:
-        """Every normaliser at every learning rate."""
-        return {"norm": self.norms, "lr": self.lrs}
+        super().validate()
 
 
 PRESETS = {

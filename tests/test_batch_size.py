@@ -153,7 +153,7 @@ def test_a_run_leaves_results_figure_and_claims(toy, tmp_path, capsys):
         (["--batch-sizes", "16", "4"], "--batch-sizes 16 4: must be one or more, rising"),
         (["--batch-sizes", "0", "4"], "--batch-sizes 0 4: must be one or more, rising"),
         (["--batch-sizes", "6", "16"], "--batch-sizes 6 16: must be divisors of the largest, 16"),
-        (["--batch-sizes", "16", "64"], "--batch-size 64 must be from 1 to 50"),
+        (["--batch-sizes", "16", "64"], "batch_size=64 must be from 1 to 50"),
         (["--batch-size", "8"], "--batch-size 8: give --batch-sizes 8"),
         (["--reference-batch", "0"], "--reference-batch 0: must be 1 or more"),
         (["--multiples", "1"], "--multiples 1: must be 2 or more above 0, rising"),

@@ -146,5 +146,5 @@ def test_a_missing_or_broken_folder_is_one_line_with_a_remedy(tmp_path, monkeypa
 
 def test_impossible_batch_sizes_are_refused(noise_dataset):
     for batch_size in (0, 51):
-        with pytest.raises(UsageError, match=f"--batch-size {batch_size} must be from 1 to 50"):
+        with pytest.raises(UsageError, match=f"batch_size={batch_size} must be from 1 to 50"):
             data.make_pipeline(noise_dataset, batch_size)

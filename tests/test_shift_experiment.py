@@ -105,7 +105,15 @@ def test_two_learning_rates_end_to_end(tmp_path, monkeypatch, toy):
     assert len(list((path / "checkpoints").iterdir())) == 4
 
 
-def test_a_layer_that_is_not_there_is_refused_before_anything_runs(tmp_path, capsys):
-    assert frame.main(shift.EXPERIMENT, ["--layers", "conv12", "--out", str(tmp_path)]) == 2
-    assert "--layers conv12: the model has conv1" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--layers", "conv12"], "--layers conv12: the model has conv1"),
+        (["--lr", "0.1"], "--lr 0.1 is not for this experiment: give --lrs 0.1"),
+        (["--model", "dln", "--lr", "1e-06"], "--lr 1e-06 is not for this experiment"),
+    ],
+)
+def test_a_wrong_call_is_refused_before_anything_runs(tmp_path, capsys, arguments, message):
+    assert frame.main(shift.EXPERIMENT, [*arguments, "--out", str(tmp_path)]) == 2
+    assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

@@ -158,7 +158,7 @@ def test_a_run_leaves_results_figures_and_claims(toy, tmp_path):
         (["--images", "1"], "--images 1: must be 2 or more"),
         (["--statistics", "frozen"], "'frozen'"),
         (["--statistics", "batch", "batch"], "--statistics batch batch: must be one or more"),
-        (["--images", "64"], "--images 64 must be from 2 to 50, the training images of noise"),
+        (["--images", "64"], "images=64 must be from 2 to 50, the training images of noise"),
     ],
 )
 def test_a_wrong_call_gives_one_line(toy, tmp_path, capsys, arguments, message):

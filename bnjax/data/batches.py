@@ -151,7 +151,7 @@ def make_pipeline(dataset: Dataset, batch_size: int, *, augmented: bool = False)
     num_images = dataset.train.pixels.shape[0]
     if not 1 <= batch_size <= num_images:
         raise UsageError(
-            f"--batch-size {batch_size} must be from 1 to {num_images}, the training images of "
+            f"batch_size={batch_size} must be from 1 to {num_images}, the training images of "
             f"{dataset.name}"
         )
     return Pipeline(num_images, batch_size, dataset.mean, dataset.std, augmented)

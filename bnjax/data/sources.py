@@ -182,7 +182,7 @@ def load_tfds(name: str, data_dir: str | os.PathLike[str] | None) -> Dataset:
     remedy = (
         f'prepare it with `pip install tensorflow && python -c "import tensorflow_datasets as t; '
         f"t.builder('{name}', data_dir='{folder}').download_and_prepare()\"`, "
-        "or give the folder that holds it as --data-dir"
+        "or give the folder that holds it as data_dir (on a command line --data-dir)"
     )
     if not (folder / name).is_dir():
         raise RunError(f"data set {name} is not in {folder}: {remedy}")
@@ -223,7 +223,7 @@ def resolve_data_dir(data_dir: str | os.PathLike[str] | None) -> Path:
         return Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
     folder = Path(data_dir).expanduser()
     if not folder.is_dir():
-        raise UsageError(f"--data-dir {folder} is not a folder: give one with prepared data sets")
+        raise UsageError(f"data_dir={folder} is not a folder: give one with prepared data sets")
     return folder
 
 

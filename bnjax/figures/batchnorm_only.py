@@ -106,6 +106,8 @@ def draw_scales(panel: Axes, results: Results) -> None:
             label=numbers.hidden(look.label),
         )
     panel.set(title="b  Distribution of γ", xlabel="γ", ylabel="share of features  [%]")
+    # The outer bins hold all beyond, and would pass for modes of their own.
+    panel.set_xticks([centres[0], -1, 0, 1, centres[-1]], ["< −2", "−1", "0", "1", "> 2"])
     panel.set_ylim(0, None)
     panel.legend(loc="upper left")
 

@@ -51,7 +51,7 @@ def deep_linear_presets(
     Args:
       kind: the experiment's dataclass of options.
       paper_probe_every: steps between probes at full length; None for those of `quick`.
-      quick: the options of the short run, beside those of `DEEP_LINEAR`.
+      quick: the options of the short run, beside or in place of those of `DEEP_LINEAR`.
 
     Returns:
       `quick dln` and, alike in all but its length and its probes, `paper dln`.
@@ -61,7 +61,7 @@ def deep_linear_presets(
       >>> [(name, preset.steps, preset.probe_every) for name, preset in presets.items()]
       [('quick dln', 2000, 20), ('paper dln', 10000, 20)]
     """
-    short = kind(**DEEP_LINEAR, **quick)
+    short = kind(**{**DEEP_LINEAR, **quick})
     every = short.probe_every if paper_probe_every is None else paper_probe_every
     paper = dataclasses.replace(short, preset="paper", steps=DEEP_LINEAR_STEPS, probe_every=every)
     return {"quick dln": short, "paper dln": paper}

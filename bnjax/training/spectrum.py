@@ -53,12 +53,11 @@ def probed_part(
     available = dataset.train.labels.shape[0]
     if not 2 <= images <= available:
         raise UsageError(
-            f"--images {images} must be from 2 to {available}, the training images of "
-            f"{dataset.name}"
+            f"images={images} must be from 2 to {available}, the training images of {dataset.name}"
         )
     if not 2 <= chunk <= images or images % chunk:
         raise UsageError(
-            f"--chunk {chunk} must be 2 or more and divide --images {images}: each piece is "
+            f"chunk={chunk} must be 2 or more and divide images={images}: each piece is "
             "normalised by itself"
         )
     pixels, labels = dataset.train.pixels[:images], dataset.train.labels[:images]
