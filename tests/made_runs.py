@@ -121,7 +121,7 @@ def write(root: Path, found: Results | None = None, claims=CLAIMS, published=Non
     found = measured() if found is None else found
     path = root / "landscape" / names.digest_of(found.config, [])
     path.mkdir(parents=True)
-    folder.write_config(path, folder.Record("landscape", found.config, [], found.facts, 4, []))
+    folder.write_config(path, folder.Description("landscape", found.config, [], found.facts, 4, []))
     results.write(found, path)
     drawn = draw(found, published or {}, path)
     names_of = [folder.METRICS, folder.PROBES, *(figure.name for figure in drawn)]

@@ -11,7 +11,7 @@ import pytest
 
 from bnjax import data
 from bnjax.data import batches, sources
-from bnjax.data.dataset import channel_statistics
+from bnjax.data.dataset import channel_statistics, from_arrays
 from bnjax.errors import RunError, UsageError
 
 PREPARED = Path(os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets")
@@ -142,6 +142,24 @@ def test_a_missing_or_broken_folder_is_one_line_with_a_remedy(tmp_path, monkeypa
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "elsewhere"))
     with pytest.raises(RunError, match="elsewhere"):
         data.load("mnist")
+
+
+@pytest.mark.parametrize(
+    ("pixels", "labels", "message"),
+    [
+        (np.zeros((2, 4, 4)), np.zeros(2), r"train pixels are float64 \(2, 4, 4\): give uint8"),
+        (np.zeros((2, 4, 4, 1), np.uint16), np.zeros(2, int), "train pixels are uint16"),
+        (np.zeros((2, 4, 4, 1), np.uint8), np.zeros(3, int), r"labels are int64 \(3,\): .* \(2,\)"),
+        (np.zeros((2, 4, 4, 1), np.uint8), np.zeros(2), "must be whole numbers"),
+        (np.zeros((2, 4, 4, 1), np.uint8), np.array([0, 7]), "from 0 to 7: of 5 classes"),
+        (np.zeros((2, 4, 4, 1), np.uint8), np.array([-1, 4]), "they must be from 0 to 4"),
+        (np.zeros((2, 1, 1, 3)), np.zeros((2, 4)), r"must be floating \(2, 5\)"),
+        (np.zeros((2, 1, 1, 3)), np.zeros((2, 5), int), r"must be floating \(2, 5\)"),
+    ],
+)
+def test_arrays_that_are_no_data_set_are_refused(pixels, labels, message):
+    with pytest.raises(UsageError, match=message):
+        from_arrays("own", 5, (pixels, labels), (pixels, labels))
 
 
 def test_impossible_batch_sizes_are_refused(noise_dataset):

@@ -13,15 +13,16 @@ import pytest
 from bnjax.errors import RunError
 from bnjax.runs import folder, names
 from bnjax.runs.config import RunConfig
+from bnjax.runs.names import digest
 from bnjax.storage import files, sealed
 
 
 def test_the_digest_depends_on_what_changes_results_only(tmp_path):
     base = RunConfig()
     moved = dataclasses.replace(base, out=tmp_path, debug=True, fresh=True, data_dir=tmp_path)
-    assert folder.digest(moved) == folder.digest(base)
+    assert digest(moved) == digest(base)
     for field, value in (("lr", 0.2), ("norms", ("batch",)), ("seeds", 2)):
-        assert folder.digest(dataclasses.replace(base, **{field: value})) != folder.digest(base)
+        assert digest(dataclasses.replace(base, **{field: value})) != digest(base)
 
 
 def test_files_are_written_whole_or_not_at_all(tmp_path, monkeypatch):

@@ -19,7 +19,9 @@ from bnjax.commands import catalogue, program
 from bnjax.commands import command_line as frame
 from bnjax.errors import RunError
 from bnjax.runs import folder, options, results
+from bnjax.runs.names import digest, digest_of
 from bnjax.storage import disk, files, lock, sealed
+from bnjax.storage.files import plain
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted(
@@ -174,7 +176,7 @@ def edit(run, **changes):
     record = record._replace(config={**record.config, **changes})
     content = {"format": folder.FORMAT, **record._asdict()}
     (run / "config.json").write_text(sealed.render(content))
-    return run.rename(run.with_name(folder.digest_of(record.config, record.plugins)))
+    return run.rename(run.with_name(digest_of(record.config, record.plugins)))
 
 
 @pytest.mark.parametrize(
@@ -241,9 +243,9 @@ def test_only_experiments_beside_the_package_are_found(name):
 def test_every_preset_of_every_experiment_is_rebuilt_from_its_config_json(name):
     experiment = catalogue.find_experiment(name)
     for config in experiment.presets.values():
-        stored = json.loads(json.dumps(folder.plain(dataclasses.asdict(config))))
+        stored = json.loads(json.dumps(plain(dataclasses.asdict(config))))
         assert repr(options.build(type(config), stored)) == repr(config)  # some lr are NaN
-        assert folder.digest_of(stored, []) == folder.digest(config)
+        assert digest_of(stored, []) == digest(config)
 
 
 DAMAGED = ["probes.npz", "metrics.jsonl", "figure.png", "summary.json"]

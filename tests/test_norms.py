@@ -1,5 +1,7 @@
 """Every normaliser against its formula written out in numpy, and what the registry refuses."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -165,6 +167,24 @@ def test_impossible_normalisers_are_refused():
         norms.unitize(momentum=1.0)
     with pytest.raises(UsageError, match="one number only, which would become 0"):
         SampleNorm(groups=None).init(jax.random.key(0), jnp.zeros((4, 10)), train=True)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        norms.batch_norm,
+        norms.unitize,
+        norms.layer_norm,
+        norms.group_norm,
+        norms.instance_norm,
+        norms.rms_norm,
+        functools.partial(norms.lp_norm, 1.0),
+    ],
+)
+@pytest.mark.parametrize("epsilon", [-1.0, float("nan"), float("inf")])
+def test_an_impossible_epsilon_is_refused(make, epsilon):
+    with pytest.raises(UsageError, match=f"epsilon={epsilon} must be 0 or more and finite"):
+        make(epsilon=epsilon)
 
 
 def test_registering_refuses_names_that_are_taken_or_impossible():

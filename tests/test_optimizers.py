@@ -42,6 +42,11 @@ def initialised(norm, initializer, batch):
     return model, optimizer, training.init_state(model, optimizer, jax.random.key(0), images)
 
 
+def test_an_unknown_optimizer_is_refused():
+    with pytest.raises(UsageError, match="optimizer 'addam' is not known: choose from sgd, mom"):
+        optimizers.build(optimizers.Rule("addam"), 0.1)
+
+
 @pytest.mark.parametrize("name", ["sgd", "momentum", "adam", "adamw"])
 def test_a_learning_rate_in_the_state_gives_the_bits_of_a_constant_one(name, standard_promotion):
     params = {"w": jnp.linspace(-1, 1, 7, dtype=jnp.float32)}

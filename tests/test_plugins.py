@@ -11,7 +11,8 @@ import pytest
 
 from bnjax.commands import command_line
 from bnjax.models import norms
-from bnjax.runs import folder, plugins
+from bnjax.runs import plugins
+from bnjax.runs.names import digest
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 
@@ -46,10 +47,10 @@ def test_an_experiment_runs_with_it(own_norm, tmp_path, toy, capsys):
 
 def test_a_changed_file_is_another_run(own_norm):
     config = landscape.Config(plugins=(own_norm,))
-    before = folder.digest(config)
-    assert before == folder.digest(config) != folder.digest(landscape.Config())
+    before = digest(config)
+    assert before == digest(config) != digest(landscape.Config())
     own_norm.write_text(own_norm.read_text().replace("tanh(", "sin("))
-    assert folder.digest(config) != before
+    assert digest(config) != before
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ from bnjax.report import (
     vector,
 )
 from bnjax.runs import folder, publishing, results, verify
+from bnjax.runs.names import digest
 
 VOID = {"meta", "link", "input", "img", "br", "hr"}
 NASTY = "</script><!--<img src=x onerror=alert(1)>\u2028\u202e&amp;{{7*7}}"
@@ -478,7 +479,7 @@ def test_the_command_makes_the_same_run_again(name, tmp_path):
                 words = made_words(told)
                 assert words[:2] == ["bnjax", name]
                 parsed = parsing.parse(experiment.presets, words[2:], "")
-                assert folder.digest(parsed) == folder.digest(config), told
+                assert digest(parsed) == digest(config), told
 
 
 def made_words(line: str) -> list[str]:

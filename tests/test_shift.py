@@ -1,5 +1,7 @@
 """Internal covariate shift against its definition, written with plain loops."""
 
+from collections import OrderedDict
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -121,10 +123,29 @@ def test_shift_refuses_what_it_cannot_measure():
 
     with pytest.raises(UsageError, match="params is a list"):
         probes.shift(loss, [jnp.ones(2)], [jnp.ones(2)])
-    with pytest.raises(UsageError, match="another structure"):
+    with pytest.raises(UsageError, match="next_params has the structure"):
         probes.shift(loss, params, {"b": jnp.ones(2)})
+    with pytest.raises(UsageError, match=r"next_params has shape \(3,\) at a, params \(2,\)"):
+        probes.shift(loss, params, {"a": jnp.ones(3)})
+    with pytest.raises(UsageError, match="must return one scalar"):
+        probes.shift(lambda tree: tree["a"], params, params)
+    with pytest.raises(UsageError, match="must return one scalar"):
+        probes.layer_order(lambda tree: tree["a"], params)
     with pytest.raises(UsageError, match=r"\['b'\] are not used by the loss: choose from \['a'\]"):
         probes.shift(loss, params, params, layers=("b",))
+
+
+def test_an_ordered_mapping_is_measured_as_a_dict():
+    def loss(params):
+        return jnp.sum(jnp.sin(params["b"] @ jnp.cos(params["a"])))
+
+    before = {"b": jnp.arange(4.0).reshape(2, 2), "a": jnp.array([1.0, 2.0])}
+    after = jax.tree.map(lambda leaf: leaf + 0.5, before)
+    expected = probes.shift(loss, before, after)
+    ordered = probes.shift(loss, OrderedDict(before), OrderedDict(after))
+    assert ordered.layers == expected.layers == ("a", "b")
+    np.testing.assert_array_equal(ordered.distances, expected.distances)
+    assert ordered.distances[0] == 0
 
 
 def test_a_weight_that_is_used_again_higher_up_is_updated_there_too():

@@ -15,6 +15,7 @@ from bnjax import data, models, training
 from bnjax.claims import sigmoid_mnist as claims
 from bnjax.commands import command_line as frame
 from bnjax.data import Batch, sources
+from bnjax.errors import UsageError
 from bnjax.losses import cross_entropy
 from bnjax.runs import results
 from bnjax.runs.results import Results
@@ -96,6 +97,13 @@ def test_percentiles_are_those_of_each_unit_by_hand(trained, statistics):
     inputs, _ = forward(state.params, state.batch_stats, batch.images, statistics)
     expected = np.percentile(inputs, (15, 50, 85), axis=0, method="inverted_cdf").T
     np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_percentiles_of_a_layer_that_is_not_there_are_refused(trained):
+    model, state, batch, gradient = trained
+    measure = unit_percentiles.make_unit_percentiles(model, "dense9", batch.images)
+    with pytest.raises(UsageError, match="layers dense9: the model has dense1"):
+        measure(state, batch, gradient)
 
 
 def test_images_alone_are_compared_with_the_same_images_together(trained):

@@ -265,8 +265,11 @@ def test_the_path_s_plane_goes_through_the_trained_network_and_two_snapshots_of_
 @pytest.mark.parametrize(
     ("act", "message"),
     [
-        (lambda p: values_on_line(jnp.sum, p, jnp.ones(2), jnp.zeros(1)), "leaves or shapes"),
-        (lambda p: values_on_line(jnp.sum, p, {"a": p}, jnp.zeros(1)), "leaves or shapes"),
+        (lambda p: values_on_line(jnp.sum, p, jnp.ones(2), jnp.zeros(1)), "a direction has shape"),
+        (
+            lambda p: values_on_line(jnp.sum, p, {"a": p}, jnp.zeros(1)),
+            "a direction has the structure",
+        ),
         (lambda p: values_on_line(jnp.sum, p, p, jnp.zeros(0)), r"\(0,\); they must"),
         (lambda p: values_on_line(jnp.sum, p, p, jnp.zeros(2), chunk=0), "chunk=0"),
         (lambda p: coordinates(2, -1.0, 1.0), "3 or more, around 0"),

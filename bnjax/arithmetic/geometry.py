@@ -21,7 +21,7 @@ class Axis(NamedTuple):
     pad_high: int
 
     def meeting(self, tap: int) -> tuple[int, int]:
-        """First and last-but-one output index at which kernel tap `tap` meets the image."""
+        """First output index at which kernel tap `tap` meets the image, and one past the last."""
         first = -((tap - self.pad_low) // self.stride)
         last = (self.size - 1 + self.pad_low - tap) // self.stride
         start = min(max(first, 0), self.out_size)

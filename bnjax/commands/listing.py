@@ -66,7 +66,7 @@ def describe(path: Path) -> Run:
     return Run(path.parent.name, path.name, state, what, last_change(path))
 
 
-def progress(path: Path, record: folder.Record) -> str:
+def progress(path: Path, record: folder.Description) -> str:
     """How far a run is."""
     owner = lock.user(path)
     if folder.is_finished(path):

@@ -7,6 +7,7 @@ from bnjax.machine import cache
 from bnjax.runs import console, folder, planning
 from bnjax.runs.config import RunConfig
 from bnjax.runs.experiment import Experiment
+from bnjax.runs.names import digest
 from bnjax.storage.printable import printable
 
 
@@ -14,7 +15,7 @@ def show(experiment: Experiment, config: RunConfig) -> None:
     """Measure and print what a run would take; nothing is written but compiled programs."""
     cache.enable()
     terminal = console.terminal()
-    path = config.out / experiment.name / folder.digest(config)
+    path = config.out / experiment.name / digest(config)
     if folder.is_finished(path) and not config.fresh:
         terminal.print(f"finished before: {printable(path)}")
         return

@@ -15,6 +15,7 @@ from bnjax.report.page import write_page
 from bnjax.runs import console, folder
 from bnjax.runs.config import LINEAR_DATASETS, RunConfig
 from bnjax.runs.experiment import Experiment
+from bnjax.runs.names import digest
 from bnjax.runs.run import run
 from bnjax.storage import files
 
@@ -112,7 +113,7 @@ def reproduce(options: Options) -> None:
     terminal = console.terminal()
     claims = []
     for part, experiment, config in configured:
-        path = config.out / experiment.name / folder.digest(config)
+        path = config.out / experiment.name / digest(config)
         state = "finished" if folder.is_finished(path) else "begun" if path.exists() else "new"
         terminal.print(f"{part.name}: {path} ({state})")
         if options.plan:

@@ -14,6 +14,7 @@ from bnjax.machine import layout
 from bnjax.report.page import write_page
 from bnjax.runs import folder, options
 from bnjax.runs.config import RunConfig
+from bnjax.runs.names import digest
 from bnjax.runs.run import run
 from bnjax.storage import inventory
 
@@ -57,7 +58,7 @@ def resume(
 
 
 def rebuild(
-    path: Path, record: folder.Record, kind: type[RunConfig], data_dir: Path | None
+    path: Path, record: folder.Description, kind: type[RunConfig], data_dir: Path | None
 ) -> RunConfig:
     """The configuration of a run, as its command line gave it.
 
@@ -88,8 +89,8 @@ def rebuild(
             fresh=False,
             distributed=False,  # a job's processes are started with the original command
         )
-        if folder.digest(config) != path.name:
-            raise ValueError(f"they are those of the run {folder.digest(config)}")
+        if digest(config) != path.name:
+            raise ValueError(f"they are those of the run {digest(config)}")
     except UsageError:
         raise
     except ValueError as error:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bnjax.errors import UsageError
 from bnjax.types import Images, Labels, Pixels, PRNGKey
 
 
@@ -67,12 +68,18 @@ def from_arrays(
     Returns:
       A `Dataset`; pixels stay uint8, labels become int32, inputs and targets float32.
 
+    Raises:
+      UsageError: pixels that are not of four axes or neither uint8 nor floating, labels that are
+        not one for each image, or classes that do not exist.
+
     Example:
       >>> pixels = np.array([0, 255], np.uint8).reshape(2, 1, 1, 1)
       >>> dataset = from_arrays("two", 2, (pixels, np.arange(2)), (pixels, np.arange(2)))
       >>> dataset.mean, dataset.std
       ((0.5,), (0.5,))
     """
+    for split_name, (pixels, labels) in (("train", train), ("test", test)):
+        check_split(split_name, pixels, labels, num_classes)
     floating = np.issubdtype(train[0].dtype, np.floating)
     channels = train[0].shape[-1]
     mean, std = (0.0,) * channels, (1.0,) * channels
@@ -84,6 +91,30 @@ def from_arrays(
         return jax.device_put(Split(jnp.asarray(pixels), jnp.asarray(labels, dtype=dtype)))
 
     return Dataset(name, num_classes, split(*train), split(*test), mean, std, note)
+
+
+def check_split(name: str, pixels: np.ndarray, labels: np.ndarray, num_classes: int) -> None:
+    """Refuse arrays that are no images with a class, or targets, for each."""
+    regression = np.issubdtype(pixels.dtype, np.floating)
+    if pixels.ndim != 4 or not (regression or pixels.dtype == np.uint8):
+        raise UsageError(
+            f"{name} pixels are {pixels.dtype} {pixels.shape}: give uint8 [num_images, height, "
+            "width, channels], e.g. (255 * images).astype(np.uint8), or float32 inputs of a "
+            "regression"
+        )
+    count = len(pixels)
+    expected = (count, num_classes) if regression else (count,)
+    kind = np.floating if regression else np.integer
+    if labels.shape != expected or not np.issubdtype(labels.dtype, kind):
+        raise UsageError(
+            f"{name} labels are {labels.dtype} {labels.shape}: they must be "
+            f"{'floating' if regression else 'whole numbers'} {expected}, one for each image"
+        )
+    if not regression and count and not 0 <= labels.min() <= labels.max() < num_classes:
+        raise UsageError(
+            f"{name} labels are from {labels.min()} to {labels.max()}: of {num_classes} classes "
+            f"they must be from 0 to {num_classes - 1}"
+        )
 
 
 def channel_statistics(pixels: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -19,7 +19,7 @@ from bnjax.runs.results import Results
 
 
 def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]:
-    """Draw `batch_size.png` and `.pdf` from a run's results.
+    """Draw `batch_size` from a run's results.
 
     Args:
       results: as `bnjax.runs.results.read` returns them.

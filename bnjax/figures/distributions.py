@@ -36,7 +36,7 @@ TITLES = {
 
 
 def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]:
-    """Draw `distributions` and `stability`, each `.png` and `.pdf`, from a run's results.
+    """Draw `distributions` and `stability` from a run's results.
 
     Args:
       results: as `bnjax.runs.results.read` returns them.

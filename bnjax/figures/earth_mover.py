@@ -38,7 +38,7 @@ MEANINGS: dict[str, Any] = {
 
 
 def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]:
-    """Draw `earth_mover.png` and `.pdf` from a run's results.
+    """Draw `earth_mover` from a run's results.
 
     Args:
       results: as `bnjax.runs.results.read` returns them.

@@ -32,7 +32,7 @@ LINES: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]:
-    """Draw `gradient_magnitudes.png` and `.pdf` from a run's results.
+    """Draw `gradient_magnitudes` from a run's results.
 
     Args:
       results: as `bnjax.runs.results.read` returns them.

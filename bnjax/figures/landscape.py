@@ -37,7 +37,7 @@ TEST = {"marker": "o", "linestyle": "none", "markersize": 4, "fillstyle": "none"
 
 
 def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]:
-    """Draw `landscape.png` and `.pdf` from a run's results, one figure a direction and rate.
+    """Draw `landscape` from a run's results, one figure a direction and rate.
 
     Args:
       results: as `bnjax.runs.results.read` returns them.

@@ -31,7 +31,7 @@ MEASURES = (
 
 
 def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]:
-    """Draw `shift.png` and `.pdf`: a row for each learning rate.
+    """Draw `shift`: a row for each learning rate.
 
     Args:
       results: as `bnjax.runs.results.read` returns them.

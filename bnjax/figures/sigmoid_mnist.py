@@ -18,7 +18,7 @@ LOWEST = 70  # accuracy [%] from which the published panel shows
 
 
 def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]:
-    """Draw `sigmoid.png` and `.pdf` from a run's results.
+    """Draw `sigmoid` from a run's results.
 
     Args:
       results: as `bnjax.runs.results.read` returns them.

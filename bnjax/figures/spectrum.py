@@ -34,7 +34,7 @@ Case = tuple[str, str]  # arm and statistics
 
 
 def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]:
-    """Draw `spectrum` and `spectrum_density`, each as `.png` and `.pdf`.
+    """Draw `spectrum` and `spectrum_density` from a run's results.
 
     Args:
       results: as `bnjax.runs.results.read` returns them.

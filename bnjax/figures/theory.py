@@ -76,7 +76,7 @@ def write_table(path: Path, table: Iterator[Mapping[str, Any]]) -> Path:
 
 
 def draw_theorems(results: Results, folder: Path) -> Sequence[Path]:
-    """Draw `theory.png` and `.pdf`: residuals, assumptions, and what the projections take away."""
+    """Draw `theory`: residuals, assumptions, and what the projections take away."""
     with style.figure(1, 3, size=(11.0, 4.0)) as (drawn, panels):
         residuals, assumptions, removed = panels
         draw_residuals(residuals, results)
@@ -146,7 +146,7 @@ def draw_removed(panel: Axes, results: Results) -> None:
 
 
 def draw_comparison(results: Results, norms: Sequence[str], folder: Path) -> Sequence[Path]:
-    """Draw `theory_comparison.png` and `.pdf`: both terms of each layer, training, equal loss."""
+    """Draw `theory_comparison`: both terms of each layer, training, equal loss."""
     layers = results.axes["probed_layer"].tolist()
     columns = len(layers) + 1
     with style.figure(2, columns, size=(1.0 + 2.9 * columns, 7.6)) as (drawn, panels):

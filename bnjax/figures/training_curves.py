@@ -21,7 +21,7 @@ LARGEST_LOSS = 30  # in units of chance; a loss beyond it is on its way to infin
 
 
 def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]:
-    """Draw `training.png` and `.pdf` from a run's results.
+    """Draw `training` from a run's results.
 
     Args:
       results: as `bnjax.runs.results.read` returns them.

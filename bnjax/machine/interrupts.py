@@ -47,13 +47,13 @@ class StopRequest:
             self._grace.cancel()
 
 
-def leave_at_once(reason: str, status: int = INTERRUPTED) -> None:
+def leave_at_once(reason: str) -> None:
     """End the process without waiting for anything: what is on the disk is sound at any moment."""
     with contextlib.suppress(Exception):
         sys.stdout.flush()
         print(f"{reason}: the same command goes on from the last checkpoint", file=sys.stderr)
         sys.stderr.flush()
-    os._exit(status)
+    os._exit(INTERRUPTED)
 
 
 @contextlib.contextmanager

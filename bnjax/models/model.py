@@ -1,4 +1,4 @@
-"""A model as three pure functions, with batch statistics in and out: all that others see of it."""
+"""A model as pure functions, with batch statistics in and out: all that others see of it."""
 
 import dataclasses
 from typing import Any

@@ -37,8 +37,8 @@ def distribution(
     Args:
       before: activations `[batch, …, units]`, e.g. before the non-linearity.
       after: the same activations on the same batch after an optimiser step.
-      edges: of the histogram, ascending; what lies outside counts in the first or last bin, so no
-        activation is dropped.
+      edges: of the histogram, ascending, `[num_edges]`; what lies outside counts in the first or
+        last bin, so no activation is dropped.
       percentiles: in [0, 100].
       unit: the one whose own percentiles are taken.
 

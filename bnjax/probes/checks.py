@@ -1,8 +1,11 @@
 """What every probe refuses, before anything is compiled."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
+from bnjax.arithmetic import trees
 from bnjax.errors import UsageError
 from bnjax.types import Array, Loss, Params
 
@@ -29,6 +32,35 @@ def check_scalar(loss: Loss, params: Params) -> None:
         )
 
 
+def check_like(params: Params, other: Params, what: str) -> None:
+    """Refuse a pytree that has other leaves or shapes than the parameters; nothing is run.
+
+    Args:
+      params: pytree of arrays.
+      other: pytree that must have its structure and shapes.
+      what: how the message calls `other`.
+
+    Raises:
+      UsageError: naming the leaf that differs, or both structures.
+
+    Example:
+      >>> check_like({"w": jnp.ones(2)}, {"w": jnp.ones(3)}, "direction")  # doctest: +ELLIPSIS
+      Traceback (most recent call last):
+      bnjax.errors.UsageError: direction has shape (3,) at w, params (2,); they must be ...
+    """
+    expected: Any = jax.tree.structure(params)
+    given: Any = jax.tree.structure(other)
+    remedy = "they must be the same: build it with jax.tree.map over params"
+    if expected != given:
+        raise UsageError(f"{what} has the structure {given}, params {expected}; {remedy}")
+    leaves = (jax.tree.leaves(tree) for tree in (params, other))
+    for name, here, there in zip(trees.leaf_names(params), *leaves, strict=True):
+        if jnp.shape(here) != jnp.shape(there):
+            raise UsageError(
+                f"{what} has shape {jnp.shape(there)} at {name}, params {jnp.shape(here)}; {remedy}"
+            )
+
+
 def check_grid(params: Params, directions: tuple[Params, ...], axes: tuple[Array, ...]) -> None:
     """Refuse directions of another structure, and axes that are empty or not one-dimensional.
 
@@ -46,13 +78,8 @@ def check_grid(params: Params, directions: tuple[Params, ...], axes: tuple[Array
       Traceback (most recent call last):
       bnjax.errors.UsageError: coordinates have shape (0,); they must be ...
     """
-    shapes = jax.tree.map(jnp.shape, params)
     for direction in directions:
-        if jax.tree.map(jnp.shape, direction) != shapes:
-            raise UsageError(
-                "a direction has other leaves or shapes than params: build it with jax.tree.map "
-                "over params, or with filter_direction"
-            )
+        check_like(params, direction, "a direction")
     for axis in axes:
         if axis.ndim != 1 or axis.size == 0:
             raise UsageError(

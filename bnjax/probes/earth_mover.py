@@ -68,8 +68,8 @@ def earth_mover(
 
     Args:
       key: typed PRNG key of directions and pixels.
-      before: outputs, e.g. before the non-linearity.
-      after: those of the same examples after the step.
+      before: outputs `[batch, …, units]`, e.g. before the non-linearity.
+      after: those of the same examples after the step, likewise.
       directions: of the sliced distance.
       pixels: so many random pixels of every example, drawn for each with replacement and the same
         before and after, are the samples of a unit's distance and bounds; all of them where a layer

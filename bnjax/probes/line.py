@@ -6,7 +6,7 @@ Loss variation, gradient predictiveness and effective β-smoothness of Santurkar
 
 import functools
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ import optax
 from bnjax.arithmetic import trees
 from bnjax.arithmetic.convolution import running_once
 from bnjax.errors import UsageError
-from bnjax.probes.checks import check_scalar
+from bnjax.probes.checks import check_like, check_scalar
 from bnjax.probes.points import map_points, points_that_fit
 from bnjax.probes.surface import values_on_line
 from bnjax.types import Array, Loss, Params, Points, PRNGKey, Scalar
@@ -89,7 +89,8 @@ def line(
 
     Raises:
       UsageError: the loss is not scalar, `direction` does not match `params`, `step_sizes` is
-        empty or not one-dimensional, `parameters` selects nothing, or `chunk` is below 1.
+        empty or not one-dimensional, `direction` and `random_key` are both given, `parameters`
+        selects nothing, `chunk` is below 1, or `mesh` has no axis `probe`.
 
     Source: Santurkar et al. 2018, §3.1 and Fig. 4 a–c.
 
@@ -230,20 +231,5 @@ def _check(loss: Loss, params: Params, step_sizes: Points, direction: Params | N
             "give e.g. jnp.array([0.05, 0.1, 0.2, 0.4])"
         )
     check_scalar(loss, params)
-    if direction is None:
-        return
-    expected: Any = jax.tree.structure(params)
-    given: Any = jax.tree.structure(direction)
-    if expected != given:
-        raise UsageError(
-            f"direction has the structure {given}, params {expected}; they must be the same: "
-            "build it with jax.tree.map over params"
-        )
-    for name, here, there in zip(
-        trees.leaf_names(params), jax.tree.leaves(params), jax.tree.leaves(direction), strict=True
-    ):
-        if jnp.shape(here) != jnp.shape(there):
-            raise UsageError(
-                f"direction has shape {jnp.shape(there)} at {name}, params {jnp.shape(here)}; "
-                "they must be the same: build it with jax.tree.map over params"
-            )
+    if direction is not None:
+        check_like(params, direction, "direction")

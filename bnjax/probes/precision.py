@@ -3,6 +3,7 @@
 import jax
 import optax
 
+from bnjax.probes.checks import check_scalar
 from bnjax.types import Loss, Params, Scalar
 
 
@@ -24,6 +25,9 @@ def rounding_noise(
     Returns:
       Scalar, units of the gradient. Divide by ‖η g‖ to compare it with β(η).
 
+    Raises:
+      UsageError: the loss returns no scalar.
+
     Source: `jax.default_matmul_precision`, whose default depends on the device.
 
     Example:
@@ -31,6 +35,7 @@ def rounding_noise(
       >>> float(rounding_noise(lambda w: jnp.sum(w**2), jnp.ones(3)))
       0.0
     """
+    check_scalar(loss, params)
     with jax.default_matmul_precision(precision):
         coarse = jax.grad(loss)(params)
     with jax.default_matmul_precision(reference):

@@ -17,6 +17,7 @@ import optax
 from bnjax.arithmetic import equations, trees
 from bnjax.arithmetic.equations import Equations, Segment
 from bnjax.errors import UsageError
+from bnjax.probes.checks import check_like, check_scalar
 from bnjax.types import Array, Float, Loss, Params, PyTree, Scalar
 
 
@@ -64,7 +65,8 @@ def shift(
       A `Shift`. The first layer's distance is 0: nothing is below it.
 
     Raises:
-      UsageError: `params` is no mapping, the trees do not match, or a name is not known.
+      UsageError: `params` is no mapping, the trees do not match, the loss returns no scalar, or
+        a name is not known.
 
     Source: Santurkar et al. 2018, Definition 2.1.
 
@@ -82,17 +84,16 @@ def shift(
             f"params is a {type(params).__name__}; it must map the names of layers to their "
             "parameters: wrap it, e.g. {'conv1': …, 'output': …}"
         )
-    expected: Any = jax.tree.structure(params)
-    if expected != jax.tree.structure(next_params):
-        raise UsageError("next_params has another structure than params: give both of one model")
+    params, next_params = dict(params), dict(next_params)  # other mappings flatten in other orders
+    check_like(params, next_params, "next_params")
     with jax.default_matmul_precision(precision):
         return _shift(loss, params, next_params, layers, gradient)
 
 
 def _shift(
     loss: Loss,
-    params: Mapping[str, PyTree],
-    next_params: Mapping[str, PyTree],
+    params: dict[str, PyTree],
+    next_params: dict[str, PyTree],
     layers: Sequence[str] | None,
     gradient: Params | None,
 ) -> Shift:
@@ -136,17 +137,21 @@ def layer_order(loss: Loss, params: Mapping[str, PyTree]) -> tuple[str, ...]:
     Returns:
       Names of layers; one that the loss does not use is left out.
 
+    Raises:
+      UsageError: the loss returns no scalar.
+
     Example:
       >>> import jax.numpy as jnp
       >>> loss = lambda params: params["b"] * jnp.sin(params["a"] * params["b"])
       >>> layer_order(loss, {"a": jnp.array(1.0), "b": jnp.array(2.0), "unused": jnp.array(3.0)})
       ('a', 'b')
     """
-    return order_of_use(*take_apart(loss, params))
+    return order_of_use(*take_apart(loss, dict(params)))
 
 
-def take_apart(loss: Loss, params: Mapping[str, PyTree]) -> tuple[Equations, list[str]]:
+def take_apart(loss: Loss, params: dict[str, PyTree]) -> tuple[Equations, list[str]]:
     """The loss's equations, and for each of their inputs the layer that it belongs to."""
+    check_scalar(loss, params)
     leaves, structure = jax.tree.flatten(params)
     program = equations.trace(lambda *flat: loss(jax.tree.unflatten(structure, flat)), leaves)
     return program, [name for name in sorted(params) for _ in jax.tree.leaves(params[name])]

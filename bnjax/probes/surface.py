@@ -84,7 +84,7 @@ def values_on_line(
     measure: Callable[[Params], PyTree],
     params: Params,
     direction: Params,
-    columns: Points,
+    coordinates: Points,
     *,
     chunk: int | Literal["auto"] = "auto",
     mesh: jax.sharding.Mesh | None = None,
@@ -96,7 +96,7 @@ def values_on_line(
       measure: `params -> pytree of scalars`, e.g. loss and accuracy.
       params: pytree of floating-point arrays, θ.
       direction: pytree like `params`, d.
-      columns: b, `[num_points]`, units of θ over units of d.
+      coordinates: b, `[num_points]`, units of θ over units of d.
       chunk: points at a time; `auto` takes one on a CPU and what stays in the cache together on an
         accelerator, see `points.points_that_fit`.
       mesh: devices with an axis `probe` over which the points are spread.
@@ -116,14 +116,14 @@ def values_on_line(
       >>> values_on_line(jnp.square, theta, direction, jnp.array([-2.0, 0.0])).tolist()
       [0.0, 4.0]
     """
-    columns = jnp.asarray(columns)
-    check_grid(params, (direction,), (columns,))
+    coordinates = jnp.asarray(coordinates)
+    check_grid(params, (direction,), (coordinates,))
     if chunk == "auto":
-        chunk = points_that_fit(measure, params, columns.shape[0])
+        chunk = points_that_fit(measure, params, coordinates.shape[0])
     with jax.default_matmul_precision(precision):
         return map_points(
-            lambda column: measure(trees.move(params, direction, -column)),
-            columns,
+            lambda coordinate: measure(trees.move(params, direction, -coordinate)),
+            coordinates,
             chunk=chunk,
             mesh=mesh,
         )

@@ -23,7 +23,7 @@ def symmetry(kernel: Float[Array, "*fan_in units"], /) -> Symmetry:
     gradient, and any optimiser that works element by element gives them the same update.
 
     Args:
-      kernel: output units last.
+      kernel: weights, `[*fan_in, units]`.
 
     Returns:
       `Symmetry`, in units of the weights.

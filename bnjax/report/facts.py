@@ -72,14 +72,8 @@ def training(results: Results) -> str:
         varied |= {"optimizer"}
     if "multiple" in varied:
         varied |= {"lr"}
-    said = {
-        "optimizer": "{}",
-        "lr": "learning rate {}",
-        "steps": "{} steps",
-        "batch_size": "batch {}",
-    }
     return ", ".join(
         form.format(tables.value(config[name]))
-        for name, form in said.items()
+        for name, form in TRAINING.items()
         if name in config and name not in varied
     )

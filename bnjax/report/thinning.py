@@ -24,7 +24,7 @@ class Thinned(NamedTuple):
     notes: Sequence[str]
 
 
-def thin(results: Results, *, most: int = MOST_NUMBERS) -> Thinned:
+def thin(results: Results) -> Thinned:
     """The numbers of a run that its charts draw.
 
     Training curves of many steps become the least and the greatest of equal blocks of steps, so
@@ -32,7 +32,6 @@ def thin(results: Results, *, most: int = MOST_NUMBERS) -> Thinned:
 
     Args:
       results: of a run.
-      most: numbers that are kept besides training curves.
     """
     lead = len(curves.outer(results))
     found = {name: dims for name, dims in curves.arrays(results) if dims and name != "train.finite"}
@@ -54,7 +53,7 @@ def thin(results: Results, *, most: int = MOST_NUMBERS) -> Thinned:
                 rows[name] = extremes(rows[name], block)
             axes["step"] = block_steps(axes["step"], block)
             notes.append(f"training curves: the least and the greatest of every {block} steps")
-    strides = choose({name: rows[name].shape[1:] for name in others}, found, others, rows, most)
+    strides = choose({name: rows[name].shape[1:] for name in others}, found, others, rows)
     for name in others:
         index = tuple(slice(None, None, strides.get(axis, 1)) for axis in found[name])
         rows[name] = rows[name][:, *index]
@@ -65,7 +64,7 @@ def thin(results: Results, *, most: int = MOST_NUMBERS) -> Thinned:
     kept, total = {}, 0
     for name in found:
         total += rows[name].size * (name not in by_step)
-        if total > most:
+        if total > MOST_NUMBERS:
             notes.append(f"without {quantities.quantity(name).label}")
         else:
             kept[name] = rows[name]
@@ -77,9 +76,8 @@ def choose(
     dims: Mapping[str, tuple[str, ...]],
     names: Sequence[str],
     rows: Mapping[str, np.ndarray],
-    most: int,
 ) -> dict[str, int]:
-    """Strides of axes that leave at most so many numbers, where strides alone can do it."""
+    """Strides of axes that leave at most `MOST_NUMBERS`, where strides alone can do it."""
     strides: dict[str, int] = {}
 
     def length(name: str, place: int) -> int:
@@ -88,7 +86,7 @@ def choose(
     def size(name: str) -> int:
         return rows[name].shape[0] * math.prod(length(name, i) for i in range(len(dims[name])))
 
-    while names and sum(map(size, names)) > most:
+    while names and sum(map(size, names)) > MOST_NUMBERS:
         largest = max(names, key=size)
         lengths = {axis: length(largest, i) for i, axis in enumerate(dims[largest])}
         axis = max(lengths, key=lambda name: lengths[name])

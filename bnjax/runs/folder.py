@@ -31,7 +31,7 @@ FORMAT = 1
 CLAIM = ("identifier", "sentence", "measured", "published", "verdict", "reason")
 
 
-class Record(NamedTuple):
+class Description(NamedTuple):
     """What `config.json` says: of what configuration a run is, and how it was made."""
 
     experiment: str
@@ -89,7 +89,7 @@ def open_folder(
             disk.remove_leftovers(place)
     except OSError as error:
         raise RunError(f"cannot make {folder} ({error.strerror}): give another --out") from error
-    record = Record(
+    record = Description(
         experiment,
         plain(dataclasses.asdict(config)),
         plugins.digests(getattr(config, "plugins", ())),
@@ -126,12 +126,12 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tupl
     return {key: (before.get(key), now.get(key)) for key in keys}
 
 
-def write_config(folder: Path, record: Record) -> None:
+def write_config(folder: Path, record: Description) -> None:
     """Write `config.json`, sealed."""
     write_sealed(folder / CONFIG, {"format": FORMAT, **record._asdict()})
 
 
-def read_config(folder: Path) -> Record:
+def read_config(folder: Path) -> Description:
     """Read `config.json`.
 
     Raises:
@@ -139,9 +139,9 @@ def read_config(folder: Path) -> Record:
     """
     try:
         content = sealed.read(folder / CONFIG, FORMAT)
-        if set(content) != {"format", *Record._fields}:
+        if set(content) != {"format", *Description._fields}:
             raise ValueError("it has other entries than ours")
-        found = Record(**{name: content[name] for name in Record._fields})
+        found = Description(**{name: content[name] for name in Description._fields})
         if not (
             isinstance(found.experiment, str)
             and isinstance(found.config, dict)

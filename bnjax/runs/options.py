@@ -15,7 +15,7 @@ LONGEST_TEXT = 4096
 
 
 def build(kind: type[Config], stored: Mapping[str, Any]) -> Config:
-    """The options that `folder.plain` made into plain values.
+    """The options that `storage.files.plain` made into plain values.
 
     Args:
       kind: a dataclass whose fields are numbers, texts, paths, literals, tuples and unions of them.

@@ -14,13 +14,13 @@ from bnjax.storage import bounded
 
 COLUMNS = ("panel", "series", "step", "low", "high")
 # The names of the series and the normalisers that they stand for.
-SERIES = {
-    "none": "standard",
-    "batch": "batchnorm",
+NORMS = {
+    "standard": "none",
+    "batchnorm": "batch",
     "l1": "l1",
     "l2": "l2",
     "linf": "linf",
-    "noisy_batch": "noisy_batchnorm",
+    "noisy_batchnorm": "noisy_batch",
 }
 MAX_BYTES = 50 * 2**20
 
@@ -59,7 +59,6 @@ def read_published(path: Path) -> Published:
       [2.0]
       >>> folder.cleanup()
     """
-    norms = {series: norm for norm, series in SERIES.items()}
     points: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
     try:
         with bounded.opened(path, MAX_BYTES, follow=True) as file:
@@ -74,7 +73,7 @@ def read_published(path: Path) -> Published:
                 values = (float(row["step"]), float(row["low"]), float(row["high"]))
                 if not all(map(math.isfinite, values)):
                     raise ValueError(f"{values} is not finite")
-                key = (row["panel"], norms.get(row["series"], row["series"]))
+                key = (row["panel"], NORMS.get(row["series"], row["series"]))
                 points.setdefault(key, []).append(values)
     except UsageError:
         raise

@@ -13,6 +13,7 @@ from bnjax.runs import folder, records, results, units
 from bnjax.runs.config import RunConfig
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.published_curves import Published
+from bnjax.storage.files import plain
 
 
 class Drawn(NamedTuple):
@@ -74,7 +75,7 @@ def label(
         arrays=stacked,
         dims={name: (*outer, *inner_dims(experiment, name)) for name in stacked},
         axes=axes,
-        config=folder.plain(dataclasses.asdict(config)),
+        config=plain(dataclasses.asdict(config)),
         facts=facts,
     )
 

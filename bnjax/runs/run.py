@@ -28,6 +28,7 @@ from bnjax.runs import (
 )
 from bnjax.runs.config import RunConfig
 from bnjax.runs.experiment import Experiment
+from bnjax.runs.names import digest
 from bnjax.runs.published_curves import Published, read_published
 from bnjax.runs.run_arm import Execution
 from bnjax.storage import lock
@@ -57,7 +58,7 @@ def run(
     """
     cache.enable()
     terminal = console.terminal()
-    path = config.out / experiment.name / folder.digest(config)
+    path = config.out / experiment.name / digest(config)
     published = read_published(config.published) if config.published else {}
     with contextlib.ExitStack() as held:
         watch = held.enter_context(waiting.watched(config.heartbeat_seconds))
@@ -117,7 +118,7 @@ def complete(
     experiment.check(config, dataset)
     chance = losses.chance(losses.OBJECTIVES[config.objective], dataset)
     facts = {**fingerprint(who), "dataset": dataset.note, "chance_loss": chance}
-    path = config.out / experiment.name / folder.digest(config)
+    path = config.out / experiment.name / digest(config)
 
     def open_folder() -> int:
         folder.open_folder(

@@ -19,11 +19,12 @@ import numpy as np
 from bnjax.arithmetic import trees
 from bnjax.errors import RunError
 from bnjax.models import Model
-from bnjax.runs import folder, options
+from bnjax.runs import options
 from bnjax.runs.arms import Arm
 from bnjax.runs.partial_options import PartialConfig
 from bnjax.runs.streams import stream_key
 from bnjax.storage import bounded, files
+from bnjax.storage.files import plain
 from bnjax.training import TrainState
 from bnjax.types import BatchStats, Params, PyTree
 
@@ -85,7 +86,7 @@ def pack(config: PartialConfig, arm: Arm, state: TrainState) -> dict[str, np.nda
         for part, tree in named.items()
         for name, leaf in zip(trees.leaf_names(tree), jax.tree.leaves(tree), strict=True)
     }
-    return {"facts": np.array(json.dumps(folder.plain(facts))), **arrays}
+    return {"facts": np.array(json.dumps(plain(facts))), **arrays}
 
 
 def rebuild(path: Path) -> Rebuilt:

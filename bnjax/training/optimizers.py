@@ -8,6 +8,7 @@ import optax
 from jaxtyping import Array
 
 from bnjax.arithmetic import trees
+from bnjax.errors import UsageError
 from bnjax.types import PyTree
 
 OptimizerName: TypeAlias = Literal[
@@ -73,6 +74,11 @@ def by_name(
     Returns:
       An optax optimiser whose learning rate is part of its state.
 
+    Raises:
+      UsageError: unknown name.
+
+    Source: optax; momentum 0.9, Sutskever et al. 2013, §3.
+
     Example:
       >>> import jax.numpy as jnp
       >>> optimizer, params = by_name("sgd", 0.1), jnp.array(1.0)
@@ -100,6 +106,9 @@ def build(rule: Rule, lr: float) -> optax.GradientTransformation:
     Returns:
       An optax optimiser.
 
+    Raises:
+      UsageError: unknown name.
+
     Example:
       >>> import jax.numpy as jnp
       >>> optimizer = build(Rule("sgd", weight_decay=0.5), 0.1)
@@ -108,6 +117,9 @@ def build(rule: Rule, lr: float) -> optax.GradientTransformation:
       >>> round(float(update), 3)  # −0.1 · (1 + 0.5 · 2)
       -0.2
     """
+    if rule.name not in USUAL_RATES:
+        known = ", ".join(USUAL_RATES)
+        raise UsageError(f"optimizer {rule.name!r} is not known: choose from {known}")
 
     def mask(params: PyTree) -> PyTree:
         return jax.tree_util.tree_map_with_path(

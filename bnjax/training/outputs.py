@@ -1,6 +1,6 @@
 """What layers hand to their non-linearities before and after a step's update."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -53,11 +53,28 @@ def before_and_after(
         params, own = point
         key = batch.key if own is None else own
         found = model.preactivations(params, state.batch_stats, batch.images, key=key)
-        if unknown := [name for name in layers if name not in found]:
-            raise UsageError(f"layers {' '.join(unknown)}: the model has {' '.join(found)}")
-        return [found[name] for name in layers]
+        return pick(found, layers)
 
     # A loop compiles the network once for both points.
     both = jax.tree.map(lambda *leaves: jnp.stack(leaves), state.params, next_params)
     outputs: list[Array] = jax.lax.map(shown, (both, keys))
     return outputs
+
+
+def pick(found: Mapping[str, Array], layers: Sequence[str]) -> list[Array]:
+    """What some layers hand on, of all that a model found.
+
+    Args:
+      found: by layer, `[…, features]` each; see `Model.preactivations`.
+      layers: names among them.
+
+    Raises:
+      UsageError: naming those that are not there, and those that are.
+
+    Example:
+      >>> pick({"dense1": jnp.ones(1), "dense2": jnp.ones(2)}, ["dense2"])[0].tolist()
+      [1.0, 1.0]
+    """
+    if unknown := [name for name in layers if name not in found]:
+        raise UsageError(f"layers {' '.join(unknown)}: the model has {' '.join(found)}")
+    return [found[name] for name in layers]

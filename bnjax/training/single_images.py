@@ -38,7 +38,7 @@ def make_single_images(
     Args:
       model: the model that is trained.
       images: standardised, `[count, height, width, channels]`.
-      labels: their classes.
+      labels: their classes, `[count]`.
 
     Returns:
       `measure(state, batch, gradient) -> SingleImages`, compiled; fields `[2]` in the order of

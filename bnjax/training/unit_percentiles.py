@@ -11,6 +11,7 @@ from bnjax.data import Batch
 from bnjax.models import Model
 from bnjax.probes.activations import PERCENTILES
 from bnjax.training.gradient import Gradient, TrainState
+from bnjax.training.outputs import pick
 from bnjax.types import Images
 
 DIMS = {"percentiles": ("unit", "percentile")}
@@ -43,6 +44,9 @@ def make_unit_percentiles(
     Returns:
       `measure(state, batch, gradient) -> UnitPercentiles`, compiled.
 
+    Raises:
+      UsageError: at its first call, of a layer that the model does not have.
+
     Source: Ioffe & Szegedy 2015, Fig. 1 (b, c).
 
     Example:
@@ -64,9 +68,10 @@ def make_unit_percentiles(
     @jax.jit
     def measure(state: TrainState, batch: Batch, computed: Gradient) -> UnitPercentiles:
         del computed  # of another batch
-        found = model.preactivations(
+        outputs = model.preactivations(
             state.params, state.batch_stats, images, train=statistics == "batch", key=batch.key
-        )[layer]
+        )
+        [found] = pick(outputs, [layer])
         rows = found.reshape(-1, found.shape[-1])
         return UnitPercentiles(
             jax.vmap(lambda unit: percentiles_of(unit, percentiles), in_axes=1)(rows)

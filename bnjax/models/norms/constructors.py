@@ -45,7 +45,8 @@ def batch_norm(
       >>> batch_norm(momentum=0.99).batch_statistics
       True
     """
-    check_running(momentum, epsilon)
+    check_momentum(momentum)
+    check_epsilon(epsilon)
     build = functools.partial(
         BatchNorm,
         momentum=momentum,
@@ -90,7 +91,8 @@ def unitize(momentum: float = 0.9, epsilon: float = 1e-5) -> Norm:
       >>> unitize().name
       'unitize'
     """
-    check_running(momentum, epsilon)
+    check_momentum(momentum)
+    check_epsilon(epsilon)
     build = functools.partial(Unitization, momentum=momentum, epsilon=epsilon)
     return Norm("unitize", build, batch_statistics=True)
 
@@ -104,12 +106,16 @@ def layer_norm(epsilon: float = 1e-5) -> Norm:
     Returns:
       A `Norm` named `layer`.
 
+    Raises:
+      UsageError: epsilon below 0.
+
     Source: Ba, Kiros & Hinton 2016 (1607.06450).
 
     Example:
       >>> layer_norm().batch_statistics
       False
     """
+    check_epsilon(epsilon)
     return Norm("layer", functools.partial(SampleNorm, groups=1, epsilon=epsilon))
 
 
@@ -124,7 +130,7 @@ def group_norm(groups: int = 32, epsilon: float = 1e-5) -> Norm:
       A `Norm` named `group`.
 
     Raises:
-      UsageError: no group.
+      UsageError: no group, or epsilon below 0.
 
     Source: Wu & He 2018 (1803.08494).
 
@@ -134,6 +140,7 @@ def group_norm(groups: int = 32, epsilon: float = 1e-5) -> Norm:
     """
     if groups < 1:
         raise UsageError(f"groups={groups} must be 1 or more: give e.g. 32")
+    check_epsilon(epsilon)
     return Norm("group", functools.partial(SampleNorm, groups=groups, epsilon=epsilon))
 
 
@@ -146,12 +153,16 @@ def instance_norm(epsilon: float = 1e-5) -> Norm:
     Returns:
       A `Norm` named `instance`; its call raises a `UsageError` where a channel has one pixel.
 
+    Raises:
+      UsageError: epsilon below 0.
+
     Source: Ulyanov et al. 2016 (1607.08022).
 
     Example:
       >>> instance_norm().name
       'instance'
     """
+    check_epsilon(epsilon)
     return Norm("instance", functools.partial(SampleNorm, groups=None, epsilon=epsilon))
 
 
@@ -164,12 +175,16 @@ def rms_norm(epsilon: float = 1e-5) -> Norm:
     Returns:
       A `Norm` named `rms`.
 
+    Raises:
+      UsageError: epsilon below 0.
+
     Source: Zhang & Sennrich 2019 (1910.07467).
 
     Example:
       >>> rms_norm().name
       'rms'
     """
+    check_epsilon(epsilon)
     return Norm("rms", functools.partial(SampleNorm, groups=1, centred=False, epsilon=epsilon))
 
 
@@ -225,15 +240,20 @@ def lp_norm(power: float, momentum: float = 0.9, epsilon: float = 1e-5) -> Norm:
     """
     if not power >= 1:
         raise UsageError(f"power={power} must be 1 or more: give 1, 2 or math.inf")
-    check_running(momentum, epsilon)
+    check_momentum(momentum)
+    check_epsilon(epsilon)
     name = "linf" if math.isinf(power) else f"l{power:g}"
     build = functools.partial(LpNorm, power=power, momentum=momentum, epsilon=epsilon)
     return Norm(name, build, batch_statistics=True)
 
 
-def check_running(momentum: float, epsilon: float) -> None:
-    """Refuse impossible options of running statistics."""
+def check_momentum(momentum: float) -> None:
+    """Refuse an impossible weight of old running statistics."""
     if not 0 <= momentum < 1:
         raise UsageError(f"momentum={momentum} must be in [0, 1): give e.g. 0.9")
-    if not epsilon >= 0:
-        raise UsageError(f"epsilon={epsilon} must be 0 or more: give e.g. 1e-5")
+
+
+def check_epsilon(epsilon: float) -> None:
+    """Refuse what would make a root of a negative number."""
+    if not 0 <= epsilon < math.inf:
+        raise UsageError(f"epsilon={epsilon} must be 0 or more and finite: give e.g. 1e-5")
