@@ -51,7 +51,7 @@ def after(config: PartialConfig, arm: Arm) -> Mapping[str, Sweep]:
     """γ, sparsity and accuracies before and after training."""
     objective = OBJECTIVES[config.objective]
     start = stream_key(arm.seed, "init")
-    return {"ends": features.make_ends(arm.model, arm.dataset, objective, start)}
+    return {"ends": features.make_features_sweep(arm.model, arm.dataset, objective, start)}
 
 
 EXPERIMENT = Experiment(

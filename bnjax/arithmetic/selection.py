@@ -73,7 +73,7 @@ def elements(indices: Mapping[str, Int[np.ndarray, " count"]]) -> Selection:
     """
 
     def split(params: Params) -> PyTree:
-        named = dict(zip(trees.leaf_names(params), jax.tree.leaves(params), strict=True))
+        named = trees.named_leaves(params)
         return {name: named[name].reshape(-1)[places] for name, places in indices.items()}
 
     def merge(params: Params, trained: PyTree) -> Params:
@@ -114,11 +114,7 @@ def random_elements(
       >>> {name: len(places) for name, places in drawn.items()}
       {'a': 3}
     """
-    sizes = {
-        name: leaf.size
-        for name, leaf in zip(trees.leaf_names(params), jax.tree.leaves(params), strict=True)
-        if among(name)
-    }
+    sizes = {name: leaf.size for name, leaf in trees.named_leaves(params).items() if among(name)}
     total = sum(sizes.values())
     if not 1 <= count <= total:
         raise UsageError(f"count={count} must be from 1 to {total}, the elements to choose from")

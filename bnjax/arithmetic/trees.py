@@ -1,7 +1,7 @@
 """What probes need of pytrees and `optax.tree` lacks: points on a line, angles, subsets, paths."""
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -92,6 +92,26 @@ def path_name(path: tuple) -> str:
 def leaf_names(tree: PyTree) -> list[str]:
     """The names of all leaves, in the order of `jax.tree.leaves`."""
     return [path_name(path) for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
+
+
+def named_leaves(tree: PyTree) -> dict[str, Any]:
+    """All leaves by their names, in the order of `jax.tree.leaves`.
+
+    Example:
+      >>> named_leaves({"conv1": {"kernel": 1.0}, "output": 2.0})
+      {'conv1/kernel': 1.0, 'output': 2.0}
+    """
+    return dict(zip(leaf_names(tree), jax.tree.leaves(tree), strict=True))
+
+
+def stack(rows: Sequence[PyTree]) -> Any:
+    """One pytree of several that are alike, each leaf with a leading axis `[rows]`.
+
+    Example:
+      >>> stack([{"w": jnp.ones(2)}, {"w": jnp.zeros(2)}])["w"].tolist()
+      [[1.0, 1.0], [0.0, 0.0]]
+    """
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows)
 
 
 def partition(params: Params, predicate: Predicate) -> tuple[Params, Params]:

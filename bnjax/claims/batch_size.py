@@ -17,10 +17,10 @@ from bnjax.claims.claim import (
     RATIO_RULE,
     Claim,
     Verdict,
-    bounds,
     decide_difference,
     decide_ratio,
     difference,
+    difference_bounds,
     format_interval,
     format_points,
     interval,
@@ -69,7 +69,7 @@ def across_sizes(results: Results, norm: str, small: int, large: int) -> Claim:
     """BatchNorm is claimed to lose accuracy at the smallest batch, the others to be flat."""
     left, right = (accuracies(results, norm, size) for size in (large, small))
     loss = difference((np.array(left) - np.array(right)).tolist())
-    low, high = bounds(loss, ONE_SEED_POINTS)
+    low, high = difference_bounds(loss, ONE_SEED_POINTS)
     reasons = why_not(results, [norm], [small, large])
     degrades = models.norms.by_name(norm).batch_statistics
     verdict: Verdict = "inconclusive"

@@ -15,9 +15,9 @@ from bnjax.claims.claim import (
     POINTS_RULE,
     Claim,
     Verdict,
-    bounds,
     decide_difference,
     difference,
+    difference_bounds,
     format_interval,
 )
 from bnjax.claims.curves import percent
@@ -219,7 +219,7 @@ def about_a_third(results: Results, suffix: str) -> Claim:
     reasons = diverged(results, ["bn"])
     verdict: Verdict = "inconclusive"
     if not reasons:
-        least, most = bounds(difference(off["after"].tolist()), ONE_SEED_POINTS)
+        least, most = difference_bounds(difference(off["after"].tolist()), ONE_SEED_POINTS)
         if low < least and most < high:
             verdict = "supported"
         elif most < low or least > high:

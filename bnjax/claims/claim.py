@@ -110,7 +110,7 @@ RATIO_RULE = over_seeds("geometric mean", A_FACTOR)
 POINTS_RULE = over_seeds("mean", SOME_POINTS)
 
 
-def limits(ratio: Interval) -> tuple[float, float]:
+def ratio_bounds(ratio: Interval) -> tuple[float, float]:
     """Low and high of a ratio; with one seed a factor of 1.1 either way."""
     if ratio.seeds > 1:
         return ratio.low, ratio.high
@@ -133,11 +133,11 @@ def decide_ratio(ratio: Interval) -> Verdict:
       >>> [decide_ratio(interval([ratio])) for ratio in (1.5, 1.05, 0.5)]
       ['supported', 'inconclusive', 'not supported']
     """
-    low, high = limits(ratio)
+    low, high = ratio_bounds(ratio)
     return "supported" if low > 1 else "not supported" if high < 1 else "inconclusive"
 
 
-def bounds(value: Interval, margin: float) -> tuple[float, float]:
+def difference_bounds(value: Interval, margin: float) -> tuple[float, float]:
     """Low and high of a difference; of one seed the centre, `margin` either way.
 
     Args:
@@ -148,7 +148,7 @@ def bounds(value: Interval, margin: float) -> tuple[float, float]:
       Both ends.
 
     Example:
-      >>> bounds(difference([0.5]), 0.25)
+      >>> difference_bounds(difference([0.5]), 0.25)
       (0.25, 0.75)
     """
     if value.seeds > 1:
@@ -161,7 +161,7 @@ def decide_difference(value: Interval, margin: float, limit: float = 0.0) -> Ver
 
     Args:
       value: as `difference` makes it.
-      margin: of one seed, see `bounds`.
+      margin: of one seed, see `difference_bounds`.
       limit: in the same units.
 
     Returns:
@@ -171,7 +171,7 @@ def decide_difference(value: Interval, margin: float, limit: float = 0.0) -> Ver
       >>> [decide_difference(difference([change]), 0.02) for change in (0.03, 0.01, -0.03)]
       ['supported', 'inconclusive', 'not supported']
     """
-    low, high = bounds(value, margin)
+    low, high = difference_bounds(value, margin)
     return "supported" if low > limit else "not supported" if high < limit else "inconclusive"
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bnjax.runs.results import Results
+from bnjax.runs.results import Results, last_rows
 
 EQUAL_FIT_POINTS = 0.03  # gaps are compared between arms that fit equally well
 LAST_SHARE = 0.1  # of the steps, over which a final value is a median
@@ -65,7 +65,7 @@ def target_percent(results: Results) -> str:
 def last_loss(results: Results, norm: str, seed: int) -> float:
     """Median training loss over the last tenth of the run."""
     losses = results.select("train.loss", norm=norm, seed=seed)
-    return float(np.median(losses[-max(1, round(LAST_SHARE * len(losses))) :]))
+    return float(np.median(losses[last_rows(len(losses), 10)]))
 
 
 def test_accuracy(results: Results, norm: str, seed: int) -> float:

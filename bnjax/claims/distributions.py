@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bnjax.claims.claim import RATIO_RULE, Claim, Comparison, Verdict, decide_ratio, limits
+from bnjax.claims.claim import RATIO_RULE, Claim, Comparison, Verdict, decide_ratio, ratio_bounds
 from bnjax.claims.pairs import (
     BELOW_CHANCE,
     PAIRS,
@@ -211,7 +211,7 @@ def marginal(results: Results) -> Claim:
     measured = {q.identifier: measure(results, q, "none", "batch") for q in quantities}
     reasons = list(dict.fromkeys(r for ratios in measured.values() for r in ratios.reasons))
     bounds = {
-        f"{identifier} in {name}": limits(c.ratio)
+        f"{identifier} in {name}": ratio_bounds(c.ratio)
         for identifier, ratios in measured.items()
         for name, c in ratios.found.items()
         if c.ratio

@@ -15,8 +15,8 @@ from bnjax.claims.claim import (
     difference,
     format_interval,
     interval,
-    limits,
     over_seeds,
+    ratio_bounds,
 )
 from bnjax.claims.earth_mover_terms import (
     MOMENTS,
@@ -154,7 +154,7 @@ def bound(results: Results) -> Claim:
                 results.axes["shown_layer"], np.moveaxis(ratios, 2, 0), strict=True
             )
         }
-        ends = [limits(each) for each in intervals.values()]
+        ends = [ratio_bounds(each) for each in intervals.values()]
         measured = ", ".join(f"{name} {format_interval(own)}" for name, own in intervals.items())
         if all(low > LOOSE for low, _ in ends):
             verdict = "supported"

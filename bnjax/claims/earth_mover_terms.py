@@ -8,10 +8,9 @@ import numpy as np
 
 from bnjax.claims.claim import Comparison
 from bnjax.claims.pairs import (
-    PAIRS,
     at_equal_step,
+    compare_pairs,
     probed_loss,
-    ratio_over_seeds,
     reasons_against,
 )
 from bnjax.runs.results import Results
@@ -70,17 +69,13 @@ def compare(
 ) -> tuple[list[Comparison], list[str]]:
     """The ratio of a quantity at equal step and at equal loss, and why no claim can rest on it."""
     reasons = reasons_against(results, (above, below))
-    comparisons = [
-        ratio_over_seeds(
-            results,
-            name,
-            losses=functools.partial(probed_loss, results),
-            values=functools.partial(quantity.values, results),
-            above=above,
-            below=below,
-        )
-        for name in PAIRS
-    ]
+    comparisons = compare_pairs(
+        results,
+        losses=functools.partial(probed_loss, results),
+        values=functools.partial(quantity.values, results),
+        above=above,
+        below=below,
+    )
     return comparisons, reasons
 
 

@@ -7,11 +7,10 @@ import numpy as np
 from bnjax.claims.claim import RATIO_RULE, Claim, Comparison, Verdict, decide_ratio, interval
 from bnjax.claims.pairs import (
     BELOW_CHANCE,
-    PAIRS,
     agreement,
+    compare_pairs,
     describe,
     probed_loss,
-    ratio_over_seeds,
     reasons_against,
     why_not_trained,
 )
@@ -109,17 +108,13 @@ def cancelled(results: Results, norm: str) -> Claim:
 def kernels(results: Results) -> Claim:
     """Decide whether the kernels' gradients are larger without normalisation."""
     reasons = reasons_against(results, ("none", "batch"))
-    comparisons = [
-        ratio_over_seeds(
-            results,
-            name,
-            losses=functools.partial(probed_loss, results),
-            values=functools.partial(mean, results, kind="kernel"),
-            above="none",
-            below="batch",
-        )
-        for name in PAIRS
-    ]
+    comparisons = compare_pairs(
+        results,
+        losses=functools.partial(probed_loss, results),
+        values=functools.partial(mean, results, kind="kernel"),
+        above="none",
+        below="batch",
+    )
     verdict, reasons = agreement(comparisons, reasons)
     return Claim(
         identifier="kernel-batch",

@@ -14,16 +14,15 @@ from bnjax.claims.claim import RATIO_RULE, Claim, Verdict
 from bnjax.claims.learning_rates import at_each_lr
 from bnjax.claims.pairs import (
     BELOW_CHANCE,
-    PAIRS,
     agreement,
     beside_none,
+    compare_pairs,
     describe,
-    ratio_over_seeds,
     reasons_against,
     why_not_trained,
 )
 from bnjax.claims.published_landscape import family, summaries
-from bnjax.runs.results import Results
+from bnjax.runs.results import Results, last_rows
 
 EDGE_TOLERANCE = 0.25  # how near to 2 (edge) or to 1 (saturation) ‖g(lr) − g‖ / ‖g‖ must be
 
@@ -135,17 +134,13 @@ def claims_at_one_rate(results: Results) -> list[Claim]:
 def compare(results: Results, quantity: Quantity, norm: str) -> Claim:
     """Decide whether `none` is rougher than `norm` in one quantity."""
     reasons = reasons_against(results, ("none", norm))
-    comparisons = [
-        ratio_over_seeds(
-            results,
-            name,
-            losses=functools.partial(field, results, "loss"),
-            values=functools.partial(quantity.values, results),
-            above="none",
-            below=norm,
-        )
-        for name in PAIRS
-    ]
+    comparisons = compare_pairs(
+        results,
+        losses=functools.partial(field, results, "loss"),
+        values=functools.partial(quantity.values, results),
+        above="none",
+        below=norm,
+    )
     verdict, reasons = agreement(comparisons, reasons)
     measured, published = summaries(results, quantity.identifier, quantity.values, ("none", norm))
     if family(results.config) == "vgg" and quantity.identifier == "fig4b" and norm == "batch":
@@ -167,7 +162,7 @@ def at_learning_rate(results: Results, norm: str) -> tuple[float, float]:
     """Late medians of ‖g(lr) − g‖ / ‖g‖ and of cos(g(lr), g), over the last quarter of probes."""
     step_sizes = results.axes["step_size"]
     column = int(np.abs(np.log(step_sizes / results.config["lr"])).argmin())
-    late = slice(-max(1, len(results.axes["probe_step"]) // 4), None)
+    late = last_rows(len(results.axes["probe_step"]), 4)
     relative, cosines = [], []
     for seed in results.axes["seed"].tolist():
         distances = field(results, "gradient_distances", norm, seed)[late, column]

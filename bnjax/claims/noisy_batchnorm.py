@@ -13,9 +13,9 @@ from bnjax.claims.claim import (
     T_INTERVAL,
     Claim,
     Verdict,
-    bounds,
     decide_ratio,
     difference,
+    difference_bounds,
     format_interval,
     interval,
 )
@@ -28,7 +28,7 @@ from bnjax.claims.distributions import (
     variance_change,
 )
 from bnjax.claims.pairs import TRAINED, reasons_against, why_not_trained
-from bnjax.runs.results import Results
+from bnjax.runs.results import Results, last_rows
 
 ACCURACY_MARGIN = 0.02  # as accurate: no more than this below
 ONE_SEED_ACCURACY = 0.01  # with one seed there is no interval: a difference is this wide
@@ -71,7 +71,7 @@ def as_accurate(results: Results) -> Iterator[Claim]:
     reasons = reasons_against(results, accuracies)
     differences = accuracies["noisy_batch"] - accuracies["batch"]
     estimate = difference(differences.tolist())
-    low, high = bounds(estimate, ONE_SEED_ACCURACY)
+    low, high = difference_bounds(estimate, ONE_SEED_ACCURACY)
     centre = estimate.centre
     verdict: Verdict = "inconclusive"
     if not reasons and low > -ACCURACY_MARGIN:
@@ -110,13 +110,13 @@ def late_accuracy(results: Results, norm: str) -> np.ndarray:
     without it, under statistics that the noise has widened.
     """
     accuracies = results.select("train.accuracy", norm=norm)
-    return accuracies[:, -max(1, accuracies.shape[1] // 10) :].mean(axis=1)
+    return accuracies[:, last_rows(accuracies.shape[1], 10)].mean(axis=1)
 
 
 def final_loss(results: Results, norm: str) -> float:
     """Median minibatch loss over the last tenth of the steps and all seeds."""
     losses = results.select("train.loss", norm=norm)
-    return float(np.median(losses[:, -max(1, losses.shape[1] // 10) :]))
+    return float(np.median(losses[:, last_rows(losses.shape[1], 10)]))
 
 
 def running_window(num_steps: int) -> int:

@@ -10,8 +10,15 @@ from typing import TypeAlias
 
 import numpy as np
 
-from bnjax.claims.claim import Comparison, Verdict, decide_ratio, format_interval, interval, limits
-from bnjax.runs.results import Results
+from bnjax.claims.claim import (
+    Comparison,
+    Verdict,
+    decide_ratio,
+    format_interval,
+    interval,
+    ratio_bounds,
+)
+from bnjax.runs.results import Results, last_rows
 
 TRAINED = 0.9  # of the loss of chance: an arm at or above it has not begun to train
 BELOW_CHANCE = f"below {TRAINED:g} of the loss of chance"
@@ -38,7 +45,7 @@ def why_not_trained(results: Results, norm: str) -> str:
         if (finite == 0).any():
             return f"{norm} diverged at step {int(np.flatnonzero(finite == 0)[0])}"
         losses = results.select("train.loss", norm=norm, seed=seed)
-        final = float(np.median(losses[-max(1, len(losses) // 10) :]))
+        final = float(np.median(losses[last_rows(len(losses), 10)]))
         if not final < TRAINED * chance:
             return f"{norm} does not train: its loss ends at {final:.3f}, chance is {chance:.3f}"
     return ""
@@ -124,6 +131,24 @@ def ratio_over_seeds(
     return Comparison(name, interval(ratios))
 
 
+def compare_pairs(
+    results: Results, losses: PerStep, values: PerStep, above: str, below: str
+) -> list[Comparison]:
+    """The ratio above/below of a quantity at equal step and at equal loss.
+
+    Args:
+      results: of a run with both arms.
+      losses: as `ratio_over_seeds`, and so are those below.
+      values: likewise.
+      above: likewise.
+      below: likewise.
+
+    Returns:
+      A comparison for each of `PAIRS`.
+    """
+    return [ratio_over_seeds(results, name, losses, values, above, below) for name in PAIRS]
+
+
 def agreement(comparisons: Sequence[Comparison], reasons: list[str]) -> tuple[Verdict, list[str]]:
     """The verdict that all comparisons share, unless there are reasons against any, and why."""
     verdicts = {decide_ratio(c.ratio) if c.ratio else "inconclusive" for c in comparisons}
@@ -144,7 +169,7 @@ def not_below(comparisons: Sequence[Comparison], reasons: list[str]) -> tuple[Ve
       reasons: why no claim can rest on the arms; empty if it can.
     """
     reasons = reasons + [comparison.reason for comparison in comparisons if comparison.reason]
-    below = {limits(c.ratio)[1] < 1 for c in comparisons if c.ratio}
+    below = {ratio_bounds(c.ratio)[1] < 1 for c in comparisons if c.ratio}
     if reasons:
         return "inconclusive", reasons
     if len(below) != 1:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bnjax.runs.results import Results
+from bnjax.runs.results import Results, last_rows
 
 EARLY = 1500  # steps, where the paper's networks have not yet fitted their training set
 
@@ -39,7 +39,7 @@ def first_early_largest(values: np.ndarray, steps: np.ndarray) -> tuple[float, .
 
 def largest_and_late(values: np.ndarray, steps: np.ndarray) -> tuple[float, ...]:
     """The largest value, and the median over the last quarter of the probes."""
-    late = values[-max(1, len(values) // 4) :]
+    late = values[last_rows(len(values), 4)]
     return float(np.nanmax(values)), float(np.nanmedian(late))
 
 

@@ -7,16 +7,15 @@ import numpy as np
 from bnjax.claims.claim import RATIO_RULE, Claim
 from bnjax.claims.pairs import (
     BELOW_CHANCE,
-    PAIRS,
     beside_none,
+    compare_pairs,
     describe,
     not_below,
     probed_loss,
-    ratio_over_seeds,
     reasons_against,
 )
 from bnjax.claims.published_landscape import family
-from bnjax.runs.results import Results
+from bnjax.runs.results import Results, last_rows
 
 RULE = (
     "median over probed steps and layers but the first of the ratio {norm}/none of ‖G − G'‖/‖G‖, "
@@ -43,17 +42,13 @@ def claims(results: Results) -> list[Claim]:
 def compare(results: Results, norm: str) -> Claim:
     """Decide whether a normaliser leaves internal covariate shift as large as it is without."""
     reasons = reasons_against(results, ("none", norm))
-    comparisons = [
-        ratio_over_seeds(
-            results,
-            name,
-            losses=functools.partial(probed_loss, results),
-            values=functools.partial(shift, results),
-            above=norm,
-            below="none",
-        )
-        for name in PAIRS
-    ]
+    comparisons = compare_pairs(
+        results,
+        losses=functools.partial(probed_loss, results),
+        values=functools.partial(shift, results),
+        above=norm,
+        below="none",
+    )
     verdict, reasons = not_below(comparisons, reasons)
     lr = results.config["lr"]
     late = "; ".join(
@@ -81,5 +76,5 @@ def shift(results: Results, norm: str, seed: int) -> np.ndarray:
 def late_cosine(results: Results, norm: str, layer: str) -> float:
     """Median of cos(G, G') of a layer over the last quarter of probes and all seeds."""
     cosines = results.select("shift.cosines", norm=norm, layer=layer)
-    late = cosines[:, -max(1, cosines.shape[1] // 4) :]
+    late = cosines[:, last_rows(cosines.shape[1], 4)]
     return float(np.nanmedian(late)) if np.isfinite(late).any() else float("nan")

@@ -15,12 +15,11 @@ from bnjax.claims.claim import RATIO_RULE, Claim, Comparison, interval
 from bnjax.claims.curves import ACCURACY, Quantity, steps_shown
 from bnjax.claims.pairs import (
     BELOW_CHANCE,
-    PAIRS,
     agreement,
     beside_none,
+    compare_pairs,
     describe,
     probed_loss,
-    ratio_over_seeds,
     reasons_against,
 )
 from bnjax.claims.single_images import PAPER, single_images
@@ -163,17 +162,13 @@ def whole_run(results: Results, norm: str) -> Claim:
 
 def between_probes(results: Results, norm: str) -> Claim:
     """Whether they move less from probe to probe, once both arms train."""
-    comparisons = [
-        ratio_over_seeds(
-            results,
-            name,
-            losses=functools.partial(probed_loss, results),
-            values=functools.partial(drift, results),
-            above="none",
-            below=norm,
-        )
-        for name in PAIRS
-    ]
+    comparisons = compare_pairs(
+        results,
+        losses=functools.partial(probed_loss, results),
+        values=functools.partial(drift, results),
+        above="none",
+        below=norm,
+    )
     verdict, reasons = agreement(comparisons, reasons_against(results, ("none", norm)))
     return Claim(
         identifier=f"fig1bc-probe-{norm}",

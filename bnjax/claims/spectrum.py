@@ -8,10 +8,10 @@ import numpy as np
 
 from bnjax.claims.claim import RATIO_RULE, Claim, Comparison, Verdict
 from bnjax.claims.pairs import (
-    PAIRS,
     TRAINED,
     agreement,
     beside_none,
+    compare_pairs,
     describe,
     ratio_over_seeds,
     reasons_against,
@@ -26,7 +26,7 @@ from bnjax.claims.spectrum_terms import (
     spread,
     trained,
 )
-from bnjax.runs.results import Results
+from bnjax.runs.results import Results, last_rows
 
 EDGE_TOLERANCE = 0.25  # how near to 1 λ₁ · lr / 2 must be
 CONCENTRATED = 0.5  # a share of the gradient from which on it is called concentrated
@@ -75,17 +75,13 @@ def keeps_statistics(results: Results, norm: str) -> bool:
 
 def between(results: Results, measure: Measure, norm: str, statistics: str) -> list[Comparison]:
     """The ratio none/norm of a quantity in both comparisons."""
-    return [
-        ratio_over_seeds(
-            results,
-            name,
-            losses=lambda arm, seed: loss(results, arm, seed, statistics),
-            values=lambda arm, seed: measure(results, arm, seed, statistics),
-            above="none",
-            below=norm,
-        )
-        for name in PAIRS
-    ]
+    return compare_pairs(
+        results,
+        losses=lambda arm, seed: loss(results, arm, seed, statistics),
+        values=lambda arm, seed: measure(results, arm, seed, statistics),
+        above="none",
+        below=norm,
+    )
 
 
 def outliers(results: Results, norm: str, statistics: str) -> Claim:
@@ -178,7 +174,7 @@ def returning(results: Results, norm: str, statistics: str) -> Claim:
 
 def edge(results: Results, norm: str, statistics: str) -> Claim:
     """Whether the late λ₁ stands at 2/lr, the edge of stability of plain gradient descent."""
-    late = slice(-max(1, len(results.axes["probe_step"]) // 4), None)
+    late = last_rows(len(results.axes["probe_step"]), 4)
     seeds = results.axes["seed"].tolist()
     values = np.array([sharpness(results, norm, seed, statistics)[late] for seed in seeds])
     relative = np.full(values.shape[1], np.nan)

@@ -5,7 +5,6 @@ A comparison with an arm that diverged or never left chance is inconclusive; tha
 where another does not is a claim of its own.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -13,18 +12,17 @@ import numpy as np
 
 from bnjax.claims.claim import (
     A_FACTOR,
-    ONE_SEED_MARGIN,
     ONE_SEED_POINTS,
     SOME_POINTS,
     Claim,
-    Interval,
     Verdict,
-    bounds,
     difference,
+    difference_bounds,
     format_interval,
     format_points,
     interval,
     over_seeds,
+    ratio_bounds,
 )
 from bnjax.claims.curves import ACCURACY, GAP, LOSS, STEPS, Quantity, why_not_equally_fitted
 from bnjax.claims.learning_rates import PAPER, at_each_lr, learning_rates, no_arm_trains
@@ -211,13 +209,11 @@ def decide(
     left, right = (np.where(np.isinf(side), steps, side) for side in (left, right))
     if quantity.is_ratio:
         estimate = interval((left / right).tolist())
-        centre, low, high = np.log(estimate[:3]).tolist()
-        logarithms = Interval(centre, low, high, estimate.seeds)
-        low, high = map(math.exp, bounds(logarithms, math.log(ONE_SEED_MARGIN)))
+        low, high = ratio_bounds(estimate)
         shown = format_interval(estimate)
     else:
         estimate = difference((left - right).tolist())
-        low, high = bounds(estimate, ONE_SEED_POINTS)
+        low, high = difference_bounds(estimate, ONE_SEED_POINTS)
         shown = format_points(estimate)
     if at_least or at_most:
         shown = f"{'at least' if at_least else 'at most'} {shown}"

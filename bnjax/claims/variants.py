@@ -4,7 +4,6 @@ An arm is one normaliser in one setting at one multiple of its optimiser's usual
 """
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -61,9 +60,16 @@ def trained_multiples(results: Results, norm: str, variant: Variant) -> list[flo
     return [m for m in multiples if not why_not_trained(arm(results, variant, m), norm)]
 
 
-def claim(results: Results, identifier: str, sentence: str, rule: str, *rest: Any) -> Claim:
+def claim(
+    results: Results,
+    identifier: str,
+    sentence: str,
+    rule: str,
+    measured: str,
+    verdict: Verdict,
+    reason: str,
+) -> Claim:
     """A claim whose measured numbers say over how many seeds they are."""
-    measured, verdict, reason = rest
     seeds = len(results.axes["seed"])
     labelled = f"{'one seed' if seeds == 1 else f'{seeds} seeds'}; {measured}"
     return Claim(identifier, sentence, TEXTBOOK, rule, labelled, "", verdict, reason)

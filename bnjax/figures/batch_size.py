@@ -104,7 +104,7 @@ def draw_panel(panel: Axes, results: Results, value: Callable[[Results, str, int
     panel.xaxis.set_major_locator(FixedLocator(sizes))
     panel.xaxis.set_minor_locator(NullLocator())
     panel.xaxis.set_major_formatter(lambda size, _: f"{size:g}")
-    panel.grid(alpha=0.25, linewidth=0.5)
+    panel.grid(visible=True)
 
 
 def caption(results: Results) -> list[str]:

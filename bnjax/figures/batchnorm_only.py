@@ -83,7 +83,7 @@ def draw_accuracy(panel: Axes, results: Results) -> None:
     # Its name would hide what stays there.
     panel.axhline(chance(results), zorder=0, **CHANCE)
     panel.set(title="a  Accuracy", xlabel="training step", ylabel="test accuracy  [%]")
-    panel.grid(alpha=0.25, linewidth=0.5)
+    panel.grid(visible=True)
 
 
 def draw_scales(panel: Axes, results: Results) -> None:
@@ -135,7 +135,7 @@ def draw_clamping(panel: Axes, results: Results) -> None:
         ylabel="test accuracy  [%]",
         ylim=(0, None),
     )
-    panel.grid(alpha=0.25, linewidth=0.5)
+    panel.grid(visible=True)
 
 
 def draw_zeros(panel: Axes, results: Results) -> None:
@@ -201,7 +201,7 @@ def draw_variants(results: Results, folder: Path) -> list[Path]:
         panels[0].set(title="a  Accuracy", xlabel="test accuracy  [%]")
         panels[1].set(title="b  Generalisation gap", xlabel="training − test accuracy  [points]")
         for panel in panels:
-            panel.grid(alpha=0.25, linewidth=0.5)
+            panel.grid(visible=True)
         handles, labels = panels[0].get_legend_handles_labels()
         drawn.legend(handles, labels, loc="outside lower center", ncols=3)
         style.caption(drawn, caption(results, with_network=False))

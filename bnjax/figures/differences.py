@@ -51,7 +51,7 @@ def draw_differences(results: Results, folder: Path, name: str) -> Sequence[Path
                 label=numbers.hidden("learning rate"),
             )
             panel.set(title=LOOKS[str(norm)].label, xlabel="step size η")
-            panel.grid(alpha=0.25, linewidth=0.5)
+            panel.grid(visible=True)
         panels[0].set_ylabel("‖∇L(θ − ηd) − ∇L(θ)‖₂")
         handles, names = panels[0].get_legend_handles_labels()
         drawn.legend(handles, names, loc="outside lower center", ncols=len(names))

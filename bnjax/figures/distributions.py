@@ -173,7 +173,7 @@ def draw_quantity(panel: Axes, results: Results, quantity: claims.Quantity, laye
         )
         plot(panel, results, str(norm), results.axes["probe_step"], over_seeds(values))
     style.log_scale(panel)
-    panel.grid(alpha=0.25, linewidth=0.5)
+    panel.grid(visible=True)
 
 
 def caption(results: Results) -> str:

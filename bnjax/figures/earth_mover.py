@@ -128,7 +128,7 @@ def draw_layer(row: np.ndarray, results: Results, layer: str) -> None:
         mark_ends(higher, results, norm)
     for panel in row:
         style.log_scale(panel)
-        panel.grid(alpha=0.25, linewidth=0.5)
+        panel.grid(visible=True)
     dimension = field(results, "dimension", norm, results.axes["seed"].tolist()[0])
     index = results.axes["shown_layer"].tolist().index(layer)
     full.set_ylabel(f"{layer}, D = {dimension[0, index]:.0f}")

@@ -102,7 +102,7 @@ def draw_loss(panel: Axes, results: Results) -> None:
     style.reference_line(panel, results.facts["chance_loss"], "chance")
     panel.set_ylabel(f"minibatch {loss_label(results)}")
     style.log_scale(panel)
-    panel.grid(alpha=0.25, linewidth=0.5)
+    panel.grid(visible=True)
 
 
 def draw_training(panel: Axes, results: Results) -> None:

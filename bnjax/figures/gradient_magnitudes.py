@@ -84,7 +84,7 @@ def draw_arm(panel: Axes, results: Results, norm: str) -> None:
     mark_ends(panel, results, norm)
     panel.set_title(LOOKS[norm].label)
     style.log_scale(panel)
-    panel.grid(alpha=0.25, linewidth=0.5)
+    panel.grid(visible=True)
 
 
 def caption(results: Results) -> list[str]:

@@ -79,7 +79,7 @@ def draw_landscape(results: Results, published: Published, folder: Path, end: st
             for panel in drawn.axes:
                 style.step_limits(panel, len(results.axes["step"]))
                 style.log_scale(panel)
-                panel.grid(alpha=0.25, linewidth=0.5)
+                panel.grid(visible=True)
             name_panels(panels, columns, unit(results))
             add_legend(drawn, panels, results)
             note = f"\n{style.PUBLISHED_NOTE}, lr {along.lr:g}" if published and along else ""

@@ -60,7 +60,7 @@ def draw_rates(results: Results, folder: Path) -> list[Path]:
             style.reference_line(panel, chance_accuracy(results), "chance")
             panel.set(xscale="log", ylim=(-4, 104), title=OPTIMIZERS[variant.optimizer])
             panel.set_xlabel("learning rate")
-            panel.grid(alpha=0.25, linewidth=0.5)
+            panel.grid(visible=True)
         for panel in panels[len(variants) :]:
             panel.set_axis_off()
         for panel in panels[::columns]:
@@ -140,7 +140,7 @@ def draw_initializers(results: Results, folder: Path) -> list[Path]:
             ylabel="largest difference of two units\n/ largest weight",
             ylim=(SMALLEST / 3, 10),
         )
-        symmetry.grid(alpha=0.25, linewidth=0.5)
+        symmetry.grid(visible=True)
         symmetry.annotate(
             "exactly 0", (0.7, SMALLEST * 2), xycoords=("axes fraction", "data"), fontsize=7.5
         )

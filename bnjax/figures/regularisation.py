@@ -59,7 +59,7 @@ def draw_regularisation(results: Results, folder: Path) -> list[Path]:
         gaps.set(
             title="a  Generalisation gap", ylabel="accuracy [%]", xlim=(-0.6, len(names) - 0.4)
         )
-        gaps.grid(alpha=0.25, linewidth=0.5, axis="y")
+        gaps.grid(visible=True, axis="y")
         style.legend(gaps)
         kinds = [kind for kind in results.axes["averaged"].tolist() if kind != "original"]
         trained = arms.around(results, "augment")
@@ -94,7 +94,7 @@ def draw_regularisation(results: Results, folder: Path) -> list[Path]:
         averages.set_xticks([x for x, _ in ticks], [kind for _, kind in ticks], rotation=20)
         averages.set(title="b  Average over copies", ylabel="test accuracy gained [points]")
         averages.margins(y=0.25)
-        averages.grid(alpha=0.25, linewidth=0.5, axis="y")
+        averages.grid(visible=True, axis="y")
         shift = results.config["shift"]
         seeds = len(results.axes["seed"])
         note = (

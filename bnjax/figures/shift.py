@@ -62,7 +62,7 @@ def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]
                 panel.set_title(f"{measure.title}, lr {lr:g}")
                 if measure.field != "cosines":
                     style.log_scale(panel)
-                panel.grid(alpha=0.25, linewidth=0.5)
+                panel.grid(visible=True)
                 panel.set_xlabel("training step")
                 style.step_limits(panel, len(results.axes["step"]))
         handles, names = panels[-1].get_legend_handles_labels()

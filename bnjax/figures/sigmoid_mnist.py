@@ -40,7 +40,7 @@ def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]
         for panel in panels:
             panel.set_xlabel("training step")
             style.step_limits(panel, len(results.axes["step"]))
-            panel.grid(alpha=0.25, linewidth=0.5)
+            panel.grid(visible=True)
         style.caption(drawn, "\n".join([*caption(results, cut), *dead(results)]))
         return style.save(drawn, folder, "sigmoid")
 

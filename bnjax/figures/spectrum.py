@@ -102,7 +102,7 @@ def draw_course(results: Results, folder: Path) -> list[Path]:
         training.set_title("d  Training loss")
         for panel in panels:
             panel.set_xlabel("training step")
-            panel.grid(alpha=0.25, linewidth=0.5)
+            panel.grid(visible=True)
         handles, labels = trace.get_legend_handles_labels()
         meanings = [
             Line2D([], [], color="0.35", linewidth=1.3),
@@ -167,7 +167,7 @@ def draw_densities(results: Results, folder: Path) -> list[Path]:
                 draw_density(panel, results, case, row)
                 step = results.axes["probe_step"][row]
                 panel.set_title(f"{name(results, case)}\nstep {step}" if i == 0 else f"step {step}")
-                panel.grid(alpha=0.25, linewidth=0.5)
+                panel.grid(visible=True)
         for panel in panels[-len(found) :]:
             panel.set_xlabel("eigenvalue λ of the Hessian")
         for panel in panels[:: len(found)]:

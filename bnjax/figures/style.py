@@ -72,6 +72,8 @@ RC: Any = {
     "axes.spines.right": False,
     "axes.titlelocation": "left",
     "axes.titlesize": 10,
+    "grid.alpha": 0.25,
+    "grid.linewidth": 0.5,
     "legend.frameon": False,
     "legend.fontsize": 8,
     "figure.dpi": 100,

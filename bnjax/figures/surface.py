@@ -84,7 +84,7 @@ def draw_lines(results: Results, folder: Path) -> list[Path]:
                     label=look.label,
                 )
             panel.set(xlabel="coordinate [norm of each filter]", ylabel=label)
-            panel.grid(alpha=0.25, linewidth=0.5)
+            panel.grid(visible=True)
         style.log_scale(panels[0])
         panels[0].set_title("a  Loss")
         panels[1].set_title("b  Accuracy")

@@ -85,7 +85,7 @@ def draw_theorems(results: Results, folder: Path) -> Sequence[Path]:
         for panel in panels:
             panel.set_xlabel("training step")
             style.step_limits(panel, len(results.axes["step"]))
-            panel.grid(alpha=0.25, linewidth=0.5)
+            panel.grid(visible=True)
             mark_ends(panel, results, "batch")
             style.legend(panel)
         style.caption(drawn, caption(results, units=True))
@@ -163,7 +163,7 @@ def draw_comparison(results: Results, norms: Sequence[str], folder: Path) -> Seq
         style.log_scale(training)
         draw_equal_loss(equal, results, norms, layers)
         for panel in panels:
-            panel.grid(alpha=0.25, linewidth=0.5)
+            panel.grid(visible=True)
         style.legend(panels[0])
         style.caption(drawn, caption(results, units=False))
         return style.save(drawn, folder, "theory_comparison")

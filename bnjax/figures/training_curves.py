@@ -95,7 +95,7 @@ def draw_panel(panel: Axes, results: Results, quantity: str, window: int) -> Non
     unit_shown = unit(results) if quantity == "loss" else "[%]"
     panel.set(xlabel="training step", ylabel=f"{quantity}  {unit_shown}")
     style.step_limits(panel, len(results.axes["step"]))
-    panel.grid(alpha=0.25, linewidth=0.5)
+    panel.grid(visible=True)
 
 
 def share_scale(panels: Sequence[Axes], rows: int, columns: int) -> None:

@@ -85,7 +85,7 @@ class ResNet(Blocks):
             single = self.blocks if not self.scan else int(stage > 1)
             for position in range(single):
                 stride = 2 if stage > 1 and position == 0 else 1
-                names = layer_names(stage, position, self.blocks)
+                names = block_names(stage, position, self.blocks)
                 x = self.block(x, features, names, stride=stride, train=train)
             if count := self.blocks - single:
                 scanned = nn.scan(
@@ -112,17 +112,17 @@ class ResNet(Blocks):
         return {name: layers[name] for name in sorted(layers, key=place)}
 
 
-def layer_names(stage: int, position: int, blocks: int) -> tuple[str, str, str]:
+def block_names(stage: int, position: int, blocks: int) -> tuple[str, str, str]:
     """The two convolutions and the shortcut of a block; `conv1` stands before all blocks."""
     block = (stage - 1) * blocks + position + 1
     return f"conv{2 * block}", f"conv{2 * block + 1}", f"shortcut{block}"
 
 
-def weight_layers(depth: int) -> tuple[str, ...]:
+def convolution_names(depth: int) -> tuple[str, ...]:
     """The names of all convolutions of a network without scan: 3×3 ones, then shortcuts.
 
     Example:
-      >>> weight_layers(8)
+      >>> convolution_names(8)
       ('conv1', 'conv2', 'conv3', 'conv4', 'conv5', 'conv6', 'conv7', 'shortcut2', 'shortcut3')
 
     Raises:
@@ -130,7 +130,7 @@ def weight_layers(depth: int) -> tuple[str, ...]:
     """
     check_depth(depth)
     blocks = (depth - 2) // 6
-    shortcuts = (layer_names(stage, 0, blocks)[2] for stage in (2, 3))
+    shortcuts = (block_names(stage, 0, blocks)[2] for stage in (2, 3))
     return (*(f"conv{place}" for place in range(1, depth)), *shortcuts)
 
 
@@ -148,7 +148,7 @@ def unstack(tree: PyTree, blocks: int) -> PyTree:
     for stage in (name for name in tree if name.startswith("stage")):
         number, count = int(stage.removeprefix("stage")), len(jax.tree.leaves(tree[stage])[0])
         for row in range(count):
-            first, second, _ = layer_names(number, blocks - count + row, blocks)
+            first, second, _ = block_names(number, blocks - count + row, blocks)
             names = {"first": first, "second": second}
             for inner, layer in tree[stage].items():
                 layers[names[inner]] = jax.tree.map(lambda leaf, row=row: leaf[row], layer)

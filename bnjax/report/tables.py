@@ -8,7 +8,7 @@ import numpy as np
 
 from bnjax.report import again, curves, quantities
 from bnjax.runs.names import NOT_IN_DIGEST
-from bnjax.runs.results import Results
+from bnjax.runs.results import Results, last_rows
 
 LATE = 10  # the last tenth of the steps, over which minibatches are averaged
 
@@ -60,7 +60,7 @@ def ends(results: Results) -> dict[str, dict[str, Number]]:
 
 def end(values: np.ndarray, axis: str) -> Number:
     """The end of one quantity, `[seed, step]`."""
-    late = values[:, -max(1, values.shape[1] // LATE) :] if axis == "step" else values[:, -1:]
+    late = values[:, last_rows(values.shape[1], LATE)] if axis == "step" else values[:, -1:]
     means = late.mean(axis=1, dtype=np.float64)
     finite = means[np.isfinite(means)]
     if not finite.size:

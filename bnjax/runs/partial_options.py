@@ -12,7 +12,7 @@ from bnjax.arithmetic.selection import Selection
 from bnjax.arithmetic.trees import Predicate
 from bnjax.errors import UsageError, require
 from bnjax.models import norms
-from bnjax.models.resnet import weight_layers
+from bnjax.models.resnet import convolution_names
 from bnjax.runs.config import RunConfig
 from bnjax.runs.streams import stream_key
 from bnjax.training import parts
@@ -60,7 +60,7 @@ class PartialConfig(RunConfig):
             shown = " ".join(map(str, values))
             require(f"--{option.replace('_', '-')}", shown, bool(legal), "given, and all different")
         for depth in self.depths:
-            known = weight_layers(depth)
+            known = convolution_names(depth)
             for every in self.norm_every:
                 expected = f"from 1 to {depth - 1}, the convolutions of a ResNet-{depth}"
                 require("--norm-every", every, 1 <= every < depth, expected)

@@ -143,3 +143,13 @@ def metric_rows(results: Results) -> Iterator[Mapping[str, Any]]:
                 for row, step in enumerate(results.axes[axis])
                 if not all(np.isnan(column[row]) for column in columns.values())
             )
+
+
+def last_rows(count: int, parts: int) -> slice:
+    """The last of so many equal parts of a run's rows, at least one row.
+
+    Example:
+      >>> list(range(8))[last_rows(8, 4)], list(range(3))[last_rows(3, 4)]
+      ([6, 7], [2])
+    """
+    return slice(-max(1, count // parts), None)

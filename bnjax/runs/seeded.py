@@ -84,7 +84,7 @@ def pack(config: PartialConfig, arm: Arm, state: TrainState) -> dict[str, np.nda
     arrays = {
         f"{part}/{name}": np.asarray(leaf)
         for part, tree in named.items()
-        for name, leaf in zip(trees.leaf_names(tree), jax.tree.leaves(tree), strict=True)
+        for name, leaf in trees.named_leaves(tree).items()
     }
     return {"facts": np.array(json.dumps(plain(facts))), **arrays}
 

@@ -46,14 +46,13 @@ def make(folder: Path, run: str, step: int, tree: Any) -> Manifest:
 
 def describe(tree: Any) -> dict[str, dict[str, Any]]:
     """Shape, dtype and digest of every array of a pytree, by its name."""
-    leaves = jax.device_get(jax.tree.leaves(tree))
     return {
         name: {
             "shape": list(np.shape(leaf)),
             "dtype": str(np.asarray(leaf).dtype),
             "sha256": hashlib.sha256(np.ascontiguousarray(leaf).tobytes()).hexdigest(),
         }
-        for name, leaf in zip(trees.leaf_names(tree), leaves, strict=True)
+        for name, leaf in trees.named_leaves(jax.device_get(tree)).items()
     }
 
 
@@ -61,7 +60,7 @@ def describe_shapes(tree: Any) -> dict[str, dict[str, Any]]:
     """Shape and dtype of every array of a pytree, by its name."""
     return {
         name: {"shape": list(leaf.shape), "dtype": str(leaf.dtype)}
-        for name, leaf in zip(trees.leaf_names(tree), jax.tree.leaves(tree), strict=True)
+        for name, leaf in trees.named_leaves(tree).items()
     }
 
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from bnjax.arithmetic import trees
 from bnjax.data import Batch
 from bnjax.models import Model
 from bnjax.probes.activations import PERCENTILES, Distribution, distribution
@@ -86,6 +87,6 @@ def make_distributions(
             )
             for here, there in outputs
         ]
-        return jax.tree.map(lambda *fields: jnp.stack(fields), *rows)
+        return trees.stack(rows)
 
     return measure

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 
 import jax
-import jax.numpy as jnp
 import optax
 
+from bnjax.arithmetic import trees
 from bnjax.data import Batch
 from bnjax.models import Model
 from bnjax.probes.activations import PERCENTILES
@@ -89,7 +89,7 @@ def make_earth_mover(
             )
             for index, (name, pair) in enumerate(zip(layers, outputs, strict=True))
         ]
-        return jax.tree.map(lambda *fields: jnp.stack(fields), *rows)
+        return trees.stack(rows)
 
     return measure
 

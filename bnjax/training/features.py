@@ -48,7 +48,9 @@ class Features(NamedTuple):
 Measure: TypeAlias = Callable[[TrainState, bool], Features]
 
 
-def make_ends(model: Model, dataset: Dataset, objective: Objective, key: PRNGKey) -> Sweep:
+def make_features_sweep(
+    model: Model, dataset: Dataset, objective: Objective, key: PRNGKey
+) -> Sweep:
     """The features before the first step, which are drawn again from the seed, and after the last.
 
     Args:
@@ -67,7 +69,7 @@ def make_ends(model: Model, dataset: Dataset, objective: Objective, key: PRNGKey
       >>> split = np.zeros((2, 8, 8, 1), np.uint8), np.array([0, 1])
       >>> dataset = from_arrays("grey", 2, split, split)
       >>> model = models.resnet(norm=models.norms.batch_norm(), depth=8, num_classes=2, width=0.1)
-      >>> sweep = make_ends(model, dataset, cross_entropy, jax.random.key(0))
+      >>> sweep = make_features_sweep(model, dataset, cross_entropy, jax.random.key(0))
       >>> sweep.rows, sweep.shapes.scales.shape
       (2, (80,))
     """

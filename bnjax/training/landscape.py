@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
@@ -99,7 +98,7 @@ def make_line(
             )
             for direction in directions
         ]
-        return jax.tree.map(lambda *fields: jnp.stack(fields), *lines)
+        return trees.stack(lines)
 
     # Arrays of the host, which are the same on every device and in every process.
     seed = np.asarray(jax.random.key_data(key))

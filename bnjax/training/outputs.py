@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Key
 
+from bnjax.arithmetic import trees
 from bnjax.data import Batch
 from bnjax.errors import UsageError
 from bnjax.models import Model
@@ -56,7 +56,7 @@ def before_and_after(
         return pick(found, layers)
 
     # A loop compiles the network once for both points.
-    both = jax.tree.map(lambda *leaves: jnp.stack(leaves), state.params, next_params)
+    both = trees.stack([state.params, next_params])
     outputs: list[Array] = jax.lax.map(shown, (both, keys))
     return outputs
 

@@ -74,8 +74,7 @@ def of_output(name: str) -> bool:
 
 def norm_size(shapes: Params) -> int:
     """The number of parameters γ and β."""
-    named = zip(trees.leaf_names(shapes), jax.tree.leaves(shapes), strict=True)
-    return sum(leaf.size for name, leaf in named if of_norm(name))
+    return sum(leaf.size for name, leaf in trees.named_leaves(shapes).items() if of_norm(name))
 
 
 def random_per_channel(key: PRNGKey, shapes: Params) -> dict[str, Int[np.ndarray, " chosen"]]:
@@ -95,7 +94,7 @@ def random_per_channel(key: PRNGKey, shapes: Params) -> dict[str, Int[np.ndarray
       >>> np.bincount(chosen % 2).tolist()  # of each of the two channels as many as γ and β
       [2, 2]
     """
-    leaves = dict(zip(trees.leaf_names(shapes), jax.tree.leaves(shapes), strict=True))
+    leaves = trees.named_leaves(shapes)
     generator = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     found = {}
     for name, kernel in leaves.items():

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from bnjax.arithmetic import trees
 from bnjax.data import Batch
 from bnjax.losses import accuracy
 from bnjax.models import Model
@@ -76,7 +77,7 @@ def make_single_images(
             together = logits(images)
             alone = jax.lax.map(lambda image: logits(image[None])[0], images)
             columns.append(compare(alone, together, labels))
-        return jax.tree.map(lambda *fields: jnp.stack(fields), *columns)
+        return trees.stack(columns)
 
     return measure
 

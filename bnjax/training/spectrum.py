@@ -8,9 +8,9 @@ each batch; under `running` all are normalised by training's running statistics,
 from collections.abc import Callable, Sequence
 
 import jax
-import jax.numpy as jnp
 
 from bnjax import losses
+from bnjax.arithmetic import trees
 from bnjax.data import Batch, Dataset, Pipeline
 from bnjax.errors import UsageError
 from bnjax.models import Model
@@ -155,6 +155,6 @@ def make_spectrum(
                 )
             )
         rows = rows if keeps_statistics else rows * len(statistics)
-        return jax.tree.map(lambda *fields: jnp.stack(fields), *rows)
+        return trees.stack(rows)
 
     return measure

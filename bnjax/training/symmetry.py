@@ -13,7 +13,6 @@ from bnjax.data import Batch
 from bnjax.models import Model
 from bnjax.probes.symmetry import symmetry
 from bnjax.training.gradient import Gradient, TrainState
-from bnjax.types import PyTree
 
 KERNEL = "/kernel"
 
@@ -28,11 +27,6 @@ class SymmetryRow(NamedTuple):
 
 
 DIMS = {field: ("kernel",) for field in SymmetryRow._fields}
-
-
-def leaves(tree: PyTree) -> dict[str, Array]:
-    """The leaves of a tree by name."""
-    return dict(zip(trees.leaf_names(tree), jax.tree.leaves(tree), strict=True))
 
 
 def kernel_names(model: Model, image_shape: tuple[int, ...]) -> tuple[str, ...]:
@@ -74,12 +68,12 @@ def compile_symmetry(model: Model) -> Callable[[TrainState, Batch, Gradient], Sy
     def measure(state: TrainState, batch: Batch, computed: Gradient) -> SymmetryRow:
         moments: dict[str, Array] = {}
         if jax.tree.leaves(state.batch_stats):
-            moments = leaves(
+            moments = trees.named_leaves(
                 model.moments(state.params, state.batch_stats, batch.images, key=batch.key)
             )
-        gradients = leaves(computed.gradient)
+        gradients = trees.named_leaves(computed.gradient)
         rows = []
-        for name, kernel in leaves(state.params).items():
+        for name, kernel in trees.named_leaves(state.params).items():
             if not name.endswith(KERNEL):
                 continue
             units = symmetry(kernel)
@@ -92,6 +86,6 @@ def compile_symmetry(model: Model) -> Callable[[TrainState, Batch, Gradient], Sy
                     jnp.full((), jnp.nan, kernel.dtype) if variance is None else variance.max(),
                 )
             )
-        return jax.tree.map(lambda *fields: jnp.stack(fields), *rows)
+        return trees.stack(rows)
 
     return measure

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from bnjax.arithmetic import trees
 from bnjax.data import Batch
 from bnjax.losses import Objective, cross_entropy
 from bnjax.models import Model, interception
@@ -141,7 +142,7 @@ def make_theory(
                 measure_layer(found[name], subtree(params, name).get("norm"), own)
                 for name in layers
             ]
-        return jax.tree.map(lambda *fields: jnp.stack(fields), *rows)
+        return trees.stack(rows)
 
     def measure(state: TrainState, batch: Batch, computed: Gradient | None) -> TheoryRow:
         del computed  # the gradient by the parameters is not what the theorems are about
