@@ -9,7 +9,7 @@
 # %% [markdown]
 # # Add a normaliser
 #
-# From a formula to an arm of every experiment: write a module, look at it, register it, and run
+# From a formula to an arm of the experiments: write a module, look at it, register it, and run
 # it beside BatchNorm and no normalisation. The example replaces normalisation by y = tanh(γ x),
 # after *Transformers without Normalization* ([2503.10622](https://arxiv.org/abs/2503.10622)).
 #

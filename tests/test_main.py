@@ -186,7 +186,7 @@ def edit(run, **changes):
         ({"lr": "NaN"}, "--lr nan: must be above 0"),
         ({"norms": "batch"}, "its option norms"),
         ({"norms": [1]}, "its option norms"),
-        ({"norms": ["../../x"]}, r"norm '../../x' is not known"),
+        ({"norms": ["../../x"]}, r"--norms ../../x: must be of none"),
         ({"model": "vgg12"}, "its option model"),
         ({"steps": True}, "its option steps"),
         ({"steps": 2**70}, "its option steps"),

@@ -3,6 +3,7 @@
 import functools
 
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -185,6 +186,38 @@ def test_impossible_normalisers_are_refused():
 def test_an_impossible_epsilon_is_refused(make, epsilon):
     with pytest.raises(UsageError, match=f"epsilon={epsilon} must be 0 or more and finite"):
         make(epsilon=epsilon)
+
+
+class Silent(nn.Module):
+    """Keeps statistics, takes no `train`, or sums over pixels, as told."""
+
+    kind: str
+
+    @nn.compact
+    def __call__(self, x, **options):
+        if self.kind == "call":
+            return self.untrained(x, **options)
+        if self.kind == "stats":
+            self.variable("batch_stats", "mean", jnp.zeros, x.shape[-1:])
+        return x.sum(axis=1) if self.kind == "shape" else x
+
+    def untrained(self, x):
+        return x
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("call", r"'own' cannot be called as module\(x, train=bool\).*unexpected keyword.*'train'"),
+        ("stats", "'own' keeps batch_stats: give its Norm batch_statistics=True"),
+        ("shape", r"'own' makes \(4, 8, 16\) of \(4, 8, 8, 16\): keep the shape"),
+    ],
+)
+def test_registering_refuses_modules_that_are_no_normalisers(kind, message):
+    own = norms.Norm("own", functools.partial(Silent, kind))
+    with pytest.raises(UsageError, match=message):
+        norms.register("own", lambda: own)
+    assert "own" not in norms.REGISTRY
 
 
 def test_registering_refuses_names_that_are_taken_or_impossible():

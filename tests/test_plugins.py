@@ -76,7 +76,7 @@ def test_a_file_that_does_not_serve_gives_one_line(tmp_path, capsys, content, st
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--norms", "bach"], "norm 'bach' is not known: choose from none, batch"),
+        (["--norms", "bach"], "--norms bach: must be of none batch"),
         (["--batch-size", "1"], "--batch-size 1: the norm batch takes statistics over the batch"),
         (["--microbatches", "2"], "do not add up to its gradient"),
         (["--norms", "layer", "--microbatches", "3"], "must be 1 or more and divide --batch-size"),

@@ -123,6 +123,10 @@ def test_shift_refuses_what_it_cannot_measure():
 
     with pytest.raises(UsageError, match="params is a list"):
         probes.shift(loss, [jnp.ones(2)], [jnp.ones(2)])
+    whole = {"params": {"a": {"w": jnp.ones(2)}, "b": {"w": jnp.ones(2)}}}
+    for measure in (probes.layer_order, lambda loss, tree: probes.shift(loss, tree, tree)):
+        with pytest.raises(UsageError, match=r"one entry, 'params'.* give params\['params'\]"):
+            measure(loss, whole)
     with pytest.raises(UsageError, match="next_params has the structure"):
         probes.shift(loss, params, {"b": jnp.ones(2)})
     with pytest.raises(UsageError, match=r"next_params has shape \(3,\) at a, params \(2,\)"):

@@ -8,10 +8,8 @@ from pathlib import Path
 from types import ModuleType
 
 from bnjax.errors import RunError
-from bnjax.runs.experiment import Experiment
+from bnjax.runs.experiment import PLACES, Experiment
 
-# In an installed package the scripts lie inside it, in a checkout beside it.
-PLACES = (Path(__file__).parents[1] / "experiments", Path(__file__).parents[2] / "experiments")
 SCRIPTS = next(filter(Path.is_dir, PLACES), PLACES[0])
 NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 
@@ -35,7 +33,10 @@ def load(name: str) -> ModuleType:
     """
     script = SCRIPTS / f"{name}.py"
     if not NAME.fullmatch(name) or not script.is_file():
-        raise RunError(f"no experiment is named {name!r}: there are {', '.join(names())}")
+        raise RunError(
+            f"no experiment is named {name!r}: there are {', '.join(names())}; one of your own is "
+            "called, and goes on, by its own script"
+        )
     own = f"bnjax_experiment_{name}"
     if own not in sys.modules:
         spec = importlib.util.spec_from_file_location(own, script)

@@ -42,11 +42,11 @@ def act(experiment: Experiment, arguments: Sequence[str]) -> None:
         run(experiment, config, write_page)
 
 
-def start(name: str, *arguments: str) -> Path:
+def start(experiment: str | Experiment, *arguments: str) -> Path:
     """Run an experiment from Python: what its command line does, but errors are raised.
 
     Args:
-      name: of the experiment, e.g. `landscape`.
+      experiment: its name, e.g. `landscape`, or one of your own.
       arguments: as on its command line.
 
     Returns:
@@ -61,10 +61,11 @@ def start(name: str, *arguments: str) -> Path:
       >>> start("landscape", "--lr", "0.4")  # doctest: +SKIP
       PosixPath('runs/landscape/…')
     """
-    experiment = catalogue.find_experiment(name)
+    if isinstance(experiment, str):
+        experiment = catalogue.find_experiment(experiment)
     config = prepare(experiment, arguments)
     if config.plan:
-        raise UsageError(f"--plan begins no run: python -m bnjax {name} --plan prints the plan")
+        raise UsageError("--plan begins no run: give it on the command line, where it prints")
     return run(experiment, config, write_page)
 
 

@@ -29,7 +29,10 @@ def parse(presets: Mapping[str, Config], arguments: Sequence[str], description: 
     arguments = list(arguments)
     preset = given(arguments, "--preset") or next(iter(presets))
     own = f"{preset} {given(arguments, '--model')}"
-    default = presets.get(own) or presets.get(preset) or next(iter(presets.values()))
+    default = presets.get(own) or presets.get(preset)
+    if default is None:
+        known = dict.fromkeys(name.partition(" ")[0] for name in presets)
+        raise UsageError(f"--preset {preset}: must be {' or '.join(known)}")
     return parse_options(type(default), arguments, description, default=default)
 
 

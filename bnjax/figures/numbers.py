@@ -21,6 +21,7 @@ from matplotlib.container import BarContainer, ErrorbarContainer
 from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import StepPatch
 
 from bnjax.figures.panel_names import one_line, panel_names
 from bnjax.storage.disk import replacing
@@ -152,6 +153,9 @@ def of_artist(artist: Artist, panel: Axes) -> Numbers:
         return Numbers("points", {"x": x, "y": y})
     if isinstance(artist, PolyCollection):
         return band(artist)
+    if isinstance(artist, StepPatch):
+        values, edges, _ = artist.get_data()
+        return Numbers("bar", {"x": (edges[1:] + edges[:-1]) / 2, "y": values})
     if isinstance(artist, LineCollection) and not artist.get_segments():
         return Numbers("line", {"x": [], "y": []})
     kind = "contours" if isinstance(artist, ContourSet) else type(artist).__name__

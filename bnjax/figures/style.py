@@ -35,8 +35,10 @@ class Looks(dict[str, Look]):
     """Looks by the normaliser's name; one that is not known gets the next spare look."""
 
     def __missing__(self, name: str) -> Look:
-        count = sum(look.hatch == "oo" for look in self.values()) % len(SPARE_COLOURS)
-        look = Look(SPARE_COLOURS[count], SPARE_LINES[count], "*<>h"[count], "oo", name)
+        count = sum(look.hatch == "oo" for look in self.values())
+        turn, colour = divmod(count, len(SPARE_COLOURS))
+        other = (colour + turn) % len(SPARE_LINES)  # 16 looks, no two alike
+        look = Look(SPARE_COLOURS[colour], SPARE_LINES[other], "*<>h"[other], "oo", name)
         self[name] = look
         return look
 

@@ -51,7 +51,8 @@ def on_batch(
       `loss(params) -> scalar`, nats for cross-entropy.
 
     Raises:
-      UsageError: unknown `statistics`, or what they need is missing.
+      UsageError: unknown `statistics`, what they need is missing, or the model or the batch is
+        of another type.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -64,6 +65,11 @@ def on_batch(
       >>> round(float(loss(variables["params"])), 4)  # ten equal logits: ln 10
       2.3026
     """
+    if not (isinstance(model, Model) and isinstance(batch, Batch)):
+        raise UsageError(
+            f"the model is a {type(model).__name__} and the batch a {type(batch).__name__}: give "
+            "bnjax.models.Model(module) and bnjax.data.Batch(images, labels)"
+        )
     train = statistics == "batch"
     if statistics == "frozen":
         if centre is None:

@@ -58,21 +58,25 @@ def fingerprint(who: Layout = ALONE) -> dict[str, Any]:
 
 
 def commit() -> str:
-    """The commit of the source tree, and `+` where files differ from it; empty if there is none."""
+    """The commit of the source tree, and `+` where files differ from it; empty if there is none.
+
+    A module or an experiment that git does not know is a difference, too.
+    """
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return ""
+
+    def git(*arguments: str) -> str:
+        call = ["git", "-C", str(root), *arguments]
+        done = subprocess.run(call, capture_output=True, text=True, timeout=10, check=True)
+        return done.stdout.strip()
+
     try:
-        described = subprocess.run(
-            ["git", "-C", str(root), "describe", "--always", "--abbrev=12", "--dirty=+"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
+        described = git("describe", "--always", "--abbrev=12", "--dirty=+")
+        unknown = git("ls-files", "--others", "--exclude-standard", "bnjax", "experiments")
     except (OSError, subprocess.SubprocessError):
         return ""
-    return described.stdout.strip()
+    return described.removesuffix("+") + "+" if unknown else described
 
 
 def version(package: str) -> str:

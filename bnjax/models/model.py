@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from bnjax.arithmetic import trees
 from bnjax.errors import UsageError
 from bnjax.models.layers import Convolution, Dense
 from bnjax.types import BatchStats, Images, Logits, Params, PRNGKey
@@ -187,10 +188,12 @@ class Model:
         found = updated.get("moments", {})
         expected: Any = jax.tree.structure(batch_stats)
         if expected != jax.tree.structure(found):
+            missing = sorted({*trees.leaf_names(batch_stats)} ^ {*trees.leaf_names(found)})
             raise UsageError(
-                f"the module {type(self.module).__name__} keeps running statistics without storing "
-                "the batch's own in the collection 'moments', which statistics='frozen' and "
-                "'recalibrated' need: use bnjax.norms.batch_norm, or statistics='batch'"
+                f"{', '.join(missing)[:200]}: the batch's own are not stored in the collection "
+                "'moments' beside the running ones, which statistics='frozen' and 'recalibrated' "
+                "need: use bnjax.norms.batch_norm, or in a normaliser of your own "
+                "bnjax.models.norms.running.advance; or statistics='batch'"
             )
         return found
 

@@ -1,4 +1,4 @@
-"""Probes: `loss(params) -> scalar` in, a NamedTuple of arrays out, nothing touched."""
+"""Probes: `loss(params) -> scalar` in, named arrays out, nothing touched."""
 
 from bnjax.probes.activations import Distribution, distribution
 from bnjax.probes.earth_mover import Affine, EarthMover, earth_mover

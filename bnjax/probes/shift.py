@@ -79,11 +79,7 @@ def shift(
       >>> result.layers, result.distances.tolist()
       (('a', 'b'), [0.0, 0.5])
     """
-    if not isinstance(params, Mapping):
-        raise UsageError(
-            f"params is a {type(params).__name__}; it must map the names of layers to their "
-            "parameters: wrap it, e.g. {'conv1': …, 'output': …}"
-        )
+    check_layers(params)
     params, next_params = dict(params), dict(next_params)  # other mappings flatten in other orders
     check_like(params, next_params, "next_params")
     with jax.default_matmul_precision(precision):
@@ -138,7 +134,7 @@ def layer_order(loss: Loss, params: Mapping[str, PyTree]) -> tuple[str, ...]:
       Names of layers; one that the loss does not use is left out.
 
     Raises:
-      UsageError: the loss returns no scalar.
+      UsageError: `params` is no mapping of layers, or the loss returns no scalar.
 
     Example:
       >>> import jax.numpy as jnp
@@ -146,7 +142,24 @@ def layer_order(loss: Loss, params: Mapping[str, PyTree]) -> tuple[str, ...]:
       >>> layer_order(loss, {"a": jnp.array(1.0), "b": jnp.array(2.0), "unused": jnp.array(3.0)})
       ('a', 'b')
     """
+    check_layers(params)
     return order_of_use(*take_apart(loss, dict(params)))
+
+
+def check_layers(params: Any) -> None:
+    """Refuse what does not map the names of layers to their parameters."""
+    if not isinstance(params, Mapping):
+        raise UsageError(
+            f"params is a {type(params).__name__}; it must map the names of layers to their "
+            "parameters: wrap it, e.g. {'conv1': …, 'output': …}"
+        )
+    if len(params) == 1:
+        [(name, inner)] = params.items()
+        if isinstance(inner, Mapping) and all(isinstance(one, Mapping) for one in inner.values()):
+            raise UsageError(
+                f"params has one entry, {name!r}, which maps names to layers itself and would "
+                f"count as one layer: give params[{name!r}], and a loss of it"
+            )
 
 
 def take_apart(loss: Loss, params: dict[str, PyTree]) -> tuple[Equations, list[str]]:

@@ -17,7 +17,10 @@ LONGEST = 200  # values of one option that are written down
 
 
 def command(
-    experiment: str, config: Mapping[str, Any], presets: Mapping[str, Any] | None = None
+    experiment: str,
+    config: Mapping[str, Any],
+    presets: Mapping[str, Any] | None = None,
+    script: str = "",
 ) -> str:
     """The command line of a run, shell-quoted.
 
@@ -26,6 +29,8 @@ def command(
       config: plain values of all options, as `config.json` has them.
       presets: of the experiment, by name; options that are theirs are left out. Without them every
         option is written down.
+      script: the file that has the experiment, as `runs.experiment.script` says it; one that is
+        not of bnjax is called by its name.
 
     Returns:
       `bnjax landscape --lr 0.4`; folders and files of the person who ran it become `DIR` and
@@ -38,7 +43,8 @@ def command(
         names = (f"{preset} {model}", preset)
         chosen = next((presets[name] for name in names if name in presets), None)
         base = plain(dataclasses.asdict(chosen)) if chosen is not None else {}
-    words = ["bnjax", experiment]
+    own = script and not script.startswith("experiments/")
+    words = ["python", script.partition(" ")[0]] if own else ["bnjax", experiment]
     if preset and preset != next(iter(presets or ()), ""):
         words += ["--preset", preset]
     if config.get("model") not in (

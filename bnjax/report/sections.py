@@ -127,7 +127,12 @@ def section(identifier: str, run: Run, numbers: pack.Numbers, budget: list[int])
         run=run,
         name=f"{run.experiment}/{run.digest}",
         question=captions.EXPERIMENTS.get(run.experiment, ""),
-        command=again.command(run.experiment, {**config, **published}, run.presets).split(" "),
+        command=again.command(
+            run.experiment,
+            {**config, **published},
+            run.presets,
+            str(run.results.facts.get("script", "")),
+        ).split(" "),
         facts=facts.facts(run),
         options=tables.options(config),
         counts={

@@ -41,6 +41,8 @@ class ConductOptions:
     """Folder of all runs; this one goes to OUT/<experiment>/<digest of the options>."""
     fresh: bool = False
     """Set an existing run of the same options aside and begin anew."""
+    redraw: bool = False
+    """Draw and judge a finished run anew, from what it measured."""
     debug: bool = False
     """Show tracebacks."""
 

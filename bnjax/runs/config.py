@@ -57,6 +57,12 @@ class RunConfig(ConductOptions, TrainingOptions):
         distinct = len(set(self.norms)) == len(self.norms) > 0
         require("--norms", " ".join(self.norms), distinct, "one or more different normalisers")
         for norm in self.norms:
+            if norm not in models.norms.registry.REGISTRY:
+                known = " ".join(models.norms.registry.REGISTRY)
+                raise UsageError(
+                    f"--norms {norm}: must be of {known}, or one that a file given as --plugins "
+                    "registers"
+                )
             self.build_model(norm, num_classes=10)
             self.validate_batch(models.norms.by_name(norm))
         if self.data_dir is not None:

@@ -1,5 +1,7 @@
 """What an experiment is: the parts that each script adds to the frame that all share."""
 
+import hashlib
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,13 +15,16 @@ from bnjax.runs.published_curves import Published
 from bnjax.training import Probe, TrainState
 from bnjax.training.sweep import Sweep
 
+# In an installed package the scripts lie inside it, in a checkout beside it.
+PLACES = (Path(__file__).parents[1] / "experiments", Path(__file__).parents[2] / "experiments")
+
 
 class Experiment(NamedTuple):
     """What an experiment adds to the frame; each part knows nothing of the others."""
 
     name: str
     description: str
-    presets: Mapping[str, RunConfig]
+    presets: Mapping[str, RunConfig]  # `quick`, `paper`, and of a model, e.g. `quick dln`
     probes: Callable[[Any, arms.Arm], Mapping[str, Probe]]
     dims: Mapping[str, Mapping[str, tuple[str, ...]]]  # of each probe's fields, after its steps
     axes: Callable[[Any], Mapping[str, Sequence[Any]]]  # values of the axes named in `dims`
@@ -34,3 +39,19 @@ class Experiment(NamedTuple):
     keep: Callable[[Any, arms.Arm, TrainState], Mapping[str, np.ndarray]] | None = None
     # Refuses, before anything is written, what is wrong with this data set.
     check: Callable[[Any, data.Dataset], None] = lambda config, dataset: None
+
+
+def script(experiment: Experiment) -> str:
+    """The file that an experiment's probes are written in, and twelve digits of its SHA-256.
+
+    Returns:
+      E.g. `experiments/landscape.py 0123456789ab`; of a script elsewhere its name alone, and of
+      what was typed into an interpreter nothing.
+    """
+    try:
+        path = Path(inspect.getfile(inspect.unwrap(experiment.probes)))
+        content = path.read_bytes()
+    except (TypeError, OSError):
+        return ""
+    name = f"experiments/{path.name}" if path.resolve().parent in PLACES else path.name
+    return f"{name} {hashlib.sha256(content).hexdigest()[:12]}"

@@ -17,7 +17,7 @@ import numpy as np
 
 from bnjax import data
 from bnjax.machine import layout
-from bnjax.runs import arms, records, run_arm, units
+from bnjax.runs import arms, axes, records, run_arm, units
 from bnjax.runs.config import RunConfig
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.streams import stream_key
@@ -86,10 +86,11 @@ def plan(experiment: Experiment, config: RunConfig) -> Iterator[ArmPlan]:
     """
     dataset = data.load(config.dataset, config.data_dir, seed=config.seed)
     experiment.check(config, dataset)
+    check = functools.partial(axes.check, experiment, axes.name_axes(experiment, config, dataset))
     for unit in units.plan(config):
         if unit.seed == config.seed:
             own, arm = units.make_arm(config, dataset, unit)
-            yield plan_arm(experiment, own, arm)
+            yield plan_arm(experiment, own, arm, check)
 
 
 def conclude(config: RunConfig, planned: tuple[ArmPlan, ...]) -> Plan:
@@ -107,13 +108,19 @@ def conclude(config: RunConfig, planned: tuple[ArmPlan, ...]) -> Plan:
     )
 
 
-def plan_arm(experiment: Experiment, config: RunConfig, arm: arms.Arm) -> ArmPlan:
+def plan_arm(
+    experiment: Experiment,
+    config: RunConfig,
+    arm: arms.Arm,
+    check: Callable[[records.Record], None],
+) -> ArmPlan:
     """Measure one arm.
 
     Args:
       experiment: gives the probes.
       config: the arm's own options.
       arm: factors, seed, model and data.
+      check: refuses a record of other axes than the experiment says.
     """
     program, optimizer = arms.build(config, arm)
     key, split = stream_key(arm.seed, "data"), arm.dataset.train
@@ -127,6 +134,7 @@ def plan_arm(experiment: Experiment, config: RunConfig, arm: arms.Arm) -> ArmPla
     rows["test"] = run_arm.due_rows(test, range(config.steps + 1))
     record = run_arm.empty_record(config, program, {**probes, "test": test}, rows, state, batch)
 
+    check(record)
     gradient = jax.block_until_ready(program.gradient(state, batch))
     parts = [
         measure(name, len(rows[name]), functools.partial(probe.measure, state, batch, gradient))

@@ -34,9 +34,9 @@ def load(paths: Iterable[Path]) -> None:
         sys.modules[name] = module
         try:
             spec.loader.exec_module(module)
-        except UsageError:
+        except UsageError as error:
             del sys.modules[name]
-            raise
+            raise UsageError(f"--plugins {path}: {error}") from error
         except Exception as error:  # it is the user's own code: whatever it raises
             del sys.modules[name]
             raise RunError(f"--plugins {path} does not run: {error!r}; mend it") from error

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from bnjax.errors import UsageError
+
 Record = dict[str, np.ndarray]
 
 
@@ -30,9 +32,17 @@ def empty(groups: Mapping[str, tuple[int, Any]]) -> Record:
     Args:
       groups: by name, the number of rows and the shapes of one measurement
         (`jax.eval_shape` of a NamedTuple).
+
+    Raises:
+      UsageError: a measurement is no NamedTuple.
     """
     record: Record = {"complete": np.zeros(())}
     for group, (rows, shapes) in groups.items():
+        if not hasattr(shapes, "_asdict"):
+            raise UsageError(
+                f"the probe {group!r} returns a {type(shapes).__name__}: it must return a "
+                "NamedTuple of arrays"
+            )
         for field, leaf in shapes._asdict().items():
             dtype = np.promote_types(leaf.dtype, np.float32)
             record[f"{group}.{field}"] = np.full((rows, *leaf.shape), np.nan, dtype)

@@ -16,6 +16,7 @@ from bnjax.machine import cache, layout, processes, waiting
 from bnjax.machine.fingerprint import LAYOUT, fingerprint
 from bnjax.machine.interrupts import Interrupted, StopRequest, stop_on_signals
 from bnjax.runs import (
+    axes,
     console,
     displays,
     event_files,
@@ -27,7 +28,7 @@ from bnjax.runs import (
     verify,
 )
 from bnjax.runs.config import RunConfig
-from bnjax.runs.experiment import Experiment
+from bnjax.runs.experiment import Experiment, script
 from bnjax.runs.names import digest
 from bnjax.runs.published_curves import Published, read_published
 from bnjax.runs.run_arm import Execution
@@ -60,6 +61,7 @@ def run(
     terminal = console.terminal()
     path = config.out / experiment.name / digest(config)
     published = read_published(config.published) if config.published else {}
+    redraws = bool(published) or config.redraw
     with contextlib.ExitStack() as held:
         watch = held.enter_context(waiting.watched(config.heartbeat_seconds))
 
@@ -72,7 +74,7 @@ def run(
 
         def begin() -> int:
             """Whether the run is done; asked, and the folder locked, by one process."""
-            if is_done() and not published:
+            if is_done() and not redraws:
                 return 1
             held.enter_context(lock.hold(path))
             return int(is_done())  # perhaps by a process that has ended just now
@@ -88,11 +90,14 @@ def run(
             terminal.print(f"finished before: {printable(path)}")
             if config.tensorboard:
                 warn("--tensorboard: a run writes event files while it goes on: add --fresh")
-            if published:
-                found, claims = results.read(path), folder.read_summary(path).claims
-                figures = experiment.draw(found, published, path)
-                write_page(publishing.Drawn(experiment, found, claims, figures, published), path)
-                folder.renew_summary(path)
+            measured_by = folder.read_config(path).fingerprint.get("script")
+            if measured_by not in (None, script(experiment)):
+                warn(
+                    f"the script that measured it ({measured_by}) has changed since: --fresh "
+                    "measures anew, --redraw draws and judges anew what was measured"
+                )
+            if redraws:
+                publishing.publish(experiment, published, write_page, path)
     if who.writes:
         report(terminal, path)
     return path
@@ -117,7 +122,12 @@ def complete(
         data.make_pipeline(dataset, own.batch_size)
     experiment.check(config, dataset)
     chance = losses.chance(losses.OBJECTIVES[config.objective], dataset)
-    facts = {**fingerprint(who), "dataset": dataset.note, "chance_loss": chance}
+    facts = {
+        **fingerprint(who),
+        "script": script(experiment),
+        "dataset": dataset.note,
+        "chance_loss": chance,
+    }
     path = config.out / experiment.name / digest(config)
 
     def open_folder() -> int:
@@ -131,6 +141,8 @@ def complete(
     if who.writes:
         terminal.print(f"{dataset.note}; {describe(facts)}; {printable(path)}")
 
+    named = axes.name_axes(experiment, config, dataset)
+    check = functools.partial(axes.check, experiment, named)
     polls = itertools.count()
     own_units = who.own(planned)
     shown = displays.display(
@@ -141,9 +153,8 @@ def complete(
     )
     with shown as display:
         if config.tensorboard and who.writes_units:
-            dims = functools.partial(publishing.inner_dims, experiment)
-            axes = publishing.name_axes(experiment, config, dataset)
-            display = event_files.EventFiles(display, path, dims, axes)
+            dims = functools.partial(axes.inner_dims, experiment)
+            display = event_files.EventFiles(display, path, dims, named)
 
         def stops_at(done: int) -> bool:
             watch.move()
@@ -152,7 +163,9 @@ def complete(
             return stop.received
 
         def work(unit: units.Unit, mesh: Mesh | None) -> records.Record:
-            execution = Execution(display, mesh, stops_at, who.together, who.writes_units)
+            execution = Execution(
+                display, mesh, stops_at, who.together, who.writes_units, check=check
+            )
             try:
                 return units.run_unit(experiment, config, dataset, path, unit, execution)
             except jax.errors.JaxRuntimeError as error:
@@ -181,7 +194,7 @@ def complete(
                     units.run_unit(experiment, config, dataset, path, unit, reads)
                     for unit in planned
                 ]
-            measured = publishing.name_results(experiment, config, dataset, facts, finished)
+            measured = axes.name_results(experiment, config, dataset, facts, finished)
             results.write(measured, path)
             publishing.publish(experiment, published, write_page, path)
         waiting.wait_for_all("results", watch)

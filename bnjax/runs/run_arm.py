@@ -45,6 +45,8 @@ class Execution(NamedTuple):
     together: bool = False  # all processes of a job work on the same unit, in step
     writes: bool = True  # False in a process that another one writes for
     trains: bool = True  # False: only read what another process has finished
+    # Refuses an empty record whose shapes are not those that the experiment says.
+    check: Callable[[records.Record], None] = lambda record: None
 
 
 def run_arm(
@@ -90,6 +92,7 @@ def run_arm(
     state, first = jax.eval_shape(begin, key)
     record = empty_record(config, program, {**probes, "test": test}, rows, state, first)
     record |= records.empty({name: (sweep.rows, sweep.shapes) for name, sweep in after.items()})
+    execution.check(record)
     end = config.steps + count_rows(after)
 
     host_state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), state)

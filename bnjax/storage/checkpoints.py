@@ -140,6 +140,12 @@ def check_fit(folder: Path, saved: dict[str, Any], expected: dict[str, Any]) -> 
             {key: entry.get(name, {}).get(key) for key in ("shape", "dtype")}
             for entry in (saved, expected)
         )
+        if None in (here["dtype"], there["dtype"]):
+            raise RunError(
+                f"{folder} holds {'no ' if here['dtype'] is None else ''}{name}, this program has "
+                f"{'it' if here['dtype'] is None else 'none'}: what is measured was changed; begin "
+                "anew with --fresh"
+            )
         if here != there:
             raise RunError(
                 f"{folder} holds {name} as {here['dtype']} {here['shape']}, this program has it as "

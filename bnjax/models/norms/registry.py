@@ -4,6 +4,9 @@ import functools
 import math
 from collections.abc import Callable
 
+import jax
+import jax.numpy as jnp
+
 from bnjax.errors import UsageError
 from bnjax.models.norms.combined import noisy
 from bnjax.models.norms.constructors import (
@@ -46,7 +49,8 @@ def register(name: str, make: Callable[[], Norm]) -> None:
       make: returns the `Norm`, whose name must be the same.
 
     Raises:
-      UsageError: an impossible name, or one that is taken.
+      UsageError: an impossible name, one that is taken, or a module that cannot be called as
+        `module(x, train=bool)` or keeps statistics of the batch without saying so.
 
     Example:
       >>> register("batch_slow", lambda: batch_norm(momentum=0.99)._replace(name="batch_slow"))
@@ -57,9 +61,45 @@ def register(name: str, make: Callable[[], Norm]) -> None:
         raise UsageError(f"norm name {name!r} must be of letters, digits and underscores")
     if name in REGISTRY:
         raise UsageError(f"norm {name!r} is known already: choose another name")
-    if (own := make().name) != name:
-        raise UsageError(f"norm {name!r} makes a Norm named {own!r}: give both the same name")
+    norm = make()
+    if norm.name != name:
+        raise UsageError(f"norm {name!r} makes a Norm named {norm.name!r}: give both the same name")
+    check_call(norm)
     REGISTRY[name] = make
+
+
+def check_call(norm: Norm) -> None:
+    """Refuse a normaliser that cannot be called, or does not say that it needs the batch.
+
+    Raises:
+      UsageError: the reason, of shapes alone; nothing is computed.
+    """
+    if norm.build is None:
+        return
+    module, errors = norm.build(name=None), []
+    for shape in ((4, 8, 8, 16), (4, 16)):  # images, or dense layers alone
+        x = jax.ShapeDtypeStruct(shape, jnp.float32)
+        try:
+            found = jax.eval_shape(
+                functools.partial(module.init_with_output, train=True), jax.random.key(0), x
+            )
+        except Exception as error:  # it is the user's own code: whatever it raises
+            errors.append(error)
+            continue
+        output, variables = found
+        if output.shape != shape:
+            raise UsageError(f"norm {norm.name!r} makes {output.shape} of {shape}: keep the shape")
+        if "batch_stats" in variables and not norm.batch_statistics:
+            raise UsageError(
+                f"norm {norm.name!r} keeps batch_stats: give its Norm batch_statistics=True, by "
+                "which batches of one and microbatches are refused"
+            )
+        return
+    reason = " ".join(str(errors[0]).split())[:200]
+    raise UsageError(
+        f"norm {norm.name!r} cannot be called as module(x, train=bool), x [batch, …, channels]: "
+        f"{type(errors[0]).__name__}: {reason}"
+    )
 
 
 def by_name(name: str) -> Norm:
