@@ -268,3 +268,34 @@ print("agree on", jax.device_count(), "devices")
         check=False,
     )
     assert done.stdout == "agree on 8 devices\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"w": jnp.ones(2, jnp.bfloat16)}, "bfloat16 at w; it must be float32 or float64"),
+        ({"w": jnp.ones(2), "count": jnp.zeros(2, jnp.int32)}, "int32 at count; it must be"),
+        (jnp.ones(2, jnp.float16), "float16 at its only leaf"),
+        ({}, "params has no arrays"),
+    ],
+)
+@pytest.mark.parametrize(
+    "probe",
+    [
+        lambda loss, params: probes.line(loss, params, jnp.ones(1)),
+        lambda loss, params: probes.losses_on_line(loss, params, jnp.ones(1), params),
+        lambda loss, params: probes.spectrum(loss, params, jax.random.key(0)),
+        probes.rounding_noise,
+    ],
+)
+def test_parameters_of_other_dtypes_are_refused_by_name(probe, params, message):
+    def loss(tree):
+        return sum(jnp.sum(leaf.astype(jnp.float32)) for leaf in jax.tree.leaves(tree))
+
+    with pytest.raises(UsageError, match=message):
+        probe(loss, params)
+
+
+def test_a_loss_that_returns_more_is_told_how_to_return_less():
+    with pytest.raises(UsageError, match=r"returns a tuple; .* lambda params: loss"):
+        probes.line(lambda w: (jnp.sum(w), {}), jnp.ones(2), jnp.ones(1))

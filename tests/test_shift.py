@@ -139,6 +139,42 @@ def test_shift_refuses_what_it_cannot_measure():
         probes.shift(loss, params, params, layers=("b",))
 
 
+@pytest.mark.parametrize("early", ["cast", "penalty", "norm"])
+def test_what_is_made_of_one_layer_alone_is_no_use_of_it(early):
+    x = jnp.array([1.0, -2.0])
+
+    def plain(params):
+        hidden = jnp.tanh(x.astype(params["in"].dtype) @ params["in"])
+        return jnp.tanh(hidden @ params["body"]) @ params["out"]
+
+    def loss(params):
+        shown = {name: params[name] for name in ("out", "body", "in")}  # read from above to below
+        if early == "cast":
+            return plain({name: w.astype(jnp.float32) for name, w in shown.items()})
+        if early == "penalty":
+            return sum(jnp.sum(w**2) for w in shown.values()) + plain(params)
+        return plain({name: w / jnp.linalg.norm(w) for name, w in shown.items()})
+
+    keys = jax.random.split(jax.random.key(0), 3)
+    params = {
+        "body": jax.random.normal(keys[0], (2, 2)),
+        "in": jax.random.normal(keys[1], (2, 2)),
+        "out": jax.random.normal(keys[2], (2,)),
+    }
+    assert probes.layer_order(loss, params) == ("in", "body", "out")
+    measured = probes.shift(loss, params, after_a_step(loss, params))
+    assert measured.distances[0] < 1e-7
+    assert (measured.distances[1:] > 1e-3).all()
+
+
+def test_layers_that_are_none_are_refused():
+    params = {"a": jnp.ones(2)}
+    with pytest.raises(UsageError, match=r"layers='a' must be a sequence of names: give \['a'\]"):
+        probes.shift(lambda tree: jnp.sum(tree["a"]), params, params, layers="a")
+    with pytest.raises(UsageError, match=r"no layer is to be measured: choose from \['a'\]"):
+        probes.shift(lambda tree: jnp.sum(tree["a"]), params, params, layers=())
+
+
 def test_an_ordered_mapping_is_measured_as_a_dict():
     def loss(params):
         return jnp.sum(jnp.sin(params["b"] @ jnp.cos(params["a"])))

@@ -8,6 +8,7 @@ relative to the layer's own deviation, as two claims.
 import numpy as np
 
 from bnjax.claims.claim import (
+    ONE_SEED_MARGIN,
     RATIO_RULE,
     Claim,
     Verdict,
@@ -46,7 +47,10 @@ RULE = (
     f"{RATIO_RULE}; {{verdict}}; "
     "inconclusive otherwise, or if an arm is dead or diverged"
 )
-NOT_REDUCED = "supported if neither interval lies below 1, not supported if both do"
+NOT_REDUCED = (
+    f"supported if neither interval reaches below 1/{ONE_SEED_MARGIN:g}, not supported if both lie "
+    "below 1"
+)
 REDUCED = "supported if above 1 in both comparisons, not supported if below 1 in both"
 
 

@@ -11,6 +11,7 @@ from typing import TypeAlias
 import numpy as np
 
 from bnjax.claims.claim import (
+    ONE_SEED_MARGIN,
     Comparison,
     Verdict,
     decide_ratio,
@@ -162,19 +163,30 @@ def agreement(comparisons: Sequence[Comparison], reasons: list[str]) -> tuple[Ve
 
 
 def not_below(comparisons: Sequence[Comparison], reasons: list[str]) -> tuple[Verdict, list[str]]:
-    """Whether no ratio is below 1: supported if none is, not supported if all are, and why neither.
+    """Whether no ratio is below 1, to a tenth: that no difference is seen is no evidence of none.
 
     Args:
       comparisons: measured ratios.
       reasons: why no claim can rest on the arms; empty if it can.
+
+    Returns:
+      Supported if no interval reaches below 1/1.1, not supported if every one lies below 1, else
+      inconclusive, and why; of one seed the interval is a factor of 1.1 either way.
+
+    Example:
+      >>> from bnjax.claims.claim import interval
+      >>> [not_below([Comparison("a", interval([r]))], [])[0] for r in (1.01, 0.95, 0.85)]
+      ['supported', 'inconclusive', 'not supported']
     """
     reasons = reasons + [comparison.reason for comparison in comparisons if comparison.reason]
-    below = {ratio_bounds(c.ratio)[1] < 1 for c in comparisons if c.ratio}
     if reasons:
         return "inconclusive", reasons
-    if len(below) != 1:
-        return "inconclusive", ["below 1 in one comparison, not in the other"]
-    return ("not supported" if below.pop() else "supported"), []
+    bounds = [ratio_bounds(c.ratio) for c in comparisons if c.ratio]
+    if all(low >= 1 / ONE_SEED_MARGIN for low, _ in bounds):
+        return "supported", []
+    if all(high < 1 for _, high in bounds):
+        return "not supported", []
+    return "inconclusive", [f"an interval reaches below 1/{ONE_SEED_MARGIN:g}, not all lie below 1"]
 
 
 def describe(comparisons: Iterable[Comparison]) -> str:

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from bnjax.claims.claim import RATIO_RULE, Claim
+from bnjax.claims.claim import ONE_SEED_MARGIN, RATIO_RULE, Claim
 from bnjax.claims.pairs import (
     BELOW_CHANCE,
     beside_none,
@@ -20,9 +20,8 @@ from bnjax.runs.results import Results, last_rows
 RULE = (
     "median over probed steps and layers but the first of the ratio {norm}/none of ‖G − G'‖/‖G‖, "
     f"at equal step and at equal loss, only where both arms are {BELOW_CHANCE}; "
-    f"{RATIO_RULE}; supported unless one of "
-    "the two lies below 1; not supported if both do; inconclusive if only one does, or an arm "
-    "is dead or diverged"
+    f"{RATIO_RULE}; supported if neither reaches below 1/{ONE_SEED_MARGIN:g}, not "
+    "supported if both lie below 1, else inconclusive, as where an arm is dead or diverged"
 )
 PUBLISHED = {
     "vgg": "late cosines none / batch at lr 0.1: layer 5 .47 / .39, layer 10 .06 / .04",

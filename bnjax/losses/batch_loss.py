@@ -51,8 +51,9 @@ def on_batch(
       `loss(params) -> scalar`, nats for cross-entropy.
 
     Raises:
-      UsageError: unknown `statistics`, what they need is missing, or the model or the batch is
-        of another type.
+      UsageError: unknown `statistics`, what they need is missing, the model or the batch is of
+        another type, images are not floating point or not as many as labels, or the decay is
+        below 0.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -70,6 +71,14 @@ def on_batch(
             f"the model is a {type(model).__name__} and the batch a {type(batch).__name__}: give "
             "bnjax.models.Model(module) and bnjax.data.Batch(images, labels)"
         )
+    images, labels = batch.images, batch.labels
+    if len(labels) != len(images) or not jnp.issubdtype(images.dtype, jnp.floating):
+        raise UsageError(
+            f"the batch has images {images.dtype} {images.shape} and labels {labels.shape}: give "
+            "floating-point images and a label for each"
+        )
+    if weight_decay < 0:
+        raise UsageError(f"weight_decay={weight_decay} must be 0 or more")
     train = statistics == "batch"
     if statistics == "frozen":
         if centre is None:

@@ -71,7 +71,7 @@ def distribution(
         mean_change = jnp.mean(jnp.abs(moved.mean(axis=0) - mean))
         variance_change = jnp.mean(jnp.abs(moved.var(axis=0) - variance))
     return Distribution(
-        histogram=counts / rows.size,
+        histogram=jnp.where(jnp.isnan(rows).any(), jnp.nan, counts / rows.size),
         percentiles=percentiles_of(rows.ravel(), percentiles),
         unit_percentiles=percentiles_of(rows[:, unit], percentiles),
         mean=jnp.mean(mean),

@@ -11,21 +11,36 @@ from bnjax.types import Array, Loss, Params
 
 
 def check_scalar(loss: Loss, params: Params) -> None:
-    """Refuse a loss that does not return one scalar; nothing is run.
+    """Refuse a loss that does not return one scalar, and parameters in half precision or none.
 
     Args:
       loss: `loss(params) -> scalar`.
-      params: pytree of arrays.
+      params: pytree of float32 or float64 arrays. Differences of gradients in half precision are
+        rounding.
 
     Raises:
-      UsageError: naming what it returns.
+      UsageError: naming what the loss returns, or the parameter.
 
     Example:
       >>> check_scalar(jnp.square, jnp.ones(2))  # doctest: +ELLIPSIS
       Traceback (most recent call last):
       bnjax.errors.UsageError: the loss returns ...; it must return one scalar: reduce it, ...
     """
+    named = trees.named_leaves(params)
+    if not named:
+        raise UsageError("params has no arrays: give a pytree with the parameters of the loss")
+    for name, leaf in named.items():
+        if (dtype := jnp.result_type(leaf)) not in (jnp.float32, jnp.float64):
+            raise UsageError(
+                f"params has {dtype} at {name or 'its only leaf'}; it must be float32 or float64: "
+                "cast it by astype, or leave what is no parameter to the loss"
+            )
     result = jax.eval_shape(loss, params)
+    if isinstance(result, tuple | dict):
+        raise UsageError(
+            f"the loss returns a {type(result).__name__}; it must return one scalar: of a pair of "
+            "loss and more give the first, lambda params: loss(params)[0]"
+        )
     if getattr(result, "shape", None) != ():
         raise UsageError(
             f"the loss returns {result}; it must return one scalar: reduce it, e.g. with jnp.mean"

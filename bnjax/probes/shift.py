@@ -50,8 +50,9 @@ def shift(
     $G_i = \nabla_{W_i} L(W_1, …, W_k)$,
     $G'_i = \nabla_{W_i} L(W'_1, …, W'_{i-1}, W_i, …, W_k)$ on the same batch, with $W'$ the
     parameters after the actual optimiser step. A layer is an entry of `params`: a weight layer
-    with its bias and its normalisation parameters. Layer i is below layer j if the loss uses it
-    first. Pure: works under `jit`, in float32 and float64.
+    with its bias and its normalisation parameters. Layer i is below layer j if the loss brings it
+    together with its data first; casts, norms and penalties of weights alone do not count. Pure:
+    works under `jit`, in float32 and float64.
 
     Args:
       loss: `loss(params) -> scalar`; the batch is inside it.
@@ -95,7 +96,11 @@ def _shift(
 ) -> Shift:
     program, owners = take_apart(loss, params)
     order = order_of_use(program, owners)
+    if isinstance(layers, str):
+        raise UsageError(f"layers={layers!r} must be a sequence of names: give [{layers!r}]")
     measured = order if layers is None else tuple(layers)
+    if not measured:
+        raise UsageError(f"no layer is to be measured: choose from {list(order)}")
     if unknown := [name for name in measured if name not in order]:
         raise UsageError(f"layers {unknown} are not used by the loss: choose from {list(order)}")
     if gradient is None:
@@ -171,15 +176,29 @@ def take_apart(loss: Loss, params: dict[str, PyTree]) -> tuple[Equations, list[s
 
 
 def order_of_use(program: Equations, owners: Sequence[str]) -> tuple[str, ...]:
-    """The layers in the order in which the program's equations first read one of their arrays."""
+    """The layers in the order in which the program brings them together with its data.
+
+    What is made of weights alone (casts, norms, penalties) is no use of them. A layer that never
+    meets data counts from where it is read first.
+    """
     layer_of = dict(zip(program.inputs, owners, strict=True))
-    used = (
-        layer_of[variable]
-        for equation in program.body
-        for variable in equations.variables(equation)
-        if variable in layer_of
-    )
-    return tuple(dict.fromkeys(used))
+    origins = {variable: frozenset([name]) for variable, name in layer_of.items()}
+    of_data = set(program.constants)
+    read: dict[str, tuple[int, int]] = {}  # place in the program, and in the equation
+    used: dict[str, tuple[int, int]] = {}
+    for place, equation in enumerate(program.body):
+        variables = list(equations.variables(equation))
+        meets_data = not of_data.isdisjoint(variables)
+        for position, variable in enumerate(variables):
+            for name in origins.get(variable, ()):
+                read.setdefault(name, (place, position))
+                if meets_data and variable not in of_data:
+                    used.setdefault(name, (place, position))
+        if meets_data:
+            of_data.update(equation.outvars)
+        made_of = frozenset().union(*(origins.get(variable, ()) for variable in variables))
+        origins |= dict.fromkeys(equation.outvars, made_of)
+    return tuple(sorted(read, key=lambda name: used.get(name, read[name])))
 
 
 def parts_of(

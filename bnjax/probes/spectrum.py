@@ -83,8 +83,9 @@ def spectrum(
 
     Source: Ghorbani, Krishnan & Xiao 2019 (1901.10159); Hutchinson 1989 (trace).
     """
+    check_scalar(loss, params)
     point, unravel = ravel_pytree(params)
-    _check(loss, params, point, lanczos_steps, num_vectors, num_trace_vectors, top)
+    _check(point, lanczos_steps, num_vectors, num_trace_vectors, top)
     flat_loss = lambda flat: loss(unravel(flat))  # noqa: E731
     starts, signs = (
         sampler(point, num=number)(jax.random.fold_in(key, use))
@@ -199,8 +200,6 @@ def _quadratic_forms(
 
 
 def _check(
-    loss: Loss,
-    params: Params,
     point: Vector,
     lanczos_steps: int,
     num_vectors: int,
@@ -220,4 +219,3 @@ def _check(
         raise UsageError(
             f"num_trace_vectors={num_trace_vectors} must be 2 or more: one has no standard error"
         )
-    check_scalar(loss, params)

@@ -25,8 +25,10 @@ from bnjax.types import Array, Params, Points, PRNGKey, PyTree, Scalar
 def filter_direction(key: PRNGKey, params: Params) -> Params:
     """A Gaussian direction, filter-normalised.
 
-    A leaf's draw depends on the key and the leaf's name alone, so two networks that differ in the
-    normaliser get the same draw for the same kernel.
+    A filter is what leads to one unit, and units are the last axis of a kernel, as in Flax and
+    Haiku; of Equinox and PyTorch, whose units come first, transpose the weights before and the
+    direction after. A leaf's draw depends on the key and the leaf's name alone, so two networks
+    that differ in the normaliser get the same draw for the same kernel.
 
     Args:
       key: typed PRNG key.

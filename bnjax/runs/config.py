@@ -76,7 +76,8 @@ class RunConfig(ConductOptions, TrainingOptions):
         if (self.model == "dln") != (self.dataset in LINEAR_DATASETS):
             raise UsageError(
                 f"--model {self.model} does not go with --dataset {self.dataset}: the deep linear "
-                "network and the Gaussian data need each other; --model dln alone chooses both"
+                "network and the Gaussian data need each other; in experiments that have presets "
+                "of it, --model dln alone chooses both"
             )
         require(
             "--objective",

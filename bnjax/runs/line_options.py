@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from bnjax import losses
-from bnjax.errors import require
+from bnjax.errors import UsageError, require
 from bnjax.runs.config import RunConfig, require_multiples
 from bnjax.runs.training_options import Precision
 
@@ -53,6 +53,10 @@ class LineConfig(RunConfig):
         require("--directions", " ".join(self.directions), legal, "gradient, or gradient random")
         if self.multiples:
             require_multiples(self.multiples, least=2)
+            for name in ("min_step", "max_step", "points"):
+                usual, option = getattr(LineConfig, name), f"--{name.replace('_', '-')}"
+                if getattr(self, name) != usual:
+                    raise UsageError(f"{option} is not used beside --multiples: give one of them")
         for step in self.difference_steps:
             legal = 0 <= step < self.steps and step % self.probe_every == 0
             expected = f"a probed step: a multiple of {self.probe_every} below {self.steps}"

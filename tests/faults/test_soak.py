@@ -2,6 +2,7 @@
 
 import json
 import signal
+from pathlib import Path
 
 from faults.nursery import Process
 from faults.toy import HOOKS, PERCEPTRON
@@ -13,6 +14,8 @@ STEPS = 20 * LEAST + 1000 * SECONDS  # more than fit into the time: to end by it
 LOOKS = 40  # at what is used
 WARM = 3  # looks, after which there has been some of everything
 MEMORY = 64 << 20  # bytes above those of a warm process
+SAVING = 8  # threads that write a checkpoint, and are gone afterwards
+RECORDED = Path(__file__).with_name("soak_looks.jsonl")  # of two hours, 2.3 million steps
 
 
 def looks(place) -> list[dict]:
@@ -31,6 +34,41 @@ def stop_after(process: Process, place) -> list[dict]:
     return looks(place)
 
 
+def growth(found: list[dict]) -> list[str]:
+    """What grew with the steps, of memory, handles, threads and compiled programs."""
+    warm, *later = found[WARM - 1 :]
+    assert len(later) > LOOKS // 2
+
+    def most(name: str) -> int:
+        return max(row[name] for row in later) - warm[name]
+
+    # A look may fall into a save. Threads that are left behind are there at every later look.
+    left_behind = min(row["threads"] for row in later[-LOOKS // 4 :]) - warm["threads"]
+    grew = {
+        "memory": most("bytes") > MEMORY,
+        "handles": most("handles") > 2,
+        "threads": left_behind > 2 or most("threads") > SAVING,
+        "programs": most("compiled") > 0,
+    }
+    return [name for name, yes in grew.items() if yes]
+
+
+def test_the_recorded_soak_of_two_hours_did_not_grow_and_one_that_leaks_does():
+    found = looks(RECORDED)
+    assert found[-1]["step"] > 2_000_000
+    assert growth(found) == []
+    for field, a_look, name in (
+        ("bytes", 2 << 20, "memory"),
+        ("handles", 1, "handles"),
+        ("threads", 1, "threads"),
+        ("compiled", 1, "programs"),
+    ):
+        leaks = [row | {field: row[field] + i * a_look} for i, row in enumerate(found)]
+        assert growth(leaks) == [name]
+    few = [row | {"threads": row["threads"] + 3 * (i > 20)} for i, row in enumerate(found)]
+    assert growth(few) == ["threads"]
+
+
 def test_memory_handles_threads_and_programs_do_not_grow_with_the_steps(nursery, tmp_path):
     gauge = {
         "place": str(tmp_path / "gauge"),
@@ -43,9 +81,5 @@ def test_memory_handles_threads_and_programs_do_not_grow_with_the_steps(nursery,
     faults = {"hooks": [*HOOKS["hooks"], "soak"], "gauge": gauge}
     with counted("soak", SECONDS):
         process = nursery.start([*command, "--out", tmp_path / "out"], faults)
-        warm, *later = stop_after(process, tmp_path / "gauge")[WARM - 1 :]
-        assert len(later) > LOOKS // 2
-        assert max(row["bytes"] for row in later) - warm["bytes"] <= MEMORY, (warm, later[-1])
-        assert max(row["handles"] for row in later) <= warm["handles"] + 2, (warm, later)
-        assert max(row["threads"] for row in later) <= warm["threads"] + 2, (warm, later)
-        assert {row["compiled"] for row in later} == {warm["compiled"]}, (warm, later)
+        found = stop_after(process, tmp_path / "gauge")
+        assert growth(found) == [], found
