@@ -203,7 +203,7 @@ def test_divergence_ends_the_arm_and_keeps_what_was_measured(toy, tmp_path):
         (["--points", "2.5"], "--points"),
         (["--batch-size", "100000"], "batch_size=100000 must be from 1 to 50"),
         (["--batch-size", "0"], "--batch-size 0: must be 1 or more"),
-        (["--norms", "foo"], "'foo'"),
+        (["--norms", "foo"], "--norms foo: must be of none batch"),
         (["--norms", "batch", "batch"], "--norms batch batch"),
         (["--max-step", "0.1"], "--max-step 0.1: must be above --min-step 0.5"),
         (["--min-step", "0"], "--min-step 0.0"),
@@ -217,7 +217,7 @@ def test_divergence_ends_the_arm_and_keeps_what_was_measured(toy, tmp_path):
         (["--directions", "random"], "--directions random"),
         (["--statistics", "foo"], "'foo'"),
         (["--parameters", "first"], "'first'"),
-        (["--preset", "foo"], "'foo'"),
+        (["--preset", "foo"], "--preset foo: must be quick or paper"),
         (
             ["--dataset", "cifar10", "--data-dir", "/nonexistent"],
             "--data-dir /nonexistent: must be a folder",
