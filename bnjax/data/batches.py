@@ -78,12 +78,12 @@ def augment(key: PRNGKey, images: Images) -> Images:
 class Pipeline:
     """How batches are made from a split; hashable, so it can be static under `jax.jit`."""
 
-    num_images: int
+    num_images: int  # of the split
     batch_size: int
-    mean: tuple[float, ...]
+    mean: tuple[float, ...]  # per channel, in units of 255 grey levels
     std: tuple[float, ...]
-    augmented: bool = False
-    dtype: str = "float32"
+    augmented: bool = False  # mirrored and shifted at random, see `augment`
+    dtype: str = "float32"  # of the images
 
     def epoch(self, step: int) -> int:
         """The epoch in which the batch of `step` begins."""

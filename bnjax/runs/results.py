@@ -31,8 +31,19 @@ class Results(NamedTuple):
     def select(self, name: str, **where: Any) -> np.ndarray:
         """The array `name` at given values of some axes, the other axes in their order.
 
+        Args:
+          name: `<group>.<field>`, e.g. `line.losses`; all are in `dims`.
+          where: values of axes, e.g. `norm="batch", seed=0`.
+
         Raises:
           KeyError: no such array, axis or value.
+
+        Example:
+          >>> axes = {"norm": np.array(["none", "batch"]), "step": np.arange(3)}
+          >>> dims = {"train.loss": ("norm", "step")}
+          >>> found = Results({"train.loss": np.eye(2, 3)}, dims, axes, {}, {})
+          >>> found.select("train.loss", norm="batch").tolist()
+          [0.0, 1.0, 0.0]
         """
         index: list[Any] = [slice(None)] * len(self.dims[name])
         for axis, value in where.items():

@@ -88,8 +88,8 @@ PARTS = {
         ("tests/faults/test_deaths.py",),
     ),
     "soak": Part(
-        "soak, seconds: memory ≤ 64 MB above warm, handles and threads flat but while a checkpoint is "
-        "written, one compilation",
+        "soak, seconds: memory ≤ 64 MB above warm, handles and threads flat but while a "
+        "checkpoint is written, one compilation",
         ("tests/faults/test_soak.py",),
     ),
 }

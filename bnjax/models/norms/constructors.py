@@ -24,7 +24,7 @@ def batch_norm(
     use_scale: bool = True,
     use_bias: bool = True,
 ) -> Norm:
-    """Batch normalisation.
+    """Batch normalisation, y = γ (x − μ)/√(σ² + ε) + β with the batch's moments; see `BatchNorm`.
 
     Args:
       momentum: weight of the old running statistics at each step, in [0, 1).
@@ -98,7 +98,7 @@ def unitize(momentum: float = 0.9, epsilon: float = 1e-5) -> Norm:
 
 
 def layer_norm(epsilon: float = 1e-5) -> Norm:
-    """Each sample over all its channels and pixels.
+    """Each sample over all its channels and pixels; see `SampleNorm`.
 
     Args:
       epsilon: added to the variance, units of the input squared.
@@ -120,7 +120,7 @@ def layer_norm(epsilon: float = 1e-5) -> Norm:
 
 
 def group_norm(groups: int = 32, epsilon: float = 1e-5) -> Norm:
-    """Each sample over its pixels and groups of channels.
+    """Each sample over its pixels and groups of channels; see `SampleNorm`.
 
     Args:
       groups: number of groups; of narrow layers as many as leave four channels in each.
@@ -145,7 +145,7 @@ def group_norm(groups: int = 32, epsilon: float = 1e-5) -> Norm:
 
 
 def instance_norm(epsilon: float = 1e-5) -> Norm:
-    """Each sample over the pixels of one channel; not for dense layers.
+    """Each sample over the pixels of one channel, see `SampleNorm`; not for dense layers.
 
     Args:
       epsilon: added to the variance, units of the input squared.
@@ -167,7 +167,7 @@ def instance_norm(epsilon: float = 1e-5) -> Norm:
 
 
 def rms_norm(epsilon: float = 1e-5) -> Norm:
-    """Each sample by its root mean square over channels and pixels.
+    """Each sample by its root mean square over channels and pixels; see `SampleNorm`.
 
     Args:
       epsilon: added to the mean square, units of the input squared.
