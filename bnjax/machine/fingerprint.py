@@ -14,7 +14,8 @@ from bnjax.machine.layout import ALONE, Layout
 PACKAGES = ("bnjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
-# What a run may go on under when it differs: results then agree to rounding, not bit for bit.
+# What a run may go on under when it differs: results then agree to rounding, not bit for bit,
+# unless the code has changed what is measured.
 LAYOUT = (
     "platform",
     "device",
@@ -26,6 +27,7 @@ LAYOUT = (
     "NPROC",
     "XLA_FLAGS",
     "commit",
+    "script",
 )
 
 

@@ -108,9 +108,11 @@ def open_folder(
         here = {key: now for key, (_, now) in changed.items()}
         if here not in found.continued:
             write_config(folder, found._replace(continued=[*found.continued, here]))
+        changes_code = not {"commit", "script"}.isdisjoint(changed)
+        code = ", unless the code measures something else" if changes_code else ""
         say(
             f"{folder} was begun under {describe_change(changed)}: it goes on, and ends with "
-            "numbers that agree with an unbroken run's to rounding, not bit for bit"
+            f"numbers that agree with an unbroken run's to rounding, not bit for bit{code}"
         )
         return folder
     state = "a damaged" if is_finished(folder) else "an unfinished"

@@ -58,6 +58,7 @@ def make_earth_mover(
     Source: Huang & Yu 2020 (2001.02814).
 
     Example:
+      >>> import jax.numpy as jnp
       >>> import optax
       >>> from bnjax.losses import cross_entropy
       >>> from bnjax.models import mlp, norms

@@ -66,6 +66,7 @@ def make_line(
       `[direction]`.
 
     Example:
+      >>> import jax.numpy as jnp
       >>> state = TrainState(jnp.int32(0), {"w": jnp.array([1.0])}, {}, ())
       >>> batch = Batch(jnp.zeros((1, 1, 1, 1)), jnp.zeros(1, jnp.int32))
       >>> computed = Gradient(jnp.array(1.5), jnp.array(1.0), {"w": jnp.array([3.0])}, {})
@@ -119,6 +120,7 @@ def make_rounding(
       `measure(state, batch, gradient) -> Rounding`, compiled.
 
     Example:
+      >>> import jax.numpy as jnp
       >>> state = TrainState(jnp.int32(0), {"w": jnp.array([1.0])}, {}, ())
       >>> batch = Batch(jnp.zeros((1, 1, 1, 1)), jnp.zeros(1, jnp.int32))
       >>> computed = Gradient(jnp.array(1.5), jnp.array(1.0), {"w": jnp.array([3.0])}, {})

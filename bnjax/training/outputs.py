@@ -40,6 +40,7 @@ def before_and_after(
       UsageError: a layer that the model does not have.
 
     Example:
+      >>> import jax.numpy as jnp
       >>> from bnjax.models import mlp, norms
       >>> model = mlp(norm=norms.none(), width=0.02)
       >>> batch = Batch(jnp.ones((4, 2, 2, 1)), jnp.zeros(4, jnp.int32))
@@ -72,6 +73,7 @@ def pick(found: Mapping[str, Array], layers: Sequence[str]) -> list[Array]:
       UsageError: naming those that are not there, and those that are.
 
     Example:
+      >>> import jax.numpy as jnp
       >>> pick({"dense1": jnp.ones(1), "dense2": jnp.ones(2)}, ["dense2"])[0].tolist()
       [1.0, 1.0]
     """

@@ -106,6 +106,7 @@ def make_spectrum(
       `[statistics]`. What training does at this step (`batch`, `gradient`) is not looked at.
 
     Example:
+      >>> import jax.numpy as jnp
       >>> import optax
       >>> from bnjax.models import mlp, norms
       >>> from bnjax.training import init_state
