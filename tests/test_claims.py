@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from bnjax.claims import decide_ratio, interval, landscape
+from bnjax.claims import decide_ratio, interval, landscape, pairs
 from bnjax.runs.results import Results
 
 PROBES, STEPS = 8, 40
@@ -131,3 +131,24 @@ def test_interval_is_the_t_interval_of_the_logarithms():
     np.testing.assert_allclose(interval(ratios)[:3], np.exp([logs.mean(), low, high]), rtol=1e-12)
     assert decide_ratio(interval([0.5, 2.5])) == "inconclusive"
     assert decide_ratio(interval([1.05])) == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("ratios", "verdict"),
+    [
+        ([[1.0], [3.0]], "supported"),
+        ([[0.95], [0.97]], "inconclusive"),
+        ([[0.21], [1.12]], "inconclusive"),
+        ([[0.86], [0.80]], "not supported"),
+        ([[0.3, 1.6]], "inconclusive"),
+        ([[0.80, 0.90, 0.97]], "inconclusive"),
+        ([[0.98, 1.0, 1.02]], "supported"),
+        ([[0.50, 0.51, 0.49]], "not supported"),
+        ([], "inconclusive"),
+    ],
+)
+def test_that_nothing_is_reduced_needs_evidence(ratios, verdict):
+    comparisons = [pairs.Comparison("x", interval(own)) for own in ratios]
+    found, reasons = pairs.not_below(comparisons, [])
+    assert found == verdict
+    assert bool(reasons) == (verdict == "inconclusive")

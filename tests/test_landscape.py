@@ -198,7 +198,10 @@ def test_divergence_ends_the_arm_and_keeps_what_was_measured(toy, tmp_path):
         (["--lrs", "0.1", "0.1"], "--lrs 0.1 0.1: must be one or more different"),
         (["--lrs", "0.1", "0.10000001"], "--lrs 0.1 0.1: must be one or more different"),
         (["--lr", "0.3", "--lrs", "0.1"], "--lr 0.3 is not used beside --lrs: give one of them"),
-        (["--min-step", "0.1", "--multiples", "1", "2"], "--min-step is not used beside --mult"),
+        (
+            ["--min-step", "0.1", "--multiples", "1", "2"],
+            "--min-step is not used beside --multiples 1 2: give",
+        ),
         (["--points", "1"], "--points 1: must be from 2"),
         (["--points", "2.5"], "--points"),
         (["--batch-size", "100000"], "batch_size=100000 must be from 1 to 50"),

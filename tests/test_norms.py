@@ -197,6 +197,10 @@ class Silent(nn.Module):
     def __call__(self, x, **options):
         if self.kind == "call":
             return self.untrained(x, **options)
+        if self.kind == "test" and not options["train"]:
+            raise ValueError("no testing")
+        if self.kind == "pair":
+            return x, {}
         if self.kind == "stats":
             self.variable("batch_stats", "mean", jnp.zeros, x.shape[-1:])
         return x.sum(axis=1) if self.kind == "shape" else x
@@ -208,15 +212,25 @@ class Silent(nn.Module):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("call", r"'own' cannot be called as module\(x, train=bool\).*unexpected keyword.*'train'"),
+        ("call", r"'own' cannot be built by .* unexpected keyword.*'train'"),
         ("stats", "'own' keeps batch_stats: give its Norm batch_statistics=True"),
-        ("shape", r"'own' makes \(4, 8, 16\) of \(4, 8, 8, 16\): keep the shape"),
+        ("shape", r"'own' makes .*\(4, 8, 16\).* of \(4, 8, 8, 16\): return x's own shape"),
+        ("pair", r"'own' makes \(.* of \(4, 8, 8, 16\): return x's own shape"),
+        ("test", r"'own' cannot be built .* ValueError: no testing"),
     ],
 )
 def test_registering_refuses_modules_that_are_no_normalisers(kind, message):
     own = norms.Norm("own", functools.partial(Silent, kind))
     with pytest.raises(UsageError, match=message):
         norms.register("own", lambda: own)
+    assert "own" not in norms.REGISTRY
+
+
+def test_registering_refuses_what_is_no_norm_or_takes_no_name():
+    with pytest.raises(UsageError, match="'own' is made as a Silent: return a Norm"):
+        norms.register("own", lambda: Silent("stats"))
+    with pytest.raises(UsageError, match=r"cannot be built by .* unexpected keyword.*'name'"):
+        norms.register("own", lambda: norms.Norm("own", lambda: Silent("none")))
     assert "own" not in norms.REGISTRY
 
 

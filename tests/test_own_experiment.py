@@ -1,17 +1,20 @@
 """An experiment of one's own, with the mistakes that its author may make."""
 
+import shutil
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import pytest
 
+from bnjax.claims.claim import Claim
 from bnjax.commands import command_line
 from bnjax.runs import experiment as experiments
-from bnjax.runs import folder, results
+from bnjax.runs import folder, results, verify
 from bnjax.runs.config import RunConfig
 from bnjax.runs.experiment import Experiment
 from bnjax.training import Probe, every
+from bnjax.training.sweep import Sweep
 
 TOY = ["--norms", "none", "--steps", "4", "--batch-size", "16", "--probe-every", "2"]
 
@@ -22,21 +25,11 @@ class Sizes(NamedTuple):
     norms: jax.Array
 
 
-class Sentence(NamedTuple):
-    """What a claim is, seen from the frame."""
-
-    identifier: str
-    sentence: str
-    source: str
-    rule: str
-    measured: str
-    published: str
-    verdict: str
-    reason: str
-
-
 def measure(state, batch, computed):
     return Sizes(jnp.stack([jnp.linalg.norm(jax.tree.leaves(x)[0]) for x in state.params.values()]))
+
+
+swept = Sizes(jax.ShapeDtypeStruct((3,), jnp.float32))
 
 
 def probes(config, arm):
@@ -44,13 +37,17 @@ def probes(config, arm):
 
 
 def claims(found):
-    return [Sentence("a", "b", "c", "d", "e", "f", "supported", "")]
+    return [Claim("a", "b", "c", "d", "e", "f", "supported", "")]
 
 
 def draw(found, published, place):
     path = place / "figure.png"
     path.write_bytes(found.arrays["sizes.norms"].tobytes())
     return [path]
+
+
+class Options(RunConfig):
+    """Those of every run."""
 
 
 OWN = Experiment(
@@ -87,6 +84,18 @@ def test_it_has_results_by_layer_and_a_page_with_its_own_command(toy, tmp_path):
         ({"dims": {"sizes": {"norms": ("layers",)}}}, "sizes.norms the axis 'layers', which is"),
         ({"dims": {"sizes": {"norms": ("step",)}}}, "has shape (3,) at each step, the axes step"),
         (
+            {"dims": {"sizes": {"norm": ("layer",)}}},
+            "name sizes.norm, which is not measured: choose",
+        ),
+        (
+            {"dims": {"sizes": {"norms": ("norm", "layer")}}},
+            "the axes probe_step norm layer beside norm",
+        ),
+        (
+            {"after": lambda config, arm: {"swept": Sweep(2, swept, lambda state, found: None)}},
+            "swept.norms is measured 2 times, its axis probe_step has 4",
+        ),
+        (
             {"probes": lambda config, arm: {"sizes": Probe(every(3), measure)}},
             "sizes.norms is measured 2 times, its axis probe_step has 4",
         ),
@@ -115,6 +124,33 @@ def test_a_verdict_that_there_is_not_is_refused_and_what_was_measured_kept(toy, 
     assert run(OWN, tmp_path) == 0
     assert (path / folder.PROBES).read_bytes() == before
     assert folder.is_finished(path)
+
+
+def test_what_fails_while_it_is_drawn_anew_costs_nothing_that_was_measured(toy, tmp_path, capsys):
+    assert run(OWN, tmp_path) == 0
+    [path] = tmp_path.glob("runs/own/*")
+    measured = (path / folder.PROBES).read_bytes()
+    shutil.rmtree(path / folder.CHECKPOINTS)  # a run that is to be trained again would show
+
+    def torn(found, published, place):
+        (place / "figure.png").write_bytes(b"half")
+        raise ValueError("torn")
+
+    wrong = OWN._replace(claims=lambda found: [claims(found)[0]._replace(verdict="refuted")])
+    assert run(wrong, tmp_path, "--redraw") == 2
+    assert not verify.damaged_results(path)
+    assert run(OWN._replace(draw=torn), tmp_path, "--redraw") == 1
+    assert set(verify.damaged_results(path)) == {"figure.png"}
+    capsys.readouterr()
+    assert run(OWN, tmp_path) == 0
+    said = capsys.readouterr()
+    assert "finished before" in said.out
+    assert "figure.png" in said.err
+    assert "it is written again" in said.err
+    assert not verify.damaged_results(path)
+    assert (path / "figure.png").read_bytes() != b"half"
+    assert (path / folder.PROBES).read_bytes() == measured
+    assert not (path / folder.CHECKPOINTS).exists()
 
 
 def test_a_preset_that_there_is_not_is_refused(toy, tmp_path, capsys):
@@ -154,4 +190,9 @@ def test_a_script_is_named_with_the_digest_of_its_file(tmp_path):
     from landscape import EXPERIMENT as LANDSCAPE
 
     assert experiments.script(LANDSCAPE).startswith("experiments/landscape.py ")
-    assert experiments.script(OWN._replace(probes=print)) == ""
+    typed = OWN._replace(probes=print, claims=print, draw=print)
+    assert experiments.script(typed) == ""
+    # What takes over most of a shipped one is a script of its own, by its options.
+    derived = LANDSCAPE._replace(name="own", presets={"quick": Options()})
+    assert experiments.script(derived).startswith("test_own_experiment.py ")
+    assert experiments.script(derived) != experiments.script(OWN)

@@ -182,6 +182,8 @@ def not_below(comparisons: Sequence[Comparison], reasons: list[str]) -> tuple[Ve
     if reasons:
         return "inconclusive", reasons
     bounds = [ratio_bounds(c.ratio) for c in comparisons if c.ratio]
+    if not bounds:
+        return "inconclusive", ["there is nothing to compare"]
     if all(low >= 1 / ONE_SEED_MARGIN for low, _ in bounds):
         return "supported", []
     if all(high < 1 for _, high in bounds):

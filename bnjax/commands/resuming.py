@@ -87,6 +87,7 @@ def rebuild(
             out=path.parents[1],
             data_dir=data_dir,
             fresh=False,
+            redraw=False,
             distributed=False,  # a job's processes are started with the original command
         )
         if digest(config) != path.name:

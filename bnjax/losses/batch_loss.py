@@ -72,12 +72,12 @@ def on_batch(
             "bnjax.models.Model(module) and bnjax.data.Batch(images, labels)"
         )
     images, labels = batch.images, batch.labels
-    if len(labels) != len(images) or not jnp.issubdtype(images.dtype, jnp.floating):
+    if labels.shape[:1] != images.shape[:1] or not jnp.issubdtype(images.dtype, jnp.floating):
         raise UsageError(
             f"the batch has images {images.dtype} {images.shape} and labels {labels.shape}: give "
             "floating-point images and a label for each"
         )
-    if weight_decay < 0:
+    if isinstance(weight_decay, float | int) and not weight_decay >= 0:  # not of a traced one
         raise UsageError(f"weight_decay={weight_decay} must be 0 or more")
     train = statistics == "batch"
     if statistics == "frozen":

@@ -15,8 +15,7 @@ def check_scalar(loss: Loss, params: Params) -> None:
 
     Args:
       loss: `loss(params) -> scalar`.
-      params: pytree of float32 or float64 arrays. Differences of gradients in half precision are
-        rounding.
+      params: pytree of float32 or float64 arrays, see `check_dtypes`.
 
     Raises:
       UsageError: naming what the loss returns, or the parameter.
@@ -26,15 +25,7 @@ def check_scalar(loss: Loss, params: Params) -> None:
       Traceback (most recent call last):
       bnjax.errors.UsageError: the loss returns ...; it must return one scalar: reduce it, ...
     """
-    named = trees.named_leaves(params)
-    if not named:
-        raise UsageError("params has no arrays: give a pytree with the parameters of the loss")
-    for name, leaf in named.items():
-        if (dtype := jnp.result_type(leaf)) not in (jnp.float32, jnp.float64):
-            raise UsageError(
-                f"params has {dtype} at {name or 'its only leaf'}; it must be float32 or float64: "
-                "cast it by astype, or leave what is no parameter to the loss"
-            )
+    check_dtypes(params)
     result = jax.eval_shape(loss, params)
     if isinstance(result, tuple | dict):
         raise UsageError(
@@ -45,6 +36,31 @@ def check_scalar(loss: Loss, params: Params) -> None:
         raise UsageError(
             f"the loss returns {result}; it must return one scalar: reduce it, e.g. with jnp.mean"
         )
+
+
+def check_dtypes(params: Params) -> None:
+    """Refuse parameters that are not float32 or float64, by name.
+
+    Args:
+      params: pytree of arrays. Differences of gradients in half precision are rounding.
+
+    Raises:
+      UsageError: naming the parameter, or that there is none.
+
+    Example:
+      >>> check_dtypes({"w": jnp.ones(2, jnp.int32)})  # doctest: +ELLIPSIS
+      Traceback (most recent call last):
+      bnjax.errors.UsageError: params has int32 at w; it must be float32 or float64: ...
+    """
+    named = trees.named_leaves(params)
+    if not named:
+        raise UsageError("params has no arrays: give a pytree with the parameters of the loss")
+    for name, leaf in named.items():
+        if (dtype := jnp.result_type(leaf)) not in (jnp.float32, jnp.float64):
+            raise UsageError(
+                f"params has {dtype} at {name or 'its only leaf'}; it must be float32 or float64: "
+                "cast it by astype, or leave what is no parameter to the loss"
+            )
 
 
 def check_like(params: Params, other: Params, what: str) -> None:
@@ -93,6 +109,7 @@ def check_grid(params: Params, directions: tuple[Params, ...], axes: tuple[Array
       Traceback (most recent call last):
       bnjax.errors.UsageError: coordinates have shape (0,); they must be ...
     """
+    check_dtypes(params)
     for direction in directions:
         check_like(params, direction, "a direction")
     for axis in axes:

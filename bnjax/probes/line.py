@@ -88,9 +88,10 @@ def line(
       A `Line`; arrays `[num_step_sizes]` in the dtype of the loss.
 
     Raises:
-      UsageError: the loss is not scalar, `direction` does not match `params`, `step_sizes` is
-        empty or not one-dimensional, `direction` and `random_key` are both given, `parameters`
-        selects nothing, `chunk` is below 1, or `mesh` has no axis `probe`.
+      UsageError: the loss is not scalar, a parameter is not float32 or float64, `direction` does
+        not match `params`, `step_sizes` is empty or not one-dimensional, `direction` and
+        `random_key` are both given, `parameters` selects nothing, `chunk` is below 1, or `mesh` has
+        no axis `probe`.
 
     Source: Santurkar et al. 2018, §3.1 and Fig. 4 a–c.
 

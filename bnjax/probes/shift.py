@@ -51,7 +51,8 @@ def shift(
     $G'_i = \nabla_{W_i} L(W'_1, …, W'_{i-1}, W_i, …, W_k)$ on the same batch, with $W'$ the
     parameters after the actual optimiser step. A layer is an entry of `params`: a weight layer
     with its bias and its normalisation parameters. Layer i is below layer j if the loss brings it
-    together with its data first; casts, norms and penalties of weights alone do not count. Pure:
+    together with its data first; casts, norms and penalties of weights alone do not count, while
+    every array that the loss holds, a mask too, counts as data. Pure:
     works under `jit`, in float32 and float64.
 
     Args:

@@ -44,7 +44,7 @@ def command(
         chosen = next((presets[name] for name in names if name in presets), None)
         base = plain(dataclasses.asdict(chosen)) if chosen is not None else {}
     own = script and not script.startswith("experiments/")
-    words = ["python", script.partition(" ")[0]] if own else ["bnjax", experiment]
+    words = ["python", script.rpartition(" ")[0]] if own else ["bnjax", experiment]
     if preset and preset != next(iter(presets or ()), ""):
         words += ["--preset", preset]
     if config.get("model") not in (

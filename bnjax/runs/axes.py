@@ -81,18 +81,33 @@ def name_axes(
     return {axis: np.array(list(values)) for axis, values in axes.items()}
 
 
-def check(experiment: Experiment, axes: Mapping[str, np.ndarray], record: records.Record) -> None:
+def check(
+    experiment: Experiment,
+    config: RunConfig,
+    axes: Mapping[str, np.ndarray],
+    record: records.Record,
+) -> None:
     """Refuse a record of one arm whose arrays have other axes than the experiment says.
 
     Args:
       experiment: names the axes of each field of its probes in `dims`.
+      config: the options of the run; its factors are axes of all arrays.
       axes: values of all axes, see `name_axes`.
       record: of an arm, empty or not.
 
     Raises:
       UsageError: naming the field, its shape and the axes.
     """
-    for name, values in records.kept(record).items():
+    outer, kept = (*config.arm_axes, "seed"), records.kept(record)
+    groups = {name.partition(".")[0] for name in kept}
+    for group, fields in experiment.dims.items():
+        unknown = [field for field in fields if f"{group}.{field}" not in kept]
+        if unknown and group in groups:
+            raise UsageError(
+                f"dims of the experiment {experiment.name} name {group}.{unknown[0]}, which is not "
+                f"measured: choose from {' '.join(sorted(set(kept)))}"
+            )
+    for name, values in kept.items():
         group, _, field = name.partition(".")
         if not field or group in ("train", "test"):
             continue
@@ -102,11 +117,16 @@ def check(experiment: Experiment, axes: Mapping[str, np.ndarray], record: record
                 f"dims of the experiment {experiment.name} give {name} the axis {unknown[0]!r}, "
                 f"which is not known: choose from {', '.join(axes)}, or give its values in axes"
             )
+        if len({*outer, *names}) < len(outer) + len(names):
+            raise UsageError(
+                f"dims of the experiment {experiment.name} give {name} the axes {' '.join(names)} "
+                f"beside {' '.join(outer)}: each must be another one"
+            )
         rows, *inner = (len(axes[axis]) for axis in names)
         if values.shape[0] != rows:
             raise UsageError(
                 f"{name} is measured {values.shape[0]} times, its axis {names[0]} has {rows}: a "
-                "probe is due at every(config.probe_every)"
+                "probe is due at every(config.probe_every), the axis of a sweep is named in rows"
             )
         if values.shape[1:] != tuple(inner):
             raise UsageError(

@@ -1,5 +1,6 @@
 """What an experiment is: the parts that each script adds to the frame that all share."""
 
+import contextlib
 import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,8 @@ from bnjax.training import Probe, TrainState
 from bnjax.training.sweep import Sweep
 
 # In an installed package the scripts lie inside it, in a checkout beside it.
-PLACES = (Path(__file__).parents[1] / "experiments", Path(__file__).parents[2] / "experiments")
+PACKAGE = Path(__file__).resolve().parents[1]
+PLACES = (PACKAGE / "experiments", PACKAGE.parent / "experiments")
 
 
 class Experiment(NamedTuple):
@@ -42,16 +44,22 @@ class Experiment(NamedTuple):
 
 
 def script(experiment: Experiment) -> str:
-    """The file that an experiment's probes are written in, and twelve digits of its SHA-256.
+    """The file that an experiment is written in, and twelve digits of the SHA-256 of its code.
 
     Returns:
-      E.g. `experiments/landscape.py 0123456789ab`; of a script elsewhere its name alone, and of
-      what was typed into an interpreter nothing.
+      E.g. `experiments/landscape.py 0123456789ab`; of a script elsewhere its name alone, also where
+      it takes over most of one of these; of what was typed into an interpreter nothing. The digest
+      is of the files of its options, probes, claims and figure that are not of the package.
     """
-    try:
-        path = Path(inspect.getfile(inspect.unwrap(experiment.probes)))
-        content = path.read_bytes()
-    except (TypeError, OSError):
+    preset = type(next(iter(experiment.presets.values())))
+    found: dict[Path, bytes] = {}
+    for part in (preset, experiment.probes, experiment.claims, experiment.draw):
+        with contextlib.suppress(TypeError, OSError):
+            path = Path(inspect.getfile(inspect.unwrap(getattr(part, "func", part)))).resolve()
+            if path.parent in PLACES or PACKAGE not in path.parents:
+                found[path] = path.read_bytes()
+    if not found:
         return ""
-    name = f"experiments/{path.name}" if path.resolve().parent in PLACES else path.name
-    return f"{name} {hashlib.sha256(content).hexdigest()[:12]}"
+    path = next((path for path in found if path.parent not in PLACES), next(iter(found)))
+    name = f"experiments/{path.name}" if path.parent in PLACES else path.name
+    return f"{name} {hashlib.sha256(b''.join(found.values())).hexdigest()[:12]}"

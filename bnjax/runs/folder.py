@@ -41,6 +41,12 @@ class Description(NamedTuple):
     units: int  # arms times seeds
     continued: list[dict[str, Any]]  # what differed when it was gone on with
 
+    @property
+    def scripts(self) -> set[str]:
+        """The scripts that measured it, see `runs.experiment.script`, as far as they are known."""
+        found = (entry.get("script") for entry in (self.fingerprint, *self.continued))
+        return {script for script in found if script}
+
 
 class Summary(NamedTuple):
     """What `summary.json` says of a finished run."""

@@ -54,14 +54,16 @@ class LineConfig(RunConfig):
         if self.multiples:
             require_multiples(self.multiples, least=2)
             for name in ("min_step", "max_step", "points"):
-                usual, option = getattr(LineConfig, name), f"--{name.replace('_', '-')}"
-                if getattr(self, name) != usual:
-                    raise UsageError(f"{option} is not used beside --multiples: give one of them")
+                if getattr(self, name) != getattr(type(self), name):
+                    raise UsageError(
+                        f"--{name.replace('_', '-')} is not used beside --multiples "
+                        f"{' '.join(f'{one:g}' for one in self.multiples)}: give other multiples"
+                    )
         for step in self.difference_steps:
             legal = 0 <= step < self.steps and step % self.probe_every == 0
             expected = f"a probed step: a multiple of {self.probe_every} below {self.steps}"
             require("--difference-steps", step, legal, expected)
-        legal = self.chunk == "auto" or 1 <= int(self.chunk) <= self.points
+        legal = self.chunk == "auto" or 1 <= int(self.chunk) <= len(self.relative_steps)
         require("--chunk", self.chunk, legal, f"auto, or from 1 to {self.points}")
         batches = self.calibration_batches
         require("--calibration-batches", batches, batches >= 1, "1 or more")

@@ -86,7 +86,9 @@ def plan(experiment: Experiment, config: RunConfig) -> Iterator[ArmPlan]:
     """
     dataset = data.load(config.dataset, config.data_dir, seed=config.seed)
     experiment.check(config, dataset)
-    check = functools.partial(axes.check, experiment, axes.name_axes(experiment, config, dataset))
+    check = functools.partial(
+        axes.check, experiment, config, axes.name_axes(experiment, config, dataset)
+    )
     for unit in units.plan(config):
         if unit.seed == config.seed:
             own, arm = units.make_arm(config, dataset, unit)
@@ -134,7 +136,9 @@ def plan_arm(
     rows["test"] = run_arm.due_rows(test, range(config.steps + 1))
     record = run_arm.empty_record(config, program, {**probes, "test": test}, rows, state, batch)
 
-    check(record)
+    sweeps = experiment.after(config, arm)
+    swept = records.empty({name: (sweep.rows, sweep.shapes) for name, sweep in sweeps.items()})
+    check(record | swept)
     gradient = jax.block_until_ready(program.gradient(state, batch))
     parts = [
         measure(name, len(rows[name]), functools.partial(probe.measure, state, batch, gradient))
@@ -144,9 +148,8 @@ def plan_arm(
         values = probe.measure(state, batch, gradient)
         for row in rows[name].values():  # sweeps may ask for what the probes measured
             records.put(record, [records.Entry(name, row, values)])
-    sweeps = experiment.after(config, arm)
     parts += [measure_sweep(name, sweep, state, record) for name, sweep in sweeps.items()]
-    record |= records.empty({name: (sweep.rows, sweep.shapes) for name, sweep in sweeps.items()})
+    record |= swept
 
     moving = [state]
 

@@ -51,8 +51,8 @@ def publish(
     """Draw and judge what a folder holds; its summary, written last, marks the run finished."""
     with warnings.catch_warnings():  # what an arm that diverged did not measure is NaN
         warnings.filterwarnings("ignore", "All-NaN|Mean of empty|invalid value", RuntimeWarning)
-        figures = experiment.draw(results.read(path), published, path)
         claims = [check_verdict(claim) for claim in experiment.claims(results.read(path))]
+        figures = experiment.draw(results.read(path), published, path)
         page = write_page(Drawn(experiment, results.read(path), claims, figures, published), path)
     kept = sorted(f"{folder.MODELS}/{file.name}" for file in path.glob(f"{folder.MODELS}/*.npz"))
     drawn = [*figures, *([page] if page else [])]

@@ -65,19 +65,16 @@ def run(
     with contextlib.ExitStack() as held:
         watch = held.enter_context(waiting.watched(config.heartbeat_seconds))
 
-        def is_done() -> bool:
-            """Whether the run is finished and every result is what was written."""
-            if config.fresh or not folder.is_finished(path):
-                return False
-            folder.read_config(path)  # refuses one that is damaged
-            return not verify.damaged_results(path)
+        def is_measured() -> bool:
+            """Whether only figures, verdicts and page may be missing."""
+            return not config.fresh and verify.is_measured(path)
 
         def begin() -> int:
-            """Whether the run is done; asked, and the folder locked, by one process."""
-            if is_done() and not redraws:
+            """Whether the run is measured; asked, and the folder locked, by one process."""
+            if is_measured() and not redraws and not verify.damaged_results(path):
                 return 1
             held.enter_context(lock.hold(path))
-            return int(is_done())  # perhaps by a process that has ended just now
+            return int(is_measured())  # perhaps by a process that has ended just now
 
         finished = processes.agree(begin)
         # After the lock: who does not get it is not kept waiting for the devices.
@@ -90,13 +87,14 @@ def run(
             terminal.print(f"finished before: {printable(path)}")
             if config.tensorboard:
                 warn("--tensorboard: a run writes event files while it goes on: add --fresh")
-            measured_by = folder.read_config(path).fingerprint.get("script")
-            if measured_by not in (None, script(experiment)):
+            others = folder.read_config(path).scripts - {script(experiment)}
+            if others and not redraws:
                 warn(
-                    f"the script that measured it ({measured_by}) has changed since: --fresh "
-                    "measures anew, --redraw draws and judges anew what was measured"
+                    f"the script that measured it ({', '.join(sorted(others))}) has changed since: "
+                    "--fresh measures anew, --redraw draws and judges anew what was measured"
                 )
-            if redraws:
+            if redraws or verify.damaged_results(path):
+                verify.set_damaged_aside(path, warn)
                 publishing.publish(experiment, published, write_page, path)
     if who.writes:
         report(terminal, path)
@@ -142,7 +140,7 @@ def complete(
         terminal.print(f"{dataset.note}; {describe(facts)}; {printable(path)}")
 
     named = axes.name_axes(experiment, config, dataset)
-    check = functools.partial(axes.check, experiment, named)
+    check = functools.partial(axes.check, experiment, config, named)
     polls = itertools.count()
     own_units = who.own(planned)
     shown = displays.display(

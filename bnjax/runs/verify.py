@@ -74,6 +74,17 @@ def damaged_results(path: Path) -> dict[str, str]:
     return {name: "has no digest" for name in expected} | inventory.find_damage(path, summary.files)
 
 
+def is_measured(path: Path) -> bool:
+    """Whether a run is finished, and all but what is drawn from its measurements is sound."""
+    if not folder.is_finished(path):
+        return False
+    folder.read_config(path)  # refuses one that is damaged
+    measured = (folder.SUMMARY, folder.METRICS, folder.PROBES)
+    return not any(
+        name in measured or name.startswith(f"{folder.MODELS}/") for name in damaged_results(path)
+    )
+
+
 def set_damaged_aside(path: Path, say: Callable[[str], None]) -> None:
     """Rename what is damaged of a finished run, so that it is written again; say so."""
     if not folder.is_finished(path):
@@ -83,4 +94,4 @@ def set_damaged_aside(path: Path, say: Callable[[str], None]) -> None:
         aside = ""
         if (path / name).exists():
             aside = f"; it is now {disk.set_aside(path / name).name}"
-        say(f"{path / name}: {what}{aside}; it is written again from the last checkpoints")
+        say(f"{path / name}: {what}{aside}; it is written again")

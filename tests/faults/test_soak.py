@@ -43,7 +43,8 @@ def growth(found: list[dict]) -> list[str]:
         return max(row[name] for row in later) - warm[name]
 
     # A look may fall into a save. Threads that are left behind are there at every later look.
-    left_behind = min(row["threads"] for row in later[-LOOKS // 4 :]) - warm["threads"]
+    threads = min(row["threads"] for row in found[:WARM])
+    left_behind = min(row["threads"] for row in later[-LOOKS // 4 :]) - threads
     grew = {
         "memory": most("bytes") > MEMORY,
         "handles": most("handles") > 2,
@@ -66,6 +67,8 @@ def test_the_recorded_soak_of_two_hours_did_not_grow_and_one_that_leaks_does():
         leaks = [row | {field: row[field] + i * a_look} for i, row in enumerate(found)]
         assert growth(leaks) == [name]
     few = [row | {"threads": row["threads"] + 3 * (i > 20)} for i, row in enumerate(found)]
+    assert growth(few) == ["threads"]
+    few[WARM - 1]["threads"] += 6  # the warm look falls into a save
     assert growth(few) == ["threads"]
 
 

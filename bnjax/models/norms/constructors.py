@@ -9,6 +9,7 @@ from jaxtyping import Array
 
 from bnjax.errors import UsageError
 from bnjax.models.norms.batch import BatchNorm
+from bnjax.models.norms.checks import check_epsilon, check_momentum
 from bnjax.models.norms.kernel import WeightNorm, WeightStandardisation
 from bnjax.models.norms.lp import LpNorm
 from bnjax.models.norms.norm import Norm
@@ -245,15 +246,3 @@ def lp_norm(power: float, momentum: float = 0.9, epsilon: float = 1e-5) -> Norm:
     name = "linf" if math.isinf(power) else f"l{power:g}"
     build = functools.partial(LpNorm, power=power, momentum=momentum, epsilon=epsilon)
     return Norm(name, build, batch_statistics=True)
-
-
-def check_momentum(momentum: float) -> None:
-    """Refuse an impossible weight of old running statistics."""
-    if not 0 <= momentum < 1:
-        raise UsageError(f"momentum={momentum} must be in [0, 1): give e.g. 0.9")
-
-
-def check_epsilon(epsilon: float) -> None:
-    """Refuse what would make a root of a negative number."""
-    if not 0 <= epsilon < math.inf:
-        raise UsageError(f"epsilon={epsilon} must be 0 or more and finite: give e.g. 1e-5")

@@ -3,7 +3,9 @@
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -22,6 +24,7 @@ from bnjax.models.norms.constructors import (
     weight_standard,
 )
 from bnjax.models.norms.norm import Norm
+from bnjax.types import Array, PRNGKey
 
 REGISTRY: dict[str, Callable[[], Norm]] = {
     "none": none,
@@ -62,6 +65,8 @@ def register(name: str, make: Callable[[], Norm]) -> None:
     if name in REGISTRY:
         raise UsageError(f"norm {name!r} is known already: choose another name")
     norm = make()
+    if not isinstance(norm, Norm):
+        raise UsageError(f"norm {name!r} is made as a {type(norm).__name__}: return a Norm")
     if norm.name != name:
         raise UsageError(f"norm {name!r} makes a Norm named {norm.name!r}: give both the same name")
     check_call(norm)
@@ -76,30 +81,37 @@ def check_call(norm: Norm) -> None:
     """
     if norm.build is None:
         return
-    module, errors = norm.build(name=None), []
+    reasons = []
     for shape in ((4, 8, 8, 16), (4, 16)):  # images, or dense layers alone
-        x = jax.ShapeDtypeStruct(shape, jnp.float32)
         try:
-            found = jax.eval_shape(
-                functools.partial(module.init_with_output, train=True), jax.random.key(0), x
-            )
+            output, variables = try_call(norm.build(name=None), shape)
         except Exception as error:  # it is the user's own code: whatever it raises
-            errors.append(error)
+            reasons.append(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
             continue
-        output, variables = found
-        if output.shape != shape:
-            raise UsageError(f"norm {norm.name!r} makes {output.shape} of {shape}: keep the shape")
+        if getattr(output, "shape", None) != shape:
+            raise UsageError(f"norm {norm.name!r} makes {output} of {shape}: return x's own shape")
         if "batch_stats" in variables and not norm.batch_statistics:
             raise UsageError(
                 f"norm {norm.name!r} keeps batch_stats: give its Norm batch_statistics=True, by "
                 "which batches of one and microbatches are refused"
             )
         return
-    reason = " ".join(str(errors[0]).split())[:200]
     raise UsageError(
-        f"norm {norm.name!r} cannot be called as module(x, train=bool), x [batch, …, channels]: "
-        f"{type(errors[0]).__name__}: {reason}"
+        f"norm {norm.name!r} cannot be built by build(name=…) and called as module(x, train=bool), "
+        f"x [batch, …, channels]: {reasons[0]}"
     )
+
+
+def try_call(module: nn.Module, shape: tuple[int, ...]) -> tuple[Any, Any]:
+    """Shapes of what a module makes in training, and of its variables; it is tested, too."""
+    x = jax.ShapeDtypeStruct(shape, jnp.float32)
+
+    def call(key: PRNGKey, x: Array, *, train: bool) -> Any:
+        return module.init_with_output(key, x, train=train)
+
+    for train in (False, True):
+        found = jax.eval_shape(functools.partial(call, train=train), jax.random.key(0), x)
+    return found
 
 
 def by_name(name: str) -> Norm:
