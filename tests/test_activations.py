@@ -63,6 +63,11 @@ def test_what_lies_outside_is_in_the_outer_bins():
     assert only_two.histogram.tolist() == [1.0]
 
 
+def test_what_is_not_a_number_is_in_no_bin():
+    values = jnp.array([[0.5, jnp.nan], [0.5, 0.5]])
+    assert np.isnan(distribution(values, edges=jnp.array([0.0, 1.0, 2.0])).histogram).all()
+
+
 def test_a_unit_or_edges_that_do_not_exist_are_refused():
     values = jnp.zeros((2, 3))
     with pytest.raises(UsageError, match=r"unit=3 does not exist: choose from 0 to 2"):

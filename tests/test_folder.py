@@ -5,12 +5,14 @@ import dataclasses
 import io
 import json
 import os
+import subprocess
 import zipfile
 
 import numpy as np
 import pytest
 
 from bnjax.errors import RunError
+from bnjax.machine import fingerprint
 from bnjax.runs import folder, names
 from bnjax.runs.config import RunConfig
 from bnjax.runs.names import digest
@@ -252,3 +254,26 @@ def test_arrays_of_every_kind_and_shape_are_read_as_they_were_written(tmp_path):
     for name, values in arrays.items():
         np.testing.assert_array_equal(found[name], values)
         assert found[name].dtype == np.asarray(values).dtype
+
+
+def test_a_file_that_git_does_not_know_is_a_difference(tmp_path, monkeypatch):
+    def git(*arguments):
+        identity = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+        subprocess.run(["git", "-C", str(tmp_path), *identity, *arguments], check=True)
+
+    module = tmp_path / "bnjax" / "machine" / "fingerprint.py"
+    module.parent.mkdir(parents=True)
+    module.write_text("")
+    monkeypatch.setattr(fingerprint, "__file__", str(module))
+    assert fingerprint.commit() == ""
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-q", "-m", "a")
+    clean = fingerprint.commit()
+    assert len(clean) == 12
+    (tmp_path / "notes.txt").write_text("")  # is no code
+    assert fingerprint.commit() == clean
+    (tmp_path / "bnjax" / "own.py").write_text("")
+    assert fingerprint.commit() == f"{clean}+"
+    module.write_text("x = 1")
+    assert fingerprint.commit() == f"{clean}+"

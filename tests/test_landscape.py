@@ -202,6 +202,7 @@ def test_divergence_ends_the_arm_and_keeps_what_was_measured(toy, tmp_path):
             ["--min-step", "0.1", "--multiples", "1", "2"],
             "--min-step is not used beside --multiples 1 2: give",
         ),
+        (["--multiples", "1", "2", "--chunk", "3"], "--chunk 3: must be"),
         (["--points", "1"], "--points 1: must be from 2"),
         (["--points", "2.5"], "--points"),
         (["--batch-size", "100000"], "batch_size=100000 must be from 1 to 50"),

@@ -1,5 +1,7 @@
 """The probed loss under all four settings of the statistics."""
 
+import inspect
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -102,6 +104,22 @@ def test_what_is_missing_is_named(problem, batch):
         losses.on_batch(model, batch_stats, batch, "recalibrated")
 
 
+def test_a_model_a_batch_and_a_decay_that_cannot_be_are_named(problem, batch):
+    model, _, batch_stats, _ = problem
+    on_batch = inspect.unwrap(losses.on_batch)  # as users have it, without checks of types
+    for own, given in ((model.module, batch), (model, (batch.images, batch.labels))):
+        with pytest.raises(UsageError, match=r"give bnjax\.models\.Model\(module\) and bnjax"):
+            on_batch(own, batch_stats, given)
+    for changed in (
+        batch._replace(labels=batch.labels[:1]),
+        batch._replace(images=batch.images.astype(jnp.uint8)),
+    ):
+        with pytest.raises(UsageError, match="floating-point images and a label for each"):
+            on_batch(model, batch_stats, changed)
+    with pytest.raises(UsageError, match=r"weight_decay=-1\.0 must be 0 or more"):
+        on_batch(model, batch_stats, batch, weight_decay=-1.0)
+
+
 def test_a_module_without_moments_is_refused(batch):
     import flax.linen as nn
 
@@ -116,7 +134,7 @@ def test_a_module_without_moments_is_refused(batch):
     model = Model(Foreign())
     images = batch.images.astype(jnp.float32)
     variables = model.init(jax.random.key(0), images)
-    with pytest.raises(UsageError, match="'moments'"):
+    with pytest.raises(UsageError, match=r"BatchNorm_0/mean, BatchNorm_0/var: .* 'moments'"):
         losses.on_batch(
             model,
             variables["batch_stats"],

@@ -112,6 +112,14 @@ def test_what_keeps_no_numbers_is_refused(panels, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_stairs_are_their_values_at_the_middles(panels, tmp_path):
+    drawn, [panel, _] = panels
+    panel.stairs([3.0, 4.0], [0.0, 1.0, 4.0], label="steps")
+    rows = saved(drawn, tmp_path)
+    assert column(rows, "steps", "x", "bar").tolist() == [0.5, 2.5]
+    assert column(rows, "steps", "y", "bar").tolist() == [3, 4]
+
+
 def test_a_series_without_a_label_is_named_by_its_arm(panels, tmp_path):
     drawn, [panel, _] = panels
     panel.plot([0], [1], color=style.LOOKS["batch"].colour)

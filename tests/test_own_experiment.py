@@ -136,8 +136,10 @@ def test_what_fails_while_it_is_drawn_anew_costs_nothing_that_was_measured(toy, 
         (place / "figure.png").write_bytes(b"half")
         raise ValueError("torn")
 
-    wrong = OWN._replace(claims=lambda found: [claims(found)[0]._replace(verdict="refuted")])
-    assert run(wrong, tmp_path, "--redraw") == 2
+    wrong = OWN._replace(
+        draw=torn, claims=lambda found: [claims(found)[0]._replace(verdict="refuted")]
+    )
+    assert run(wrong, tmp_path, "--redraw") == 2  # judged before anything is drawn
     assert not verify.damaged_results(path)
     assert run(OWN._replace(draw=torn), tmp_path, "--redraw") == 1
     assert set(verify.damaged_results(path)) == {"figure.png"}

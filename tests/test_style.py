@@ -85,3 +85,9 @@ def test_names_of_two_lines_do_not_meet(panel, tmp_path):
     style.save(panel.drawn, tmp_path, "f")
     first, second = (text.get_window_extent() for text in panel.texts)
     assert not first.overlaps(second)
+
+
+def test_sixteen_normalisers_of_ones_own_look_different():
+    looks = style.Looks(style.LOOKS)
+    own = [looks[f"own{number}"] for number in range(16)]
+    assert len({look[:3] for look in own}) == 16

@@ -64,7 +64,7 @@ class LineConfig(RunConfig):
             expected = f"a probed step: a multiple of {self.probe_every} below {self.steps}"
             require("--difference-steps", step, legal, expected)
         legal = self.chunk == "auto" or 1 <= int(self.chunk) <= len(self.relative_steps)
-        require("--chunk", self.chunk, legal, f"auto, or from 1 to {self.points}")
+        require("--chunk", self.chunk, legal, f"auto, or from 1 to {len(self.relative_steps)}")
         batches = self.calibration_batches
         require("--calibration-batches", batches, batches >= 1, "1 or more")
 
