@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from bnjax.claims import gradient_magnitudes as claims
 from bnjax.commands.command_line import main
 from bnjax.figures import gradient_magnitudes as figure
+from bnjax.models import norms
 from bnjax.probes.magnitudes import KINDS
 from bnjax.runs import publications
 from bnjax.runs.arms import Arm
@@ -50,7 +51,7 @@ PRESETS = {
 
 def probes(config: Config, arm: Arm) -> Mapping[str, Probe]:
     """The magnitudes of one arm's gradient."""
-    measure = magnitudes.make_magnitudes(centred=arm.values["norm"] == "instance")
+    measure = magnitudes.make_magnitudes(norms.by_name(arm.values["norm"]))
     return {"magnitudes": Probe(every(config.probe_every), measure)}
 
 

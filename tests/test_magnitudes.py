@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from conftest import cast, tiny_model
 
-from bnjax import losses
+from bnjax import losses, models
 from bnjax.arithmetic import trees
 from bnjax.claims import gradient_magnitudes as claims
 from bnjax.commands import command_line as frame
 from bnjax.errors import UsageError
+from bnjax.models import norms
 from bnjax.probes.magnitudes import KINDS, kinds, magnitudes
 from bnjax.runs import results
 from bnjax.runs.results import Results
@@ -22,7 +23,12 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::Depr
 # Normalisers that a constant in front of them does not reach. An ℓp norm's size sees it, and a
 # LayerNorm's constant differs from channel to channel.
 CANCELLING = ("batch", "unitize", "instance")
-OTHERS = ("none", "layer", "l2")
+OTHERS = ("none", "layer", "group", "rms", "l1", "l2", "linf", "weight_standard", "weight_norm")
+
+
+def declared(name):
+    """What a normaliser says of every layer."""
+    return lambda layer: norms.by_name(name).for_layer(layer).cancels_bias
 
 
 @pytest.mark.parametrize("norm", CANCELLING + OTHERS)
@@ -31,7 +37,7 @@ def test_a_bias_counts_as_cancelled_where_its_gradient_is_rounding(norm, batch):
     variables = cast(model.init(jax.random.key(0), batch.images))
     params, batch_stats = variables["params"], variables["batch_stats"]
     gradient = jax.jit(jax.grad(losses.on_batch(model, batch_stats, batch)))(params)
-    kind_of = kinds(params, batch_stats, centred=norm == "instance")
+    kind_of = kinds(params, batch_stats, cancels=declared(norm))
     named = zip(trees.leaf_names(gradient), jax.tree.leaves(gradient), strict=True)
     largest = {name: float(jnp.max(jnp.abs(leaf))) for name, leaf in named}
     biases = {name for name, kind in kind_of.items() if kind in ("bias", "cancelled_bias")}
@@ -47,10 +53,20 @@ def test_a_bias_counts_as_cancelled_where_its_gradient_is_rounding(norm, batch):
 
 def test_the_noise_behind_batchnorm_hides_neither_its_parameters_nor_its_statistics(batch):
     variables = tiny_model("noisy_batch").init(jax.random.key(0), batch.images)
-    found = kinds(variables["params"], variables["batch_stats"])
+    found = kinds(**variables, cancels=declared("noisy_batch"))
     assert found["conv1/norm/inner/scale"] == "scale"
     assert found["conv1/norm/inner/bias"] == "shift"
     assert found["conv1/bias"] == "cancelled_bias"
+
+
+def test_layers_of_their_own_normaliser_are_asked_one_by_one(batch):
+    mixed = norms.with_exceptions(norms.batch_norm(), {"conv1": norms.layer_norm()})
+    glorot = models.initializers.by_name("glorot_uniform")
+    model = models.Model(models.VGG((1, 1), (4, 6), 10, (), mixed, glorot))
+    variables = model.init(jax.random.key(0), batch.images)
+    found = kinds(**variables, cancels=lambda layer: mixed.for_layer(layer).cancels_bias)
+    assert found["conv1/bias"] == "bias"
+    assert found["conv2/bias"] == "cancelled_bias"
 
 
 def test_magnitudes_are_those_of_numpy():

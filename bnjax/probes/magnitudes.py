@@ -1,6 +1,6 @@
 """How large gradients are, by kind of parameter."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -21,19 +21,20 @@ class Magnitudes(NamedTuple):
     norm: Float[Array, " kinds"]  # ‖g‖₂ of them together
 
 
-def kinds(params: Params, batch_stats: BatchStats, *, centred: bool = False) -> dict[str, str]:
+def kinds(
+    params: Params, batch_stats: BatchStats, *, cancels: Callable[[str], bool]
+) -> dict[str, str]:
     """The kind of each parameter, read from the names in the tree.
 
     `scale` and `shift` are γ and β of normalisers. A `cancelled_bias` stands before a normaliser
-    that neither its mean nor its variance lets see a constant: its gradient is rounding, and it
-    would drag a mean over biases down. Such a normaliser keeps a running mean and variance beside
-    the bias. (An ℓp norm keeps a mean and a size, which a constant changes.)
+    to which a constant makes no difference: its gradient is rounding, and it would drag a mean
+    over biases down.
 
     Args:
       params: as `Model.init` returns them.
       batch_stats: likewise; `{}` of a model without running statistics.
-      centred: whether normalisers subtract the mean of each channel without keeping it
-        (InstanceNorm): the biases before them are cancelled too.
+      cancels: by the layer's own name, such as `conv3`, whether the normaliser that it would have
+        cancels a bias. Asked of layers with a normaliser that has parameters or statistics.
 
     Returns:
       One of `KINDS` by the leaf's name, such as `conv3/norm/scale`.
@@ -43,18 +44,14 @@ def kinds(params: Params, batch_stats: BatchStats, *, centred: bool = False) -> 
     Example:
       >>> layer = {"kernel": 0, "bias": 0, "norm": {"scale": 0, "bias": 0}}
       >>> stats = {"conv1": {"norm": {"mean": 0, "var": 0}}}
-      >>> list(kinds({"conv1": layer, "output": {"bias": 0}}, stats).values())
+      >>> params = {"conv1": layer, "output": {"bias": 0}}
+      >>> list(kinds(params, stats, cancels=lambda layer: True).values())
       ['cancelled_bias', 'kernel', 'shift', 'scale', 'bias']
     """
     names = trees.leaf_names(params)
-    kept = set(trees.leaf_names(batch_stats))
-    blind = {
-        name.split("/norm/")[0]
-        for name in kept
-        if name.endswith("/mean") and f"{name.removesuffix('mean')}var" in kept
-    }
-    if centred:
-        blind |= {name.split("/norm/")[0] for name in names if "/norm/" in name}
+    found = (*names, *trees.leaf_names(batch_stats))
+    normalised = {name.split("/norm/")[0] for name in found if "/norm/" in name}
+    cancelling = {path for path in normalised if cancels(path.rpartition("/")[2])}
 
     def kind(name: str) -> str:
         layer, _, leaf = name.rpartition("/")
@@ -64,7 +61,7 @@ def kinds(params: Params, batch_stats: BatchStats, *, centred: bool = False) -> 
             return "other"
         if "/norm/" in name:
             return "shift"
-        return "cancelled_bias" if layer in blind else "bias"
+        return "cancelled_bias" if layer in cancelling else "bias"
 
     return {name: kind(name) for name in names}
 

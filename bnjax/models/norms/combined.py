@@ -27,7 +27,12 @@ def noisy(inner: Norm, strength: NoiseScale | None = None) -> Norm:
     """
     name = "noise" if inner.build is None else f"noisy_{inner.name}"
     build = functools.partial(Noisy, inner=inner, strength=strength or NoiseScale())
-    return Norm(name, build, batch_statistics=inner.batch_statistics)
+    return Norm(
+        name,
+        build,
+        batch_statistics=inner.batch_statistics,
+        cancels_bias=inner.cancels_bias,
+    )
 
 
 def with_exceptions(norm: Norm, exceptions: Mapping[str, Norm]) -> Norm:

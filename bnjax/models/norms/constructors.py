@@ -56,7 +56,7 @@ def batch_norm(
         use_scale=use_scale,
         use_bias=use_bias,
     )
-    return Norm("batch", build, batch_statistics=True)
+    return Norm("batch", build, batch_statistics=True, cancels_bias=True)
 
 
 def none() -> Norm:
@@ -95,7 +95,7 @@ def unitize(momentum: float = 0.9, epsilon: float = 1e-5) -> Norm:
     check_momentum(momentum)
     check_epsilon(epsilon)
     build = functools.partial(Unitization, momentum=momentum, epsilon=epsilon)
-    return Norm("unitize", build, batch_statistics=True)
+    return Norm("unitize", build, batch_statistics=True, cancels_bias=True)
 
 
 def layer_norm(epsilon: float = 1e-5) -> Norm:
@@ -164,7 +164,8 @@ def instance_norm(epsilon: float = 1e-5) -> Norm:
       'instance'
     """
     check_epsilon(epsilon)
-    return Norm("instance", functools.partial(SampleNorm, groups=None, epsilon=epsilon))
+    build = functools.partial(SampleNorm, groups=None, epsilon=epsilon)
+    return Norm("instance", build, cancels_bias=True)
 
 
 def rms_norm(epsilon: float = 1e-5) -> Norm:

@@ -17,6 +17,8 @@ class Norm(NamedTuple):
       reparametrise: `reparametrise(name="kernel_norm")` gives a fresh linen module, for
         normalisers of kernels; it is called as `module(kernel)`, output units last.
       batch_statistics: whether what one example becomes depends on the others of its batch.
+      cancels_bias: whether a constant added to a channel leaves the output as it was, so that the
+        gradient of the layer's bias is rounding, as BatchNorm's is.
       exceptions: other normalisers for some layers, by the layer's name.
     """
 
@@ -24,6 +26,7 @@ class Norm(NamedTuple):
     build: Callable[..., nn.Module] | None = None
     reparametrise: Callable[..., nn.Module] | None = None
     batch_statistics: bool = False
+    cancels_bias: bool = False
     exceptions: tuple[tuple[str, "Norm"], ...] = ()
 
     def for_layer(self, layer: str | None) -> "Norm":
