@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from bnjax import data
-from bnjax.data import batches, sources
+from bnjax.data import batches
 from bnjax.data.dataset import channel_statistics, from_arrays
+from bnjax.data.prepared import REBUILT_CIFAR10
 from bnjax.errors import RunError, UsageError
 
 PREPARED = Path(os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets")
@@ -105,7 +106,7 @@ def test_real_cifar10_is_read_without_tensorflow():
     np.testing.assert_allclose(cifar.mean, (0.4914, 0.4822, 0.4465), atol=2e-4)
     np.testing.assert_allclose(cifar.std, (0.2470, 0.2435, 0.2616), atol=2e-4)
     rebuilt = (PREPARED / "cifar10/3.0.2/jpeg_substituted.json").exists()
-    assert (cifar.note == sources.REBUILT_CIFAR10) == rebuilt
+    assert (cifar.note == REBUILT_CIFAR10) == rebuilt
 
 
 @pytest.mark.filterwarnings("ignore")

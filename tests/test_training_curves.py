@@ -18,7 +18,7 @@ from bnjax.claims import curves, learning_rates
 from bnjax.claims import training_curves as claims
 from bnjax.claims.claim import difference
 from bnjax.commands import command_line as frame
-from bnjax.data.sources import make_gaussian
+from bnjax.data.gaussian import make_gaussian
 from bnjax.figures import style
 from bnjax.figures import training_curves as figure
 from bnjax.models import deep_linear, norms

@@ -9,6 +9,8 @@ import numpy as np
 from bnjax.errors import UsageError
 from bnjax.types import Images, Labels, Pixels, PRNGKey
 
+THRESHOLD = 128  # grey levels of binary images: 1 from here up
+
 
 class Split(NamedTuple):
     """Pixels `[num_images, height, width, channels]` uint8 and labels `[num_images]` int32.
@@ -91,6 +93,24 @@ def from_arrays(
         return jax.device_put(Split(jnp.asarray(pixels), jnp.asarray(labels, dtype=dtype)))
 
     return Dataset(name, num_classes, split(*train), split(*test), mean, std, note)
+
+
+def binary(
+    name: str,
+    train: tuple[np.ndarray, np.ndarray],
+    test: tuple[np.ndarray, np.ndarray],
+    note: str,
+) -> Dataset:
+    """A data set of ten classes whose grey levels from 128 up become 1, the others 0.
+
+    The pixels are the inputs: they are not standardised.
+    """
+    first, second = (
+        (np.where(pixels >= THRESHOLD, 255, 0).astype(np.uint8), labels)
+        for pixels, labels in (train, test)
+    )
+    found = from_arrays(name, 10, first, second, note)
+    return found._replace(mean=(0.0,), std=(1.0,))
 
 
 def check_split(name: str, pixels: np.ndarray, labels: np.ndarray, num_classes: int) -> None:
