@@ -73,16 +73,18 @@ def reader():
 
 @pytest.fixture
 def page_modules():
-    """Modules of pages, forgotten afterwards, with the normalisers that they register."""
-    from bnjax.models import norms
+    """Modules of pages, forgotten afterwards, with the normalisers and networks they register."""
+    from bnjax.models import FAMILIES, norms
 
-    modules, registered = set(sys.modules), dict(norms.REGISTRY)
+    modules = set(sys.modules)
+    registered = [(known, dict(known)) for known in (norms.REGISTRY, FAMILIES)]
     yield
     for name in set(sys.modules) - modules:
         if name.startswith(("docs_page", "my_")):
             del sys.modules[name]
-    norms.REGISTRY.clear()
-    norms.REGISTRY.update(registered)
+    for known, before in registered:
+        known.clear()
+        known.update(before)
 
 
 def write_files(page: Path, folder: Path) -> None:

@@ -1,5 +1,6 @@
-"""A normaliser of one's own: the file that the README prints, in an experiment."""
+"""Normalisers and networks of one's own: the files that are printed, in an experiment."""
 
+import inspect
 import re
 from pathlib import Path
 
@@ -8,13 +9,19 @@ import jax.numpy as jnp
 import landscape
 import numpy as np
 import pytest
+import shift
 
+from bnjax import models
 from bnjax.commands import command_line
+from bnjax.errors import UsageError
+from bnjax.figures.elements import network
 from bnjax.models import norms
-from bnjax.runs import plugins
+from bnjax.runs import plugins, results
 from bnjax.runs.names import digest
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+GUIDE = (ROOT / "docs" / "extending.md").read_text()
 
 
 @pytest.fixture
@@ -25,6 +32,15 @@ def own_norm(tmp_path, monkeypatch):
     path = tmp_path / "my_norm.py"
     path.write_text(printed)
     return path
+
+
+@pytest.fixture
+def families():
+    """The known networks; what a test adds to them is forgotten afterwards."""
+    before = dict(models.FAMILIES)
+    yield models.FAMILIES
+    models.FAMILIES.clear()
+    models.FAMILIES.update(before)
 
 
 def test_the_readmes_normaliser_is_its_formula(own_norm):
@@ -43,6 +59,75 @@ def test_an_experiment_runs_with_it(own_norm, tmp_path, toy, capsys):
     call += ["--batch-size", "10", "--out", str(tmp_path / "runs")]
     assert command_line.main(landscape.EXPERIMENT, call) == 0, capsys.readouterr().err
     assert len(list(tmp_path.glob("runs/landscape/*/landscape.png"))) == 1
+
+
+def test_an_experiment_trains_a_network_of_ones_own(tmp_path, capsys, families):
+    (printed,) = re.findall(r"```python\n(# my_model\.py.*?)```", GUIDE, re.DOTALL)
+    path = tmp_path / "my_model.py"
+    path.write_text(printed)
+    call = ["--model", "tiny", "--norms", "batch", "--plugins", str(path), "--steps", "2"]
+    call += ["--batch-size", "10", "--probe-every", "1", "--lrs", "0.1", "--layers", "conv2"]
+    call += ["--out", str(tmp_path / "runs")]
+    assert command_line.main(shift.EXPERIMENT, call) == 0, capsys.readouterr().err
+    (run,) = tmp_path.glob("runs/shift/*")
+    found = results.read(run)
+    assert found.axes["layer"].tolist() == ["conv1", "conv2", "output"]
+    assert network(found.config) == "tiny"  # what its figures say
+    assert "--model</span> <span>tiny" in (run / "report.html").read_text()
+
+
+def build(made=None, **expected):
+    """A constructor of networks that takes these options."""
+
+    def call(*, norm, num_classes, initializer, **options):
+        if options.keys() != expected.keys():
+            raise TypeError(f"not for {sorted(options)}")
+        return made or models.mlp(norm=norm, num_classes=num_classes, initializer=initializer)
+
+    return call
+
+
+def test_registered_networks_get_their_options(families):
+    found = {}
+
+    def deep(*, norm, num_classes, initializer, depth, width):
+        found.update(depth=depth, width=width)
+        return models.mlp(norm=norm, num_classes=num_classes, initializer=initializer)
+
+    models.register("deep", models.Family(deep, ("depth", "width"), depth=7))
+    common = {"norm": norms.none(), "num_classes": 10, "initializer": "he_normal", "width": 0.5}
+    models.by_name("deep", **common)
+    assert found == {"depth": 7, "width": 0.5}
+    models.by_name("deep", **common, depth=3)
+    assert found == {"depth": 3, "width": 0.5}
+    with pytest.raises(UsageError, match="model deep has no dropout"):
+        models.by_name("deep", **common, dropout=0.5)
+    options = {"depth": 3, "width": 0.5, "dropout": 0.0}
+    assert network({"model": "deep", **options}) == "deep-3 ×0.5"
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "message"),
+    [
+        ("../up", models.Family(build()), r"'\.\./up' must be of letters"),
+        ("vgg11", models.Family(build()), "'vgg11' is known already"),
+        ("own", models.Family(build(), ("size",)), "has options size: they must be of width"),
+        ("own", models.Family(build(), ("depth",)), "give a usual depth if depth is among"),
+        ("own", models.Family(build(), (), depth=3), "give a usual depth if depth is among"),
+        ("own", models.Family(build(), ("width",)), r"cannot be built .*width=….*TypeError: not"),
+        ("own", models.Family(build(made="a net"), ()), "'own' is built as a str: return a Model"),
+    ],
+)
+def test_registering_refuses_what_builds_no_network(name, family, message, families):
+    known = dict(families)
+    with pytest.raises(UsageError, match=message):
+        models.register(name, family)
+    assert known == models.FAMILIES
+
+
+def test_registering_refuses_a_bare_function():
+    with pytest.raises(UsageError, match=r"'own' is a function: give Family\(build, …\)"):
+        inspect.unwrap(models.register)("own", build())
 
 
 def test_a_changed_file_is_another_run(own_norm):
@@ -77,6 +162,7 @@ def test_a_file_that_does_not_serve_gives_one_line(tmp_path, capsys, content, st
     ("arguments", "message"),
     [
         (["--norms", "bach"], "--norms bach: must be of none batch"),
+        (["--model", "vgg12"], "--model vgg12: must be of vgg11 vgg13"),
         (["--batch-size", "1"], "--batch-size 1: the norm batch takes statistics over the batch"),
         (["--microbatches", "2"], "do not add up to its gradient"),
         (["--norms", "layer", "--microbatches", "3"], "must be 1 or more and divide --batch-size"),

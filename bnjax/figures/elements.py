@@ -26,13 +26,16 @@ NETWORKS = {
 
 def network(config: Mapping[str, Any]) -> str:
     """The network as a caption names it."""
-    depth = config["depth"] or FAMILIES[config["model"]].depth
-    if config["model"] == "dln":
+    model, dropout = config["model"], config["dropout"]
+    family = FAMILIES.get(model)  # not there: another program registered it
+    depth = config["depth"] or (family.depth if family else None)
+    if model == "dln":
         return f"{depth} linear layers of 10×10"
-    name = NETWORKS.get(config["model"], config["model"].upper())
-    suffix = f"-{depth}" if config["model"] == "resnet" else ""
-    dropout = f", dropout {config['dropout']:g}" if config["dropout"] else ""
-    return f"{name}{suffix} ×{config['width']:g}{dropout}"
+    name = model.upper() if model.startswith("vgg") else NETWORKS.get(model, model)
+    words = f"{name}-{depth}" if config["depth"] or model == "resnet" else name
+    if family and "width" in family.options:
+        words += f" ×{config['width']:g}"
+    return f"{words}, dropout {dropout:g}" if dropout else words
 
 
 def setting(config: Mapping[str, Any], *, with_lr: bool = True) -> str:

@@ -4,7 +4,7 @@ from bnjax.models import initializers, norms
 from bnjax.models.deep_linear import DeepLinear, deep_linear
 from bnjax.models.model import Model, layer_names
 from bnjax.models.norms import Norm
-from bnjax.models.registry import FAMILIES, ModelName, by_name
+from bnjax.models.registry import FAMILIES, Family, by_name, register
 from bnjax.models.resnet import ResNet, resnet
 from bnjax.models.small import alexnet, lenet, mlp
 from bnjax.models.vgg import VGG, VGG_DEPTHS, vgg, vgg11, vgg13, vgg16, vgg19
@@ -15,8 +15,8 @@ __all__ = [
     "VGG",
     "VGG_DEPTHS",
     "DeepLinear",
+    "Family",
     "Model",
-    "ModelName",
     "Norm",
     "ResNet",
     "alexnet",
@@ -27,6 +27,7 @@ __all__ = [
     "lenet",
     "mlp",
     "norms",
+    "register",
     "resnet",
     "vgg",
     "vgg11",

@@ -1,40 +1,35 @@
 """Every network by name, for configurations."""
 
 import functools
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple, TypeAlias
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from bnjax.errors import UsageError
 from bnjax.models.deep_linear import deep_linear
 from bnjax.models.model import Model
-from bnjax.models.norms import Norm
+from bnjax.models.norms import Norm, none
 from bnjax.models.resnet import resnet
 from bnjax.models.sizes import check_size
 from bnjax.models.small import alexnet, lenet, mlp
 from bnjax.models.vgg import vgg11, vgg13, vgg16, vgg19
 from bnjax.models.vgg38 import vgg38
 
-ModelName: TypeAlias = Literal[
-    "vgg11",
-    "vgg13",
-    "vgg16",
-    "vgg19",
-    "vgg38",
-    "vgg38_residual",
-    "resnet",
-    "lenet",
-    "alexnet",
-    "mlp",
-    "dln",
-]
+OPTIONS = ("width", "dropout", "depth")
 
 
 class Family(NamedTuple):
-    """How to build a network, and which options it has beside norm, classes and initialiser."""
+    """How to build a network, and which options it has beside norm, classes and initialiser.
+
+    Attributes:
+      build: `build(norm=, num_classes=, initializer=, …) -> Model`, where `norm` is a `Norm`,
+        `initializer` a name that `initializers.by_name` knows, and … the options.
+      options: of `width`, `dropout` and `depth`, those that it takes.
+      depth: the usual one, of families that come in any.
+    """
 
     build: Callable[..., Model]
     options: tuple[str, ...] = ("width", "dropout")
-    depth: int | None = None  # the usual one, of families that come in any
+    depth: int | None = None
 
 
 def linear(*, num_classes: int, **options: Any) -> Model:
@@ -42,7 +37,7 @@ def linear(*, num_classes: int, **options: Any) -> Model:
     return deep_linear(width=num_classes, **options)
 
 
-FAMILIES: Mapping[str, Family] = {
+FAMILIES: dict[str, Family] = {
     "vgg11": Family(vgg11),
     "vgg13": Family(vgg13),
     "vgg16": Family(vgg16),
@@ -55,6 +50,53 @@ FAMILIES: Mapping[str, Family] = {
     "mlp": Family(mlp, ("width", "dropout", "depth"), depth=4),
     "dln": Family(linear, ("depth",), depth=25),
 }
+
+
+def register(name: str, family: Family) -> None:
+    """Make a network known by name, to `by_name` and to the option `--model` of every experiment.
+
+    Args:
+      name: letters, digits and underscores; captions show it.
+      family: how to build it; `options=()` where it has none.
+
+    Raises:
+      UsageError: an impossible name, one that is taken, options that are not known, or a `build`
+        that does not make a `Model` of its arguments.
+
+    Example:
+      >>> from bnjax.models import mlp
+      >>> register("perceptron", Family(mlp, ("width",)))
+      >>> norm, glorot = none(), "glorot_uniform"
+      >>> by_name("perceptron", norm=norm, num_classes=10, initializer=glorot).module.num_classes
+      10
+    """
+    if not (name.isidentifier() and name.isascii()):
+        raise UsageError(f"model name {name!r} must be of letters, digits and underscores")
+    if name in FAMILIES:
+        raise UsageError(f"model {name!r} is known already: choose another name")
+    if not isinstance(family, Family):
+        raise UsageError(f"model {name!r} is a {type(family).__name__}: give Family(build, …)")
+    if unknown := [option for option in family.options if option not in OPTIONS]:
+        raise UsageError(
+            f"model {name!r} has options {', '.join(unknown)}: they must be of {' '.join(OPTIONS)}"
+        )
+    if ("depth" in family.options) != (family.depth is not None):
+        raise UsageError(
+            f"model {name!r}: give a usual depth if depth is among its options, and only then"
+        )
+    usual = {"width": 1.0, "dropout": 0.0, "depth": family.depth}
+    given = {option: usual[option] for option in family.options}
+    try:
+        made = family.build(norm=none(), num_classes=10, initializer="glorot_uniform", **given)
+    except Exception as error:  # it is the user's own code: whatever it raises
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise UsageError(
+            f"model {name!r} cannot be built by build(norm=…, num_classes=10, "
+            f"initializer='glorot_uniform'{''.join(f', {o}=…' for o in given)}): {reason}"
+        ) from error
+    if not isinstance(made, Model):
+        raise UsageError(f"model {name!r} is built as a {type(made).__name__}: return a Model")
+    FAMILIES[name] = family
 
 
 def by_name(

@@ -54,6 +54,12 @@ class RunConfig(ConductOptions, TrainingOptions):
         shown = " ".join(f"{drop:g}" for drop in self.lr_drops)
         expected = f"rising shares of the run between 0 and 1, or steps below {self.steps}"
         require("--lr-drops", shown, legal, expected)
+        if self.model not in models.FAMILIES:
+            known = " ".join(models.FAMILIES)
+            raise UsageError(
+                f"--model {self.model}: must be of {known}, or one that a file given as --plugins "
+                "registers"
+            )
         distinct = len(set(self.norms)) == len(self.norms) > 0
         require("--norms", " ".join(self.norms), distinct, "one or more different normalisers")
         for norm in self.norms:

@@ -36,7 +36,7 @@ class Description(NamedTuple):
 
     experiment: str
     config: dict[str, Any]  # plain values of all options
-    plugins: list[str]  # SHA-256 of each file that registers normalisers
+    plugins: list[str]  # SHA-256 of each file given as --plugins
     fingerprint: dict[str, Any]  # versions, device and flags when it began
     units: int  # arms times seeds
     continued: list[dict[str, Any]]  # what differed when it was gone on with

@@ -1,4 +1,4 @@
-"""Files of a user's own that make further normalisers known."""
+"""Files of a user's own that make further normalisers and networks known."""
 
 import hashlib
 import importlib.util
@@ -13,7 +13,7 @@ LARGEST = 2**20  # bytes
 
 
 def load(paths: Iterable[Path]) -> None:
-    """Run Python files that call `bnjax.norms.register`, each once in a process.
+    """Run Python files that call `register` of `norms` or `models`, each once in a process.
 
     Args:
       paths: of the files; what they do they do with the user's own rights.
@@ -55,5 +55,5 @@ def digests(paths: Iterable[Path]) -> list[str]:
     except ValueError as error:
         shown = " ".join(map(str, paths))
         raise UsageError(
-            f"--plugins {shown}: is not a file ({error}): give one that registers a norm"
+            f"--plugins {shown}: is not a file ({error}): give one that registers a norm or a model"
         ) from error

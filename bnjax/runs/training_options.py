@@ -4,7 +4,6 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from bnjax.models import ModelName
 from bnjax.training.optimizers import OptimizerName
 
 Precision = Literal["default", "high", "highest"]
@@ -31,15 +30,17 @@ class TrainingOptions:
     """The arms: one network for each normaliser, alike in all else: none batch layer group instance
     rms unitize weight_standard weight_norm l1 l2 linf noisy_batch noise, or what --plugins add."""
     plugins: tuple[Path, ...] = ()
-    """Python files that register further normalisers (bnjax.norms.register); they are run."""
+    """Python files that register further normalisers (bnjax.norms.register) or networks
+    (bnjax.models.register); they are run."""
     lr: float = 0.1
     """Learning rate (of plain SGD: parameter units per gradient unit)."""
     optimizer: OptimizerName = "sgd"
     """Optimiser; the publication: plain SGD. Momentum is 0.9."""
     lr_drops: tuple[float, ...] = ()
     """Where --lr is divided by 10: shares of the run if below 1, else steps, e.g. 0.5 0.75."""
-    model: ModelName = "vgg11"
-    """Network; dln is the deep linear one, 25 layers of 10×10, with presets of its own."""
+    model: str = "vgg11"
+    """Network: vgg11 vgg13 vgg16 vgg19 vgg38 vgg38_residual resnet lenet alexnet mlp, dln (the deep
+    linear one, 25 layers of 10×10, with presets of its own), or what --plugins add."""
     depth: int | None = None
     """Weight layers of resnet (6D + 2; default 20), mlp (4) and dln (25)."""
     width: float = 0.25

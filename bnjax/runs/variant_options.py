@@ -8,7 +8,6 @@ from typing import Any, Literal
 from bnjax.data.copies import LARGEST_SHIFT
 from bnjax.errors import UsageError, require
 from bnjax.models.initializers import REGISTRY
-from bnjax.models.registry import ModelName
 from bnjax.runs.config import require_multiples
 from bnjax.runs.target_options import TargetConfig
 from bnjax.runs.variants import Variant, parse, variants
@@ -45,7 +44,7 @@ class VariantConfig(TargetConfig):
     """Pixels by which copies of a test image are moved."""
     lr: float = math.nan
     """Not for this experiment: give --multiples."""
-    model: ModelName = "lenet"
+    model: str = "lenet"
     """Network."""
     width: float = 1.0
     """Factor on the network's channels; 1 is the full network."""
