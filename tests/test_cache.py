@@ -41,3 +41,27 @@ def test_the_folder_is_the_chosen_one(tmp_path, monkeypatch, chosen, told, kept)
     jax.config.update("jax_compilation_cache_dir", told)
     cache.enable()
     assert jax.config.jax_compilation_cache_dir == kept
+
+
+@pytest.mark.parametrize("home", ["a file", None])
+def test_where_nothing_can_be_kept_it_is_said_and_the_run_goes_on(
+    tmp_path, monkeypatch, capsys, home
+):
+    monkeypatch.delenv("BNJAX_CACHE_DIR")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    if home is None:
+
+        def nobody():
+            raise RuntimeError("Could not determine home directory.")
+
+        monkeypatch.setattr(cache.Path, "home", nobody)
+    else:
+        place = tmp_path / home
+        place.touch()
+        monkeypatch.setenv("HOME", str(place))
+    cache.enable()
+    assert jax.config.jax_compilation_cache_dir is None
+    said = capsys.readouterr().err
+    assert said.startswith("warning: compiled programs are not kept")
+    assert "set BNJAX_CACHE_DIR" in said
+    assert said.count("\n") == 1

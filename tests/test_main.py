@@ -20,7 +20,7 @@ from bnjax.commands import command_line as frame
 from bnjax.errors import RunError
 from bnjax.runs import folder, options, results
 from bnjax.runs.names import digest, digest_of
-from bnjax.storage import disk, files, lock, sealed
+from bnjax.storage import disk, files, inventory, lock, sealed
 from bnjax.storage.files import plain
 
 ROOT = Path(__file__).parents[1]
@@ -187,7 +187,8 @@ def edit(run, **changes):
         ({"norms": "batch"}, "its option norms"),
         ({"norms": [1]}, "its option norms"),
         ({"norms": ["../../x"]}, r"--norms ../../x: must be of none"),
-        ({"model": "vgg12"}, "its option model"),
+        ({"model": "vgg12"}, "--model vgg12: must be of vgg11"),
+        ({"model": 1}, "its option model"),
         ({"steps": True}, "its option steps"),
         ({"steps": 2**70}, "its option steps"),
         ({"depth": "a"}, "its option depth"),
@@ -231,6 +232,40 @@ def test_resume_reads_data_only_from_where_the_person_says(toy_runs, runs, tmp_p
     assert f"if you know that folder, add --data-dir {tmp_path}/data" in capsys.readouterr().err
     (run / "summary.json").rename(run / "kept")  # not finished: goes on by what is saved
     assert program.main(["resume", str(run), "--data-dir", str(tmp_path / "data")]) == 0
+
+
+def test_resume_asks_for_published_curves_that_were_moved(toy, toy_runs, runs, tmp_path, capsys):
+    _, run = runs
+    run = edit(run, published="curves.csv")
+    capsys.readouterr()
+    assert program.main(["resume", str(run)]) == 2
+    error = capsys.readouterr().err
+    assert "draws the published curves of curves.csv, which is no file here: add --publ" in error
+    table = tmp_path / "moved.csv"
+    table.write_text("panel,series,step,low,high\np,none,1,2,3\n")
+    assert program.main(["resume", str(run), "--published", str(table)]) == 0
+
+
+@pytest.mark.parametrize("place", ["checkpoints", "checkpoints/batch-0"])
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_verify_says_of_checkpoints_that_are_no_folder(runs, tmp_path, capsys, place, kind):
+    _, run = runs
+    (run / place).rename(tmp_path / "moved")
+    if kind == "link":
+        (run / place).symlink_to(tmp_path / "moved")
+    else:
+        (run / place).touch()
+    capsys.readouterr()
+    assert program.main(["verify", str(run)]) == 1
+    assert f"{place}: is not a folder" in capsys.readouterr().out
+
+
+def test_verify_reads_no_file_that_is_larger_than_any_run_writes(runs, capsys, monkeypatch):
+    _, run = runs
+    monkeypatch.setattr(inventory, "LARGEST_ARCHIVE", 100)  # bytes
+    capsys.readouterr()
+    assert program.main(["verify", str(run)]) == 1
+    assert "bytes, more than a run writes (100)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["../experiments/lp_norms", "os", "reproduce", "", "lp_norms.py"])

@@ -76,6 +76,19 @@ def test_it_has_results_by_layer_and_a_page_with_its_own_command(toy, tmp_path):
     assert "<span>bnjax</span>" not in page
 
 
+def test_only_a_command_line_may_end_its_process(monkeypatch, tmp_path):
+    given = []
+
+    def note(*call, **named):
+        given.append(named)
+        return tmp_path
+
+    monkeypatch.setattr(command_line, "run", note)
+    command_line.start(OWN, *TOY, "--out", str(tmp_path))
+    assert run(OWN, tmp_path) == 0
+    assert given == [{"ends_process": False}, {}]
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

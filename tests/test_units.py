@@ -3,12 +3,13 @@
 import types
 
 import jax
+import landscape
 import numpy as np
 import pytest
 from toy_runs import EXPERIMENT, TOY
 
 from bnjax.commands import command_line
-from bnjax.runs import arms, displays, results, run_arm
+from bnjax.runs import arms, displays, results, run_arm, units
 from bnjax.storage import checkpoints
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
@@ -39,7 +40,14 @@ def test_a_seed_that_diverges_ends_there_and_the_other_is_as_if_alone(toy, tmp_p
         np.testing.assert_array_equal(found.select(name, seed=0), one, err_msg=name)
 
 
-def test_no_more_than_the_interval_of_checkpoints_and_a_step_is_at_risk(toy, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("takes", "expected"),
+    [(0.1, [3, 6, 9, 10]), (3.0, [3, 9, 10])],  # 3 s are 2 % of six steps
+)
+def test_no_more_than_the_interval_of_checkpoints_and_a_step_is_at_risk(
+    toy, tmp_path, monkeypatch, takes, expected
+):
+    """But for large states, whose saves would take more than 2 % of the time."""
     clock, saved = [0.0], []
     advance, save = displays.PlainDisplay.advance, checkpoints.save
 
@@ -50,10 +58,34 @@ def test_no_more_than_the_interval_of_checkpoints_and_a_step_is_at_risk(toy, tmp
     def note(place, step, tree):
         saved.append(step)
         save(place, step, tree)
+        clock[0] += takes
 
     monkeypatch.setattr(run_arm, "time", types.SimpleNamespace(monotonic=lambda: clock[0]))
     monkeypatch.setattr(displays.PlainDisplay, "advance", slow)
     monkeypatch.setattr(checkpoints, "save", note)
     default = [*TOY, "--norms", "none", "--checkpoint-steps", "0", "--steps", "10"]
     assert command_line.main(EXPERIMENT, [*default, "--out", str(tmp_path)]) == 0
-    assert saved == [3, 6, 9, 10]
+    assert saved == expected
+
+
+@pytest.mark.parametrize(
+    ("together", "error", "tries"),
+    [(False, MemoryError, 3), (True, jax.errors.JaxRuntimeError, 1)],
+)
+def test_of_processes_in_step_none_tries_again_with_fewer_points_by_itself(
+    toy, noise_dataset, tmp_path, monkeypatch, together, error, tries
+):
+    tried = []
+
+    def short(config, *call):
+        tried.append(config.chunk)
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+
+    monkeypatch.setattr(units, "run_arm", short)
+    config = landscape.Config(chunk=4, batch_size=10)
+    execution = run_arm.Execution(displays.PlainDisplay(1), together=together)
+    with pytest.raises(error):
+        units.run_unit(
+            landscape.EXPERIMENT, config, noise_dataset, tmp_path, units.plan(config)[0], execution
+        )
+    assert tried == [4, 2, 1][:tries]

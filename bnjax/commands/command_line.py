@@ -55,7 +55,8 @@ def start(experiment: str | Experiment, *arguments: str) -> Path:
     Raises:
       UsageError: a wrong call.
       RunError: no such experiment, or the run cannot go on.
-      Interrupted: asked to stop; the same call goes on.
+      Interrupted: asked to stop; the same call goes on. A step that is under way is waited for.
+      KeyboardInterrupt: asked a second time; the same call goes on from the last checkpoint.
 
     Example:
       >>> start("landscape", "--lr", "0.4")  # doctest: +SKIP
@@ -66,7 +67,7 @@ def start(experiment: str | Experiment, *arguments: str) -> Path:
     config = prepare(experiment, arguments)
     if config.plan:
         raise UsageError("--plan begins no run: give it on the command line, where it prints")
-    return run(experiment, config, write_page)
+    return run(experiment, config, write_page, ends_process=False)
 
 
 def prepare(experiment: Experiment, arguments: Sequence[str]) -> RunConfig:

@@ -45,6 +45,8 @@ class Resume:
     """Run folder."""
     data_dir: Path | None = None
     """Folder of prepared data sets, where the run needs one."""
+    published: Path | None = None
+    """CSV of published curves, where that of the run has been moved."""
     data_devices: int | None = None
     """Devices over which a batch is spread (default: as many as before)."""
     probe_devices: int | None = None
@@ -116,7 +118,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(call, Doctor):
             return examine(call)
         if isinstance(call, Resume):
-            resuming.resume(call.run, call.data_dir, call.data_devices, call.probe_devices)
+            resuming.resume(
+                call.run, call.data_dir, call.published, call.data_devices, call.probe_devices
+            )
         else:
             list_all(call)
         return 0

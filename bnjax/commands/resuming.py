@@ -22,6 +22,7 @@ from bnjax.storage import inventory
 def resume(
     path: Path,
     data_dir: Path | None = None,
+    published: Path | None = None,
     data_devices: int | None = None,
     probe_devices: int | None = None,
 ) -> None:
@@ -30,6 +31,7 @@ def resume(
     Args:
       path: the folder.
       data_dir: folder of prepared data sets.
+      published: CSV of published curves; None: that of the original command.
       data_devices: devices over which a batch is spread; None: as many as before.
       probe_devices: devices over which the points of a probe are spread; None: as many as before.
 
@@ -44,7 +46,8 @@ def resume(
     inventory.refuse_links(path)
     record = folder.read_config(path)
     experiment = catalogue.find_experiment(record.experiment)
-    config = rebuild(path, record, type(next(iter(experiment.presets.values()))), data_dir)
+    kind = type(next(iter(experiment.presets.values())))
+    config = rebuild(path, record, kind, data_dir, published)
     config = dataclasses.replace(
         config,
         data_devices=config.data_devices if data_devices is None else data_devices,
@@ -58,7 +61,11 @@ def resume(
 
 
 def rebuild(
-    path: Path, record: folder.Description, kind: type[RunConfig], data_dir: Path | None
+    path: Path,
+    record: folder.Description,
+    kind: type[RunConfig],
+    data_dir: Path | None,
+    published: Path | None,
 ) -> RunConfig:
     """The configuration of a run, as its command line gave it.
 
@@ -67,10 +74,11 @@ def rebuild(
       record: its `config.json`.
       kind: the experiment's class of options.
       data_dir: folder of prepared data sets.
+      published: CSV of published curves, if the person has said.
 
     Raises:
       RunError: the options are not all known here, not legal, or name files that would be run.
-      UsageError: the data lie where the person has not said.
+      UsageError: the data lie where the person has not said, or the CSV is not where it was.
     """
     remedy = "give the original command"
     if record.plugins or record.config.get("plugins"):
@@ -82,8 +90,14 @@ def rebuild(
                 f"{path} reads data from {config.data_dir}: if you know that folder, add "
                 f"--data-dir {config.data_dir}"
             )
+        if published is None and config.published is not None and not config.published.is_file():
+            raise UsageError(
+                f"{path} draws the published curves of {config.published}, which is no file here: "
+                "add --published and where it is now"
+            )
         config = dataclasses.replace(
             config,
+            published=published or config.published,
             out=path.parents[1],
             data_dir=data_dir,
             fresh=False,

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import jax
 
+from bnjax.storage.messages import warn
+
 MAX_BYTES = 2 * 2**30
 
 
@@ -17,11 +19,20 @@ def enable() -> None:
     """
     if jax.config.jax_compilation_cache_dir is not None:
         return
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bnjax"
-    chosen = os.environ.get("BNJAX_CACHE_DIR", str(default / "xla"))
-    if not chosen:
+    chosen = os.environ.get("BNJAX_CACHE_DIR")
+    if chosen == "":
         return
-    Path(chosen).mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        if chosen is None:
+            caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+            chosen = str(Path(caches) / "bnjax" / "xla")
+        Path(chosen).mkdir(parents=True, exist_ok=True, mode=0o700)
+    except (OSError, RuntimeError) as error:  # a read-only home, or none at all
+        warn(
+            f"compiled programs are not kept, each start compiles anew ({error}): set "
+            "BNJAX_CACHE_DIR to a folder that can be written, or to nothing"
+        )
+        return
     jax.config.update("jax_compilation_cache_dir", chosen)
     jax.config.update("jax_compilation_cache_max_size", MAX_BYTES)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ PACKAGES = ("bnjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "nump
 LAYOUT = (
     "platform",
     "device",
+    "processor",
     "num_devices",
     "processes",
     "data_devices",
@@ -34,7 +36,8 @@ LAYOUT = (
 def fingerprint(who: Layout = ALONE) -> dict[str, Any]:
     """Versions, devices and flags; equal fingerprints promise equal results, bit for bit, on a CPU.
 
-    CPU results depend on the number of cores that XLA sees, so that is part of it.
+    CPU results depend on the number of cores that XLA sees and on the processor's instructions,
+    for which XLA compiles; so both are part of it.
 
     Args:
       who: how the devices are used; by default one for each thing.
@@ -45,6 +48,7 @@ def fingerprint(who: Layout = ALONE) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": device.platform,
         "device": device.device_kind,
+        "processor": processor(),
         "num_devices": jax.device_count(),
         "processes": who.processes,
         "data_devices": 1 if mesh is None else mesh.shape["data"],
@@ -57,6 +61,16 @@ def fingerprint(who: Layout = ALONE) -> dict[str, Any]:
         "commit": commit(),
         "float64": bool(jax.config.jax_enable_x64),
     }
+
+
+def processor() -> str:
+    """The model of the processor, as far as the system says."""
+    try:
+        described = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return platform.processor()
+    names = re.findall(r"^model name\s*:\s*(.*\S)", described, re.MULTILINE)
+    return names[0] if names else platform.processor()
 
 
 def commit() -> str:

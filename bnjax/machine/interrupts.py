@@ -1,5 +1,7 @@
 """Ctrl-C and SIGTERM: finish the step, save, leave; after a grace, or at a second signal, at once.
 
+A process that is somebody else's, a notebook's, is never ended: there a second signal raises.
+
 Signals are read by a thread of their own, so that they count during a compilation too, when the
 main thread runs no Python and no ordinary handler is called.
 """
@@ -23,19 +25,24 @@ class Interrupted(Exception):
 class StopRequest:
     """Whether a signal has asked the run to stop."""
 
-    def __init__(self) -> None:
-        self.received = False
+    def __init__(self, *, ends_process: bool = True) -> None:
+        self.received = self.again = False
+        self._ends_process = ends_process
         self.awaited = "no step ended"  # what the grace is for
         self._grace: threading.Timer | None = None
 
     def receive(self) -> None:
         """Note the first signal, and give it a grace; the second one ends the process."""
         if self.received:
-            leave_at_once("interrupted at once")
+            self.again = True
+            if self._ends_process:
+                leave_at_once("interrupted at once")
+            return
         self.received = True
-        self._grace = threading.Timer(GRACE_SECONDS, self._give_up)
-        self._grace.daemon = True
-        self._grace.start()
+        if self._ends_process:
+            self._grace = threading.Timer(GRACE_SECONDS, self._give_up)
+            self._grace.daemon = True
+            self._grace.start()
 
     def _give_up(self) -> None:
         """Leave when the grace is over."""
@@ -57,13 +64,20 @@ def leave_at_once(reason: str) -> None:
 
 
 @contextlib.contextmanager
-def stop_on_signals(tell_others: Callable[[], None] = lambda: None) -> Iterator[StopRequest]:
+def stop_on_signals(
+    tell_others: Callable[[], None] = lambda: None, *, ends_process: bool = True
+) -> Iterator[StopRequest]:
     """Within the block SIGINT and SIGTERM set the flag of the `StopRequest`.
 
     Args:
-      tell_others: called at the first signal, where more processes than this one have to stop.
+      tell_others: called at each signal, where more processes than this one have to stop.
+      ends_process: whether the process may be ended, at a second signal or after the grace; if
+        not, the first one is waited for as long as it takes.
+
+    Raises:
+      KeyboardInterrupt: at a second signal, where the process may not be ended.
     """
-    request = StopRequest()
+    request = StopRequest(ends_process=ends_process)
     if threading.current_thread() is not threading.main_thread():
         yield request  # only the main thread may change what signals do
         return
@@ -72,7 +86,11 @@ def stop_on_signals(tell_others: Callable[[], None] = lambda: None) -> Iterator[
         request.receive()
         tell_others()
 
-    with reading_signals((signal.SIGINT, signal.SIGTERM), act):
+    def seen() -> None:
+        if request.again and not ends_process:
+            raise KeyboardInterrupt
+
+    with reading_signals((signal.SIGINT, signal.SIGTERM), act, seen):
         try:
             yield request
         finally:
@@ -80,8 +98,10 @@ def stop_on_signals(tell_others: Callable[[], None] = lambda: None) -> Iterator[
 
 
 @contextlib.contextmanager
-def reading_signals(numbers: Sequence[int], act: Callable[[], None]) -> Iterator[None]:
-    """Within the block `act` is called, in a thread, at each of these signals."""
+def reading_signals(
+    numbers: Sequence[int], act: Callable[[], None], seen: Callable[[], None] = lambda: None
+) -> Iterator[None]:
+    """Within the block `act` is called in a thread at each of these signals, then `seen` here."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     acted = threading.Semaphore(0)
@@ -95,6 +115,7 @@ def reading_signals(numbers: Sequence[int], act: Callable[[], None]) -> Iterator
     def handle(number: int, frame: FrameType | None) -> None:
         """In the main thread, when it next runs Python: the flag is set when this returns."""
         acted.acquire(timeout=1)
+        seen()
 
     thread = threading.Thread(target=read, name="signals", daemon=True)
     thread.start()

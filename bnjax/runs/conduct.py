@@ -20,7 +20,8 @@ class ConductOptions:
     tensorboard: bool = False
     """Write event files for TensorBoard into the run's folder, too."""
     checkpoint_minutes: float = 1.0
-    """Minutes between checkpoints of an arm (0: after every step)."""
+    """Minutes between checkpoints of an arm, more where saving would take 2 % of the time (0: after
+    every step)."""
     checkpoint_steps: int = 0
     """Steps between checkpoints, if that is sooner (0: by time only)."""
     checkpoints_kept: int = 2

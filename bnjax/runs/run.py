@@ -41,6 +41,8 @@ def run(
     experiment: Experiment,
     config: RunConfig,
     write_page: publishing.WritePage = publishing.no_page,
+    *,
+    ends_process: bool = True,
 ) -> Path:
     """Run all arms and seeds that are not done yet; write results, figure, claims and page.
 
@@ -48,6 +50,8 @@ def run(
       experiment: what is trained, measured, claimed and drawn.
       config: its options, validated.
       write_page: makes the page.
+      ends_process: whether the process may be ended if it is asked to stop and no step ends, or at
+        a second signal; one that is not the run's own, such as a notebook's, may not.
 
     Returns:
       The run folder.
@@ -56,6 +60,7 @@ def run(
       RunError: another process has the folder, it was made under other versions, a file is damaged
         beyond repair, or an arm failed.
       Interrupted: asked to stop; everything is saved.
+      KeyboardInterrupt: asked a second time, in a process that may not be ended.
     """
     cache.enable()
     terminal = console.terminal()
@@ -80,7 +85,7 @@ def run(
         # After the lock: who does not get it is not kept waiting for the devices.
         who = layout.make_layout(config.data_devices, config.probe_devices)
         tell_others = processes.find_stop_teller() if who.together else lambda: None
-        stop = held.enter_context(stop_on_signals(tell_others))
+        stop = held.enter_context(stop_on_signals(tell_others, ends_process=ends_process))
         if not finished:
             complete(experiment, config, published, terminal, who, watch, stop, write_page)
         elif who.writes:

@@ -20,6 +20,8 @@ from bnjax.storage import checkpoints
 from bnjax.training import Probe, Program, TrainState
 from bnjax.training.sweep import Sweep, count_rows, run_sweeps
 
+MOST_SAVING = 0.02  # of the time, where saves are due by time: large states are saved less often
+
 
 @runtime_checkable
 class Display(Protocol):
@@ -117,20 +119,24 @@ def run_arm(
         name: probe._replace(measure=layout.spread_points(probe.measure, execution.mesh))
         for name, probe in probes.items()
     }
-    saved_at, saved_step = time.monotonic(), start
+    saved_at, saved_step, took = time.monotonic(), start, 0.0
 
     def save(done: int) -> None:
-        nonlocal saved_at, saved_step
+        nonlocal saved_at, saved_step, took
+        begun = time.monotonic()
         records.put(record, pending)
         pending.clear()
         if execution.writes:
             checkpoints.save(saved, done, {"state": state, "record": record})
         saved_at, saved_step = time.monotonic(), done
+        took = saved_at - begun
 
     def keep(done: int, where: str) -> None:
         """Save if it is time to, and leave if asked to."""
         stops = execution.stops_at(done)
-        late = time.monotonic() - saved_at >= 60 * config.checkpoint_minutes
+        waits = 60 * config.checkpoint_minutes
+        waits = max(waits, took / MOST_SAVING) if waits else 0.0
+        late = time.monotonic() - saved_at >= waits
         late = late or 0 < config.checkpoint_steps <= done - saved_step
         if (late or stops) and done < end:
             save(done)

@@ -62,8 +62,8 @@ def run_unit(
             keep = keeper(experiment, own, arm, path)
             return run_arm(own, arm, probes, saved, execution, after, keep)
         except jax.errors.JaxRuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
+            if execution.together or not is_out_of_memory(error):
+                raise  # of processes in step none can try again by itself
             smaller = own.with_fewer_points()
             if smaller is None:
                 raise MemoryError(

@@ -1,5 +1,6 @@
 """Whether a run folder is what was written: every file and every checkpoint by its digest."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -41,6 +42,7 @@ def verify(path: Path) -> Verdict:
         if folder.SUMMARY not in broken:
             files += 1 + len(folder.read_summary(path).files) - len(broken)
     sound = 0
+    damage |= {place: "is not a folder" for place in not_folders(path)}
     for place in saved(path):
         run = f"{names.original_name(path)}/{place.parent.name}"
         if not (what := manifest.find_damage(place, run)):
@@ -57,11 +59,25 @@ def reason(error: RunError) -> str:
 
 def saved(path: Path) -> list[Path]:
     """The folders of all checkpoints of a run, but those that were set aside."""
-    root = path / folder.CHECKPOINTS
-    if root.is_symlink() or not root.is_dir():
-        return []
-    units = [unit for unit in sorted(root.iterdir()) if unit.is_dir() and not unit.is_symlink()]
+    units = [unit for unit in saved_units(path) if is_folder(unit)]
     return [unit / str(step) for unit in units for step in checkpoints.steps(unit)]
+
+
+def saved_units(path: Path) -> list[Path]:
+    """What lies where a run keeps the checkpoints of each of its arms."""
+    root = path / folder.CHECKPOINTS
+    return sorted(root.iterdir()) if is_folder(root) else []
+
+
+def not_folders(path: Path) -> list[Path]:
+    """What stands where there should be folders of checkpoints, and could lead anywhere."""
+    places = (path / folder.CHECKPOINTS, *saved_units(path))
+    return [place for place in places if os.path.lexists(place) and not is_folder(place)]
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path is a folder, and no link to one."""
+    return path.is_dir() and not path.is_symlink()
 
 
 def damaged_results(path: Path) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from bnjax.errors import RunError
 from bnjax.storage import disk
+from bnjax.storage.bounded import LARGEST_ARCHIVE
 
 Inventory: TypeAlias = Mapping[str, Mapping[str, Any]]  # by relative path: size, sha256
 
@@ -59,7 +60,8 @@ def is_inside(name: str) -> bool:
 def find_damage(folder: Path, expected: Inventory, *, read: bool = True) -> dict[str, str]:
     """What is wrong with the files of a folder, by name; empty if nothing is.
 
-    A file of another size is not read, so a huge one costs nothing.
+    A file of another size is not read, nor one that is larger than any that a run writes: a huge
+    one costs nothing.
 
     Args:
       folder: that of the inventory.
@@ -78,6 +80,8 @@ def file_damage(path: Path, expected: Mapping[str, Any], read: bool) -> str:
             return "is not a plain file"
         if info.st_size != expected["size"]:
             return f"has {info.st_size} bytes, of {expected['size']} that were written"
+        if info.st_size > LARGEST_ARCHIVE:
+            return f"has {info.st_size} bytes, more than a run writes ({LARGEST_ARCHIVE})"
         if read and disk.file_digest(path) != expected["sha256"]:
             return "is not what was written"
     except FileNotFoundError:

@@ -39,9 +39,10 @@ PARTS = {
         ("tests/faults/test_kill.py",),
     ),
     "points": Part(
-        "kill, EIO, ENOSPC before every opening, rename, removal and fsync of saves and publishing "
-        "that Python does, and from each on writes (Orbax's in C++, too) that fall short: never "
-        "worse than the checkpoint before, and the run goes on",
+        "a kill before every opening, rename, removal and fsync of saves and publishing that "
+        "Python does, and at each of them EIO, ENOSPC, or from there on writes (Orbax's in C++, "
+        "too) that fall short, one of the three in turn: never worse than the checkpoint before, "
+        "and the run goes on",
         ("tests/faults/test_points.py",),
     ),
     "damage": Part(
@@ -49,8 +50,8 @@ PARTS = {
         ("tests/test_checkpoints.py",),
     ),
     "locks": Part(
-        "two to eight processes on one run: one wins, the others name it in < 2 s; a dead one's "
-        "lock is taken over",
+        "two to eight processes on one run: one wins, the others, once they have imported JAX, "
+        "name it in < 2 s of a core's time each; a dead one's lock is taken over",
         ("tests/faults/test_locks.py", "tests/test_lock.py"),
         workers=1,
     ),
