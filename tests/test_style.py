@@ -1,9 +1,14 @@
-"""What every figure gets when it is saved: legible ticks, names that cover no curve."""
+"""What every figure gets: its scale, legible ticks, names that cover no curve."""
 
+from pathlib import Path
+
+import made_runs
 import numpy as np
 import pytest
 
-from bnjax.figures import labels, style, ticks
+from bnjax.figures import elements, labels, style, ticks
+
+FIGURES = Path(style.__file__).parent
 
 
 @pytest.fixture
@@ -91,3 +96,22 @@ def test_sixteen_normalisers_of_ones_own_look_different():
     looks = style.Looks(style.LOOKS)
     own = [looks[f"own{number}"] for number in range(16)]
     assert len({look[:3] for look in own}) == 16
+
+
+def test_a_caption_says_what_was_trained_on_what_and_how_long():
+    results = made_runs.measured(("none",))
+    results = results._replace(config={**results.config, "steps": 1000})
+    assert elements.subject(results) == "VGG-11 ×0.25, made up; 1,000 steps"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in sorted(FIGURES.glob("*.py")) if "style.caption(" in path.read_text()],
+    ids=lambda path: path.stem,
+)
+def test_no_figure_is_without_its_scale(path):
+    imported = {"noisy_batchnorm": "distributions", "optimizers": "variants"}
+    imported |= {"regularisation": "variants"}
+    source = (FIGURES / f"{imported.get(path.stem, path.stem)}.py").read_text()
+    own = ("steps:,} steps", "config['steps']} steps", "config['steps'] * sizes")
+    assert "subject(results)" in source or any(told in source for told in own)

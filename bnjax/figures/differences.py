@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from bnjax.figures import numbers, style
-from bnjax.figures.elements import network, over_seeds, spread
+from bnjax.figures.elements import over_seeds, spread, subject
 from bnjax.figures.style import LOOKS
 from bnjax.runs.results import Results
 
@@ -56,8 +56,7 @@ def draw_differences(results: Results, folder: Path, name: str) -> Sequence[Path
         handles, names = panels[0].get_legend_handles_labels()
         drawn.legend(handles, names, loc="outside lower center", ncols=len(names))
         caption = (
-            f"{network(results.config)}, {results.facts['dataset']}; along the gradient, "
-            f"{spread(results)}; dashed: the learning rate"
+            f"{subject(results)}; along the gradient, {spread(results)}; dashed: the learning rate"
         )
         style.caption(drawn, caption)
         return style.save(drawn, folder, name)

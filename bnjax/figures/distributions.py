@@ -16,11 +16,11 @@ from bnjax.figures.elements import (
     dead,
     draw_loss,
     mark_ends,
-    network,
     over_seeds,
     plot,
     setting,
     spread,
+    subject,
 )
 from bnjax.figures.style import LOOKS
 from bnjax.runs.published_curves import Published
@@ -178,5 +178,4 @@ def draw_quantity(panel: Axes, results: Results, quantity: claims.Quantity, laye
 
 def caption(results: Results) -> str:
     """What was run, on what."""
-    config, facts = results.config, results.facts
-    return f"{network(config)}, {facts['dataset']}; {setting(config)}"
+    return f"{subject(results)}, {setting(results.config)}"

@@ -13,11 +13,11 @@ from bnjax.figures.elements import (
     dead,
     draw_loss,
     mark_ends,
-    network,
     over_seeds,
     plot,
     setting,
     spread,
+    subject,
 )
 from bnjax.figures.style import LOOKS
 from bnjax.runs.published_curves import Published
@@ -79,7 +79,7 @@ def caption(results: Results) -> list[str]:
     config = results.config
     distance = "in all dimensions" if config["exact"] else "sliced, scaled to all dimensions"
     return [
-        f"{network(config)}, {results.facts['dataset']}; {setting(config)}",
+        f"{subject(results)}, {setting(config)}",
         "Outputs of a layer on the step's batch before and after the step's actual update. "
         f"a: {distance}, units of the output; D: dimension. b: mean over {config['slices']} "
         "directions, over c_D. c: median over units, shaded: 15th to 85th percentile. "

@@ -16,6 +16,7 @@ from bnjax.runs.results import Results
 SHOWN_WINDOWS = 50  # of a long training curve
 LEAST_WINDOW, MOST_IN_WINDOW = 10, 500  # minibatches; below the least each is drawn by itself
 NETWORKS = {
+    **{f"vgg{depth}": f"VGG-{depth}" for depth in (11, 13, 16, 19, 38)},
     "vgg38_residual": "VGG-38 with residual connections",
     "resnet": "ResNet",
     "lenet": "LeNet",
@@ -31,11 +32,17 @@ def network(config: Mapping[str, Any]) -> str:
     depth = config["depth"] or (family.depth if family else None)
     if model == "dln":
         return f"{depth} linear layers of 10×10"
-    name = model.upper() if model.startswith("vgg") else NETWORKS.get(model, model)
+    name = NETWORKS.get(model, model)
     words = f"{name}-{depth}" if config["depth"] or model == "resnet" else name
     if family and "width" in family.options:
         words += f" ×{config['width']:g}"
     return f"{words}, dropout {dropout:g}" if dropout else words
+
+
+def subject(results: Results) -> str:
+    """What was trained, on what and how long: the scale of what a figure shows."""
+    config = results.config
+    return f"{network(config)}, {results.facts['dataset']}; {config['steps']:,} steps"
 
 
 def setting(config: Mapping[str, Any], *, with_lr: bool = True) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from bnjax.figures import style
-from bnjax.figures.elements import dead, draw_loss, mark_ends, network, over_seeds, setting
+from bnjax.figures.elements import dead, draw_loss, mark_ends, over_seeds, setting, subject
 from bnjax.figures.elements import spread as spread_of
 from bnjax.figures.style import LOOKS
 from bnjax.runs.published_curves import Published
@@ -91,7 +91,7 @@ def caption(results: Results) -> list[str]:
     """What was run, on what."""
     config = results.config
     return [
-        f"{network(config)}, {results.facts['dataset']}; {setting(config)}",
+        f"{subject(results)}, {setting(config)}",
         "Mean absolute gradient of the objective over all parameters of a kind, on the step's "
         f"batch, without weight decay. Lines: {spread_of(results)}.",
         *dead(results),

@@ -13,7 +13,7 @@ from bnjax.claims import landscape as claims
 from bnjax.claims.published_landscape import family
 from bnjax.figures import style
 from bnjax.figures.differences import draw_differences
-from bnjax.figures.elements import draw_training, network, setting, spread, unit
+from bnjax.figures.elements import draw_training, setting, spread, subject, unit
 from bnjax.figures.line_panels import KEYS, draw_band, draw_smoothness, mark_plateaus
 from bnjax.figures.style import LOOKS
 from bnjax.runs.published_curves import Published
@@ -147,11 +147,11 @@ def add_legend(drawn: Figure, panels: dict[str, Axes], results: Results) -> None
 
 def caption(results: Results, direction: str) -> str:
     """What was run, on what."""
-    config, facts = results.config, results.facts
+    config = results.config
     low, high = results.axes["step_size"][[0, -1]]
     points = len(results.axes["step_size"])
     parts = [
-        f"{network(config)}, {facts['dataset']}",
+        subject(results),
         f"{setting(config)}, {config['statistics']} "
         f"statistics, η from {low:.3g} to {high:.3g} along the {direction} ({points} points), "
         f"{spread(results)}",

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 
 from bnjax.figures import numbers, style
-from bnjax.figures.elements import network, over_seeds, setting, spread
+from bnjax.figures.elements import over_seeds, setting, spread, subject
 from bnjax.figures.style import LOOKS
 from bnjax.runs.published_curves import Published
 from bnjax.runs.results import Results
@@ -82,7 +82,7 @@ def published_name(model: str, measure: Measure, layer: str, lr: float) -> str:
 def caption(results: Results) -> str:
     """What was run, on what, and what G and G' are."""
     return (
-        f"{network(results.config)}, {results.facts['dataset']}; "
+        f"{subject(results)}, "
         f"{setting(results.config, with_lr=False)}, {spread(results)}\n"
         "G: gradient of a layer; G': the same after the layers below took the step's actual update"
     )

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from bnjax.claims import sigmoid_mnist as claims
 from bnjax.figures import numbers, style
-from bnjax.figures.elements import dead, mark_ends, network, over_seeds, setting
+from bnjax.figures.elements import dead, mark_ends, over_seeds, setting, subject
 from bnjax.figures.style import LOOKS
 from bnjax.runs.published_curves import Published
 from bnjax.runs.results import Results
@@ -126,7 +126,7 @@ def draw_inputs(panel: Axes, results: Results, norm: str) -> None:
 
 def caption(results: Results, cut: bool) -> list[str]:
     """What was run, on what, and how it is drawn."""
-    config, facts = results.config, results.facts
+    config = results.config
     seeds = len(results.axes["seed"])
     deviation = config["initial_deviation"]
     start = f"deviation {deviation:g}" if deviation is not None else config["initializer"]
@@ -134,7 +134,7 @@ def caption(results: Results, cut: bool) -> list[str]:
     spread = "one seed" if seeds == 1 else f"lines: median over {seeds} seeds, bands: their range"
     below = f"; accuracies below {LOWEST} % lie outside" if cut else ""
     return [
-        f"{network(config)}, {facts['dataset']}; {setting(config)}; initial kernels: {start}",
+        f"{subject(results)}, {setting(config)}; initial kernels: {start}",
         f"a: {spread}{below}. Others: 15th, 50th and 85th percentile over {config['inputs']} "
         f"training images normalised with {own}, seed {results.axes['seed'][0]}, of the unit whose "
         "percentiles wander as far as the median unit's.",

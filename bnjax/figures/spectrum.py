@@ -13,10 +13,10 @@ from bnjax.figures.elements import (
     dead,
     draw_loss,
     mark_ends,
-    network,
     over_seeds,
     setting,
     spread,
+    subject,
 )
 from bnjax.figures.style import LOOKS
 from bnjax.probes.spectrum import density
@@ -223,10 +223,10 @@ def subscript(number: int) -> str:
 
 def caption(results: Results) -> str:
     """What was run, on what."""
-    config, facts = results.config, results.facts
+    config = results.config
     pieces = config["images"] // config["chunk"]
     parts = [
-        f"{network(config)}, {facts['dataset']}; {setting(config)}; {spread(results)}",
+        f"{subject(results)}, {setting(config)}; {spread(results)}",
         f"Hessian of the loss on the first {config['images']} training images in {pieces} "
         f"piece{'s' if pieces > 1 else ''} of {config['chunk']} (batch statistics are those of a "
         f"piece); {config['lanczos_steps']} Lanczos steps from {config['vectors']} vector"

@@ -17,7 +17,7 @@ from bnjax.figures.contours import (
     plane,
     shared_levels,
 )
-from bnjax.figures.elements import dead, network, setting, unit
+from bnjax.figures.elements import dead, setting, subject, unit
 from bnjax.figures.style import LOOKS
 from bnjax.runs.published_curves import Published
 from bnjax.runs.results import Results
@@ -198,9 +198,9 @@ def of_seed(results: Results) -> str:
 
 def caption(results: Results, what: str) -> str:
     """What was run, on what, and what the surface is of."""
-    config, facts = results.config, results.facts
+    config = results.config
     lines = [
-        f"{network(config)}, {facts['dataset']}; {setting(config)}, {config['steps']} steps",
+        f"{subject(results)}, {setting(config)}",
         f"Loss on the first {config['images']} training images, in batches of "
         f"{config['batch_size']}; statistics that BatchNorm normalises with: "
         f"{MEANINGS[config['statistics']]}",

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from bnjax.claims import terms
 from bnjax.claims import theory as claims
 from bnjax.figures import style, ticks
-from bnjax.figures.elements import draw_training, mark_ends, network, over_seeds, setting, spread
+from bnjax.figures.elements import draw_training, mark_ends, over_seeds, setting, spread, subject
 from bnjax.figures.style import LOOKS
 from bnjax.runs.published_curves import Published
 from bnjax.runs.results import Results
@@ -225,10 +225,10 @@ def draw_equal_loss(
 
 def caption(results: Results, *, units: bool) -> str:
     """What was run, on what."""
-    config, facts = results.config, results.facts
+    config = results.config
     precision = "float64" if config["float64"] else "float32"
     lines = [
-        f"{network(config)}, {facts['dataset']}",
+        subject(results),
         f"{setting(config)}, batch statistics, "
         f"ε = {config['epsilon']:g}, probe in {precision}, {spread(results)}",
     ]

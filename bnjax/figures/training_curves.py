@@ -12,7 +12,7 @@ from bnjax.claims.curves import smooth
 from bnjax.claims.learning_rates import at_each_lr
 from bnjax.claims.pairs import why_not_trained
 from bnjax.figures import numbers, style
-from bnjax.figures.elements import mark_ends, network, over_seeds, setting, unit
+from bnjax.figures.elements import mark_ends, over_seeds, setting, subject, unit
 from bnjax.figures.style import LOOKS
 from bnjax.runs.published_curves import Published
 from bnjax.runs.results import Results
@@ -146,10 +146,10 @@ def overlay_published(panel: Axes, results: Results, published: Published, quant
 
 def caption(results: Results) -> str:
     """What was run, on what, and how it is drawn."""
-    config, facts = results.config, results.facts
+    config = results.config
     seeds = len(results.axes["seed"])
     window = config["window"]
-    lines = [f"{network(config)}, {facts['dataset']}"]
+    lines = [subject(results)]
     spread = "one seed" if seeds == 1 else f"lines: median over {seeds} seeds, bands: their range"
     if window > 1:
         faint = "faint: every minibatch" + ("" if seeds == 1 else " of the first seed")
