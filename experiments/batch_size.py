@@ -24,8 +24,9 @@ from bnjax.commands.command_line import main
 from bnjax.errors import UsageError, require
 from bnjax.figures import batch_size as figure
 from bnjax.runs.arms import Arm
-from bnjax.runs.config import RunConfig, require_multiples
+from bnjax.runs.config import RunConfig
 from bnjax.runs.experiment import Experiment
+from bnjax.runs.requirements import require_multiples
 from bnjax.runs.streams import stream_key
 from bnjax.training import Probe, every, landscape, probed_loss
 

@@ -23,8 +23,9 @@ from bnjax.figures import earth_mover as figure
 from bnjax.probes.activations import PERCENTILES
 from bnjax.runs import publications
 from bnjax.runs.arms import Arm, build
-from bnjax.runs.config import RunConfig, require_layers
+from bnjax.runs.config import RunConfig
 from bnjax.runs.experiment import Experiment
+from bnjax.runs.requirements import require_layers
 from bnjax.runs.streams import stream_key
 from bnjax.training import Probe, earth_mover, every
 

@@ -24,9 +24,9 @@ from bnjax.errors import UsageError
 from bnjax.figures import landscape as figure
 from bnjax.runs import publications
 from bnjax.runs.arms import Arm
-from bnjax.runs.config import require_rates
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.line_options import LineConfig
+from bnjax.runs.requirements import require_rates
 from bnjax.runs.streams import stream_key
 from bnjax.training import Probe, every, landscape, probed_loss
 

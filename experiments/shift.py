@@ -21,9 +21,9 @@ from bnjax.commands.command_line import main
 from bnjax.figures import shift as figure
 from bnjax.runs import publications
 from bnjax.runs.arms import Arm, build
-from bnjax.runs.config import require_layers
 from bnjax.runs.experiment import Experiment
 from bnjax.runs.rate_options import RatesConfig
+from bnjax.runs.requirements import require_layers
 from bnjax.runs.training_options import Precision
 from bnjax.training import Probe, every, probed_loss, shift
 

@@ -10,7 +10,8 @@ from bnjax import data, losses, models
 from bnjax.commands import command_line as frame
 from bnjax.errors import UsageError
 from bnjax.runs import results
-from bnjax.runs.config import RunConfig, require_layers
+from bnjax.runs.config import RunConfig
+from bnjax.runs.requirements import require_layers
 
 
 def test_the_network_is_the_product_of_its_matrices():

@@ -86,7 +86,7 @@ class Pipeline:
     dtype: str = "float32"  # of the images
 
     def epoch(self, step: int) -> int:
-        """The epoch in which the batch of `step` begins."""
+        """The epoch in which the batch of `step` begins; both are counted from 0."""
         return step * self.batch_size // self.num_images
 
     def last_step(self, epoch: int) -> int:
@@ -94,12 +94,28 @@ class Pipeline:
         return ((epoch + 1) * self.num_images - 1) // self.batch_size
 
     def standardise(self, pixels: Pixels) -> Images:
-        """`standardise_pixels` with this split's statistics."""
+        """Pixels, uint8 or floating inputs, to images of mean 0 and deviation 1 in each channel.
+
+        Args:
+          pixels: `[num_images, height, width, channels]`.
+
+        Returns:
+          Of the same shape, in `dtype`, in units of the training split's own deviation.
+        """
         return standardise_pixels(pixels, self.mean, self.std, jnp.dtype(self.dtype))
 
     @functools.partial(jax.jit, static_argnums=0)
     def order(self, key: PRNGKey, epoch: Index | int) -> Int[Array, " two_epochs"]:
-        """`epoch_order` of this split."""
+        """`epoch_order` of this split.
+
+        Args:
+          key: the key of the data stream.
+          epoch: counted from 0.
+
+        Returns:
+          Rows of the split, int32 `[2 · num_images]`: those of this epoch and of the next one, so
+          that a batch may go over the end.
+        """
         return epoch_order(key, epoch, self.num_images)
 
     def batch(

@@ -13,7 +13,7 @@ DATASETS = (*EMBEDDED, "gaussian", "gaussian_positive", *TFDS_DATASETS, "binary_
 
 
 def load(name: str, data_dir: str | os.PathLike[str] | None = None, *, seed: int = 0) -> Dataset:
-    """Load a data set whole, as uint8 arrays on the default device.
+    """Load a data set whole, as arrays on the default device: uint8 images, or float32 inputs.
 
     Args:
       name: one of `DATASETS`. `digits`, `binary_digits` and `gaussian…` need no file and no
@@ -24,7 +24,8 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None, *, seed: int
 
     Returns:
       A `Dataset` with images of 32×32 pixels; CIFAR and digits have 3 channels, MNIST has 1.
-      Binary images keep their own size, 28×28×1 or 8×8×1, for perceptrons.
+      Binary images keep their own size, 28×28×1 or 8×8×1, for perceptrons. `gaussian…` has inputs
+      `[1000, 1, 1, 10]` and targets `[1000, 10]`, float32.
 
     Raises:
       UsageError: unknown name, or `data_dir` is not a folder.

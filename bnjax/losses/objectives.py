@@ -29,7 +29,15 @@ class Objective(NamedTuple):
     guess: Callable[[Dataset], float] | None = None
 
     def __call__(self, logits: Logits, labels: Labels) -> Scalar:
-        """The loss of a batch."""
+        """The loss of a batch.
+
+        Args:
+          logits: `[batch, num_classes]`.
+          labels: as `each` takes them.
+
+        Returns:
+          Scalar, units of `each`.
+        """
         costs = self.each(logits, labels)
         return costs.sum() if self.summed else costs.mean()
 

@@ -17,7 +17,24 @@ from bnjax.models.norms import Norm
 
 
 class Convolution(nn.Module):
-    """Convolution with SAME padding, bias and normaliser; the output is what a ReLU would get."""
+    """Convolution with SAME padding, bias and normaliser; the output is what a ReLU would get.
+
+    Attributes:
+      features: channels of the output.
+      norm: normaliser of the output, or of the kernel; `norms.none()` for none.
+      kernel_init: `(key, shape, dtype) -> kernel`, see `initializers.by_name`.
+      kernel_size: height and width, pixels.
+      strides: pixels from one place of the kernel to the next.
+      use_bias: add a trained bias, in front of the normaliser.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from bnjax.models import norms
+      >>> layer = Convolution(8, norms.batch_norm(), nn.initializers.he_normal())
+      >>> variables = layer.init(jax.random.key(0), jnp.zeros((2, 4, 4, 3)), train=True)
+      >>> sorted(variables["params"])
+      ['bias', 'kernel', 'norm']
+    """
 
     features: int
     norm: Norm
@@ -42,7 +59,14 @@ class Convolution(nn.Module):
 
 
 class Dense(nn.Module):
-    """Affine layer with normaliser; the output is what a non-linearity would get."""
+    """Affine layer with normaliser; the output is what a non-linearity would get.
+
+    Attributes:
+      features: units of the output.
+      norm: normaliser of the output, or of the kernel; `norms.none()` for none.
+      kernel_init: `(key, shape, dtype) -> kernel`, see `initializers.by_name`.
+      use_bias: add a trained bias, in front of the normaliser.
+    """
 
     features: int
     norm: Norm

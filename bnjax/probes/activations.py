@@ -13,7 +13,11 @@ PERCENTILES = (15.0, 50.0, 85.0)  # those of Ioffe & Szegedy 2015, Fig. 1
 
 
 class Distribution(NamedTuple):
-    """What `distribution` measured of one layer's activations; scalars unless said otherwise."""
+    """What `distribution` measured of one layer's activations; scalars unless said otherwise.
+
+    Percentiles, means and deviations are in units of the activations, `variance_change` in those
+    units squared; the histogram has none.
+    """
 
     histogram: Float[Array, " num_bins"]  # share of all activations in each bin; sums to 1
     percentiles: Float[Array, " num_percentiles"]  # over all activations of the layer

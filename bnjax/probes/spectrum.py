@@ -22,7 +22,11 @@ PerVector = Float[Array, "num_vectors lanczos_steps"]
 
 
 class Spectrum(NamedTuple):
-    """What `spectrum` measured; scalars, `[num_vectors, lanczos_steps]` or `[top]`."""
+    """What `spectrum` measured; scalars, `[num_vectors, lanczos_steps]` or `[top]`.
+
+    Eigenvalues, nodes, residuals and the trace are in units of the loss over parameters squared;
+    weights, shares and fractions have no unit.
+    """
 
     loss: Scalar
     gradient_norm: Scalar

@@ -25,7 +25,11 @@ Chosen: TypeAlias = Float[Array, " num_chosen"]
 
 
 class Steepness(NamedTuple):
-    """First and second order of a loss along its own gradient v by the rows y of one layer."""
+    """First and second order of a loss along its own gradient v by the rows y of one layer.
+
+    v is in units of the loss over those of y, `gradient_squared` in these squared, the curvatures
+    in the loss cubed over the fourth power of y's.
+    """
 
     loss: Scalar
     gradient: Rows  # v
@@ -35,7 +39,10 @@ class Steepness(NamedTuple):
 
 
 class Equality(NamedTuple):
-    """Both sides of an equality, per unit; shapes `[units]` or `[num_chosen]`."""
+    """Both sides of an equality, per unit; shapes `[units]` or `[num_chosen]`.
+
+    Both sides have the units of what `Steepness` calls the same; the residual has none.
+    """
 
     left: Float[Array, " any"]
     right: Float[Array, " any"]

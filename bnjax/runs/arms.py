@@ -63,7 +63,17 @@ def first_state(
 def build(
     config: RunConfig, arm: Arm, mesh: jax.sharding.Mesh | None = None
 ) -> tuple[Program, optax.GradientTransformation]:
-    """The compiled program and the optimiser of an arm."""
+    """The compiled program and the optimiser of an arm.
+
+    Args:
+      config: options, those of this very arm where arms differ.
+      arm: model, data and seed.
+      mesh: devices over which the batch is spread; None: one device.
+
+    Returns:
+      The program, shared by all arms that differ in seed, initialiser or learning rate only; and
+      the optax optimiser that `init_state` needs.
+    """
     optimizer = optimizers.build(config.optimizer_rule, config.lr)
     program = compile_program(
         arm.model.initialised,

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -125,7 +125,14 @@ class RunConfig(ConductOptions, TrainingOptions):
         return {"norm": self.norms}
 
     def for_arm(self, values: Mapping[str, Any]) -> "RunConfig":
-        """The configuration of one arm: `values` of the `arm_axes`, put where they belong."""
+        """The configuration of one arm: `values` of the `arm_axes`, put where they belong.
+
+        Args:
+          values: of each factor the arm's, e.g. `{"norm": "batch", "lr": 0.1}`.
+
+        Returns:
+          These options, with those that are factors as the arm has them.
+        """
         names = {field.name for field in dataclasses.fields(self)}
         return dataclasses.replace(self, **{k: v for k, v in values.items() if k in names})
 
@@ -149,12 +156,31 @@ class RunConfig(ConductOptions, TrainingOptions):
         return None
 
     def select(self, shapes: Params, seed: int) -> Selection:
-        """Which parameters are trained, of a network with parameters of these shapes."""
+        """Which parameters are trained; all, unless an experiment says otherwise.
+
+        Args:
+          shapes: pytree of `jax.ShapeDtypeStruct`, as the parameters.
+          seed: of the arm, where the choice is random.
+
+        Returns:
+          A `Selection`, see `training.parts.select`.
+        """
         del shapes, seed
         return EVERYTHING
 
     def build_model(self, norm: str, num_classes: int) -> models.Model:
-        """The network of one arm."""
+        """The network of one arm.
+
+        Args:
+          norm: name of the normaliser.
+          num_classes: of the data set; of a regression the number of outputs.
+
+        Returns:
+          A `Model`.
+
+        Raises:
+          UsageError: options that the network does not have, or impossible values of them.
+        """
         return models.by_name(
             self.model,
             norm=models.norms.by_name(norm),
@@ -164,73 +190,3 @@ class RunConfig(ConductOptions, TrainingOptions):
             depth=self.depth,
             dropout=self.dropout,
         )
-
-
-def require_rates(rates: Sequence[float]) -> None:
-    """Refuse learning rates of `--lrs` that are none, equal or not positive and finite.
-
-    Args:
-      rates: parameter units per gradient unit.
-
-    Raises:
-      UsageError: naming all of them.
-
-    Example:
-      >>> require_rates((0.1, 0.1))  # doctest: +ELLIPSIS
-      Traceback (most recent call last):
-      bnjax.errors.UsageError: --lrs 0.1 0.1: must be one or more different learning rates ...
-    """
-    names = [f"{rate:g}" for rate in rates]  # of figures and claims
-    legal = len(set(names)) == len(names) > 0 and all(0 < rate < math.inf for rate in rates)
-    require(
-        "--lrs",
-        " ".join(names),
-        legal,
-        "one or more different learning rates above 0, e.g. 0.1 0.5",
-    )
-
-
-def require_multiples(multiples: Sequence[float], *, least: int = 1) -> None:
-    """Refuse multiples of `--multiples` that are too few, not rising or not positive and finite.
-
-    Args:
-      multiples: of a learning rate.
-      least: how many there must be, 1 or 2.
-
-    Raises:
-      UsageError: naming all of them.
-
-    Example:
-      >>> require_multiples((1.0,), least=2)
-      Traceback (most recent call last):
-      bnjax.errors.UsageError: --multiples 1: must be 2 or more above 0, rising, e.g. 0.5 1 2 4
-    """
-    legal = list(multiples) == sorted(set(multiples)) and len(multiples) >= least
-    legal = legal and all(0 < multiple < math.inf for multiple in multiples)
-    shown = " ".join(f"{multiple:g}" for multiple in multiples)
-    some = "2 or more above 0, rising, e.g. 0.5 1 2 4"
-    one = "one or more above 0, rising, e.g. 0.1 1 10"
-    require("--multiples", shown, legal, some if least > 1 else one)
-
-
-def require_layers(option: str, layers: Sequence[str], config: RunConfig) -> None:
-    """Refuse names of layers that the model does not have; the message lists those it has.
-
-    Args:
-      option: as it is typed, e.g. `--layers`.
-      layers: names, e.g. `("conv5",)`.
-      config: says which model.
-
-    Raises:
-      UsageError: a layer does not exist.
-
-    Example:
-      >>> require_layers("--layers", ("dense9",), RunConfig(model="lenet"))
-      Traceback (most recent call last):
-      bnjax.errors.UsageError: --layers dense9: the model has conv1 conv2 dense1 dense2 output
-    """
-    linear = config.model == "dln"
-    model = config.build_model("none", num_classes=10)
-    known = models.layer_names(model, (1, 1, 10) if linear else (32, 32, 3))
-    if unknown := [name for name in layers if name not in known]:
-        raise UsageError(f"{option} {' '.join(unknown)}: the model has {' '.join(known)}")

@@ -8,7 +8,8 @@ import numpy as np
 
 from bnjax import losses
 from bnjax.errors import UsageError, require
-from bnjax.runs.config import RunConfig, require_multiples
+from bnjax.runs.config import RunConfig
+from bnjax.runs.requirements import require_multiples
 from bnjax.runs.training_options import Precision
 
 

@@ -5,7 +5,8 @@ import math
 from typing import Any
 
 from bnjax.errors import UsageError
-from bnjax.runs.config import RunConfig, require_rates
+from bnjax.runs.config import RunConfig
+from bnjax.runs.requirements import require_rates
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

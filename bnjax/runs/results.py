@@ -35,6 +35,9 @@ class Results(NamedTuple):
           name: `<group>.<field>`, e.g. `line.losses`; all are in `dims`.
           where: values of axes, e.g. `norm="batch", seed=0`.
 
+        Returns:
+          The axes `dims[name]` without those of `where`.
+
         Raises:
           KeyError: no such array, axis or value.
 
@@ -57,6 +60,12 @@ class Results(NamedTuple):
         """The results at given values of some axes, as if the run had had no other.
 
         A factor that is an option as well (`lr`) takes its value in `config` too.
+
+        Args:
+          where: values of axes, as in `select`.
+
+        Returns:
+          `Results` without those axes.
 
         Raises:
           KeyError: no such axis or value.

@@ -3,7 +3,8 @@
 import dataclasses
 
 from bnjax.errors import require
-from bnjax.runs.config import RunConfig, require_layers
+from bnjax.runs.config import RunConfig
+from bnjax.runs.requirements import require_layers
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

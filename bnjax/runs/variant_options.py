@@ -8,7 +8,7 @@ from typing import Any, Literal
 from bnjax.data.copies import LARGEST_SHIFT
 from bnjax.errors import UsageError, require
 from bnjax.models.initializers import REGISTRY
-from bnjax.runs.config import require_multiples
+from bnjax.runs.requirements import require_multiples
 from bnjax.runs.target_options import TargetConfig
 from bnjax.runs.variants import Variant, parse, variants
 from bnjax.training.optimizers import USUAL_RATES, OptimizerName

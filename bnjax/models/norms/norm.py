@@ -30,11 +30,25 @@ class Norm(NamedTuple):
     exceptions: tuple[tuple[str, "Norm"], ...] = ()
 
     def for_layer(self, layer: str | None) -> "Norm":
-        """The normaliser of one layer."""
+        """The normaliser of one layer.
+
+        Args:
+          layer: its own name, e.g. `conv3`; None outside a model.
+
+        Returns:
+          The exception of that name, else this one.
+        """
         return dict(self.exceptions).get(layer or "", self)
 
     def kernel(self, kernel: Float[Array, "*fan_in units"]) -> Float[Array, "*fan_in units"]:
-        """The kernel that a layer uses, from the one that is trained; within a layer's call."""
+        """The kernel that a layer uses, from the one that is trained; within a layer's call.
+
+        Args:
+          kernel: `[…, units]`, output units last.
+
+        Returns:
+          Of the same shape; the kernel itself where no normaliser is of kernels.
+        """
         return (
             kernel if self.reparametrise is None else self.reparametrise(name="kernel_norm")(kernel)
         )
@@ -42,5 +56,14 @@ class Norm(NamedTuple):
     def output(
         self, x: Float[Array, "*batch channels"], *, train: bool
     ) -> Float[Array, "*batch channels"]:
-        """What a layer returns, from its affine output; within a layer's call."""
+        """What a layer returns, from its affine output; within a layer's call.
+
+        Args:
+          x: `[batch, …, channels]`.
+          train: normalise with the batch's own statistics where there are any, else with the
+            running ones.
+
+        Returns:
+          Of the same shape; x itself where no normaliser is of outputs.
+        """
         return x if self.build is None else self.build(name="norm")(x, train=train)
