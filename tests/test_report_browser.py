@@ -20,7 +20,7 @@ BROWSER = os.environ.get("BNJAX_CHROMIUM") or next(filter(None, map(shutil.which
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium here: apt install chromium")
 # Surfaces are drawn by WebGL, here without a graphics card; root has no sandbox.
 FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-WAIT = 30_000  # milliseconds
+WAIT = 180_000  # milliseconds: surfaces are drawn by the processor, which others may need too
 
 
 @pytest.fixture(scope="module")
