@@ -4,7 +4,7 @@ import json
 import signal
 from pathlib import Path
 
-from faults.nursery import Process
+from faults.nursery import Ended, Process
 from faults.toy import HOOKS, PERCEPTRON
 from faults.trials import counted, number
 
@@ -23,15 +23,13 @@ def looks(place) -> list[dict]:
     return [json.loads(line) for line in place.read_text().splitlines()] if place.exists() else []
 
 
-def stop_after(process: Process, place) -> list[dict]:
-    """Let it run for its time and its steps, ask it to stop, and see it save and leave."""
+def stop_after(process: Process, place) -> tuple[list[dict], Ended]:
+    """Let it run for its time and its steps, and ask it to stop: what it used, how it left."""
     assert process.wait(SECONDS) is None, process.said("stderr")
     assert process.wait_until(lambda: any(row["step"] >= LEAST for row in looks(place))) is None
     process.send(signal.SIGTERM)
     ended = process.end()
-    assert ended.status == 130, ended
-    assert "everything is saved" in ended.stderr
-    return looks(place)
+    return looks(place), ended
 
 
 def growth(found: list[dict]) -> list[str]:
@@ -84,5 +82,7 @@ def test_memory_handles_threads_and_programs_do_not_grow_with_the_steps(nursery,
     faults = {"hooks": [*HOOKS["hooks"], "soak"], "gauge": gauge}
     with counted("soak", SECONDS):
         process = nursery.start([*command, "--out", tmp_path / "out"], faults)
-        found = stop_after(process, tmp_path / "gauge")
+        found, ended = stop_after(process, tmp_path / "gauge")
         assert growth(found) == [], found
+        assert ended.status == 130, ended
+        assert "everything is saved" in ended.stderr
