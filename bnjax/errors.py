@@ -3,6 +3,8 @@
 Every message is one line that names the value, what is legal, and the remedy.
 """
 
+from collections.abc import Container
+
 
 class UsageError(ValueError):
     """An option or argument has an impossible value (exit status 2 on the command line)."""
@@ -10,6 +12,45 @@ class UsageError(ValueError):
 
 class RunError(RuntimeError):
     """A file, data set or run folder is not as it must be (exit status 1)."""
+
+
+def told(error: BaseException, most: int = 200) -> str:
+    r"""What somebody else's error says, in one line of at most so many characters.
+
+    Args:
+      error: of any kind.
+      most: characters.
+
+    Returns:
+      Its text, or its type where it has none.
+
+    Example:
+      >>> told(ValueError("no such file:\n  a"))
+      'no such file: a'
+    """
+    return " ".join(str(error).split())[:most] or type(error).__name__
+
+
+def require_new_name(kind: str, name: str, known: Container[str]) -> None:
+    """Refuse a name that cannot be registered.
+
+    Args:
+      kind: of what, e.g. `norm`.
+      name: becomes part of options, captions and file names.
+      known: names that are taken.
+
+    Raises:
+      UsageError: it is not of letters, digits and underscores, or taken.
+
+    Example:
+      >>> require_new_name("norm", "batch", {"batch"})
+      Traceback (most recent call last):
+      bnjax.errors.UsageError: norm 'batch' is known already: choose another name
+    """
+    if not (name.isidentifier() and name.isascii()):
+        raise UsageError(f"{kind} name {name!r} must be of letters, digits and underscores")
+    if name in known:
+        raise UsageError(f"{kind} {name!r} is known already: choose another name")
 
 
 def require(option: str, value: object, legal: bool, expected: str) -> None:

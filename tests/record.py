@@ -7,6 +7,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from bnjax.machine import fingerprint
+
 ROOT = Path(__file__).parents[1]
 TABLES = ("tests/RESULTS.md", "tests/VERSIONS.md")
 
@@ -34,11 +36,8 @@ def commit() -> str:
 
 def hardware() -> str:
     """Processors, memory and system, in one line."""
-    known = Path("/proc/cpuinfo")
-    lines = known.read_text().splitlines() if known.exists() else []
-    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    processor = f"{os.cpu_count()} × {models[0] if models else platform.processor()}"
+    processor = f"{os.cpu_count()} × {fingerprint.processor()}"
     release = platform.release().partition("-")[0]
     return f"{processor}, {memory:.0f} GiB, {platform.system()} {release}"
 

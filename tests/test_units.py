@@ -1,5 +1,8 @@
 """Units of work: what befalls one seed befalls no other, and little is ever at risk."""
 
+import _thread
+import threading
+import time
 import types
 
 import jax
@@ -89,3 +92,22 @@ def test_of_processes_in_step_none_tries_again_with_fewer_points_by_itself(
             landscape.EXPERIMENT, config, noise_dataset, tmp_path, units.plan(config)[0], execution
         )
     assert tried == [4, 2, 1][:tries]
+
+
+def test_a_second_interrupt_waits_until_no_thread_writes_any_more():
+    both = [units.Unit({}, seed) for seed in (1, 2)]
+    started, ended = threading.Barrier(3), []
+
+    def work(unit, mesh):
+        started.wait()
+        time.sleep(0.5)
+        ended.append(unit)
+
+    def interrupt():
+        started.wait()
+        _thread.interrupt_main()
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        units.run_units(both, work, [None, None], stopped=lambda: False)
+    assert sorted(unit.seed for unit in ended) == [1, 2]

@@ -78,7 +78,7 @@ def rebuild(
 
     Raises:
       RunError: the options are not all known here, not legal, or name files that would be run.
-      UsageError: the data lie where the person has not said, or the CSV is not where it was.
+      UsageError: the data lie where the person has not said.
     """
     remedy = "give the original command"
     if record.plugins or record.config.get("plugins"):
@@ -89,11 +89,6 @@ def rebuild(
             raise UsageError(
                 f"{path} reads data from {config.data_dir}: if you know that folder, add "
                 f"--data-dir {config.data_dir}"
-            )
-        if published is None and config.published is not None and not config.published.is_file():
-            raise UsageError(
-                f"{path} draws the published curves of {config.published}, which is no file here: "
-                "add --published and where it is now"
             )
         config = dataclasses.replace(
             config,

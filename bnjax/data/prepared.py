@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from bnjax.data.dataset import Dataset, binary, from_arrays
-from bnjax.errors import RunError, UsageError
+from bnjax.errors import RunError, UsageError, told
 
 TFDS_DATASETS = ("mnist", "fashion_mnist", "cifar10", "cifar100")
 REBUILT_CIFAR10 = "CIFAR-10 (rebuilt, 92 images JPEG-substituted)"
@@ -50,8 +50,7 @@ def load_tfds(name: str, data_dir: str | os.PathLike[str] | None) -> Dataset:
         train, test = (read_split(builder, split, size) for split in ("train", "test"))
         num_classes = builder.info.features["label"].num_classes
     except Exception as error:  # TFDS, array-record and decoders raise errors of every kind
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise RunError(f"{folder / name} cannot be read ({reason}): {remedy}") from error
+        raise RunError(f"{folder / name} cannot be read ({told(error)}): {remedy}") from error
     note = describe(name, builder)
     if is_binary:
         return binary("binary_mnist", train, test, f"binary {note}")

@@ -1,6 +1,6 @@
 """From a model and a batch to `loss(params) -> scalar`, the only thing probes know."""
 
-from bnjax.losses.batch_loss import Statistics, on_batch, pooled_statistics
+from bnjax.losses.batch_loss import Statistics, l2_penalty, on_batch, pooled_statistics
 from bnjax.losses.objectives import (
     OBJECTIVES,
     Objective,
@@ -14,7 +14,6 @@ from bnjax.losses.objectives import (
     guess_classes,
     guess_half_square,
     guess_square,
-    l2_penalty,
     squared_error,
     summed_squared_error,
 )

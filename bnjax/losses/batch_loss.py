@@ -8,11 +8,12 @@ from typing import Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float
 
 from bnjax.data import Batch
 from bnjax.errors import UsageError
-from bnjax.losses.objectives import Objective, cross_entropy, l2_penalty
+from bnjax.losses.objectives import Objective, cross_entropy
 from bnjax.models import Model
 from bnjax.types import BatchStats, Loss, Params, PRNGKey, Scalar
 
@@ -152,3 +153,20 @@ def pooled_statistics(
         return isinstance(node, dict) and "mean" in node
 
     return jax.tree.map(pool, each, is_leaf=is_layer)
+
+
+def l2_penalty(params: Params, weight_decay: float) -> Scalar:
+    """½ · weight_decay · ‖params‖², whose gradient is the weight decay of plain SGD.
+
+    Args:
+      params: pytree of floating-point arrays.
+      weight_decay: L2 coefficient, units of the loss over units of the parameters squared.
+
+    Returns:
+      Scalar, units of the loss.
+
+    Example:
+      >>> float(l2_penalty({"w": jnp.array([3.0, 4.0])}, 0.1))
+      1.25
+    """
+    return 0.5 * weight_decay * optax.tree.norm(params, squared=True)

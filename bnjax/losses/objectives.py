@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from bnjax.data import Dataset
 from bnjax.errors import UsageError
-from bnjax.types import Labels, Logits, Params, Scalar
+from bnjax.types import Labels, Logits, Scalar
 
 
 class Objective(NamedTuple):
@@ -232,20 +232,3 @@ def chance(objective: Objective, dataset: Dataset) -> float:
         )
     each = float(objective.guess(dataset))
     return each * dataset.train.labels.shape[0] if objective.summed else each
-
-
-def l2_penalty(params: Params, weight_decay: float) -> Scalar:
-    """½ · weight_decay · ‖params‖², whose gradient is the weight decay of plain SGD.
-
-    Args:
-      params: pytree of floating-point arrays.
-      weight_decay: L2 coefficient, units of the loss over units of the parameters squared.
-
-    Returns:
-      Scalar, units of the loss.
-
-    Example:
-      >>> float(l2_penalty({"w": jnp.array([3.0, 4.0])}, 0.1))
-      1.25
-    """
-    return 0.5 * weight_decay * optax.tree.norm(params, squared=True)

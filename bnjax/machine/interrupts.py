@@ -26,20 +26,18 @@ class StopRequest:
     """Whether a signal has asked the run to stop."""
 
     def __init__(self, *, ends_process: bool = True) -> None:
-        self.received = self.again = False
+        self.received = self.raises = False  # the second one in the thread that trains
         self._ends_process = ends_process
         self.awaited = "no step ended"  # what the grace is for
         self._grace: threading.Timer | None = None
 
     def receive(self) -> None:
         """Note the first signal, and give it a grace; the second one ends the process."""
-        if self.received:
-            self.again = True
-            if self._ends_process:
-                leave_at_once("interrupted at once")
-            return
-        self.received = True
-        if self._ends_process:
+        if self.received and self._ends_process:
+            leave_at_once("interrupted at once")
+        self.raises = self.received and not self._ends_process
+        first, self.received = not self.received, True
+        if first and self._ends_process:
             self._grace = threading.Timer(GRACE_SECONDS, self._give_up)
             self._grace.daemon = True
             self._grace.start()
@@ -87,7 +85,7 @@ def stop_on_signals(
         tell_others()
 
     def seen() -> None:
-        if request.again and not ends_process:
+        if request.raises:
             raise KeyboardInterrupt
 
     with reading_signals((signal.SIGINT, signal.SIGTERM), act, seen):

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from bnjax.errors import RunError, UsageError
+from bnjax.errors import RunError, UsageError, told
 from bnjax.types import PyTree
 
 AGAIN = "start all processes again: the job goes on from the last checkpoint"
@@ -165,8 +165,7 @@ def broadcast(tree: PyTree) -> PyTree:
 
 def explain(error: Exception) -> str:
     """What an error of the runtime in one of several processes most likely means."""
-    reason = " ".join(str(error).split())[:300]
     return (
         f"process {jax.process_index()} of {jax.process_count()} cannot go on, most likely because "
-        f"another one has ended ({reason}): {AGAIN}"
+        f"another one has ended ({told(error, 300)}): {AGAIN}"
     )

@@ -141,9 +141,6 @@ class Model:
 
         Returns:
           Activations `[batch, …, features]` by the layer's name (`conv3`), in the order of use.
-
-        Raises:
-          UsageError: as `apply`.
         """
         _, variables = self.module.apply(
             {"params": params, "batch_stats": batch_stats},

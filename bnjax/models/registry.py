@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from bnjax.errors import UsageError
+from bnjax.errors import UsageError, require_new_name, told
 from bnjax.models.deep_linear import deep_linear
 from bnjax.models.model import Model
 from bnjax.models.norms import Norm, none
@@ -70,10 +70,7 @@ def register(name: str, family: Family) -> None:
       >>> by_name("perceptron", norm=norm, num_classes=10, initializer=glorot).module.num_classes
       10
     """
-    if not (name.isidentifier() and name.isascii()):
-        raise UsageError(f"model name {name!r} must be of letters, digits and underscores")
-    if name in FAMILIES:
-        raise UsageError(f"model {name!r} is known already: choose another name")
+    require_new_name("model", name, FAMILIES)
     if not isinstance(family, Family):
         raise UsageError(f"model {name!r} is a {type(family).__name__}: give Family(build, …)")
     if unknown := [option for option in family.options if option not in OPTIONS]:
@@ -89,10 +86,10 @@ def register(name: str, family: Family) -> None:
     try:
         made = family.build(norm=none(), num_classes=10, initializer="glorot_uniform", **given)
     except Exception as error:  # it is the user's own code: whatever it raises
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise UsageError(
             f"model {name!r} cannot be built by build(norm=…, num_classes=10, "
-            f"initializer='glorot_uniform'{''.join(f', {o}=…' for o in given)}): {reason}"
+            f"initializer='glorot_uniform'{''.join(f', {o}=…' for o in given)}): "
+            f"{type(error).__name__}: {told(error)}"
         ) from error
     if not isinstance(made, Model):
         raise UsageError(f"model {name!r} is built as a {type(made).__name__}: return a Model")

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -54,21 +54,11 @@ class RunConfig(ConductOptions, TrainingOptions):
         shown = " ".join(f"{drop:g}" for drop in self.lr_drops)
         expected = f"rising shares of the run between 0 and 1, or steps below {self.steps}"
         require("--lr-drops", shown, legal, expected)
-        if self.model not in models.FAMILIES:
-            known = " ".join(models.FAMILIES)
-            raise UsageError(
-                f"--model {self.model}: must be of {known}, or one that a file given as --plugins "
-                "registers"
-            )
+        require_known("--model", self.model, models.FAMILIES)
         distinct = len(set(self.norms)) == len(self.norms) > 0
         require("--norms", " ".join(self.norms), distinct, "one or more different normalisers")
         for norm in self.norms:
-            if norm not in models.norms.registry.REGISTRY:
-                known = " ".join(models.norms.registry.REGISTRY)
-                raise UsageError(
-                    f"--norms {norm}: must be of {known}, or one that a file given as --plugins "
-                    "registers"
-                )
+            require_known("--norms", norm, models.norms.registry.REGISTRY)
             self.build_model(norm, num_classes=10)
             self.validate_batch(models.norms.by_name(norm))
         if self.data_dir is not None:
@@ -190,3 +180,10 @@ class RunConfig(ConductOptions, TrainingOptions):
             depth=self.depth,
             dropout=self.dropout,
         )
+
+
+def require_known(option: str, name: str, known: Iterable[str]) -> None:
+    """Refuse a name that nobody has registered."""
+    names = tuple(known)
+    expected = f"of {' '.join(names)}, or one that a file given as --plugins registers"
+    require(option, name, name in names, expected)

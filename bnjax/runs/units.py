@@ -11,7 +11,7 @@ import jax
 from jax.sharding import Mesh
 
 from bnjax import data
-from bnjax.errors import RunError, UsageError
+from bnjax.errors import RunError, UsageError, told
 from bnjax.machine.interrupts import Interrupted
 from bnjax.runs import arms, folder, records
 from bnjax.runs.config import RunConfig
@@ -162,8 +162,11 @@ def run_units(
         threads = [threading.Thread(target=take, args=[mesh], daemon=True) for mesh in meshes]
         for thread in threads:
             thread.start()
-        for thread in threads:
-            thread.join()
+        try:
+            join(threads)
+        except KeyboardInterrupt:  # at a second signal: they save what they are at, and write here
+            join(threads)
+            raise
     if ended:
         raise ended[0]
     if len(results) + len(failures) < len(units):
@@ -173,15 +176,20 @@ def run_units(
     return [results[number] for number in range(len(units))]
 
 
+def join(threads: Sequence[threading.Thread]) -> None:
+    """Wait until all have ended."""
+    for thread in threads:
+        thread.join()
+
+
 def describe(failures: Sequence[Failure], count: int) -> str:
     """One line for the units that failed."""
     first = failures[0]
-    reason = " ".join(str(first.error).split())[:500]
     more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
     return (
         f"{len(failures)} of {count} arms failed: {first.label}{more}: "
-        f"{type(first.error).__name__}: {reason}: the others are done and kept, the same command "
-        "tries again; --debug shows where"
+        f"{type(first.error).__name__}: {told(first.error, 500)}: the others are done and kept, "
+        "the same command tries again; --debug shows where"
     )
 
 

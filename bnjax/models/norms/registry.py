@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from bnjax.errors import UsageError
+from bnjax.errors import UsageError, require_new_name, told
 from bnjax.models.norms.combined import noisy
 from bnjax.models.norms.constructors import (
     batch_norm,
@@ -60,10 +60,7 @@ def register(name: str, make: Callable[[], Norm]) -> None:
       >>> by_name("batch_slow").batch_statistics
       True
     """
-    if not (name.isidentifier() and name.isascii()):
-        raise UsageError(f"norm name {name!r} must be of letters, digits and underscores")
-    if name in REGISTRY:
-        raise UsageError(f"norm {name!r} is known already: choose another name")
+    require_new_name("norm", name, REGISTRY)
     norm = make()
     if not isinstance(norm, Norm):
         raise UsageError(f"norm {name!r} is made as a {type(norm).__name__}: return a Norm")
@@ -86,7 +83,7 @@ def check_call(norm: Norm) -> None:
         try:
             output, variables = try_call(norm.build(name=None), shape)
         except Exception as error:  # it is the user's own code: whatever it raises
-            reasons.append(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+            reasons.append(f"{type(error).__name__}: {told(error)}")
             continue
         if getattr(output, "shape", None) != shape:
             raise UsageError(f"norm {norm.name!r} makes {output} of {shape}: return x's own shape")
