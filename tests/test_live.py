@@ -147,6 +147,16 @@ def test_a_plan_counts_what_the_run_does(toy, tmp_path):
     assert left < found.disk_bytes < left + 2 * planning.FIGURE_BYTES
 
 
+@pytest.mark.parametrize(("took", "calls"), [([9.0, 1.5, 1.0], 3), ([9.0, 2.5], 2)])
+def test_what_takes_long_is_made_twice_only_to_be_planned(took, calls, monkeypatch):
+    ticks = iter([tick for seconds in took for tick in (0.0, seconds)])
+    monkeypatch.setattr(planning.time, "perf_counter", lambda: next(ticks))
+    made = iter(range(10))
+    part, value = planning.measure("step", 7, lambda: next(made))
+    assert value == calls - 1 == next(made) - 1
+    assert part == planning.Part("step", 7, min(took[1:]), 9.0 - min(took[1:]))
+
+
 def arguments(config):
     names = ("steps", "batch_size", "probe_every", "evaluate_every", "out")
     return [text for n in names for text in (f"--{n.replace('_', '-')}", str(getattr(config, n)))]

@@ -1,7 +1,7 @@
 """What a run will take, measured before anything of it is written: time, memory, disk.
 
 One unit of each arm is built as the run would build it; its step, probes and evaluation are each
-compiled and then run once more. What is compiled stays in the cache, so the run has it already. On
+compiled and then run again. What is compiled stays in the cache, so the run has it already. On
 an accelerator steps without a probe go in blocks, and take less than is said here.
 """
 
@@ -26,6 +26,7 @@ from bnjax.training.sweep import Sweep
 
 FIGURE_BYTES = 8 * 2**20  # figures as PNG, PDF, SVG and CSV, and the page: about so much
 METRIC_ROW_BYTES = 150  # a line of metrics.jsonl: about so much
+SHORT = 2.0  # seconds
 
 
 class Part(NamedTuple):
@@ -140,12 +141,11 @@ def plan_arm(
     swept = records.empty({name: (sweep.rows, sweep.shapes) for name, sweep in sweeps.items()})
     check(record | swept)
     gradient = jax.block_until_ready(program.gradient(state, batch))
-    parts = [
-        measure(name, len(rows[name]), functools.partial(probe.measure, state, batch, gradient))
-        for name, probe in {**probes, "test": test}.items()
-    ]
+    parts = []
     for name, probe in {**probes, "test": test}.items():
-        values = probe.measure(state, batch, gradient)
+        call = functools.partial(probe.measure, state, batch, gradient)
+        part, values = measure(name, len(rows[name]), call)
+        parts.append(part)
         for row in rows[name].values():  # sweeps may ask for what the probes measured
             records.put(record, [records.Entry(name, row, values)])
     parts += [measure_sweep(name, sweep, state, record) for name, sweep in sweeps.items()]
@@ -159,20 +159,24 @@ def plan_arm(
         return metrics
 
     state_bytes = count_bytes(jax.tree.leaves(state))
-    parts.insert(0, measure("step", config.steps, step))
+    parts.insert(0, measure("step", config.steps, step)[0])
     label = arms.label_of(arm.values, arm.seed).rpartition(", seed")[0]
     return ArmPlan(label, tuple(parts), state_bytes, count_bytes(record.values()))
 
 
-def measure(name: str, times: int, call: Callable[[], Any]) -> Part:
-    """Time a call: the first one compiles, of the next two the faster one counts."""
-    seconds = []
-    for _ in range(3):
+def measure(name: str, times: int, call: Callable[[], Any]) -> tuple[Part, Any]:
+    """Time a call and hand on what it gave: the first one compiles, the second one counts.
+
+    A short one is made a third time, and the faster of the two counts: of what takes long, what
+    else the machine does is a small part, and a plan is not to take a run's time.
+    """
+    seconds: list[float] = []
+    while len(seconds) < 2 or (len(seconds) < 3 and seconds[1] < SHORT):
         started = time.perf_counter()
-        jax.block_until_ready(call())
+        value = jax.block_until_ready(call())
         seconds.append(time.perf_counter() - started)
     again = min(seconds[1:])
-    return Part(name, times, again, max(0.0, seconds[0] - again))
+    return Part(name, times, again, max(0.0, seconds[0] - again)), value
 
 
 def measure_sweep(
@@ -182,7 +186,7 @@ def measure_sweep(
     started = time.perf_counter()
     measure_row = sweep.begin(state, measured)
     begun = time.perf_counter() - started
-    part = measure(name, sweep.rows, lambda: measure_row(0))
+    part, _ = measure(name, sweep.rows, lambda: measure_row(0))
     return part._replace(compile_seconds=part.compile_seconds + begun)
 
 
