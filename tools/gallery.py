@@ -69,8 +69,9 @@ def target_name(experiment: str, stem: str, data: str, *, alone: bool) -> str:
 
 def device(facts: Mapping[str, object]) -> str:
     """The device of a run, for a reader."""
-    kind = facts["device"]
-    return f"{facts['cores']} CPU cores" if kind == "cpu" else f"{facts['num_devices']} × {kind}"
+    kind, cores = facts["device"], facts["cores"]
+    many = "cores" if cores != 1 else "core"
+    return f"{cores} CPU {many}" if kind == "cpu" else f"{facts['num_devices']} × {kind}"
 
 
 def read_rows() -> dict[str, str]:
