@@ -89,7 +89,9 @@ def draw_course(results: Results, folder: Path) -> list[Path]:
             error = over_seeds(column(results, case, "trace_error"))
             plot(trace, results, case, column(results, case, "trace"), error)
         if results.config["optimizer"] == "sgd":
-            style.reference_line(eigenvalues, 2 / results.config["lr"], "2/lr, edge of stability")
+            style.reference_line(
+                eigenvalues, 2 / results.config["lr"], "2/lr, edge of stability", beside=True
+            )
         style.log_scale(eigenvalues)
         draw_loss(training, results)
         eigenvalues.set(title=f"a  Eigenvalues λ₁ and λ{subscript(top)}", ylabel="λ of the Hessian")
