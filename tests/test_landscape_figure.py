@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from bnjax.figures import elements, landscape, style
+from bnjax.runs.published_curves import Curve
 
 LINE = ("losses", "gradient_distances", "smoothness", "cosines")
 CENTRE = ("loss", "gradient_norm", "direction_norm", "smoothness_limit")
@@ -134,3 +135,31 @@ def test_a_name_beside_its_panel_has_room_there(tmp_path):
         assert box.x0 > panel.get_window_extent().x1
         assert box.x1 <= whole.x1
         assert name.get_text().count("\n") == 1
+
+
+def test_published_differences_stand_beside_those_of_the_nearest_step(tmp_path):
+    results = measured(("none", "batch"), steps=1000)
+    results.config["difference_steps"] = shown = [int(s) for s in results.axes["probe_step"][:2]]
+    spacing = shown[1] - shown[0]
+    steps = np.array([0.0, 0.9, 1.2]) * spacing + shown[0]  # the second is the nearest to shown[1]
+    known = Curve(steps, np.array([1.0, 2.0, 8.0]), np.array([3.0, 4.0, 8.0]))
+    late = Curve(steps + 100 * spacing, known.low, known.high)
+    published = {
+        ("fig11a_vgg_difference_eta0.2", "batch"): known._replace(low=known.low + 2),
+        ("fig11a_vgg_difference_eta5e-2", "batch"): known,
+        ("fig11a_vgg_difference_eta0.1", "batch"): late,
+        ("fig11a_vgg_difference_eta0", "batch"): known,
+        ("fig11a_vgg_difference_eta-1", "batch"): known,
+        ("fig11b_dln_difference_eta0.4", "batch"): known,
+    }
+    landscape.draw(results, published, tmp_path)
+    with (tmp_path / "gradient_difference.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if "published" in row["series"]]
+    assert {row["panel"].split(" | ")[0] for row in rows} == {"BatchNorm"}
+    drawn = {
+        step: [
+            (float(r["x"]), float(r["y"])) for r in rows if r["series"].startswith(f"step {step},")
+        ]
+        for step in shown
+    }
+    assert drawn == {shown[0]: [(0.05, 2.0), (0.2, 3.0)], shown[1]: [(0.05, 3.0), (0.2, 4.0)]}

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from bnjax.claims import landscape as claims
 from bnjax.claims.published_landscape import family
 from bnjax.figures import style
-from bnjax.figures.differences import draw_differences
+from bnjax.figures.differences import at_step_sizes, draw_differences
 from bnjax.figures.elements import draw_training, setting, spread, subject, unit
 from bnjax.figures.line_panels import KEYS, draw_band, draw_smoothness, mark_plateaus
 from bnjax.figures.style import LOOKS
@@ -21,15 +21,23 @@ from bnjax.runs.results import Results
 
 
 class PublishedPanels(NamedTuple):
-    """The published curves of panels a, b and c, and the learning rate of their runs."""
+    """The published curves of panels a, b and c, of the differences, and the runs' learning rate.
+
+    Those of the differences have the step size in their names: `fig11a_vgg_difference_eta0.05`.
+    """
 
     names: tuple[str, str, str]
+    differences: str
     lr: float
 
 
 PUBLISHED = {
-    "vgg": PublishedPanels(("fig12b_vgg_loss", "fig12c_vgg_gradpred", "fig12d_vgg_beta"), 0.1),
-    "dln": PublishedPanels(("fig10a_dln_loss", "fig10b_dln_gradpred", "fig10c_dln_beta"), 1e-6),
+    "vgg": PublishedPanels(
+        ("fig12b_vgg_loss", "fig12c_vgg_gradpred", "fig12d_vgg_beta"), "fig11a_vgg_difference", 0.1
+    ),
+    "dln": PublishedPanels(
+        ("fig10a_dln_loss", "fig10b_dln_gradpred", "fig10c_dln_beta"), "fig11b_dln_difference", 1e-6
+    ),
 }
 ROWS = ("loss", "predictiveness", "smoothness")
 TITLES = ("a  Loss variation", "b  Gradient predictiveness", "c  Effective β-smoothness")
@@ -51,7 +59,9 @@ def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]
     for rate, here in claims.each_rate(results):
         end = f"_{rate}" if rate else ""
         paths += draw_landscape(here, published, folder, end)
-        paths += draw_differences(here, folder, f"gradient_difference{end}")
+        along = PUBLISHED.get(family(here.config))
+        at_steps = at_step_sizes(published, along.differences) if along else {}
+        paths += draw_differences(here, at_steps, folder, f"gradient_difference{end}")
     return paths
 
 
