@@ -153,7 +153,12 @@ def caption(drawn: Figure, text: str) -> None:
 
 
 def legend(panel: Axes, columns: int = 2) -> None:
-    """A legend below the panel, where it hides nothing that was measured."""
+    """A legend below the panel, where it hides nothing that was measured.
+
+    Args:
+      panel: whose curves it names.
+      columns: entries beside each other.
+    """
     panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=columns)
 
 

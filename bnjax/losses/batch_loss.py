@@ -36,7 +36,8 @@ def on_batch(
     Args:
       model: a `bnjax.models.Model`.
       batch_stats: the running statistics of training.
-      batch: the probed batch.
+      batch: the probed batch, floating-point images `[batch, height, width, channels]` and their
+        labels.
       statistics: what BatchNorm normalises with:
         `batch`, the statistics of the probed batch at the probed point (the paper's setting);
         `running`, `batch_stats` as they are;
@@ -46,15 +47,20 @@ def on_batch(
       calibration: images in batches `[num_batches, batch, height, width, channels]`, 10³ to 10⁴
         in all serve well (Wu & Johnson 2021, 2105.07576); needed by `recalibrated`.
       objective: logits and labels to a scalar, see `OBJECTIVES`.
-      weight_decay: if not 0, ½ · weight_decay · ‖params‖² is part of the loss.
+      weight_decay: L2 coefficient, units of the loss over units of the parameters squared; if not
+        0, ½ · weight_decay · ‖params‖² is part of the loss.
 
     Returns:
       `loss(params) -> scalar`, nats for cross-entropy.
 
     Raises:
       UsageError: unknown `statistics`, what they need is missing, the model or the batch is of
-        another type, images are not floating point or not as many as labels, or the decay is
-        below 0.
+        another type, images are not floating point or not as many as labels, the decay is below 0,
+        or a normaliser keeps running statistics and reports no `moments`, which `frozen` and
+        `recalibrated` take.
+
+    Source: Santurkar et al. 2018 (1805.11604), Fig. 4, for `batch`; Ghorbani et al. 2019
+    (1901.10159) for `running`; Wu & Johnson 2021 (2105.07576) for `recalibrated`.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -122,11 +128,15 @@ def pooled_statistics(
       model: a `bnjax.models.Model`.
       params: the point.
       batch_stats: gives the structure.
-      calibration: images, `[num_batches, batch, height, width, channels]`.
+      calibration: images, standardised, `[num_batches, batch, height, width, channels]`.
       key: typed PRNG key, for models that draw random numbers.
 
     Returns:
-      A pytree like `batch_stats`.
+      A pytree like `batch_stats`, leaves `[channels]`: means (and an ℓp norm's sizes) in units of
+      the activations, variances in their square.
+
+    Raises:
+      UsageError: a normaliser keeps running statistics and reports no `moments`.
 
     Source: Wu & Johnson 2021 (2105.07576), "PreciseBN".
 
@@ -164,6 +174,8 @@ def l2_penalty(params: Params, weight_decay: float) -> Scalar:
 
     Returns:
       Scalar, units of the loss.
+
+    Source: Loshchilov & Hutter 2019, where for plain SGD both are the same.
 
     Example:
       >>> float(l2_penalty({"w": jnp.array([3.0, 4.0])}, 0.1))

@@ -18,8 +18,12 @@ class BatchNorm(nn.Module):
     `momentum · running + (1 − momentum) · batch` (Flax counts momentum the other way round from
     PyTorch: 0.9 here is 0.1 there) and store the biased variance (PyTorch: unbiased).
 
+    Called as `module(x, train=bool)`: x floating, `[batch, …, channels]`; y of the same shape and
+    dtype, without unit but for γ and β.
+
     Collections: `params` (`scale` is γ, `bias` is β), `batch_stats` (`mean`, `var`), and
-    `moments`, the batch's own statistics, for whoever asks for that collection.
+    `moments`, the batch's own statistics, for whoever asks for that collection; all `[channels]`,
+    statistics float32 or wider, in units of x and of x squared.
 
     Source: Ioffe & Szegedy 2015, Algorithms 1 and 2.
     """

@@ -65,6 +65,8 @@ def none() -> Norm:
     Returns:
       A `Norm` named `none`.
 
+    Source: Santurkar et al. 2018 (1805.11604).
+
     Example:
       >>> none().name
       'none'

@@ -12,6 +12,11 @@ class WeightStandardisation(nn.Module):
     inputs of a unit; γ is trained. The factor 1/√n, which keeps activations from growing where no
     other normaliser follows, is that of Brock et al.
 
+    Called as `module(kernel)`: floating, `[…, units]`, output units last; $\hat w$ of the same
+    shape and dtype, in units of γ.
+
+    Collections: `params` (`scale` is γ, `[units]`).
+
     Source: Qiao et al. 2019 (1903.10520), Brock et al. 2021 (2101.08692), eq. 2.
     """
 
@@ -33,6 +38,11 @@ class WeightNorm(nn.Module):
     r"""Each output unit's kernel as a length and a direction, $\hat w = g\,w/\|w\|_2$.
 
     The length g is trained and begins as ‖w‖, so the first function is that of the plain network.
+
+    Called as `module(kernel)`: floating, `[…, units]`, output units last; $\hat w$ of the same
+    shape and dtype, in units of g, which are the kernel's.
+
+    Collections: `params` (`scale` is g, `[units]`).
 
     Source: Salimans & Kingma 2016 (1602.07868), eq. 2.
     """

@@ -17,12 +17,16 @@ class LpNorm(nn.Module):
     x before the mean is taken off, so a constant channel is not blown up. For p = ∞ the paper's
     "average" is ambiguous; the maximum is the limit of $s_p$ for p → ∞.
 
-    Collections: `batch_stats` (`mean`, `size`) and `moments`, as `BatchNorm` has them.
+    Called as `module(x, train=bool)`: x floating, `[batch, …, channels]`; y of the same shape and
+    dtype, without unit but for γ and β.
+
+    Collections: `params` (`scale` is γ, `bias` is β), `batch_stats` (`mean` is μ, `size` is
+    $s_p$, both in units of x) and `moments`, as `BatchNorm` has them; all `[channels]`.
 
     Source: Santurkar et al. 2018, §3.3 and appendix A.4.
     """
 
-    power: float
+    power: float  # p, 1 or more; `math.inf` for the maximum
     momentum: float = 0.9
     epsilon: float = 1e-5  # added to the norm, units of the input
 

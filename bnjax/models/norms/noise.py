@@ -9,15 +9,25 @@ from bnjax.models.norms.norm import Norm
 
 
 class Noisy(nn.Module):
-    """Noise on what `inner` makes of the layer's output; without noise when not training.
+    r"""Noise on what `inner` makes of the layer's output; without noise when not training.
 
-    The random numbers come from the stream `noise`: `Model.apply(..., key=...)`.
+    $y = s\,x + m$ element by element, x being what `inner` makes, with s and m as
+    `bnjax.arithmetic.noise.draw_noise` draws them. The random numbers come from the stream `noise`:
+    `Model.apply(..., key=...)`.
+
+    Called as `module(x, train=bool)`: x floating, `[batch, …, channels]`; y of the same shape and
+    dtype.
+
+    Collections: those of `inner`, under that name; the noise has none.
+
+    Raises:
+      UsageError: in the call, training without a key; and what `inner` raises.
 
     Source: Santurkar et al. 2018, Algorithm 1.
     """
 
-    inner: Norm
-    strength: NoiseScale
+    inner: Norm  # the normaliser, or `none()` for noise alone
+    strength: NoiseScale  # the four constants
 
     @nn.compact
     def __call__(

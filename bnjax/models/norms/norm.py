@@ -13,9 +13,10 @@ class Norm(NamedTuple):
     Attributes:
       name: as in `bnjax.norms.REGISTRY`.
       build: `build(name="norm")` gives a fresh linen module; it is called as
-        `module(x, train=bool)`, channels last.
+        `module(x, train=bool)`, x `[batch, …, channels]`, and returns x's own shape and dtype.
       reparametrise: `reparametrise(name="kernel_norm")` gives a fresh linen module, for
-        normalisers of kernels; it is called as `module(kernel)`, output units last.
+        normalisers of kernels; it is called as `module(kernel)`, `[…, units]`, and returns the
+        kernel's own shape and dtype.
       batch_statistics: whether what one example becomes depends on the others of its batch.
       cancels_bias: whether a constant added to a channel leaves the output as it was, so that the
         gradient of the layer's bias is rounding, as BatchNorm's is.

@@ -16,6 +16,8 @@ def running(
 ) -> tuple[nn.Variable, ...]:
     """The variables of the collection `batch_stats`, each `[channels]`, float32 or wider.
 
+    `MeanOnly` in the guide to extending bnjax is a whole normaliser with them.
+
     Args:
       module: the normaliser, within its call.
       names: among the keys of `DEFAULTS`.
@@ -23,9 +25,21 @@ def running(
       dtype: of its input.
 
     Returns:
-      Flax variables in the order of `names`; the mean begins at 0, variance and size at 1.
+      Flax variables in the order of `names`; the mean begins at 0, variance and size at 1. Means
+      and sizes are in units of the input, variances in their square.
 
-    Example: `MeanOnly` in the guide to extending bnjax.
+    Source: Ioffe & Szegedy 2015 (1502.03167), §3.1, whose averages at inference they are.
+
+    Example:
+      >>> import jax
+      >>> class Kept(nn.Module):
+      ...     @nn.compact
+      ...     def __call__(self, x):
+      ...         mean, var = running(self, ("mean", "var"), x.shape[-1], x.dtype)
+      ...         return mean.value, var.value
+      >>> (mean, var), _ = Kept().init_with_output(jax.random.key(0), jnp.ones((4, 2)))
+      >>> mean.tolist(), var.tolist()
+      ([0.0, 0.0], [1.0, 1.0])
     """
     wide = accumulator(dtype)
     return tuple(
@@ -44,8 +58,23 @@ def advance(
     Args:
       module: the normaliser, within its call.
       variables: the running statistics, by name.
-      batch: this batch's, by the same names.
+      batch: this batch's, by the same names, each `[channels]`, in units of the running ones.
       momentum: weight of the old ones (Flax counts it the other way round from PyTorch).
+
+    Source: Ioffe & Szegedy 2015 (1502.03167), §3.1 (moving averages).
+
+    Example:
+      >>> import jax
+      >>> class Counted(nn.Module):
+      ...     @nn.compact
+      ...     def __call__(self, x):
+      ...         (kept,) = running(self, ("mean",), x.shape[-1], x.dtype)
+      ...         advance(self, {"mean": kept}, {"mean": x.mean(axis=0)}, momentum=0.75)
+      >>> x, both = jnp.full((4, 1), 2.0), ["batch_stats", "moments"]
+      >>> start = {"batch_stats": {"mean": jnp.zeros(1)}}
+      >>> _, found = Counted().apply(start, x, mutable=both)
+      >>> found["batch_stats"]["mean"].tolist(), found["moments"]["mean"].tolist()
+      ([0.5], [2.0])
     """
     if module.is_mutable_collection("moments"):
         for name, value in batch.items():

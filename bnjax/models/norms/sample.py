@@ -16,7 +16,14 @@ class SampleNorm(nn.Module):
     channel is InstanceNorm; uncentred ($\mu_g = 0$, $\sigma_g^2$ the mean square, no β) with one
     group it is RMSNorm. Nothing is kept, so training and testing do the same.
 
-    Collections: `params` (`scale` is γ, `bias` is β).
+    Called as `module(x, train=bool)`: x floating, `[batch, …, channels]`; y of the same shape and
+    dtype, without unit but for γ and β.
+
+    Collections: `params` (`scale` is γ and, where centred, `bias` is β), both `[channels]`.
+
+    Raises:
+      UsageError: in the call, a group of one number only, e.g. of InstanceNorm behind a dense
+        layer.
 
     Source: Ba, Kiros & Hinton 2016 (1607.06450), Ulyanov et al. 2016 (1607.08022), Wu & He 2018
     (1803.08494), Zhang & Sennrich 2019 (1910.07467).

@@ -16,8 +16,11 @@ class Unitization(nn.Module):
     $y = \gamma\,\hat x\,(\alpha / \sqrt{r^2 + \epsilon} + 1 - \alpha) + \beta$
     with a trained α per channel, 0 at the start: there it is BatchNorm.
 
+    Called as `module(x, train=bool)`: x floating, `[batch, …, channels]`; y of the same shape and
+    dtype, without unit but for γ and β.
+
     Collections: `params` (`scale` is γ, `bias` is β, `share` is α), `batch_stats` and `moments` as
-    `BatchNorm` has them.
+    `BatchNorm` has them; all `[channels]`.
 
     Source: Huang & Yu 2020 (2001.02814), as its published code has it.
     """
