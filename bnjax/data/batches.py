@@ -158,6 +158,8 @@ def make_pipeline(dataset: Dataset, batch_size: int, *, augmented: bool = False)
     Raises:
       UsageError: impossible batch size.
 
+    Source: He et al. 2016 (1512.03385), §4.2, for the augmentation.
+
     Example:
       >>> from bnjax.data import load
       >>> pipeline = make_pipeline(load("digits"), batch_size=500)

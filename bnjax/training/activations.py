@@ -55,6 +55,8 @@ def make_distributions(
     Raises:
       UsageError: at the first call, a layer that the model does not have.
 
+    Source: Santurkar et al. 2018, Fig. 1c and 8; Ioffe & Szegedy 2015, Fig. 1.
+
     Example:
       >>> import optax
       >>> from bnjax.losses import cross_entropy

@@ -55,6 +55,8 @@ def make_ending(
     Raises:
       UsageError: a shift that `make_copies` refuses.
 
+    Source: Krizhevsky et al. 2012, §4.1, for averages over ten copies; theirs are other patches.
+
     Example:
       >>> import numpy as np
       >>> from bnjax import models

@@ -62,6 +62,8 @@ def make_features_sweep(
     Returns:
       Two rows of `Features`; accuracies with small γ at 0 are NaN in the first.
 
+    Source: Frankle et al. 2020 (2003.00152), §5.
+
     Example:
       >>> from bnjax import models
       >>> from bnjax.data.dataset import from_arrays
@@ -99,6 +101,8 @@ def make_features(model: Model, dataset: Dataset, objective: Objective) -> Measu
 
     Raises:
       UsageError: at the first call, a model without γ.
+
+    Source: Frankle et al. 2020 (2003.00152), §5.
 
     Example:
       >>> from bnjax import models

@@ -65,6 +65,8 @@ def make_line(
       `measure(state, batch, gradient) -> Line`, compiled; fields have a leading axis
       `[direction]`.
 
+    Source: Santurkar et al. 2018, §3.1 and Fig. 4 a–c.
+
     Example:
       >>> import jax.numpy as jnp
       >>> state = TrainState(jnp.int32(0), {"w": jnp.array([1.0])}, {}, ())

@@ -22,6 +22,8 @@ def make_magnitudes(norm: Norm) -> Callable[[TrainState, Batch, Gradient], Magni
       `measure(state, batch, gradient) -> Magnitudes`, compiled; the gradient is that of the
       objective on the step's batch, without weight decay.
 
+    Source: Ioffe & Szegedy 2015, §3.2, for the bias that the mean cancels.
+
     Example:
       >>> import jax.numpy as jnp
       >>> from bnjax.models.norms import none

@@ -109,6 +109,8 @@ def build(rule: Rule, lr: float) -> optax.GradientTransformation:
     Raises:
       UsageError: unknown name.
 
+    Source: optax; Loshchilov & Hutter 2019 for the decoupled decay.
+
     Example:
       >>> import jax.numpy as jnp
       >>> optimizer = build(Rule("sgd", weight_decay=0.5), 0.1)

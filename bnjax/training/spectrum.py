@@ -105,6 +105,8 @@ def make_spectrum(
       `measure(state, batch, gradient) -> Spectrum`, compiled; fields have a leading axis
       `[statistics]`. What training does at this step (`batch`, `gradient`) is not looked at.
 
+    Source: Ghorbani, Krishnan & Xiao 2019 (1901.10159).
+
     Example:
       >>> import jax.numpy as jnp
       >>> import optax

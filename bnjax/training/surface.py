@@ -96,6 +96,8 @@ def make_sweeps(
     Returns:
       `Sweep` by name: the views, and `principal` before `trajectory`.
 
+    Source: Li et al. 2018 (1712.09913), §3, §4 and §7.2.
+
     Example:
       >>> from bnjax import data, models
       >>> from bnjax.training.sweep import run_sweeps

@@ -58,6 +58,8 @@ def make_row(
       uint8 `[num_batches, batch, height, width, channels]` and labels `[num_batches, batch]`; the
       values at `params + row · first + columns · second`.
 
+    Source: Li et al. 2018 (1712.09913), §3, eq. (1).
+
     Example:
       >>> import jax.numpy as jnp
       >>> from bnjax import models

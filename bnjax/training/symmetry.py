@@ -44,6 +44,8 @@ def make_symmetry(model: Model) -> Callable[[TrainState, Batch, Gradient], Symme
     Returns:
       `measure(state, batch, gradient) -> SymmetryRow`, compiled.
 
+    Source: Goodfellow et al. 2016, "Deep Learning", §8.4.
+
     Example:
       >>> import optax
       >>> from bnjax.losses import cross_entropy
