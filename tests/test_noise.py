@@ -14,6 +14,7 @@ from bnjax import losses
 from bnjax.arithmetic.noise import NoiseScale, draw_noise
 from bnjax.data import make_pipeline
 from bnjax.errors import UsageError
+from bnjax.models.norms import noisy, none, weight_norm, with_exceptions
 from bnjax.models.norms.lp import LpNorm
 
 DRAWS, EXAMPLES, UNITS = 500, 64, 8
@@ -106,6 +107,14 @@ def test_noise_is_that_of_the_step_and_absent_when_not_training(norm, batch):
     np.testing.assert_array_equal(*(logits(False, jax.random.key(n)) for n in (1, 2)))
     with pytest.raises(UsageError, match=r"give Model\.apply a key="):
         jax.eval_shape(functools.partial(logits, True), None)
+
+
+def test_noise_leaves_normalised_kernels_and_reaches_every_exception():
+    kernels = weight_norm()
+    norm = noisy(with_exceptions(kernels, {"conv2": none()}))
+    assert norm.name == f"noisy_{kernels.name}"
+    assert norm.reparametrise is kernels.reparametrise
+    assert norm.for_layer("conv2").name == "noise"
 
 
 def test_noise_without_training_is_the_network_without_noise(batch):

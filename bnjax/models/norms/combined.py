@@ -12,11 +12,12 @@ def noisy(inner: Norm, strength: NoiseScale | None = None) -> Norm:
     """A normaliser with the noise of Santurkar et al. 2018, Algorithm 1, behind it.
 
     Args:
-      inner: the normaliser, or `none()` for noise alone.
+      inner: the normaliser, or `none()` for noise alone; one of kernels keeps its kernels.
       strength: constants of the noise; by default the paper's.
 
     Returns:
-      A `Norm` named `noisy_<inner>`, or `noise`.
+      A `Norm` named `noisy_<inner>`, or `noise`; layers with a normaliser of their own have the
+      noise behind that one.
 
     Source: Santurkar et al. 2018 (1805.11604), Algorithm 1.
 
@@ -25,13 +26,10 @@ def noisy(inner: Norm, strength: NoiseScale | None = None) -> Norm:
       >>> noisy(batch_norm()).name, noisy(none()).name
       ('noisy_batch', 'noise')
     """
-    name = "noise" if inner.build is None else f"noisy_{inner.name}"
-    build = functools.partial(Noisy, inner=inner, strength=strength or NoiseScale())
-    return Norm(
-        name,
-        build,
-        batch_statistics=inner.batch_statistics,
-        cancels_bias=inner.cancels_bias,
+    return inner._replace(
+        name="noise" if inner.build is inner.reparametrise is None else f"noisy_{inner.name}",
+        build=functools.partial(Noisy, inner=inner, strength=strength or NoiseScale()),
+        exceptions=tuple((layer, noisy(own, strength)) for layer, own in inner.exceptions),
     )
 
 
