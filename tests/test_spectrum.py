@@ -146,6 +146,18 @@ def test_density_is_the_sum_of_gaussians_and_integrates_to_1():
     np.testing.assert_allclose(found.sum() * (grid[1] - grid[0]), 1, rtol=1e-6)
 
 
+@pytest.mark.parametrize("width", [0.0, -0.1, float("nan")])
+def test_a_density_without_width_is_refused(width):
+    with pytest.raises(UsageError, match=f"width={width} must be above 0"):
+        density(np.zeros(2), np.full(2, 0.5), np.linspace(-1, 1, 5), width)
+
+
+@pytest.mark.parametrize("steps", [0, -1])
+def test_lanczos_without_steps_is_refused(steps):
+    with pytest.raises(UsageError, match=f"steps={steps} must be 1 or more"):
+        lanczos(lambda v: 2 * v, jnp.ones(3), jnp.ones(3), steps)
+
+
 def test_nineteen_of_twenty_intervals_hold_the_trace():
     # Rademacher samples of vᵀHv: the 95 % interval of the standard error must cover tr H so often.
     matrix, _ = rotated(np.geomspace(5, 0.1, 30))

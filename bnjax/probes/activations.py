@@ -40,17 +40,18 @@ def distribution(
 
     Args:
       before: activations `[batch, …, units]`, e.g. before the non-linearity.
-      after: the same activations on the same batch after an optimiser step.
-      edges: of the histogram, ascending, `[num_edges]`; what lies outside counts in the first or
-        last bin, so no activation is dropped.
-      percentiles: in [0, 100].
+      after: the same activations on the same batch after an optimiser step, in the shape, dtype and
+        units of `before`, which is not checked; None for no changes.
+      edges: of the histogram, ascending, `[num_edges]`, units of the activations; what lies outside
+        counts in the first or last bin, so no activation is dropped.
+      percentiles: each in [0, 100], `[num_percentiles]`; not checked: below 0 is 0, above 100 NaN.
       unit: the one whose own percentiles are taken.
 
     Returns:
-      A `Distribution`.
+      A `Distribution`, in the dtype of the activations.
 
     Raises:
-      UsageError: no such unit, or fewer than two edges.
+      UsageError: no such unit, or edges that are fewer than two or not one-dimensional.
 
     Source: Santurkar et al. 2018, Fig. 1c and 8; Ioffe & Szegedy 2015, Fig. 1.
 

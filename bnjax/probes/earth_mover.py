@@ -21,7 +21,7 @@ from bnjax.types import PRNGKey, Scalar
 
 
 class Affine(NamedTuple):
-    """γ and β of a layer's BatchNorm before and after the step, each `[units]`."""
+    """γ and β of a layer's BatchNorm before and after the step, `[units]`, units of its output."""
 
     scale: Float[Array, " units"]
     bias: Float[Array, " units"]
@@ -69,7 +69,8 @@ def earth_mover(
     Args:
       key: typed PRNG key of directions and pixels.
       before: outputs `[batch, …, units]`, e.g. before the non-linearity.
-      after: those of the same examples after the step, likewise.
+      after: those of the same examples after the step, in the shape, dtype and units of `before`,
+        which is not checked.
       directions: of the sliced distance.
       pixels: so many random pixels of every example, drawn for each with replacement and the same
         before and after, are the samples of a unit's distance and bounds; all of them where a layer

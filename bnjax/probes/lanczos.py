@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 from matfree import decomp
 
+from bnjax.errors import UsageError
+
 Vector = Float[Array, " size"]
 Nodes = Float[Array, " lanczos_steps"]
 
@@ -18,6 +20,8 @@ class Ritz(NamedTuple):
     """What Lanczos knows of a symmetric matrix after m steps from one vector, `[m]` each.
 
     Where the vector's Krylov space has fewer than m dimensions (low rank), the last nodes are NaN.
+    Nodes and residuals are in units of the matrix (of a Hessian, the loss over parameters squared);
+    weights and shares have no unit.
     """
 
     nodes: Nodes  # Ritz values λ_i, rising
@@ -32,13 +36,17 @@ def lanczos(product: Callable[[Vector], Vector], start: Vector, given: Vector, s
     Weights are $S_{1i}^2$, residuals $\beta_m |S_{mi}|$, Ritz vectors the columns of Q S.
 
     Args:
-      product: `v -> H v`, H symmetric.
-      start: the first Krylov vector, of any length but 0.
-      given: the vector g whose share in each Ritz vector is wanted.
-      steps: m.
+      product: `v -> H v`, H symmetric, `[size]` to `[size]`.
+      start: the first Krylov vector, `[size]`, float32 or float64, of any length but 0.
+      given: the vector g whose share in each Ritz vector is wanted, likewise.
+      steps: m, from 1 to the size.
 
     Returns:
-      A `Ritz`.
+      A `Ritz`, in the dtype of the vectors.
+
+    Raises:
+      UsageError: `steps` is below 1.
+      ValueError: matfree's own, `steps` is above the size.
 
     Source: Golub & Meurant 1994 (quadrature); Parlett 1980, §13.2 (residuals).
 
@@ -48,6 +56,8 @@ def lanczos(product: Callable[[Vector], Vector], start: Vector, given: Vector, s
       >>> found.nodes.round(3).tolist(), found.shares.round(3).tolist()
       ([1.0, 2.0, 4.0], [0.0, 0.0, 1.0])
     """
+    if steps < 1:
+        raise UsageError(f"steps={steps} must be 1 or more")
     basis, (diagonal, beside), rest, _ = decomp.tridiag_sym(
         steps, materialize=False, reortho="full", custom_vjp=False
     )(product, start)

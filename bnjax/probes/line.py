@@ -24,7 +24,10 @@ from bnjax.types import Array, Loss, Params, Points, PRNGKey, Scalar
 class Line(NamedTuple):
     """What `line` measured; arrays are float, `[num_step_sizes]` or scalar.
 
-    With θ the parameters, d the direction, g = ∇L(θ) and g(η) = ∇L(θ − η d):
+    Losses and `scaled_smoothness` are in units of the loss; norms and distances of gradients in
+    those over units of θ; `smoothness` and both limits in those over θ's squared; `direction_norm`
+    in units of d; cosines have no unit. With θ the parameters, d the direction, g = ∇L(θ) and
+    g(η) = ∇L(θ − η d):
     """
 
     step_sizes: Points  # η, units of θ over units of d
@@ -137,18 +140,20 @@ def losses_on_line(
 
     Args:
       loss: `loss(params) -> scalar`.
-      params: pytree of floating-point arrays, the centre.
-      step_sizes: η, `[num_step_sizes]`.
+      params: pytree of float32 or float64 arrays, the centre.
+      step_sizes: η, `[num_step_sizes]`, units of `params` over units of `direction`.
       direction: pytree like `params`.
       chunk: points at a time, see `line`.
       mesh: devices with an axis `probe` over which the points are spread.
       precision: a value of `jax.default_matmul_precision`.
 
     Returns:
-      Losses `[num_step_sizes]`.
+      Losses `[num_step_sizes]`, in the dtype and units of the loss.
 
     Raises:
-      UsageError: as `line` does.
+      UsageError: the loss is not scalar, a parameter is not float32 or float64, `direction` does
+        not match `params`, `step_sizes` is empty or not one-dimensional, `chunk` is below 1, or
+        `mesh` has no axis `probe`.
 
     Source: Santurkar et al. 2018, Fig. 4a.
 

@@ -28,6 +28,8 @@ def points_that_fit(loss: Loss, params: Params, num_points: int) -> int:
     Returns:
       From 1 to `num_points`.
 
+    Source: none; a rule of this project, on a CPU by measurement, on an accelerator by reasoning.
+
     Example:
       >>> import jax.numpy as jnp
       >>> 1 <= points_that_fit(lambda w: jnp.sum(w**2), jnp.zeros(1000), num_points=8) <= 8
@@ -56,17 +58,19 @@ def map_points(
 
     Args:
       measure: of one step size; returns a pytree of arrays.
-      step_sizes: `[num_step_sizes]`.
+      step_sizes: `[num_step_sizes]`, 1 or more, in the units that `measure` takes.
       chunk: points that one pass through the program measures together.
       mesh: devices; None for the current one, or, inside a `jax.shard_map` that is manual along an
         axis `probe`, for those of that axis. Arrays that `measure` closes over must not be on a
         mesh already: those need the `shard_map` around all of it.
 
     Returns:
-      The pytree with a leading axis `[num_step_sizes]`.
+      The pytree with a leading axis `[num_step_sizes]`, in the dtypes and units of `measure`.
 
     Raises:
       UsageError: a chunk below 1, or a mesh without an axis `probe`.
+
+    Source: none; this project's arrangement of `jax.lax.map`, `jax.vmap` and `jax.shard_map`.
 
     Example:
       >>> map_points(jnp.square, jnp.array([1.0, 2.0, 3.0]), chunk=2).tolist()

@@ -18,7 +18,7 @@ def rounding_noise(
 
     Args:
       loss: `loss(params) -> scalar`.
-      params: pytree of floating-point arrays.
+      params: pytree of float32 or float64 arrays.
       precision: a value of `jax.default_matmul_precision`.
       reference: likewise, the one that is trusted.
 
@@ -26,7 +26,8 @@ def rounding_noise(
       Scalar, units of the gradient. Divide by ‖η g‖ to compare it with β(η).
 
     Raises:
-      UsageError: the loss returns no scalar.
+      UsageError: the loss returns no scalar, or a parameter is not float32 or float64, or there is
+        none.
 
     Source: `jax.default_matmul_precision`, whose default depends on the device.
 

@@ -57,18 +57,22 @@ def shift(
 
     Args:
       loss: `loss(params) -> scalar`; the batch is inside it.
-      params: mapping from a layer's name to a pytree of floating-point arrays, before the step.
+      params: mapping from a layer's name to a pytree of float32 or float64 arrays, before the step.
       next_params: the same after the step.
       layers: names of the layers to measure; by default all that the loss uses.
       gradient: the gradient of `loss` at `params` where it is known already, e.g. from training.
       precision: a value of `jax.default_matmul_precision` for the probe.
 
     Returns:
-      A `Shift`. The first layer's distance is 0: nothing is below it.
+      A `Shift`, arrays `[num_layers]` in the dtype of the gradient: distances in its units, those
+      of the loss over those of the parameters, the others without unit. The first layer's distance
+      is 0: nothing is below it.
 
     Raises:
-      UsageError: `params` is no mapping, the trees do not match, the loss returns no scalar, or
-        a name is not known.
+      UsageError: `params` is no mapping, or its only entry maps names to layers itself; the trees
+        do not match, the loss returns no scalar, a parameter is not float32 or float64, or there is
+        none; `layers` is a string, or names a layer that the loss does not use; or nothing is to
+        be measured, since `layers` is empty or the loss uses no layer.
 
     Source: Santurkar et al. 2018, Definition 2.1.
 
@@ -134,13 +138,17 @@ def layer_order(loss: Loss, params: Mapping[str, PyTree]) -> tuple[str, ...]:
 
     Args:
       loss: `loss(params) -> scalar`.
-      params: mapping from a layer's name to a pytree of arrays.
+      params: mapping from a layer's name to a pytree of float32 or float64 arrays.
 
     Returns:
       Names of layers; one that the loss does not use is left out.
 
     Raises:
-      UsageError: `params` is no mapping of layers, or the loss returns no scalar.
+      UsageError: `params` is no mapping, or its only entry maps names to layers itself; the loss
+        returns no scalar, a parameter is not float32 or float64, or there is none.
+
+    Source: none; this project's way to number layers as Definition 2.1 of Santurkar et al. 2018
+      does.
 
     Example:
       >>> import jax.numpy as jnp

@@ -24,12 +24,12 @@ PerVector = Float[Array, "num_vectors lanczos_steps"]
 class Spectrum(NamedTuple):
     """What `spectrum` measured; scalars, `[num_vectors, lanczos_steps]` or `[top]`.
 
-    Eigenvalues, nodes, residuals and the trace are in units of the loss over parameters squared;
-    weights, shares and fractions have no unit.
+    Eigenvalues, nodes, residuals, the trace and its error are in units of the loss over parameters
+    squared; weights, shares and fractions have no unit.
     """
 
-    loss: Scalar
-    gradient_norm: Scalar
+    loss: Scalar  # at the point, its own units
+    gradient_norm: Scalar  # ‖g‖₂, units of the loss over parameters
     trace: Scalar  # mean of vᵀHv over random signs v (Hutchinson)
     trace_error: Scalar  # its standard error
     nodes: PerVector  # as `Ritz` has them, a row for each random vector
@@ -64,7 +64,8 @@ def spectrum(
 
     Args:
       loss: `loss(params) -> scalar`, twice differentiable; the examples are inside it.
-      params: pytree of floating-point arrays of one dtype, the point.
+      params: pytree of float32 or float64 arrays, the point. Of both at once, which is not refused,
+        vectors are float64 and the loss gets each leaf in its own dtype.
       key: typed PRNG key of the random vectors.
       lanczos_steps: m, from 2 to the number of parameters.
       num_vectors: Gaussian vectors that a Lanczos run starts from.
@@ -73,10 +74,11 @@ def spectrum(
       precision: a value of `jax.default_matmul_precision`.
 
     Returns:
-      A `Spectrum`.
+      A `Spectrum`; the loss in its own dtype, all else in that of the parameters.
 
     Raises:
-      UsageError: impossible numbers, or a loss that is no scalar.
+      UsageError: a parameter is not float32 or float64, or there is none; a loss that is no scalar;
+        or `lanczos_steps`, `top`, `num_vectors` or `num_trace_vectors` out of its range.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -132,8 +134,13 @@ def hessian_vector_product(loss: Loss, params: Params) -> Callable[[PyTree], PyT
       params: pytree of floating-point arrays.
 
     Returns:
-      A function of a pytree like `params` to another, units of the gradient for a direction in
-      units of the parameters.
+      A function of a pytree like `params`, its dtypes too, to another; units of the gradient for a
+      direction in units of the parameters.
+
+    Raises:
+      TypeError, ValueError: JAX's own, and only when the function that is returned is called: a
+        loss that is no scalar, parameters that are not floating-point, or a vector of another
+        structure, shape or dtype.
 
     Source: Pearlmutter 1994, "Fast Exact Multiplication by the Hessian".
 
@@ -154,11 +161,15 @@ def density(nodes: ArrayLike, weights: ArrayLike, grid: ArrayLike, width: float)
     Args:
       nodes: Ritz values `[…, lanczos_steps]`, of one vector or of several; NaN counts nothing.
       weights: likewise, each vector's add up to 1.
-      grid: where to evaluate it, `[size]`, units of the nodes.
-      width: of the kernel, units of the nodes.
+      grid: where to evaluate it, `[size]`, floating-point, units of the nodes.
+      width: of the kernel, above 0, units of the nodes.
 
     Returns:
-      `[size]`, share of all eigenvalues per unit; integrates to 1.
+      `[size]`, share of all eigenvalues per unit of the nodes, in the dtype of `grid`; integrates
+      to 1.
+
+    Raises:
+      UsageError: `width` is not above 0.
 
     Example:
       >>> import jax.numpy as jnp
@@ -169,6 +180,8 @@ def density(nodes: ArrayLike, weights: ArrayLike, grid: ArrayLike, width: float)
 
     Source: Ghorbani et al. 2019, §2.
     """
+    if not width > 0:
+        raise UsageError(f"width={width} must be above 0")
     grid = jnp.asarray(grid)
     nodes, weights = (jnp.atleast_2d(jnp.asarray(rows, grid.dtype)) for rows in (nodes, weights))
     nodes, weights = (rows.reshape(-1, rows.shape[-1]) for rows in (nodes, weights))

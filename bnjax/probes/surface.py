@@ -32,10 +32,14 @@ def filter_direction(key: PRNGKey, params: Params) -> Params:
 
     Args:
       key: typed PRNG key.
-      params: pytree of floating-point arrays.
+      params: pytree of floating-point arrays; half precision is not refused here.
 
     Returns:
-      A pytree like `params`; leaves with fewer than two axes are zero.
+      A pytree like `params`, in its shapes, dtypes and units; leaves with fewer than two axes are
+      zero.
+
+    Raises:
+      ValueError: JAX's own, a leaf that is not floating-point.
 
     Source: Li et al. 2018 (1712.09913), §4.
 
@@ -58,15 +62,17 @@ def coordinates(points: int, low: float, high: float) -> np.ndarray:
 
     Args:
       points: 3 or more.
-      low: below 0.
-      high: above 0.
+      low: below 0, finite; units of θ over units of the direction.
+      high: above 0, likewise.
 
     Returns:
-      Whole multiples of one spacing, float64 `[points]`; from −high to high exactly where
-      `low = −high` and `points` is odd.
+      Whole multiples of one spacing, float64 `[points]`, units of the ends; from −high to high
+      exactly where `low = −high` and `points` is odd.
 
     Raises:
-      UsageError: too few points, or 0 is not between the ends.
+      UsageError: too few points, 0 is not between the ends, or one of them is not finite.
+
+    Source: none; a grid of this project, made to hold the centre exactly.
 
     Example:
       >>> coordinates(5, -1.0, 1.0).tolist()
@@ -96,7 +102,7 @@ def values_on_line(
 
     Args:
       measure: `params -> pytree of scalars`, e.g. loss and accuracy.
-      params: pytree of floating-point arrays, θ.
+      params: pytree of float32 or float64 arrays, θ.
       direction: pytree like `params`, d.
       coordinates: b, `[num_points]`, units of θ over units of d.
       chunk: points at a time; `auto` takes one on a CPU and what stays in the cache together on an
@@ -105,10 +111,12 @@ def values_on_line(
       precision: a value of `jax.default_matmul_precision`.
 
     Returns:
-      What `measure` returns with a leading axis `[num_points]`.
+      What `measure` returns with a leading axis `[num_points]`, in its dtypes and units.
 
     Raises:
-      UsageError: no coordinates, structures that differ, a chunk below 1, a mesh without `probe`.
+      UsageError: a parameter is not float32 or float64, or there is none; coordinates that are
+        empty or not one-dimensional, structures or shapes that differ, a chunk below 1, or a mesh
+        without `probe`.
 
     Source: Li et al. 2018 (1712.09913), §3; Goodfellow et al. 2015 (1412.6544).
 
@@ -149,20 +157,21 @@ def values_on_plane(
 
     Args:
       measure: `params -> pytree of scalars`.
-      params: pytree of floating-point arrays, θ.
+      params: pytree of float32 or float64 arrays, θ.
       directions: $(d_1, d_2)$, pytrees like `params`.
-      rows: a, `[num_rows]`.
-      columns: b, `[num_columns]`.
+      rows: a, `[num_rows]`, units of θ over units of $d_1$.
+      columns: b, `[num_columns]`, units of θ over units of $d_2$.
       chunk: points of a row at a time, see `values_on_line`.
       mesh: devices with an axis `probe` over which the points of a row are spread.
       precision: a value of `jax.default_matmul_precision`.
 
     Returns:
-      What `measure` returns with leading axes `[num_rows, num_columns]`. Where rows and columns
+      What `measure` returns with leading axes `[num_rows, num_columns]`, in its dtypes and units.
+      Where rows and columns
       hold 0, that point is θ itself, to the last bit.
 
     Raises:
-      UsageError: as `values_on_line`.
+      UsageError: as `values_on_line`, of parameters that are not float32 or float64 too.
 
     Source: Li et al. 2018 (1712.09913), §3, eq. (1).
 

@@ -9,7 +9,7 @@ from bnjax.types import Scalar
 
 
 class Symmetry(NamedTuple):
-    """How much the units of one kernel differ."""
+    """How much the units of one kernel differ; both in units of its weights."""
 
     difference: Scalar  # largest |w_ku − w_kv| over inputs k and pairs of units u, v
     size: Scalar  # largest |w_ku|
