@@ -48,7 +48,7 @@ def distribution(
       unit: the one whose own percentiles are taken.
 
     Returns:
-      A `Distribution`, in the dtype of the activations.
+      A `Distribution`, in the dtype of the activations; percentiles of half precision are float32.
 
     Raises:
       UsageError: no such unit, or edges that are fewer than two or not one-dimensional.

@@ -39,7 +39,7 @@ def filter_direction(key: PRNGKey, params: Params) -> Params:
       zero.
 
     Raises:
-      ValueError: JAX's own, a leaf that is not floating-point.
+      ValueError: JAX's own, a leaf of integers or booleans.
 
     Source: Li et al. 2018 (1712.09913), §4.
 
