@@ -167,8 +167,7 @@ def values_on_plane(
 
     Returns:
       What `measure` returns with leading axes `[num_rows, num_columns]`, in its dtypes and units.
-      Where rows and columns
-      hold 0, that point is θ itself, to the last bit.
+      Where rows and columns hold 0, that point is θ itself, to the last bit.
 
     Raises:
       UsageError: as `values_on_line`, of parameters that are not float32 or float64 too.
