@@ -147,8 +147,8 @@ def layer_order(loss: Loss, params: Mapping[str, PyTree]) -> tuple[str, ...]:
       UsageError: `params` is no mapping, or its only entry maps names to layers itself; the loss
         returns no scalar, a parameter is not float32 or float64, or there is none.
 
-    Source: none; this project's way to number layers as Definition 2.1 of Santurkar et al. 2018
-      does.
+    Source: none; this project's way to number layers, as Definition 2.1 of Santurkar et al. 2018
+    does.
 
     Example:
       >>> import jax.numpy as jnp
