@@ -24,8 +24,8 @@ TABLE = FIGURES / "README.md"
 HEAD = """# The gallery
 
 Every figure is of a real run, by the command beside it; on each stands the network, the data and
-the number of steps or of examples. Time is from the first file of the run to its last, with other
-runs beside it; the commit is the one that measured.
+the number of steps or of examples. Time is from the first file of the run to its summary, with
+other runs beside it; the commit is the one that measured, and a later one may have drawn.
 
 | figure | command | device | time | seeds | commit | date |
 |---|---|---|---|---|---|---|

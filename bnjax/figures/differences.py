@@ -47,6 +47,7 @@ def draw_differences(
     columns = len(norms)
     # One scale: what is compared is how large the difference is, not the shape alone.
     size = (1.2 + 3.2 * columns, 3.6)
+    compared = False
     with style.figure(1, columns, size, sharey=True) as (drawn, panels):
         for panel, norm in zip(panels, norms, strict=True):
             shades = style.shades(len(steps))
@@ -63,7 +64,7 @@ def draw_differences(
                     linewidth=1.1,
                     label=f"step {step}",
                 )
-                draw_published(panel, published.get(str(norm), {}), step, shade)
+                compared |= draw_published(panel, published.get(str(norm), {}), step, shade)
             panel.set_xscale("log")
             if len(results.axes["step_size"]) <= MOST_LABELS:
                 sizes = results.axes["step_size"].tolist()
@@ -87,7 +88,7 @@ def draw_differences(
         caption = (
             f"{subject(results)}; along the gradient, {spread(results)}; dashed: the learning rate"
         )
-        if published:
+        if compared:
             caption += f"; {style.PUBLISHED_NOTE}, of the nearest step that was read off"
         style.caption(drawn, caption)
         return style.save(drawn, folder, name)
@@ -99,8 +100,10 @@ def tick_labels(sizes: Sequence[float]) -> list[str]:
     Example:
       >>> tick_labels([0.05, 0.1, 0.2]), tick_labels([1e-8, 1e-6, 1e-5, 3e-5])
       (['0.05', '0.1', '0.2'], ['1e-08', '1e-06', '1e-05', ''])
+      >>> tick_labels([1, 2, 4, 8, 16, 32])
+      ['1', '2', '4', '8', '16', '32']
     """
-    room = 0.2 * math.log(sizes[-1] / sizes[0])
+    room = 0.19 * math.log(sizes[-1] / sizes[0])
     labels: list[str] = []
     last = 0.0
     for size in sizes:
@@ -112,13 +115,14 @@ def tick_labels(sizes: Sequence[float]) -> list[str]:
 
 def draw_published(
     panel: Axes, curves: Mapping[float, Curve], step: int, shade: tuple[float, ...]
-) -> None:
-    """The published differences of the step nearest to this one, where there is one near."""
+) -> bool:
+    """The published differences of the step nearest to this one; whether there is one near."""
     points = [(size, nearest(curve, step)) for size, curve in curves.items()]
     known = [(size, value) for size, value in points if np.isfinite(value)]
     if known:
         label = numbers.hidden(f"step {step}, {style.PUBLISHED}")
         panel.plot(*zip(*known, strict=True), color=shade, linewidth=0.6, label=label)
+    return bool(known)
 
 
 def nearest(curve: Curve, step: int) -> float:

@@ -33,7 +33,7 @@ class Blocks(nn.Module):
     kernel_init: Callable[..., Any]
 
     def convolution(self, name: str, features: int, **options: Any) -> Convolution:
-        """A convolution; a normaliser's own shift makes a bias needless."""
+        """A convolution; a module behind it, be it of noise alone, stands for its bias."""
         use_bias = self.norm.for_layer(name).build is None
         return Convolution(
             features, self.norm, self.kernel_init, use_bias=use_bias, name=name, **options

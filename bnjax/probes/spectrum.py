@@ -180,7 +180,7 @@ def density(nodes: ArrayLike, weights: ArrayLike, grid: ArrayLike, width: float)
 
     Source: Ghorbani et al. 2019, §2.
     """
-    if not width > 0:
+    if isinstance(width, float | int) and not width > 0:  # not of a traced one
         raise UsageError(f"width={width} must be above 0")
     grid = jnp.asarray(grid)
     nodes, weights = (jnp.atleast_2d(jnp.asarray(rows, grid.dtype)) for rows in (nodes, weights))

@@ -15,7 +15,7 @@ LOOKS = 40  # at what is used
 WARM = 3  # looks, after which there has been some of everything
 MEMORY = 64 << 20  # bytes above those of a warm process
 SAVING = 8  # threads that write a checkpoint, and are gone afterwards
-RECORDED = Path(__file__).with_name("soak_looks.jsonl")  # of two hours, 2.3 million steps
+RECORDED = Path(__file__).with_name("soak_looks.jsonl")  # two hours at 7b1b14b, 2.3 million steps
 
 
 def looks(place) -> list[dict]:

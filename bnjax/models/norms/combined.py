@@ -17,7 +17,7 @@ def noisy(inner: Norm, strength: NoiseScale | None = None) -> Norm:
 
     Returns:
       A `Norm` named `noisy_<inner>`, or `noise`; layers with a normaliser of their own have the
-      noise behind that one.
+      noise behind that one. The convolutions of a ResNet have no bias in front of it.
 
     Source: Santurkar et al. 2018 (1805.11604), Algorithm 1.
 
