@@ -100,7 +100,7 @@ def tick_labels(sizes: Sequence[float]) -> list[str]:
     Example:
       >>> tick_labels([0.05, 0.1, 0.2]), tick_labels([1e-8, 1e-6, 1e-5, 3e-5])
       (['0.05', '0.1', '0.2'], ['1e-08', '1e-06', '1e-05', ''])
-      >>> tick_labels([1, 2, 4, 8, 16, 32])
+      >>> tick_labels([1.0, 2.0, 4.0, 8.0, 16.0, 32.0])
       ['1', '2', '4', '8', '16', '32']
     """
     room = 0.19 * math.log(sizes[-1] / sizes[0])

@@ -159,13 +159,27 @@ def run_units(
     if len(meshes) == 1:
         take(meshes[0])
     else:
-        threads = [threading.Thread(target=take, args=[mesh], daemon=True) for mesh in meshes]
-        for thread in threads:
-            thread.start()
+        working: list[threading.Event] = []
+
+        def take_and_say(mesh: Mesh | None) -> None:
+            working.append(over := threading.Event())
+            try:
+                take(mesh)
+            finally:
+                over.set()
+
+        threads = [
+            threading.Thread(target=take_and_say, args=[mesh], daemon=True) for mesh in meshes
+        ]
         try:
-            join(threads)
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
         except KeyboardInterrupt:  # at a second signal: they save what they are at, and write here
-            join(threads)
+            # Not by `join`: before Python 3.13 a thread whose join was interrupted counts as ended.
+            for over in working:
+                over.wait()
             raise
     if ended:
         raise ended[0]
@@ -174,12 +188,6 @@ def run_units(
     if failures:
         raise RunError(describe(failures, len(units))) from failures[0].error
     return [results[number] for number in range(len(units))]
-
-
-def join(threads: Sequence[threading.Thread]) -> None:
-    """Wait until all have ended."""
-    for thread in threads:
-        thread.join()
 
 
 def describe(failures: Sequence[Failure], count: int) -> str:
