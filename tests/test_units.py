@@ -1,6 +1,7 @@
 """Units of work: what befalls one seed befalls no other, and little is ever at risk."""
 
 import _thread
+import signal
 import threading
 import time
 import types
@@ -94,6 +95,15 @@ def test_of_processes_in_step_none_tries_again_with_fewer_points_by_itself(
     assert tried == [4, 2, 1][:tries]
 
 
+@pytest.fixture
+def interruptible():
+    """SIGINT raises KeyboardInterrupt, also where the shell had it ignored (`pytest &`)."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_second_interrupt_waits_until_no_thread_writes_any_more():
     both = [units.Unit({}, seed) for seed in (1, 2)]
     started, ended = threading.Barrier(3), []
