@@ -110,7 +110,7 @@ def test_a_second_interrupt_waits_until_no_thread_writes_any_more():
 
     def work(unit, mesh):
         started.wait()
-        time.sleep(0.5)
+        time.sleep(0.5)  # so that whoever does not wait is seen
         ended.append(unit)
 
     def interrupt():
