@@ -20,10 +20,9 @@ STEPS = ["--steps", "40", "--checkpoint-steps", "2", "--probe-every", "10"]
 def measure(options: list[str], out: str) -> tuple[list[float], list[int]]:
     """Seconds and bytes of each save of a run."""
     sys.path[:0] = [str(ROOT), str(ROOT / "experiments")]
-    import landscape
-
     from bnjax.commands.command_line import main
-    from bnjax.storage import checkpoints
+    from bnjax.frame import checkpoints
+    from bnjax.studies.landscape import study as landscape
 
     seconds, sizes = [], []
     save = checkpoints.save
@@ -46,7 +45,7 @@ def measure(options: list[str], out: str) -> tuple[list[float], list[int]]:
 
 def report(options: list[str]) -> None:
     """Print the costs."""
-    from bnjax.runs.config import RunConfig
+    from bnjax.frame.config import RunConfig
 
     with tempfile.TemporaryDirectory() as out:
         seconds, sizes = measure(options, out)

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from bnjax import data, losses, models, probes, training
-from bnjax.arithmetic import convolution
-from bnjax.arithmetic.convolution_table import NATIVE
+from bnjax import data, losses, models, probes, train
+from bnjax.convolution import convolution
+from bnjax.convolution.convolution_table import NATIVE
 
 STEP_SIZE = 0.001
 
@@ -40,9 +40,9 @@ class BnjaxJobs:
         images = jax.random.normal(jax.random.key(0), (row.batch, 32, 32, 3), jnp.float32)
         self.batch = data.Batch(images, jnp.arange(row.batch, dtype=jnp.int32) % 10)
         optimizer = optax.sgd(STEP_SIZE)
-        self.state = training.init_state(self.model, optimizer, jax.random.key(1), images)
+        self.state = train.init_state(self.model, optimizer, jax.random.key(1), images)
         pipeline = data.Pipeline(row.batch, row.batch, (0.0,) * 3, (1.0,) * 3)
-        self.program = training.make_program(self.model, optimizer, pipeline, precision=precision)
+        self.program = train.make_program(self.model, optimizer, pipeline, precision=precision)
         self.step_sizes = STEP_SIZE * jnp.geomspace(1, 2, max(1, row.points), dtype=jnp.float32)
         self.direction = jax.tree.map(jnp.ones_like, self.state.params)
 

@@ -28,9 +28,8 @@ def start(options: list[str]) -> None:
 
     monitoring.register_event_duration_secs_listener(record)
     sys.path.insert(0, str(ROOT / "experiments"))
-    import landscape
-
     from bnjax.commands.command_line import main
+    from bnjax.studies.landscape import study as landscape
 
     begun = time.perf_counter()
     sys.argv = ["landscape.py", *options]

@@ -20,10 +20,10 @@ from typing import NamedTuple
 import jax
 from jax import Array, lax
 
-from bnjax.arithmetic import winograd
-from bnjax.arithmetic.convolution_forms import FORMS, apply_form
-from bnjax.arithmetic.convolution_table import choose
 from bnjax.arithmetic.geometry import Geometry, make_axis
+from bnjax.convolution import winograd
+from bnjax.convolution.convolution_forms import FORMS, apply_form
+from bnjax.convolution.convolution_table import choose
 
 
 class Layer(NamedTuple):

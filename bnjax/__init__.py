@@ -4,8 +4,8 @@ Probes are pure functions of `loss(params) -> scalar`; models, data, training an
 there to feed them, each usable without the next.
 """
 
-from bnjax import data, losses, models, probes, training
+from bnjax import data, losses, models, probes, train
 from bnjax.models import norms
 
 __version__ = "0.1.0"
-__all__ = ["data", "losses", "models", "norms", "probes", "training"]
+__all__ = ["data", "losses", "models", "norms", "probes", "train"]

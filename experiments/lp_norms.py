@@ -1,60 +1,9 @@
-"""Training under ℓp normalisation, BatchNorm and none (Santurkar et al. 2018, Fig. 5).
+"""Training under ℓp normalisation, BatchNorm and none (Santurkar et al. 2018, Fig. 5)."""
 
-    python experiments/lp_norms.py
-    python experiments/lp_norms.py --model dln                       # the deep linear network
-    python experiments/lp_norms.py --model dln --dataset gaussian    # its targets as printed
-    python experiments/lp_norms.py --preset paper --model dln        # 10,000 steps, minutes
-    python experiments/lp_norms.py --preset paper --data-dir DIR     # CIFAR-10, VGG-16
-
-Five networks, alike but for the normaliser, from the same initialisation on the same batches. Out
-come loss and accuracy against steps, the steps to a target, and a verdict for each claim: whether
-the ℓp norms do as well as BatchNorm. `quick` (the default) takes under two minutes on two cores.
-"""
-
-import dataclasses
 import sys
 
-from bnjax.claims import training_curves as claims
 from bnjax.commands.command_line import main
-from bnjax.figures import training_curves as figure
-from bnjax.runs import publications
-from bnjax.runs.experiment import Experiment
-from bnjax.runs.target_options import TargetConfig
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(TargetConfig):
-    """Options of the ℓp experiment."""
-
-    norms: tuple[str, ...] = ("none", "batch", "l1", "l2", "linf")
-    """The arms: one network for each normaliser, alike in all else."""
-
-
-PRESETS = {
-    "quick": Config(steps=120, evaluate_every=30),
-    "paper": Config(
-        **publications.VGG,
-        preset="paper",
-        window=101,
-    ),
-    **publications.deep_linear_presets(
-        Config,
-        steps=2000,
-        target_loss=5000.0,  # between the published starts (3.5e4 to 4e4) and ends (97 to 1661)
-        window=1,  # the full batch has no noise
-    ),
-}
-
-EXPERIMENT = Experiment(
-    name="lp_norms",
-    description=__doc__,
-    presets=PRESETS,
-    probes=lambda config, arm: {},
-    dims={},
-    axes=lambda config: {},
-    claims=claims.claims,
-    draw=figure.draw,
-)
+from bnjax.studies.lp_norms.study import EXPERIMENT
 
 if __name__ == "__main__":
     sys.exit(main(EXPERIMENT))

@@ -55,7 +55,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from bnjax import data, losses, models, norms, probes
-from bnjax.runs import plugins
+from bnjax.frame import plugins
 
 plugins.load([Path("my_norm.py")])
 images = jax.random.normal(jax.random.key(0), (64, 8, 8, 1))
@@ -109,7 +109,7 @@ folder = start("landscape", *plugin, *options)
 # %%
 from IPython.display import display
 
-from bnjax.runs import results
+from bnjax.frame import results
 
 found = results.read(folder)
 figure, panels = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")

@@ -87,7 +87,7 @@ import json
 
 import numpy as np
 
-from bnjax.runs import results
+from bnjax.frame import results
 
 for claim in json.loads((folder / "summary.json").read_text())["claims"]:
     print(f"{claim['verdict']:14} {claim['sentence']}: {claim['measured']}")

@@ -29,7 +29,7 @@ import pytest
 from bnjax import data, losses, models
 from bnjax.data import Batch
 from bnjax.data.dataset import from_arrays
-from bnjax.runs.config import RunConfig
+from bnjax.frame.config import RunConfig
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -92,7 +92,7 @@ def toy_runs(toy, monkeypatch) -> None:
     from bnjax.commands import catalogue
 
     catalogue.find_experiment(EXPERIMENT.name)
-    monkeypatch.setattr(sys.modules["bnjax_experiment_lp_norms"], "EXPERIMENT", EXPERIMENT)
+    monkeypatch.setattr(sys.modules["bnjax.studies.lp_norms.study"], "EXPERIMENT", EXPERIMENT)
 
 
 SECONDS = 60  # a trial that takes longer hangs

@@ -21,9 +21,8 @@ from test_landscape import TOY
 
 from bnjax.commands import command_line as frame
 from bnjax.data.dataset import from_arrays
-from bnjax.machine import layout, processes
-from bnjax.runs.config import RunConfig
-from bnjax.storage import checkpoints
+from bnjax.frame import checkpoints, layout, processes
+from bnjax.frame.config import RunConfig
 
 
 def toy_dataset():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bnjax.storage import sealed
+from bnjax.frame import sealed
 
 TEXTS = [
     "",

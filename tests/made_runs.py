@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from bnjax.commands import catalogue
-from bnjax.figures import numbers, style
-from bnjax.runs import folder, names, results
-from bnjax.runs.published_curves import Curve
-from bnjax.runs.results import Results
-from bnjax.storage import files
+from bnjax.draw import numbers, style
+from bnjax.frame import files, folder, names, results
+from bnjax.frame.published_curves import Curve
+from bnjax.frame.results import Results
 
 STEPS, EVERY, POINTS = 40, 10, 5
 PUBLISHED = {

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from bnjax.machine import fingerprint
+from bnjax.frame import fingerprint
 
 ROOT = Path(__file__).parents[1]
 TABLES = ("tests/RESULTS.md", "tests/VERSIONS.md")

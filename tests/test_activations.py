@@ -9,13 +9,13 @@ import optax
 import pytest
 from conftest import cast, tiny_model
 
-from bnjax import training
+from bnjax import train
 from bnjax.errors import UsageError
 from bnjax.losses import cross_entropy
 from bnjax.models import layer_names
 from bnjax.probes.activations import distribution
-from bnjax.training.activations import make_distributions
-from bnjax.training.gradient import compute_gradient
+from bnjax.studies.distributions.measure_activations import make_distributions
+from bnjax.train.gradient import compute_gradient
 
 EDGES = np.linspace(-2.0, 2.0, 9)
 
@@ -122,7 +122,7 @@ def test_preactivations_are_those_of_a_forward_pass_by_hand(problem, batch):
 def start(model, params, batch_stats, optimizer, batch):
     """A state, and the gradient of its step."""
     step = jnp.zeros((), jnp.int32)
-    state = training.TrainState(step, params, batch_stats, optimizer.init(params))
+    state = train.TrainState(step, params, batch_stats, optimizer.init(params))
     return state, jax.jit(functools.partial(compute_gradient, model, cross_entropy))(state, batch)
 
 

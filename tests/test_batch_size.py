@@ -2,14 +2,14 @@
 
 import json
 
-import batch_size
 import numpy as np
 import pytest
 
-from bnjax.claims import batch_size as claims
 from bnjax.commands import command_line as frame
-from bnjax.runs import records, results
-from bnjax.runs.results import Results
+from bnjax.frame import records, results
+from bnjax.frame.results import Results
+from bnjax.studies.batch_size import claims
+from bnjax.studies.batch_size import study as batch_size
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 TOY = [

@@ -2,7 +2,6 @@
 
 import re
 
-import batchnorm_only
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,19 +10,20 @@ import orbax.checkpoint as ocp
 import pytest
 from conftest import cast, tiny_model
 
-from bnjax import losses, models, training
+from bnjax import losses, models, train
 from bnjax.arithmetic import trees
-from bnjax.claims import batchnorm_only as claims
 from bnjax.commands import command_line as frame
 from bnjax.data import Batch, make_pipeline
 from bnjax.errors import RunError, UsageError
+from bnjax.frame import files, folder, results, seeded
+from bnjax.frame.partial_options import PartialConfig
+from bnjax.frame.results import Results
 from bnjax.models import norms, rectifier, resnet
 from bnjax.models.resnet import unstack
-from bnjax.runs import folder, results, seeded
-from bnjax.runs.partial_options import PartialConfig
-from bnjax.runs.results import Results
-from bnjax.storage import files
-from bnjax.training import features, optimizers, parts
+from bnjax.studies.batchnorm_only import claims
+from bnjax.studies.batchnorm_only import measure_features as features
+from bnjax.studies.batchnorm_only import study as batchnorm_only
+from bnjax.train import optimizers, parts
 
 IMAGES = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
 
@@ -135,9 +135,9 @@ def test_what_is_frozen_stays_bit_for_bit_and_the_optimiser_sees_the_rest_only(
     shapes = jax.eval_shape(model.init, key, images)["params"]
     selection = parts.select(part, shapes, key)
     split, order = noise_dataset.train, pipeline.order(key, 0)
-    program = training.make_program(model, optimizer, pipeline, selection=selection)
+    program = train.make_program(model, optimizer, pipeline, selection=selection)
     batch = program.batch(split, order, key, jnp.int32(0))
-    state = training.init_state(model, optimizer, key, batch.images, selection)
+    state = train.init_state(model, optimizer, key, batch.images, selection)
     start = jax.tree.map(np.array, state.params)
     for step in range(3):
         batch = program.batch(split, order, key, jnp.int32(step))
@@ -285,7 +285,7 @@ def test_a_network_is_rebuilt_bit_for_bit_from_its_seed_and_what_was_trained(
         assert jax.tree.structure(found) == jax.tree.structure(saved[name])
         for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(saved[name]), strict=True):
             np.testing.assert_array_equal(a, b)
-    evaluate = training.make_evaluate(rebuilt.model, noise_dataset)
+    evaluate = train.make_evaluate(rebuilt.model, noise_dataset)
     accuracy = evaluate(rebuilt.params, rebuilt.batch_stats, noise_dataset.test).accuracy
     measured = results.read(finished)
     expected = measured.select(

@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from bnjax.machine import cache
+from bnjax.frame import cache
 
 
 @pytest.fixture(autouse=True)

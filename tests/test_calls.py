@@ -66,7 +66,7 @@ def only_checked(monkeypatch):
     def accept(*arguments):
         raise Accepted
 
-    monkeypatch.setattr("bnjax.runs.run.complete", accept)
+    monkeypatch.setattr("bnjax.frame.run.complete", accept)
     for name in ("XLA_FLAGS", "NPROC"):  # --deterministic and --data-devices add to them
         monkeypatch.setenv(name, os.environ.get(name, ""))
 

@@ -14,8 +14,8 @@ import pytest
 from faults.trials import counted, number
 
 from bnjax.errors import RunError
-from bnjax.storage import checkpoints, disk, manifest, sealed
-from bnjax.storage.checkpoints import Checkpoints
+from bnjax.frame import checkpoints, disk, manifest, sealed
+from bnjax.frame.checkpoints import Checkpoints
 
 RUN = "digest/batch-0"
 DAMAGES = number("damage")
@@ -268,8 +268,8 @@ SAVES = """
 import sys
 from pathlib import Path
 import numpy as np
-from bnjax.machine import layout
-from bnjax.storage import checkpoints
+from bnjax.frame import layout
+from bnjax.frame import checkpoints
 
 layout.prepare(data=1, probe=1)
 random = np.random.default_rng(0)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from bnjax.claims import decide_ratio, interval, landscape, pairs
-from bnjax.runs.results import Results
+from bnjax.frame.results import Results
+from bnjax.judge import decide_ratio, interval, pairs
+from bnjax.studies.landscape import claims as landscape
 
 PROBES, STEPS = 8, 40
 STEP_SIZES = np.array([0.05, 0.1, 0.2, 0.4])

@@ -13,12 +13,12 @@ import pytest
 from jax import lax
 from jax.sharding import PartitionSpec
 
-from bnjax.arithmetic import convolution, convolution_forms, convolution_table, winograd
-from bnjax.arithmetic.convolution import convolve
-from bnjax.arithmetic.convolution_forms import DIMENSIONS, FORMS, apply_form
-from bnjax.arithmetic.convolution_table import Choice
 from bnjax.arithmetic.geometry import Geometry, make_axis
-from bnjax.arithmetic.pieces import nearest_divisor
+from bnjax.convolution import convolution, convolution_forms, convolution_table, winograd
+from bnjax.convolution.convolution import convolve
+from bnjax.convolution.convolution_forms import DIMENSIONS, FORMS, apply_form
+from bnjax.convolution.convolution_table import Choice
+from bnjax.convolution.pieces import nearest_divisor
 from bnjax.errors import UsageError
 
 REPOSITORY = Path(__file__).parents[1]

@@ -2,16 +2,16 @@
 
 import jax
 import jax.numpy as jnp
-import landscape
 import numpy as np
 import pytest
 
 from bnjax import data, losses, models
 from bnjax.commands import command_line as frame
 from bnjax.errors import UsageError
-from bnjax.runs import results
-from bnjax.runs.config import RunConfig
-from bnjax.runs.requirements import require_layers
+from bnjax.frame import results
+from bnjax.frame.config import RunConfig
+from bnjax.frame.requirements import require_layers
+from bnjax.studies.landscape import study as landscape
 
 
 def test_the_network_is_the_product_of_its_matrices():

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from faults.trials import counted, number
 
-from bnjax.machine import layout
-from bnjax.runs import results
+from bnjax.frame import layout, results
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
@@ -90,8 +89,8 @@ RESTORES = """
 import sys
 from pathlib import Path
 import jax, numpy as np
-from bnjax.storage import checkpoints
-from bnjax.machine import layout
+from bnjax.frame import checkpoints
+from bnjax.frame import layout
 from test_checkpoints import assert_same, tree
 
 def host(tree):

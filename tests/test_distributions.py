@@ -2,16 +2,16 @@
 
 import json
 
-import distributions
-import noisy_batchnorm
 import numpy as np
 import pytest
 
-from bnjax.claims import distributions as claims
-from bnjax.claims.noisy_batchnorm import noise_claims, time_to_target
 from bnjax.commands import command_line as frame
-from bnjax.runs import results
-from bnjax.runs.results import Results
+from bnjax.frame import results
+from bnjax.frame.results import Results
+from bnjax.studies.distributions import claims
+from bnjax.studies.distributions import study as distributions
+from bnjax.studies.noisy_batchnorm import study as noisy_batchnorm
+from bnjax.studies.noisy_batchnorm.claims import noise_claims, time_to_target
 
 TOY = [
     *("--steps", "6", "--batch-size", "16", "--probe-every", "2", "--evaluate-every", "4"),

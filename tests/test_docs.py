@@ -18,17 +18,13 @@ import pytest
 
 import bnjax
 from bnjax.commands import parsing
-from bnjax.runs.config import RunConfig
+from bnjax.frame.config import RunConfig
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-EXPERIMENTS = sorted(
-    path.stem
-    for path in (ROOT / "experiments").glob("*.py")
-    if "EXPERIMENT = Experiment(" in path.read_text()
-)
+EXPERIMENTS = sorted(path.parent.name for path in (ROOT / "bnjax/studies").glob("*/study.py"))
 OWN_PROCESS = "jax_num_cpu_devices"  # such a block wants a process that has computed nothing yet
 
 
@@ -47,13 +43,7 @@ def blocks(page: Path, language: str) -> list[tuple[int, str]]:
 
 
 def load_script(name: str) -> types.ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        f"docs_{name}", ROOT / "experiments" / f"{name}.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module(f"bnjax.studies.{name}.study")
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 import json
 
-import earth_mover as script
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,16 +11,17 @@ import scipy.optimize
 import scipy.spatial
 import scipy.stats
 
-from bnjax import training
+from bnjax import train
 from bnjax.arithmetic import earth_mover as distances
-from bnjax.claims import earth_mover as claims
 from bnjax.commands import command_line as frame
 from bnjax.errors import UsageError
+from bnjax.frame import results
+from bnjax.frame.results import Results
 from bnjax.probes.earth_mover import Affine, earth_mover, shape_of
-from bnjax.runs import results
-from bnjax.runs.results import Results
-from bnjax.training import optimizers
-from bnjax.training.earth_mover import make_earth_mover
+from bnjax.studies.earth_mover import claims
+from bnjax.studies.earth_mover import study as script
+from bnjax.studies.earth_mover.measure import make_earth_mover
+from bnjax.train import optimizers
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 KEY = jax.random.key(0)
@@ -281,8 +281,8 @@ def test_the_step_that_is_measured_is_the_optimisers_own(problem, batch, standar
     opt_state = optimizer.update(
         jax.tree.map(jnp.ones_like, params), optimizer.init(params), params
     )[1]
-    state = training.TrainState(jnp.full((), 3, jnp.int32), params, batch_stats, opt_state)
-    computed = training.Gradient(loss(params), jnp.zeros(()), gradient, batch_stats)
+    state = train.TrainState(jnp.full((), 3, jnp.int32), params, batch_stats, opt_state)
+    computed = train.Gradient(loss(params), jnp.zeros(()), gradient, batch_stats)
     layers = ("conv2", "output")
     normalises = "norm" in params["conv2"]
     measure = make_earth_mover(model, optimizer, layers, KEY, batch_norm=normalises)

@@ -12,11 +12,9 @@ import numpy as np
 import pytest
 
 from bnjax.errors import RunError
-from bnjax.machine import fingerprint
-from bnjax.runs import folder, names
-from bnjax.runs.config import RunConfig
-from bnjax.runs.names import digest
-from bnjax.storage import files, sealed
+from bnjax.frame import files, fingerprint, folder, names, sealed
+from bnjax.frame.config import RunConfig
+from bnjax.frame.names import digest
 
 
 def test_the_digest_depends_on_what_changes_results_only(tmp_path):

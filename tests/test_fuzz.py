@@ -25,15 +25,14 @@ from conftest import SECONDS, make_toy, time_limit
 from faults.trials import counted, number
 from toy_runs import EXPERIMENT, TOY, look, stop_at
 
-from bnjax import data, training
+from bnjax import data, train
 from bnjax.commands import command_line as frame
 from bnjax.commands import program
 from bnjax.errors import RunError, UsageError
-from bnjax.runs import folder, published_curves, results, seeded, verify
-from bnjax.runs.arms import Arm
-from bnjax.runs.partial_options import PartialConfig
-from bnjax.runs.streams import stream_key
-from bnjax.storage import files
+from bnjax.frame import files, folder, published_curves, results, seeded, verify
+from bnjax.frame.arms import Arm
+from bnjax.frame.partial_options import PartialConfig
+from bnjax.frame.streams import stream_key
 
 TRIALS = number("inputs")
 BLOCKS = 10  # of trials, one test each
@@ -210,7 +209,7 @@ def write_network(path: Path) -> Path:
     with jax.numpy_dtype_promotion("standard"):
         variables = model.init(stream_key(0, "init"), jnp.zeros((1, 8, 8, 3), jnp.float32))
         selection = config.select(variables["params"], 0)
-        state = training.init_state(
+        state = train.init_state(
             model,
             optax.sgd(0.1),
             stream_key(0, "init"),

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from bnjax.machine import interrupts
+from bnjax.frame import interrupts
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import landscape
 import numpy as np
 import pytest
 from conftest import make_toy
@@ -17,11 +16,12 @@ from conftest import make_toy
 from bnjax.commands import command_line as frame
 from bnjax.commands import listing
 from bnjax.data import Batch
-from bnjax.figures import landscape as figure
-from bnjax.figures import style
-from bnjax.runs import displays, results
-from bnjax.training.gradient import Gradient, TrainState
-from bnjax.training.landscape import make_line
+from bnjax.draw import style
+from bnjax.frame import displays, results
+from bnjax.studies.landscape import figure
+from bnjax.studies.landscape import study as landscape
+from bnjax.studies.landscape.measure import make_line
+from bnjax.train.gradient import Gradient, TrainState
 
 ROOT = Path(__file__).parents[1]
 TOY = ["--steps", "6", "--batch-size", "16", "--probe-every", "2", "--evaluate-every", "4"]

@@ -6,8 +6,9 @@ import made_runs
 import numpy as np
 import pytest
 
-from bnjax.figures import elements, landscape, style
-from bnjax.runs.published_curves import Curve
+from bnjax.draw import elements, style
+from bnjax.frame.published_curves import Curve
+from bnjax.studies.landscape import figure as landscape
 
 LINE = ("losses", "gradient_distances", "smoothness", "cosines")
 CENTRE = ("loss", "gradient_norm", "direction_norm", "smoothness_limit")

@@ -12,9 +12,9 @@ from toy_runs import EXPERIMENT, TOY, stop_at
 from bnjax.commands import catalogue
 from bnjax.commands import command_line as frame
 from bnjax.commands.planned import duration, size
-from bnjax.machine.interrupts import INTERRUPTED
-from bnjax.runs import displays, event_files, planning, readings, results
-from bnjax.runs.arms import Arm
+from bnjax.frame import displays, event_files, planning, readings, results
+from bnjax.frame.arms import Arm
+from bnjax.frame.interrupts import INTERRUPTED
 
 # Every experiment, with what the toy network lacks; the rest of theirs stands in other tests.
 PLANNED = {

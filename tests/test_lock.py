@@ -11,12 +11,12 @@ import threading
 import pytest
 
 from bnjax.errors import RunError
-from bnjax.storage import lock
+from bnjax.frame import lock
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from bnjax.storage import lock
+from bnjax.frame import lock
 with lock.hold(Path(sys.argv[1])):
     Path(sys.argv[1]).mkdir(parents=True, exist_ok=True)
     print("held", flush=True)

@@ -2,7 +2,6 @@
 
 import json
 
-import gradient_magnitudes as script
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,13 +10,14 @@ from conftest import cast, tiny_model
 
 from bnjax import losses, models
 from bnjax.arithmetic import trees
-from bnjax.claims import gradient_magnitudes as claims
 from bnjax.commands import command_line as frame
 from bnjax.errors import UsageError
+from bnjax.frame import results
+from bnjax.frame.results import Results
 from bnjax.models import norms
 from bnjax.probes.magnitudes import KINDS, kinds, magnitudes
-from bnjax.runs import results
-from bnjax.runs.results import Results
+from bnjax.studies.gradient_magnitudes import claims
+from bnjax.studies.gradient_magnitudes import study as script
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 # Normalisers that a constant in front of them does not reach. An ℓp norm's size sees it, and a

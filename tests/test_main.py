@@ -18,10 +18,9 @@ from toy_runs import EXPERIMENT, TOY, look, stop_at
 from bnjax.commands import catalogue, program
 from bnjax.commands import command_line as frame
 from bnjax.errors import RunError
-from bnjax.runs import folder, options, results
-from bnjax.runs.names import digest, digest_of
-from bnjax.storage import disk, files, inventory, lock, sealed
-from bnjax.storage.files import plain
+from bnjax.frame import disk, files, folder, inventory, lock, options, results, sealed
+from bnjax.frame.files import plain
+from bnjax.frame.names import digest, digest_of
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted(
@@ -267,7 +266,7 @@ def test_verify_reads_no_file_that_is_larger_than_any_run_writes(runs, capsys, m
     assert "bytes, more than a run writes (100)" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["../experiments/lp_norms", "os", "reproduce", "", "lp_norms.py"])
+@pytest.mark.parametrize("name", ["../studies/lp_norms", "os", "reproduce", "", "lp_norms.py"])
 def test_only_experiments_beside_the_package_are_found(name):
     with pytest.raises(RunError, match="there are"):
         catalogue.find_experiment(name)

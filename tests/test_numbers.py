@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bnjax.figures import numbers, style
+from bnjax.draw import numbers, style
 from bnjax.report import captions
 
 FIGURES = Path(numbers.__file__).parent

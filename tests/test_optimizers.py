@@ -8,26 +8,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import optimizers as script
 import pytest
 import scipy.stats
 from conftest import make_toy, tiny_model
 
-from bnjax import data, models, probes, training
-from bnjax.claims import ending
-from bnjax.claims import optimizers as claims
-from bnjax.claims.symmetry import symmetry_claims
-from bnjax.claims.variants import around
+from bnjax import data, models, probes, train
 from bnjax.commands import command_line as frame
 from bnjax.data import copies
 from bnjax.data.batches import standardise_pixels
 from bnjax.errors import UsageError
+from bnjax.frame import arms, results
+from bnjax.frame.config import RunConfig
+from bnjax.frame.variants import Variant, parse, variants
+from bnjax.judge import ending
+from bnjax.judge.variants import around
 from bnjax.models import initializers
-from bnjax.runs import arms, results
-from bnjax.runs.config import RunConfig
-from bnjax.runs.variants import Variant, parse, variants
-from bnjax.training import optimizers, symmetry
-from bnjax.training.ending import make_ending, predict
+from bnjax.studies.optimizers import claims
+from bnjax.studies.optimizers import measure_symmetry as symmetry
+from bnjax.studies.optimizers import study as script
+from bnjax.studies.optimizers.measure_ending import make_ending, predict
+from bnjax.studies.optimizers.symmetry import symmetry_claims
+from bnjax.train import optimizers
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 FACTORS = (("sgd", "adam"), ("he_normal", "zeros"), (0.0, 0.5), (False, True))
@@ -39,7 +40,7 @@ def initialised(norm, initializer, batch):
     model = models.Model(module.clone(kernel_init=initializers.by_name(initializer)))
     images = batch.images.astype(jnp.float32)
     optimizer = optimizers.by_name("momentum", 0.1)
-    return model, optimizer, training.init_state(model, optimizer, jax.random.key(0), images)
+    return model, optimizer, train.init_state(model, optimizer, jax.random.key(0), images)
 
 
 def test_an_unknown_optimizer_is_refused():
@@ -98,7 +99,7 @@ def test_arms_that_differ_in_learning_rate_or_seed_share_one_compiled_program(no
         batch = program.batch(
             noise_dataset.train, arm.pipeline.order(key, 0), key, jnp.zeros((), jnp.int32)
         )
-        state = training.init_state(arm.model, optimizer, key, batch.images)
+        state = train.init_state(arm.model, optimizer, key, batch.images)
         before = jax.tree.map(jnp.copy, state.params)
         gradient = program.gradient(state, batch)
         state, _ = program.update(state, gradient)
@@ -133,7 +134,7 @@ def test_symmetric_initialisers_stay_symmetric_bit_for_bit_and_others_do_not(nor
     for name in ("zeros", "constant", "glorot_normal"):
         model, optimizer, state = initialised(norm, name, batch)
         pipeline = data.Pipeline(16, 16, (0.0,), (1.0,))
-        program = program or training.make_program(model.initialised, optimizer, pipeline)
+        program = program or train.make_program(model.initialised, optimizer, pipeline)
         measure = symmetry.make_symmetry(model)
         rows = []
         for _ in range(6):
@@ -179,7 +180,7 @@ def test_copies_are_those_of_a_loop_over_pixels():
 def test_test_time_augmentation_is_a_loop_of_plain_predictions(noise_dataset):
     model = tiny_model("batch")
     variables = model.init(jax.random.key(3), jnp.zeros((2, 8, 8, 3), jnp.float32))
-    state = training.TrainState(jnp.int32(4), **variables, opt_state=())
+    state = train.TrainState(jnp.int32(4), **variables, opt_state=())
     test = noise_dataset.test
     images = standardise_pixels(
         test.pixels, noise_dataset.mean, noise_dataset.std, jnp.dtype("float32")
@@ -206,9 +207,9 @@ def test_test_time_augmentation_is_a_loop_of_plain_predictions(noise_dataset):
         model, *variables.values(), test.pixels, made, noise_dataset.mean, noise_dataset.std, 3
     )
     np.testing.assert_allclose(probabilities, each, rtol=2e-5, atol=1e-7)
-    evaluate = training.make_evaluate(model, noise_dataset)
-    train = data.Split(noise_dataset.train.pixels[:7], noise_dataset.train.labels[:7])
-    expected = evaluate(state.params, state.batch_stats, train).accuracy
+    evaluate = train.make_evaluate(model, noise_dataset)
+    fitted = data.Split(noise_dataset.train.pixels[:7], noise_dataset.train.labels[:7])
+    expected = evaluate(state.params, state.batch_stats, fitted).accuracy
     np.testing.assert_allclose(found.train_accuracy, expected, rtol=1e-6)
     elsewhere = measure(state._replace(step=jnp.int32(3)), None, None)
     assert all(np.isnan(field).all() for field in elsewhere)

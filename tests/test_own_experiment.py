@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from bnjax.claims.claim import Claim
 from bnjax.commands import command_line
-from bnjax.runs import experiment as experiments
-from bnjax.runs import folder, results, verify
-from bnjax.runs.config import RunConfig
-from bnjax.runs.experiment import Experiment
-from bnjax.training import Probe, every
-from bnjax.training.sweep import Sweep
+from bnjax.frame import experiment as experiments
+from bnjax.frame import folder, results, verify
+from bnjax.frame.config import RunConfig
+from bnjax.frame.experiment import Experiment
+from bnjax.judge.claim import Claim
+from bnjax.train import Probe, every
+from bnjax.train.sweep import Sweep
 
 TOY = ["--norms", "none", "--steps", "4", "--batch-size", "16", "--probe-every", "2"]
 
@@ -181,7 +181,7 @@ def test_a_script_that_changed_is_said_and_draws_anew_what_was_measured(
     measured, figure = ((path / name).read_bytes() for name in (folder.PROBES, "figure.png"))
     assert run(OWN, tmp_path) == 0
     assert "has changed since" not in capsys.readouterr().err
-    monkeypatch.setattr("bnjax.runs.run.script", lambda experiment: "own.py 000000000000")
+    monkeypatch.setattr("bnjax.frame.run.script", lambda experiment: "own.py 000000000000")
     assert run(OWN, tmp_path) == 0
     assert "test_own_experiment.py" in (told := capsys.readouterr().err)
     assert "has changed since: --fresh measures anew, --redraw draws and judges anew" in told
@@ -202,9 +202,9 @@ def test_a_script_is_named_with_the_digest_of_its_file(tmp_path):
     name, digest = experiments.script(OWN).split()
     assert name == "test_own_experiment.py"
     assert len(digest) == 12
-    from landscape import EXPERIMENT as LANDSCAPE
+    from bnjax.studies.landscape.study import EXPERIMENT as LANDSCAPE
 
-    assert experiments.script(LANDSCAPE).startswith("experiments/landscape.py ")
+    assert experiments.script(LANDSCAPE).startswith("bnjax/studies/landscape ")
     typed = OWN._replace(probes=print, claims=print, draw=print)
     assert experiments.script(typed) == ""
     # What takes over most of a shipped one is a script of its own, by its options.

@@ -14,16 +14,6 @@ TEMPLATES = ROOT / "bnjax" / "report" / "templates"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
-def test_every_package_is_installed():
-    found = {
-        ".".join(path.parent.relative_to(ROOT).parts)
-        for path in (ROOT / "bnjax").rglob("__init__.py")
-    }
-    listed = PROJECT["tool"]["setuptools"]["packages"]
-    assert set(listed) == found | {"bnjax.experiments"}
-    assert listed == sorted(listed)
-
-
 def test_the_version_is_said_once():
     assert PROJECT["project"]["version"] == bnjax.__version__
     changelog = (ROOT / "CHANGELOG.md").read_text()
@@ -33,9 +23,8 @@ def test_the_version_is_said_once():
 
 def test_a_wheel_has_the_experiments_the_templates_and_the_command(tmp_path):
     tree = tmp_path / "tree"
-    for name in ("bnjax", "experiments"):
-        leave = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / name, tree / name, ignore=leave)
+    leave = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "bnjax", tree / "bnjax", ignore=leave)
     for name in ("pyproject.toml", "requirements.txt", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tree)
     build = "import setuptools.build_meta as b, sys; print(b.build_wheel(sys.argv[1]))"
@@ -46,8 +35,7 @@ def test_a_wheel_has_the_experiments_the_templates_and_the_command(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     assert wheel.name == f"bnjax-{bnjax.__version__}-py3-none-any.whl"
     names = set(zipfile.ZipFile(wheel).namelist())
-    wanted = {f"bnjax/experiments/{path.name}" for path in (ROOT / "experiments").glob("*.py")}
-    wanted |= {f"bnjax/report/templates/{path.name}" for path in TEMPLATES.iterdir()}
+    wanted = {f"bnjax/report/templates/{path.name}" for path in TEMPLATES.iterdir()}
     wanted |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "bnjax").rglob("*.py")}
     assert wanted <= names
     entry_points = zipfile.ZipFile(wheel).read(

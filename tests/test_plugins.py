@@ -6,18 +6,18 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import landscape
 import numpy as np
 import pytest
-import shift
 
 from bnjax import models
 from bnjax.commands import command_line
+from bnjax.draw.elements import network
 from bnjax.errors import UsageError
-from bnjax.figures.elements import network
+from bnjax.frame import plugins, results
+from bnjax.frame.names import digest
 from bnjax.models import norms
-from bnjax.runs import plugins, results
-from bnjax.runs.names import digest
+from bnjax.studies.landscape import study as landscape
+from bnjax.studies.shift import study as shift
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

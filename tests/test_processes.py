@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from test_devices import TESTS, assert_close, describe_call, several_devices
 
-from bnjax.runs import results
+from bnjax.frame import results
 
 HEARTBEAT = 10  # seconds
 LAST = 50  # steps
@@ -207,7 +207,7 @@ def test_a_job_that_is_stuck_leaves_after_the_grace_or_at_a_second_signal(tmp_pa
 PARTS = """
 import sys, time
 from bnjax.errors import RunError
-from bnjax.machine import processes, waiting
+from bnjax.frame import processes, waiting
 
 def part():
     for _ in range(30 if processes.jax.process_index() else 0):
@@ -265,7 +265,7 @@ def test_whoever_is_done_or_has_failed_waits_for_the_others(failing):
 
 STUCK = """
 import threading
-from bnjax.machine import waiting
+from bnjax.frame import waiting
 waiting.Watch(0.2).run(threading.Event())
 """
 

@@ -135,5 +135,5 @@ def test_no_script_elsewhere_is_run(tmp_path):
     mark = tmp_path / "mark"
     (tmp_path / "script.py").write_text(f"open({str(mark)!r}, 'w')")
     with pytest.raises(RunError, match="there are batch_size"):
-        catalogue.load(os.path.relpath(tmp_path / "script", catalogue.SCRIPTS))
+        catalogue.load(os.path.relpath(tmp_path / "script", catalogue.STUDIES))
     assert not mark.exists()

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from bnjax.draw import style
 from bnjax.errors import UsageError
-from bnjax.figures import style
-from bnjax.runs.published_curves import read_published
+from bnjax.frame.published_curves import read_published
 
 HEAD = "panel,series,step,low,high\n"
 

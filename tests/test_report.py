@@ -20,8 +20,10 @@ import pytest
 
 from bnjax.commands import catalogue, parsing
 from bnjax.commands import report as command
+from bnjax.draw import style
 from bnjax.errors import RunError
-from bnjax.figures import style
+from bnjax.frame import folder, publishing, results, verify
+from bnjax.frame.names import digest
 from bnjax.report import (
     again,
     charts,
@@ -39,8 +41,6 @@ from bnjax.report import (
     thinning,
     vector,
 )
-from bnjax.runs import folder, publishing, results, verify
-from bnjax.runs.names import digest
 
 VOID = {"meta", "link", "input", "img", "br", "hr"}
 NASTY = "</script><!--<img src=x onerror=alert(1)>\u2028\u202e&amp;{{7*7}}"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from bnjax.commands import report as command
-from bnjax.runs import results
+from bnjax.frame import results
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")

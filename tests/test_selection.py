@@ -8,23 +8,23 @@ import optax
 import pytest
 from conftest import cast, tiny_model
 
-from bnjax import data, losses, models, training
+from bnjax import data, losses, models, train
 from bnjax.arithmetic import selection
 from bnjax.arithmetic.trees import leaf_names
 from bnjax.errors import UsageError
-from bnjax.training.gradient import accumulate_gradient, compute_gradient
+from bnjax.train.gradient import accumulate_gradient, compute_gradient
 
 
 def is_norm(name):
     return "/norm/" in name
 
 
-def train(model, batch, chosen, steps=3):
+def run_steps(model, batch, chosen, steps=3):
     """States before and after some steps of SGD with momentum and weight decay."""
     optimizer = optax.chain(optax.add_decayed_weights(0.1), optax.sgd(0.1, momentum=0.9))
     pipeline = data.Pipeline(16, 16, (0.0,) * 3, (1.0,) * 3, dtype="float64")
-    program = training.make_program(model, optimizer, pipeline, selection=chosen)
-    state = training.init_state(model, optimizer, jax.random.key(0), batch.images, chosen)
+    program = train.make_program(model, optimizer, pipeline, selection=chosen)
+    state = train.init_state(model, optimizer, jax.random.key(0), batch.images, chosen)
     before = jax.tree.map(np.array, state)
     for _ in range(steps):
         state, _ = program.update(state, program.gradient(state, batch))
@@ -38,7 +38,7 @@ def changed(before, after):
 
 
 def test_only_the_selected_leaves_move(batch, standard_promotion):
-    before, after = train(tiny_model("batch"), batch, selection.leaves_where(is_norm))
+    before, after = run_steps(tiny_model("batch"), batch, selection.leaves_where(is_norm))
     for name, moved in changed(before, after).items():
         assert moved.any() == is_norm(name), name
     kept = sum(leaf.size for leaf in jax.tree.leaves(after.opt_state))
@@ -51,7 +51,7 @@ def test_only_the_selected_elements_move(batch, standard_promotion):
     places = selection.random_elements(
         jax.random.key(3), params, 40, lambda name: name.endswith("kernel")
     )
-    before, after = train(model, batch, selection.elements(places))
+    before, after = run_steps(model, batch, selection.elements(places))
     assert sum(len(found) for found in places.values()) == 40
     for name, moved in changed(before, after).items():
         expected = np.zeros(moved.size, bool)
@@ -64,7 +64,7 @@ def test_only_the_selected_elements_move(batch, standard_promotion):
 def test_the_gradient_of_a_selection_is_that_part_of_the_whole_gradient(batch):
     model = tiny_model("batch")
     variables = cast(model.init(jax.random.key(0), batch.images))
-    state = training.TrainState(jnp.int32(0), **variables, opt_state=())
+    state = train.TrainState(jnp.int32(0), **variables, opt_state=())
     whole = compute_gradient(model, losses.cross_entropy, state, batch)
     chosen = selection.leaves_where(is_norm)
     part = compute_gradient(model, losses.cross_entropy, state, batch, chosen)
@@ -87,7 +87,7 @@ def test_random_elements_are_drawn_without_replacement_and_uniformly_over_leaves
 def test_microbatches_add_up_to_the_gradient_of_the_batch(batch, objective):
     model = models.lenet(norm=models.norms.layer_norm(), width=0.5)
     variables = cast(model.init(jax.random.key(0), batch.images))
-    state = training.TrainState(jnp.int32(0), **variables, opt_state=())
+    state = train.TrainState(jnp.int32(0), **variables, opt_state=())
     chosen = losses.OBJECTIVES[objective]
 
     def compute(state, part):
@@ -102,7 +102,7 @@ def test_microbatches_add_up_to_the_gradient_of_the_batch(batch, objective):
 
 def test_microbatches_under_batch_norm_are_refused_with_the_reason(batch):
     model = tiny_model("batch")
-    state = training.TrainState(
+    state = train.TrainState(
         jnp.int32(0), **model.init(jax.random.key(0), batch.images), opt_state=()
     )
     with pytest.raises(UsageError, match="their gradients do not add up"):

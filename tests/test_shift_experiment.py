@@ -5,15 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import shift
 
-from bnjax import probes, training
-from bnjax.claims import shift as claims
+from bnjax import probes, train
 from bnjax.commands import command_line as frame
-from bnjax.runs import results
-from bnjax.runs.results import Results
-from bnjax.training import optimizers
-from bnjax.training.shift import make_shift
+from bnjax.frame import results
+from bnjax.frame.results import Results
+from bnjax.studies.shift import claims
+from bnjax.studies.shift import study as shift
+from bnjax.studies.shift.measure import make_shift
+from bnjax.train import optimizers
 
 STEPS = np.arange(0, 40, 4)
 
@@ -75,8 +75,8 @@ def test_the_layers_below_take_the_optimisers_actual_update(
     # An optimiser that has seen another gradient already: its update is not −lr times this one.
     earlier = jax.tree.map(jnp.ones_like, params)
     opt_state = optimizer.update(earlier, optimizer.init(params), params)[1]
-    state = training.TrainState(jnp.zeros((), jnp.int32), params, batch_stats, opt_state)
-    computed = training.Gradient(loss(params), jnp.zeros(()), gradient, batch_stats)
+    state = train.TrainState(jnp.zeros((), jnp.int32), params, batch_stats, opt_state)
+    computed = train.Gradient(loss(params), jnp.zeros(()), gradient, batch_stats)
     measured = make_shift(lambda state, batch: loss, optimizer)(state, batch, computed)
     updates, _ = optimizer.update(gradient, opt_state, params)
     expected = probes.shift(loss, params, optax.apply_updates(params, updates))

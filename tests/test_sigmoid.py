@@ -6,22 +6,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import sigmoid_mnist
 from conftest import cast
 from sklearn.datasets import load_digits
 from test_data import prepared
 
-from bnjax import data, models, training
-from bnjax.claims import sigmoid_mnist as claims
+from bnjax import data, models, train
 from bnjax.commands import command_line as frame
 from bnjax.data import Batch, digits
 from bnjax.data import prepared as reading
 from bnjax.errors import UsageError
+from bnjax.frame import results
+from bnjax.frame.results import Results
 from bnjax.losses import cross_entropy
-from bnjax.runs import results
-from bnjax.runs.results import Results
-from bnjax.training import single_images, unit_percentiles
-from bnjax.training.gradient import compute_gradient
+from bnjax.studies.sigmoid_mnist import claims
+from bnjax.studies.sigmoid_mnist import (
+    measure_single_images as single_images,
+)
+from bnjax.studies.sigmoid_mnist import (
+    measure_unit_percentiles as unit_percentiles,
+)
+from bnjax.studies.sigmoid_mnist import study as sigmoid_mnist
+from bnjax.train.gradient import compute_gradient
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 TOY = [
@@ -66,7 +71,7 @@ def trained(request):
         lambda leaf: leaf + 0.3 * jnp.arange(leaf.size, dtype=leaf.dtype).reshape(leaf.shape) % 1,
         variables,
     )
-    state = training.TrainState(jnp.int32(0), **shaken, opt_state=())
+    state = train.TrainState(jnp.int32(0), **shaken, opt_state=())
     labels = jnp.arange(30, dtype=jnp.int32) % 10
     batch = Batch(images, labels)
     return model, state, batch, compute_gradient(model, cross_entropy, state, batch)

@@ -11,14 +11,14 @@ from jax.flatten_util import ravel_pytree
 from scipy.stats import norm as normal
 from scipy.stats import t as student
 
-from bnjax import losses, models, training
+from bnjax import losses, models, train
 from bnjax.data import Batch, make_pipeline
 from bnjax.errors import UsageError
 from bnjax.models.small import Small
 from bnjax.probes.lanczos import lanczos
 from bnjax.probes.pieces import mean_over
 from bnjax.probes.spectrum import density, mean_and_error, spectrum
-from bnjax.training.spectrum import make_spectrum, probed_part
+from bnjax.studies.spectrum.measure import make_spectrum, probed_part
 
 EIGENVALUES = np.array([9.0, 4.0, 1.0, 0.5, 0.1, 0.0, -0.2, -3.0])
 
@@ -203,7 +203,7 @@ def network(request):
     variables = cast(model.init(jax.random.key(0), images[0]))
     keys = jax.random.split(jax.random.key(5), 2)
     part = Batch(images, jnp.arange(16, dtype=jnp.int32).reshape(2, 8) % 4, keys)
-    state = training.TrainState(jnp.zeros((), jnp.int32), **variables, opt_state=())
+    state = train.TrainState(jnp.zeros((), jnp.int32), **variables, opt_state=())
     return request.param, model, state, part
 
 

@@ -4,12 +4,12 @@ import json
 
 import numpy as np
 import pytest
-import spectrum
 
-from bnjax.claims import spectrum as claims
 from bnjax.commands import command_line as frame
-from bnjax.runs import results
-from bnjax.runs.results import Results
+from bnjax.frame import results
+from bnjax.frame.results import Results
+from bnjax.studies.spectrum import claims
+from bnjax.studies.spectrum import study as spectrum
 
 PROBES, STEPS, TOP, NODES = 8, 40, 3, 4
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")

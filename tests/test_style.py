@@ -6,7 +6,7 @@ import made_runs
 import numpy as np
 import pytest
 
-from bnjax.figures import elements, labels, style, ticks
+from bnjax.draw import elements, labels, style, ticks
 
 FIGURES = Path(style.__file__).parent
 

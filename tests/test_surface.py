@@ -15,8 +15,9 @@ from bnjax.arithmetic.filters import filter_normalise
 from bnjax.arithmetic.principal import principal_components
 from bnjax.errors import UsageError
 from bnjax.probes.surface import coordinates, filter_direction, values_on_line, values_on_plane
-from bnjax.training import TrainState, surface
-from bnjax.training.surface import around
+from bnjax.studies.surface import measure as surface
+from bnjax.studies.surface.measure import around
+from bnjax.train import TrainState
 
 KEY = jax.random.key(3)
 

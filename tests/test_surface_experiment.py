@@ -9,17 +9,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import surface
 from conftest import make_toy
 
-from bnjax.claims import surface as claims
-from bnjax.claims import surface_terms
 from bnjax.commands import command_line as frame
-from bnjax.runs import displays, results
-from bnjax.runs.budget import Budget
-from bnjax.runs.results import Results
-from bnjax.training import TrainState
-from bnjax.training.sweep import Sweep, count_rows, run_sweeps
+from bnjax.frame import displays, results
+from bnjax.frame.budget import Budget
+from bnjax.frame.results import Results
+from bnjax.studies.surface import claims, surface_terms
+from bnjax.studies.surface import study as surface
+from bnjax.train import TrainState
+from bnjax.train.sweep import Sweep, count_rows, run_sweeps
 
 TOY = ["--steps", "6", "--batch-size", "16", "--probe-every", "2", "--evaluate-every", "4"]
 # What the figures are is tested once: they take longer than the toy's training.
@@ -213,7 +212,7 @@ def test_a_wrong_call_gives_one_line_and_writes_nothing(toy, tmp_path, capsys, a
 def test_an_absurd_grid_is_refused_before_it_starts_and_may_be_insisted_on(
     toy, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr("bnjax.runs.budget.CORE_OPERATIONS_PER_SECOND", 1.0)
+    monkeypatch.setattr("bnjax.frame.budget.CORE_OPERATIONS_PER_SECOND", 1.0)
     out = [*TOY, "--out", str(tmp_path / "runs"), "--norms", "batch"]
     assert frame.main(BARE, [*out, "--lines", "101"]) == 2
     said = capsys.readouterr().err
@@ -228,14 +227,14 @@ def test_an_absurd_grid_is_refused_before_it_starts_and_may_be_insisted_on(
 
 
 def test_the_budget_counts_time_and_memory(monkeypatch):
-    monkeypatch.setattr("bnjax.runs.budget.operations_per_second", lambda: 1e9)
+    monkeypatch.setattr("bnjax.frame.budget.operations_per_second", lambda: 1e9)
     budget = Budget(forward_passes=3600, operations=2e9, snapshots=10, parameters=1000)
     assert budget.hours == 2
     assert budget.snapshot_bytes == 40_000
 
 
 def test_snapshots_that_do_not_fit_are_refused(toy, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("bnjax.runs.budget.LARGEST_BYTES", 1000)
+    monkeypatch.setattr("bnjax.frame.budget.LARGEST_BYTES", 1000)
     assert frame.main(BARE, [*TOY, "--out", str(tmp_path / "runs")]) == 2
     said = capsys.readouterr().err
     assert "3 snapshots of " in said

@@ -7,19 +7,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import theory as script
 from conftest import cast, tiny_model
 
-from bnjax import models, training
-from bnjax.claims import theory as claims
+from bnjax import models, train
 from bnjax.commands import command_line as frame
 from bnjax.data import Batch
 from bnjax.errors import UsageError
+from bnjax.frame import results
 from bnjax.losses import cross_entropy
 from bnjax.models import interception, norms
 from bnjax.probes.theory import steepness, theory
-from bnjax.runs import results
-from bnjax.training.theory import make_theory
+from bnjax.studies.theory import claims
+from bnjax.studies.theory import study as script
+from bnjax.studies.theory.measure import make_theory
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 EQUALITIES = ("lipschitz", "curvature", "worst_gradient")
@@ -214,7 +214,7 @@ def test_the_probe_is_in_64_bits_even_where_training_knows_32_only(norm, batch):
         model = tiny_exact(norm)
         images = jnp.asarray(np.asarray(batch.images), jnp.float32)
         own = Batch(images, jnp.asarray(np.asarray(batch.labels)))
-        state = training.init_state(model, optax.sgd(0.1), jax.random.key(0), images)
+        state = train.init_state(model, optax.sgd(0.1), jax.random.key(0), images)
         measure = make_theory(model, ["conv2"], [1], normalised=norm == "batch")
         shapes = jax.eval_shape(measure, state, own, None)
         row = measure(state, own, None)

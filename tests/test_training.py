@@ -10,8 +10,9 @@ import optax
 import pytest
 from conftest import tiny_model
 
-from bnjax import data, losses, training
-from bnjax.training import Probe, landscape, optimizers, probed_loss
+from bnjax import data, losses, train
+from bnjax.studies.landscape import measure as landscape
+from bnjax.train import Probe, optimizers, probed_loss
 
 KEY = jax.random.key(5)
 
@@ -21,9 +22,9 @@ def start(dataset, norm="batch", lr=0.1, batch_size=16, augmented=False, block_s
     model = tiny_model(norm)
     optimizer = optax.sgd(lr, momentum=0.9)
     pipeline = data.make_pipeline(dataset, batch_size, augmented=augmented)
-    program = training.make_program(model, optimizer, pipeline, block_steps=block_steps)
+    program = train.make_program(model, optimizer, pipeline, block_steps=block_steps)
     images = jnp.zeros((2, *dataset.train.pixels.shape[1:]), jnp.float32)
-    return model, program, pipeline, lambda: training.init_state(model, optimizer, KEY, images)
+    return model, program, pipeline, lambda: train.init_state(model, optimizer, KEY, images)
 
 
 def line_probe(model, pipeline, when, **options):
@@ -39,7 +40,7 @@ def test_probing_leaves_training_bit_for_bit_as_it_was(noise_dataset, norm):
     probe = line_probe(model, pipeline, lambda step: True)
 
     def train(probes):
-        steps = training.run(
+        steps = train.run(
             program, pipeline, noise_dataset.train, KEY, init(), start=0, stop=5, probes=probes
         )
         return [(progress.metrics, jax.tree.map(np.array, progress.state)) for progress in steps]
@@ -49,8 +50,8 @@ def test_probing_leaves_training_bit_for_bit_as_it_was(noise_dataset, norm):
 
 def test_a_probe_sees_the_batch_and_the_parameters_before_the_update(noise_dataset):
     model, program, pipeline, init = start(noise_dataset)
-    probe = line_probe(model, pipeline, training.every(2))
-    steps = training.run(
+    probe = line_probe(model, pipeline, train.every(2))
+    steps = train.run(
         program, pipeline, noise_dataset.train, KEY, init(), start=0, stop=5, probes={"line": probe}
     )
     progress = list(steps)
@@ -64,10 +65,10 @@ def test_a_probe_sees_the_batch_and_the_parameters_before_the_update(noise_datas
 def test_training_s_own_gradient_serves_as_the_centre(noise_dataset):
     model, program, pipeline, init = start(noise_dataset)
     probes = {
-        name: line_probe(model, pipeline, training.every(1), reuse_gradient=reuse)
+        name: line_probe(model, pipeline, train.every(1), reuse_gradient=reuse)
         for name, reuse in (("anew", False), ("reused", True))
     }
-    for progress in training.run(
+    for progress in train.run(
         program, pipeline, noise_dataset.train, KEY, init(), start=0, stop=3, probes=probes
     ):
         chex.assert_trees_all_close(*progress.measured.values(), rtol=1e-3)
@@ -76,8 +77,8 @@ def test_training_s_own_gradient_serves_as_the_centre(noise_dataset):
 
 def test_nothing_compiles_twice_in_a_run(noise_dataset):
     model, program, pipeline, init = start(noise_dataset)
-    probe = line_probe(model, pipeline, training.every(1))
-    for _ in training.run(
+    probe = line_probe(model, pipeline, train.every(1))
+    for _ in train.run(
         program, pipeline, noise_dataset.train, KEY, init(), start=0, stop=8, probes={"line": probe}
     ):
         pass
@@ -89,11 +90,11 @@ def test_nothing_compiles_twice_in_a_run(noise_dataset):
 
 @pytest.mark.parametrize("norm", ["none", "batch"])
 def test_blocks_of_steps_agree_with_single_steps(noise_dataset, norm):
-    probe = lambda model, pipeline: line_probe(model, pipeline, training.every(5))  # noqa: E731
+    probe = lambda model, pipeline: line_probe(model, pipeline, train.every(5))  # noqa: E731
 
     def train(block_steps):
         model, program, pipeline, init = start(noise_dataset, norm, block_steps=block_steps)
-        steps = training.run(
+        steps = train.run(
             program,
             pipeline,
             noise_dataset.train,
@@ -127,7 +128,7 @@ def test_blocks_of_steps_agree_with_single_steps(noise_dataset, norm):
 
 def test_a_block_ends_at_the_step_that_is_not_finite(noise_dataset):
     _, program, pipeline, init = start(noise_dataset, "none", lr=1e30, block_steps=6)
-    [first, *_] = training.run(
+    [first, *_] = train.run(
         program, pipeline, noise_dataset.train, KEY, init(), start=0, stop=4, probes={}
     )
     finite = np.asarray(first.metrics.finite)
@@ -142,7 +143,7 @@ def test_starting_in_the_middle_continues_bit_for_bit(noise_dataset):
     _, program, pipeline, init = start(noise_dataset, augmented=True)
 
     def states(first, state, last):
-        steps = training.run(
+        steps = train.run(
             program, pipeline, noise_dataset.train, KEY, state, start=first, stop=last, probes={}
         )
         return [jax.tree.map(np.array, progress.state) for progress in steps]
@@ -155,11 +156,11 @@ def test_starting_in_the_middle_continues_bit_for_bit(noise_dataset):
 def test_training_improves_on_digits():
     digits = data.load("digits")
     model, program, pipeline, init = start(digits, lr=0.05, batch_size=64)
-    evaluate = training.make_evaluate(model, digits)
+    evaluate = train.make_evaluate(model, digits)
     state = init()
     before = evaluate(state.params, state.batch_stats, digits.test)
     history = []
-    for progress in training.run(
+    for progress in train.run(
         program, pipeline, digits.train, KEY, state, start=0, stop=60, probes={}
     ):
         history.append(float(progress.metrics.loss))
@@ -186,7 +187,7 @@ def test_evaluation_counts_every_image_once_whatever_the_chunk(noise_dataset):
     model, _, _, init = start(noise_dataset)
     state = init()
     results = [
-        training.make_evaluate(model, noise_dataset, chunk=chunk)(
+        train.make_evaluate(model, noise_dataset, chunk=chunk)(
             state.params, state.batch_stats, noise_dataset.train
         )
         for chunk in (50, 16, 500)
@@ -201,7 +202,7 @@ def test_evaluation_counts_every_image_once_whatever_the_chunk(noise_dataset):
 
 def test_schedule_refuses_an_interval_below_one():
     with pytest.raises(ValueError, match="interval 0"):
-        training.every(0)
+        train.every(0)
 
 
 @pytest.mark.parametrize("name", typing.get_args(optimizers.OptimizerName))

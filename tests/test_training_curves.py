@@ -6,26 +6,25 @@ import math
 
 import jax
 import jax.numpy as jnp
-import lp_norms
 import numpy as np
 import pytest
 import scipy.stats
-import vgg_training
 from conftest import tiny_model
 
-from bnjax import data, training
-from bnjax.claims import curves, learning_rates
-from bnjax.claims import training_curves as claims
-from bnjax.claims.claim import difference
+from bnjax import data, train
 from bnjax.commands import command_line as frame
 from bnjax.data.gaussian import make_gaussian
-from bnjax.figures import style
-from bnjax.figures import training_curves as figure
+from bnjax.draw import style
+from bnjax.frame import arms as arms_of_runs
+from bnjax.frame import results
+from bnjax.frame.config import RunConfig
+from bnjax.frame.published_curves import Curve
+from bnjax.judge import curves, learning_rates
+from bnjax.judge.claim import difference
 from bnjax.models import deep_linear, norms
-from bnjax.runs import arms as arms_of_runs
-from bnjax.runs import results
-from bnjax.runs.config import RunConfig
-from bnjax.runs.published_curves import Curve
+from bnjax.studies.lp_norms import study as lp_norms
+from bnjax.studies.vgg_training import claims, figure
+from bnjax.studies.vgg_training import study as vgg_training
 
 STEPS, WINDOW = 100, 3
 TESTED = np.array([0, 50, 90, 100])
@@ -322,7 +321,7 @@ def test_the_fit_is_read_on_training_images_with_running_statistics(toy, tmp_pat
     assert own.lr == 0.3
     program, optimizer = arms_of_runs.build(own, arm)
     first = program.batch(noise_dataset.train, pipeline.order(key, 0), key, jnp.int32(0))
-    state = training.init_state(arm.model, optimizer, key, first.images)
+    state = train.init_state(arm.model, optimizer, key, first.images)
     fitted = vgg_training.probes(own, arm)["fit"].measure(
         state, first, program.gradient(state, first)
     )

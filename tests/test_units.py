@@ -7,14 +7,13 @@ import time
 import types
 
 import jax
-import landscape
 import numpy as np
 import pytest
 from toy_runs import EXPERIMENT, TOY
 
 from bnjax.commands import command_line
-from bnjax.runs import arms, displays, results, run_arm, units
-from bnjax.storage import checkpoints
+from bnjax.frame import arms, checkpoints, displays, results, run_arm, units
+from bnjax.studies.landscape import study as landscape
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 ALONE = [*TOY, "--norms", "none"]

@@ -6,10 +6,8 @@ import signal
 import stat
 from pathlib import Path
 
-import lp_norms
-
-from bnjax.runs import displays
-from bnjax.storage import disk
+from bnjax.frame import disk, displays
+from bnjax.studies.lp_norms import study as lp_norms
 
 TOY = ["--norms", "none", "batch", "--steps", "4", "--batch-size", "16", "--window", "1"]
 TOY += ["--checkpoint-steps", "1"]

@@ -16,8 +16,8 @@ from pathlib import Path
 from bnjax.commands import catalogue
 from bnjax.commands.command_line import guarded
 from bnjax.errors import RunError
+from bnjax.frame import folder, verify
 from bnjax.report import again
-from bnjax.runs import folder, verify
 
 FIGURES = Path(__file__).parents[1] / "figures"
 TABLE = FIGURES / "README.md"

@@ -6,14 +6,13 @@ from pathlib import Path
 
 from bnjax.commands import catalogue, parsing, planned
 from bnjax.errors import UsageError
-from bnjax.machine import layout, processes
-from bnjax.machine.interrupts import INTERRUPTED, Interrupted
+from bnjax.frame import layout, plugins, processes
+from bnjax.frame.config import RunConfig
+from bnjax.frame.experiment import Experiment
+from bnjax.frame.interrupts import INTERRUPTED, Interrupted
+from bnjax.frame.messages import complain, hide_details
+from bnjax.frame.run import run
 from bnjax.report.page import write_page
-from bnjax.runs import plugins
-from bnjax.runs.config import RunConfig
-from bnjax.runs.experiment import Experiment
-from bnjax.runs.run import run
-from bnjax.storage.messages import complain, hide_details
 
 
 def main(experiment: Experiment, arguments: Sequence[str] | None = None) -> int:

@@ -14,8 +14,8 @@ import numpy as np
 
 from bnjax.data import prepared, sources
 from bnjax.errors import RunError
-from bnjax.machine import cache
-from bnjax.machine.fingerprint import fingerprint
+from bnjax.frame import cache
+from bnjax.frame.fingerprint import fingerprint
 
 EXTRAS = {"tensorboardX": "--tensorboard", "tensorflow": "preparing data sets"}
 SIZE = 512  # rows and columns of the products that show the precision

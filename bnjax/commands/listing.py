@@ -11,9 +11,8 @@ from rich import box
 from rich.table import Table
 
 from bnjax.errors import RunError, UsageError
-from bnjax.runs import folder, verify
-from bnjax.storage import inventory, lock, manifest
-from bnjax.storage.printable import printable
+from bnjax.frame import folder, inventory, lock, manifest, verify
+from bnjax.frame.printable import printable
 
 RUN_NAME = re.compile(r"[0-9a-f]{12}(\.old[0-9]+)?")
 SHOWN = ("model", "dataset", "norms", "lr", "lrs", "seeds")

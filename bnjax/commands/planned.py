@@ -3,12 +3,11 @@
 from rich import box
 from rich.table import Table
 
-from bnjax.machine import cache
-from bnjax.runs import console, folder, planning
-from bnjax.runs.config import RunConfig
-from bnjax.runs.experiment import Experiment
-from bnjax.runs.names import digest
-from bnjax.storage.printable import printable
+from bnjax.frame import cache, console, folder, planning
+from bnjax.frame.config import RunConfig
+from bnjax.frame.experiment import Experiment
+from bnjax.frame.names import digest
+from bnjax.frame.printable import printable
 
 
 def show(experiment: Experiment, config: RunConfig) -> None:

@@ -13,9 +13,9 @@ from rich.table import Table
 from bnjax.commands import catalogue, command_line, doctor, listing, parsing, resuming
 from bnjax.commands.command_line import guarded
 from bnjax.errors import UsageError
-from bnjax.runs import console, verify
-from bnjax.runs.experiment import Experiment
-from bnjax.storage.printable import printable
+from bnjax.frame import console, verify
+from bnjax.frame.experiment import Experiment
+from bnjax.frame.printable import printable
 
 DESCRIPTION = """A microscope for normalisation. Without arguments: what there is.
 

@@ -1,4 +1,13 @@
-"""From finished runs to one page: what is given, what is drawn anew, where it is written."""
+"""One self-contained HTML page from finished runs: claims, figures, curves, slices, surfaces.
+
+    python experiments/report.py runs/landscape/0123456789ab
+    python experiments/report.py runs/landscape/* --out report.html
+    python experiments/report.py --compare runs/landscape/0123456789ab runs/landscape/ba9876543210
+
+The page opens from the disk and fetches nothing. A run's own page is written into its folder; that
+of several runs goes beside them. `--published CSV` draws the figures anew with published curves;
+the figures in the run folder stay as they are.
+"""
 
 import dataclasses
 import os
@@ -13,12 +22,11 @@ import tyro
 from bnjax.commands import catalogue, parsing
 from bnjax.commands.command_line import guarded
 from bnjax.errors import RunError, UsageError
+from bnjax.frame import folder, inventory, lock, results
+from bnjax.frame.printable import printable
+from bnjax.frame.published_curves import Published, read_published
 from bnjax.report import content, page
 from bnjax.report.content import PAGE, Run
-from bnjax.runs import folder, results
-from bnjax.runs.published_curves import Published, read_published
-from bnjax.storage import inventory, lock
-from bnjax.storage.printable import printable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,11 +111,10 @@ def write(text: str, target: Path) -> None:
         raise RunError(f"cannot write {target} ({error.strerror}): give another --out") from error
 
 
-def main(description: str, arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run from the command line.
 
     Args:
-      description: for `--help`.
       arguments: the command line without the program's name; by default the process's own.
 
     Returns:
@@ -116,7 +123,7 @@ def main(description: str, arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
 
     def act() -> None:
-        options = parsing.parse_options(Options, arguments, description)
+        options = parsing.parse_options(Options, arguments, __doc__ or "")
         print(printable(report(options)))
 
     return guarded(act, arguments)

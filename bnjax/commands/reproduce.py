@@ -1,4 +1,14 @@
-"""Several experiments one after the other, and one table of their claims."""
+"""All experiments of Santurkar et al. 2018 at one preset, and one table of their claims.
+
+    python experiments/reproduce.py
+    python experiments/reproduce.py --dry-run
+    python experiments/reproduce.py --preset paper --data-dir DIR --seeds 5 --published CSV
+    python experiments/reproduce.py --dataset cifar10 --data-dir DIR --steps 1000 --probe-every 25
+
+Each part has its own run folder, so what is finished is not run again and what was interrupted goes
+on. `quick` takes about a quarter of an hour on two CPU cores. Ends with a table: claim, measured
+(interval over seeds), published, verdict; the same stands in OUT/reproduce.json.
+"""
 
 import dataclasses
 import sys
@@ -10,14 +20,12 @@ from typing import Any, Literal, NamedTuple
 from bnjax.commands import catalogue, parsing, planned
 from bnjax.commands.command_line import guarded
 from bnjax.errors import UsageError
-from bnjax.machine import layout
+from bnjax.frame import console, files, folder, layout
+from bnjax.frame.config import LINEAR_DATASETS, RunConfig
+from bnjax.frame.experiment import Experiment
+from bnjax.frame.names import digest
+from bnjax.frame.run import run
 from bnjax.report.page import write_page
-from bnjax.runs import console, folder
-from bnjax.runs.config import LINEAR_DATASETS, RunConfig
-from bnjax.runs.experiment import Experiment
-from bnjax.runs.names import digest
-from bnjax.runs.run import run
-from bnjax.storage import files
 
 ALL_NORMS = ("none", "batch", "l1", "l2", "linf")
 
@@ -126,11 +134,10 @@ def reproduce(options: Options) -> None:
         terminal.print(console.claims_table(claims))
 
 
-def main(description: str, arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Reproduce from the command line.
 
     Args:
-      description: for `--help`.
       arguments: the command line without the program's name; by default the process's own.
 
     Returns:
@@ -141,6 +148,6 @@ def main(description: str, arguments: Sequence[str] | None = None) -> int:
 
     def act() -> None:
         layout.prepare(data=1, probe=1)
-        reproduce(parsing.parse(presets, arguments, description))
+        reproduce(parsing.parse(presets, arguments, __doc__ or ""))
 
     return guarded(act, arguments)

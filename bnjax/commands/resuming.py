@@ -10,13 +10,11 @@ from pathlib import Path
 
 from bnjax.commands import catalogue
 from bnjax.errors import RunError, UsageError
-from bnjax.machine import layout
+from bnjax.frame import folder, inventory, layout, options
+from bnjax.frame.config import RunConfig
+from bnjax.frame.names import digest
+from bnjax.frame.run import run
 from bnjax.report.page import write_page
-from bnjax.runs import folder, options
-from bnjax.runs.config import RunConfig
-from bnjax.runs.names import digest
-from bnjax.runs.run import run
-from bnjax.storage import inventory
 
 
 def resume(

@@ -12,7 +12,7 @@ from typing import Any
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from bnjax.arithmetic.convolution import convolve
+from bnjax.convolution.convolution import convolve
 from bnjax.models.norms import Norm
 
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from bnjax.arithmetic import trees
-from bnjax.arithmetic.convolution import running_once
+from bnjax.convolution.convolution import running_once
 from bnjax.errors import UsageError
 from bnjax.probes.checks import check_like, check_scalar
 from bnjax.probes.points import map_points, points_that_fit

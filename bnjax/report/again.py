@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bnjax.runs.names import NOT_IN_DIGEST
-from bnjax.storage.files import plain
+from bnjax.frame.files import plain
+from bnjax.frame.names import NOT_IN_DIGEST
 
 PLACEHOLDERS = {"data_dir": "DIR", "published": "CSV"}
 # Where a run lies and how it was watched is its owner's own business; `deterministic` decides the
@@ -43,7 +43,7 @@ def command(
         names = (f"{preset} {model}", preset)
         chosen = next((presets[name] for name in names if name in presets), None)
         base = plain(dataclasses.asdict(chosen)) if chosen is not None else {}
-    own = script and not script.startswith("experiments/")
+    own = script and not script.startswith("bnjax/studies/")
     words = ["python", script.rpartition(" ")[0]] if own else ["bnjax", experiment]
     if preset and preset != next(iter(presets or ()), ""):
         words += ["--preset", preset]

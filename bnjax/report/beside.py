@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bnjax.draw.numbers import COLUMNS
+from bnjax.draw.style import LOOKS, PUBLISHED, Look
 from bnjax.errors import RunError
-from bnjax.figures.numbers import COLUMNS
-from bnjax.figures.style import LOOKS, PUBLISHED, Look
+from bnjax.frame.printable import printable
 from bnjax.report import captions, curves, palette
 from bnjax.report.content import Figure
 from bnjax.report.pack import Numbers
-from bnjax.storage.printable import printable
 
 MARK = f", {PUBLISHED}, "  # in the name of a published series
 MOST_POINTS = 2000  # of a series

@@ -7,13 +7,13 @@ probed step that a slider moves, against an axis of its own, or as a surface.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from bnjax.frame.results import Results
 from bnjax.report import curves as run_curves
 from bnjax.report import plots
 from bnjax.report.curves import shown
 from bnjax.report.pack import Numbers
 from bnjax.report.sources import STROKE, Places, Source, common, described, merged, probe_steps
 from bnjax.report.thinning import thin
-from bnjax.runs.results import Results
 
 MOST_CHARTS = 80
 MOST_AT_FIRST = 24  # curves that are on when a page is opened

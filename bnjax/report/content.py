@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bnjax.errors import RunError
+from bnjax.frame import bounded, verify
+from bnjax.frame import folder as folders
+from bnjax.frame import results as measured
+from bnjax.frame.published_curves import Published
+from bnjax.frame.results import Results
 from bnjax.report import captions
-from bnjax.runs import folder as folders
-from bnjax.runs import results as measured
-from bnjax.runs import verify
-from bnjax.runs.published_curves import Published
-from bnjax.runs.results import Results
-from bnjax.storage import bounded
 
 PAGE = "report.html"
 LARGEST_FILE = 256 * 2**20  # bytes of one figure or table

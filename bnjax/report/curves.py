@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bnjax.figures.style import LOOKS
+from bnjax.draw.style import LOOKS
+from bnjax.frame.printable import printable
+from bnjax.frame.results import Results
 from bnjax.report import quantities
-from bnjax.runs.results import Results
-from bnjax.storage.printable import printable
 
 # Okabe & Ito's colours for arms that are no normalisers.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

@@ -4,9 +4,9 @@ import html
 
 import numpy as np
 
+from bnjax.frame.results import Results
 from bnjax.report import beside, curves, tables
 from bnjax.report.content import Run
-from bnjax.runs.results import Results
 
 TRAINING = {
     "optimizer": "{}",

@@ -8,17 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from bnjax.report import (
-    content,
-    pack,
-    quantities,
-    tables,
-)
+from bnjax.frame.disk import replacing
+from bnjax.frame.printable import printable
+from bnjax.frame.publishing import Drawn
+from bnjax.report import content, pack, quantities, tables
 from bnjax.report.content import PAGE, Run
 from bnjax.report.sections import VERDICTS, Section, keys, section, set_side_by_side
-from bnjax.runs.publishing import Drawn
-from bnjax.storage.disk import replacing
-from bnjax.storage.printable import printable
 
 TEMPLATES = Path(__file__).parent / "templates"
 PROGRAM = ("page", "figures", "charts", "surfaces", "controls")  # parts, each sees those before it

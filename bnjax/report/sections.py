@@ -3,19 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bnjax.report import (
-    again,
-    beside,
-    captions,
-    charts,
-    comparison,
-    facts,
-    pack,
-    tables,
-    vector,
-)
+from bnjax.frame.printable import printable
+from bnjax.report import again, beside, captions, charts, comparison, facts, pack, tables, vector
 from bnjax.report.content import Figure, Run
-from bnjax.storage.printable import printable
 
 VERDICTS = {"supported": "yes", "not supported": "no", "inconclusive": "open"}
 MOST_INLINE = 4 * 2**20  # bytes of a figure that stands in the page itself

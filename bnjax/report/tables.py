@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bnjax.frame.names import NOT_IN_DIGEST
+from bnjax.frame.results import Results, last_rows
 from bnjax.report import again, curves, quantities
-from bnjax.runs.names import NOT_IN_DIGEST
-from bnjax.runs.results import Results, last_rows
 
 LATE = 10  # the last tenth of the steps, over which minibatches are averaged
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bnjax.frame.results import Results
 from bnjax.report import curves, quantities
-from bnjax.runs.results import Results
 
 MOST_NUMBERS = 1_500_000  # of one run, but for its training curves
 MOST_POINTS = 250_000  # of the training curves of one field

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import landscape
-
-from bnjax.figures import style
+from bnjax.draw import style
+from bnjax.studies.landscape import study as landscape
 from faults.memory import shortage
 from faults.phases import pause
 from faults.soak import soak

@@ -3,8 +3,8 @@
 from typing import Any
 
 import jax
-import landscape
 
+from bnjax.studies.landscape import study as landscape
 from faults.phases import watched
 
 

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import landscape
 
 from bnjax import data
-from bnjax.figures import style
-from bnjax.runs import arms, displays, results
-from bnjax.storage import manifest
+from bnjax.draw import style
+from bnjax.frame import arms, displays, manifest, results
+from bnjax.studies.landscape import study as landscape
 
 PHASES = ("start", "compile", "step", "probe", "evaluation", "save", "results", "figure")
 # As often as a run of one arm comes to each: see COMMON in toy.py.

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import landscape
 import matplotlib.figure
 import orbax.checkpoint
 import sklearn.datasets
 
 from bnjax.commands import command_line
+from bnjax.studies.landscape import study as landscape
 from faults import injection
 
 IMPORTED = (jax, matplotlib, orbax, sklearn)

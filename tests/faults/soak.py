@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from bnjax.runs import displays
+from bnjax.frame import displays
 
 
 class Gauge:

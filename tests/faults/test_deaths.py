@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 from test_devices import assert_close
 
-from bnjax.machine import layout
-from bnjax.runs import results
+from bnjax.frame import layout, results
 from faults.nursery import LONGEST, Nursery
 from faults.toy import HOOKS, PERCEPTRON, run_folder
 from faults.trials import counted, number

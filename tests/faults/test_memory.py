@@ -6,7 +6,7 @@ import signal
 import numpy as np
 import pytest
 
-from bnjax.runs import results
+from bnjax.frame import results
 from faults import toy as toys
 from faults.test_points import check_line
 from faults.toy import COMMON, HOOKS, PERCEPTRON, Toy

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bnjax.storage import manifest
+from bnjax.frame import manifest
 from faults.nursery import Ended, Nursery, Process
 
 STEPS = 20

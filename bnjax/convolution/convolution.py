@@ -1,0 +1,129 @@
+"""One convolution that is fast everywhere: value and both gradients each in their best form."""
+
+import contextlib
+import contextvars
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
+from jaxtyping import Array, Float
+
+from bnjax.arithmetic.geometry import Geometry, Images, Kernel, Output, make_axis
+from bnjax.convolution.convolution_forms import apply_form
+from bnjax.convolution.convolution_table import Choice, choose
+from bnjax.errors import UsageError
+
+
+def convolve(
+    images: Float[Array, "..."],
+    kernel: Float[Array, "..."],
+    *,
+    strides: tuple[int, int] = (1, 1),
+    padding: str = "SAME",
+) -> Output:
+    r"""Two-dimensional convolution (cross-correlation, as everywhere in deep learning).
+
+    $y_{bhwd} = \sum_{ijc} x_{b,\,s_h h + i - p_h,\,s_w w + j - p_w,\,c}\, k_{ijcd}$,
+    zero outside of the image; equal to `lax.conv_general_dilated` up to rounding.
+
+    Args:
+      images: `[batch, height, width, in_channels]`, floating point.
+      kernel: `[kernel_height, kernel_width, in_channels, out_channels]`, dtype of `images`.
+      strides: steps in pixels, vertical and horizontal.
+      padding: `SAME` (output of ⌈size / stride⌉ pixels) or `VALID` (no padding).
+
+    Returns:
+      `[batch, out_height, out_width, out_channels]`, dtype of `images`.
+
+    Raises:
+      UsageError: shapes or dtypes that do not fit each other, unknown padding, a stride below 1,
+        or no output pixel left.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> convolve(jnp.ones((1, 3, 3, 1)), jnp.ones((3, 3, 1, 1)))[0, :, :, 0].tolist()
+      [[4.0, 6.0, 4.0], [6.0, 9.0, 6.0], [4.0, 6.0, 4.0]]
+    """
+    if images.ndim != 4 or kernel.ndim != 4 or images.shape[3] != kernel.shape[2]:
+        raise UsageError(
+            f"images {images.shape} and kernel {kernel.shape} do not fit: give images "
+            "[batch, height, width, in_channels] and a kernel "
+            "[kernel_height, kernel_width, in_channels, out_channels]"
+        )
+    if images.dtype != kernel.dtype or not jnp.issubdtype(images.dtype, jnp.floating):
+        raise UsageError(
+            f"images are {images.dtype} and the kernel is {kernel.dtype}: "
+            "give both the same floating dtype, e.g. by astype"
+        )
+    if padding not in ("SAME", "VALID"):
+        raise UsageError(f"padding={padding!r} is not known: choose SAME or VALID")
+    if len(strides) != 2 or min(strides) < 1:
+        raise UsageError(f"strides={strides!r} must be two integers of 1 or more, e.g. (1, 1)")
+    height = make_axis(images.shape[1], kernel.shape[0], strides[0], padding)
+    width = make_axis(images.shape[2], kernel.shape[1], strides[1], padding)
+    if not (height.out_size and width.out_size):
+        raise UsageError(
+            f"padding='VALID' leaves nothing of images {images.shape} under a kernel "
+            f"{kernel.shape}: give larger images, a smaller kernel, or padding='SAME'"
+        )
+    return _convolve(images, kernel, Geometry(height, width))
+
+
+_ONCE: contextvars.ContextVar[bool] = contextvars.ContextVar("once", default=False)
+
+
+@contextlib.contextmanager
+def running_once() -> Iterator[None]:
+    """Within the block, convolutions are traced in forms that compile fast rather than run fast.
+
+    For a part of a program that runs rarely and outside of every loop, such as a Hessian-vector
+    product beside a line of gradients: there compiling is what costs, and XLA's own convolution
+    is not slow.
+    """
+    token = _ONCE.set(True)
+    try:
+        yield
+    finally:
+        _ONCE.reset(token)
+
+
+def _choose(geometry: Geometry, kernel: Kernel) -> Choice:
+    return choose(jax.default_backend(), geometry, *kernel.shape[2:], once=_ONCE.get())
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _convolve(images: Images, kernel: Kernel, geometry: Geometry) -> Output:
+    forms = _choose(geometry, kernel)
+    return apply_form(forms.value, images, kernel, geometry)
+
+
+def _term(form: str, images: Images, kernel: Kernel, geometry: Geometry) -> Output:
+    # What a form makes of its fixed argument (patches, transforms) is several times as large: made
+    # again in the backward pass rather than kept from the forward pass.
+    @jax.checkpoint
+    def term(images: Images, kernel: Kernel) -> Output:
+        return apply_form(form, images, kernel, geometry)
+
+    return term(images, kernel)
+
+
+# Reverse mode runs the transposes of the two terms below and nothing else: of the first, which is
+# linear in the images, for the input gradient; of the second for the kernel gradient. Zero tangents
+# are symbolic, so that what is not differentiated (the images of a first layer) costs nothing.
+@functools.partial(_convolve.defjvp, symbolic_zeros=True)
+def _convolve_jvp(
+    geometry: Geometry, primals: tuple[Images, Kernel], tangents: tuple[Any, Any]
+) -> tuple[Output, Output]:
+    images, kernel = primals
+    d_images, d_kernel = tangents
+    forms = _choose(geometry, kernel)
+    terms = []
+    if not isinstance(d_images, SymbolicZero):
+        terms.append(_term(forms.input_gradient, d_images, kernel, geometry))
+    if not isinstance(d_kernel, SymbolicZero):
+        terms.append(_term(forms.kernel_gradient, images, d_kernel, geometry))
+    output = _convolve(images, kernel, geometry)
+    return output, sum(terms[1:], terms[0]) if terms else jnp.zeros_like(output)

@@ -1,0 +1,71 @@
+"""Which form of a convolution is fastest where; `benchmarks/tune_convolution.py` measures it again.
+
+The rules, for a CPU and stride 1 (times: `benchmarks/README.md`): Winograd where channels are many;
+else XLA's own convolution for the value, unless the image has few pixels, and `bands` for both
+gradients. Inside a loop XLA's own input gradient is ten times slower than outside, and its kernel
+gradient a hundred times (jax issue 12868): they are never chosen there.
+"""
+
+from typing import NamedTuple
+
+import jax
+
+from bnjax.arithmetic.geometry import Geometry
+from bnjax.convolution import winograd
+
+
+class Choice(NamedTuple):
+    """The forms of the value, of the gradient for the images and of that for the kernel."""
+
+    value: str
+    input_gradient: str
+    kernel_gradient: str
+
+
+NATIVE = Choice("native", "native", "native")
+TAPS = Choice("taps", "taps", "taps")
+WINOGRAD = Choice("winograd", "flipped winograd", "winograd")
+# Winograd takes three times as long to compile: it has to save more than that over a short run.
+WIDE = 64  # channels on both sides
+WORTH_COMPILING = 16e6  # operations on one image
+FEW_PIXELS = 16  # up to 4×4 the native form is slow, at 2×2 a hundred times so
+
+
+def choose(
+    backend: str,
+    geometry: Geometry,
+    in_channels: int,
+    out_channels: int,
+    *,
+    once: bool = False,
+) -> Choice:
+    """The fastest forms known for a convolution.
+
+    Args:
+      backend: `cpu`, `gpu`, `tpu`; all but `cpu` are native; the other forms were
+        not measured there.
+      geometry: spatial axes.
+      in_channels: channels of the images.
+      out_channels: channels of the output.
+      once: the convolution stands outside of every loop and runs rarely: forms that compile fast.
+    """
+    if backend != "cpu":
+        return NATIVE
+    height, width = geometry
+    few = height.size * width.size <= FEW_PIXELS
+    if height.taps == width.taps == 1 or height.size == width.size == 1:
+        # A single tap meets the image, or (SAME padding) a single pixel the kernel: one product.
+        return TAPS
+    if height.stride != 1 or width.stride != 1:
+        return Choice("native", "patches", "patches")
+    if once:
+        return Choice("bands", "bands", "bands") if few else NATIVE
+    taps = height.taps * width.taps
+    operations = 2 * taps * height.out_size * width.out_size * in_channels * out_channels
+    worth = operations >= WORTH_COMPILING and min(in_channels, out_channels) >= WIDE
+    if worth and winograd.applies(geometry):
+        return WINOGRAD
+    # XLA of jax 0.10 compiles the kernel gradient by bands of a 5×5 convolution wrongly where a
+    # LayerNorm or GroupNorm follows: off by a fifth, seen on LeNet; 0.12 does not.
+    miscompiled = jax.__version_info__ < (0, 11) and taps > 9
+    return Choice("bands" if few else "native", "bands", "taps" if miscompiled else "bands")

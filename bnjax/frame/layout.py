@@ -1,0 +1,185 @@
+"""Who does what: the devices of all processes as meshes, and the units of work that each one takes.
+
+A mesh has the axes `data`, over which a batch is spread, and `probe`, over which the points of a
+probe are. Devices that are not needed for one unit of work take others at the same time.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from bnjax.errors import UsageError
+from bnjax.frame import memory
+from bnjax.types import PyTree
+
+AXES = ("data", "probe")
+MOST_THREADS = 512  # of one process; many more devices than half of it are other processes'
+ONE_ORDER = (
+    "--xla_cpu_multi_thread_eigen=false",
+    "--xla_cpu_enable_concurrency_optimized_scheduler=false",
+)
+Unit = TypeVar("Unit")
+
+
+class Layout(NamedTuple):
+    """What this process does, and who else is there."""
+
+    meshes: tuple[Mesh | None, ...]  # one for each unit at a time; None: the one device there is
+    process: int = 0
+    processes: int = 1
+    together: bool = False  # all processes work on each unit, in step; else each has its own
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes what there is once for a run."""
+        return self.process == 0
+
+    @property
+    def writes_units(self) -> bool:
+        """Whether this process writes the checkpoints of the units that it works on."""
+        return self.writes or not self.together
+
+    def own(self, units: Sequence[Unit]) -> Sequence[Unit]:
+        """The units of work of this process."""
+        return units if self.together else units[self.process :: self.processes]
+
+
+ALONE = Layout((None,))
+
+
+def prepare(data: int, probe: int) -> None:
+    """What has to be settled before JAX starts its devices.
+
+    Collectives on CPUs want to be met in the same order everywhere, and each blocks a thread of a
+    pool that has as many as there are cores. Two in flight can wait for each other for ever in one
+    process, and take each other's messages in several (gloo: "op.preamble.length <= op.nbytes").
+    So: one program at a time, its operations in one order, and threads enough. Accelerators know
+    nothing of these settings.
+
+    Args:
+      data: as for `make_layout`.
+      probe: likewise.
+    """
+    memory.limit_heaps()
+    devices = data * probe
+    if devices == 1:
+        return
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    add_flags(*ONE_ORDER)
+    threads = max(2 * devices, int(os.environ.get("NPROC") or 0))
+    os.environ["NPROC"] = str(min(threads, MOST_THREADS))
+
+
+def make_deterministic() -> None:
+    """Have a GPU compute the same bits each time; before JAX starts its devices.
+
+    Operations without a deterministic kernel are replaced, and no kernel is chosen by timing.
+    """
+    add_flags("--xla_gpu_exclude_nondeterministic_ops=true", "--xla_gpu_autotune_level=0")
+
+
+def add_flags(*flags: str) -> None:
+    """Give the compiler flags beside those of the environment; XLA reads them when it starts."""
+    given = os.environ.get("XLA_FLAGS", "").split()
+    os.environ["XLA_FLAGS"] = " ".join([*given, *(flag for flag in flags if flag not in given)])
+
+
+def make_layout(data: int, probe: int) -> Layout:
+    """Divide all devices into meshes of `data` × `probe` devices.
+
+    Args:
+      data: devices over which a batch is spread.
+      probe: devices over which the points of a probe are spread.
+
+    Returns:
+      One mesh for each `data · probe` devices of this process, or, where that is as many as all
+      processes have, one mesh over all of them.
+
+    Raises:
+      UsageError: the devices cannot be divided that way.
+    """
+    every, local = jax.devices(), jax.local_devices()
+    process, processes, size = jax.process_index(), jax.process_count(), data * probe
+    if len(every) == size == 1:
+        return ALONE
+    if len(local) % size == 0:
+        groups = np.array(local).reshape(-1, data, probe)
+        return Layout(tuple(map(make_mesh, groups)), process, processes)
+    if len(every) == size:
+        mesh = make_mesh(np.array(every).reshape(data, probe))
+        return Layout((mesh,), process, processes, together=True)
+    raise UsageError(
+        f"--data-devices {data} --probe-devices {probe} need {size} devices: there are "
+        f"{len(every)}, {len(local)} of them in each of {processes} processes; the product must "
+        "divide those of a process, or be all"
+    )
+
+
+def make_mesh(devices: np.ndarray) -> Mesh:
+    """A mesh over devices `[data, probe]`, on which the compiler divides the work."""
+    return Mesh(devices, AXES, axis_types=(jax.sharding.AxisType.Auto,) * len(AXES))
+
+
+def batch_mesh(mesh: Mesh | None) -> Mesh | None:
+    """The mesh where it divides batches, else None: programs for one device serve every device."""
+    return None if mesh is None or mesh.shape["data"] == 1 else mesh
+
+
+def place(tree: PyTree, mesh: Mesh | None) -> PyTree:
+    """A pytree of arrays, whole on every device of a mesh.
+
+    Args:
+      tree: arrays of numpy or JAX, the same in every process.
+      mesh: None leaves everything where it is.
+    """
+    if mesh is None:
+        return tree
+    sharding = NamedSharding(mesh, PartitionSpec())
+    if sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
+
+    def spread(leaf: Any) -> jax.Array:
+        if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            data = spread(jax.random.key_data(leaf))
+            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+        host = np.asarray(leaf)
+        return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
+
+    return jax.tree.map(spread, tree)
+
+
+def on_one_device(tree: PyTree, mesh: Mesh | None) -> PyTree:
+    """A pytree that is whole on every device of a mesh, on the first one of this process alone."""
+    if mesh is None:
+        return tree
+    return jax.device_put(jax.device_get(tree), mesh.local_devices[0])
+
+
+def spread_points(measure: Any, mesh: Mesh | None) -> Any:
+    """A measurement whose points are divided over the axis `probe` of a mesh.
+
+    Args:
+      measure: a function of pytrees of arrays that visits points with `probes.points.map_points`.
+      mesh: None, or one with a single device along `probe`, leaves it as it is.
+
+    Returns:
+      The function, compiled; its result is whole on every device.
+    """
+    if mesh is None or mesh.shape["probe"] == 1:
+        return measure
+    whole = PartitionSpec()
+    # Manual along `probe` alone, so that the compiler goes on dividing the batch along `data`.
+    return jax.jit(
+        jax.shard_map(
+            measure,
+            mesh=mesh,
+            in_specs=whole,
+            out_specs=whole,
+            axis_names={"probe"},
+            check_vma=False,
+        )
+    )

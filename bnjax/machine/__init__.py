@@ -1,1 +1,0 @@
-"""Where a run runs: devices, processes, signals, compiled programs, and the record of them."""

@@ -1,1 +1,0 @@
-"""The run folder, checkpoints, the frame of an experiment."""

@@ -1,1 +1,0 @@
-"""Files that are whole or not there: written, sealed, locked, read with bounds, restored."""

@@ -1,0 +1,187 @@
+"""What a network does with its features: γ, which of them it switches off, and what that costs."""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from bnjax.arithmetic import trees
+from bnjax.data import Dataset, Split
+from bnjax.data.batches import standardise_pixels
+from bnjax.losses import Objective
+from bnjax.models import Model
+from bnjax.models.rectifier import zero_share
+from bnjax.train.evaluation import make_evaluate
+from bnjax.train.gradient import TrainState
+from bnjax.train.sweep import Measured, MeasureRow, Sweep
+from bnjax.types import Params, PRNGKey, Scalar
+
+EDGES = np.linspace(-2.0, 2.0, 81)  # of histograms; the outer bins hold all beyond
+CENTRES = tuple(((EDGES[1:] + EDGES[:-1]) / 2).tolist())
+SWITCHED_OFF = 0.01  # |γ| below which Frankle et al. 2020 count a feature as switched off
+THRESHOLDS = (0.0, 0.001, SWITCHED_OFF, 0.03, 0.1, 0.3)  # the first leaves the network as it is
+CLAMPED_IMAGES = 2000  # of the test set, on which accuracies with small γ at 0 are compared
+IMAGES = 500  # of the test set, on which zeros are counted
+DIMS = {
+    "scales": ("bin",),
+    "small": ("threshold",),
+    "clamped_accuracy": ("threshold",),
+}
+
+
+class Features(NamedTuple):
+    """What `make_features` measures of a state, with running statistics; accuracies in [0, 1]."""
+
+    scales: Float[Array, " num_bins"]  # share of all γ in each bin; sums to 1
+    small: Float[Array, " num_thresholds"]  # share of |γ| below each threshold
+    clamped_accuracy: Float[
+        Array, " num_thresholds"
+    ]  # with those γ set to 0, on the same test images
+    zeros: Scalar  # share of zeros among the outputs of all ReLUs
+    train_accuracy: Scalar  # on as many training images as the test set has, without augmentation
+    test_accuracy: Scalar
+
+
+Measure: TypeAlias = Callable[[TrainState, bool], Features]
+
+
+def make_features_sweep(
+    model: Model, dataset: Dataset, objective: Objective, key: PRNGKey
+) -> Sweep:
+    """The features before the first step, which are drawn again from the seed, and after the last.
+
+    Args:
+      model: a `bnjax.models.resnet` with BatchNorm.
+      dataset: the one that is trained on.
+      objective: the training loss.
+      key: of the initialisation.
+
+    Returns:
+      Two rows of `Features`; accuracies with small γ at 0 are NaN in the first.
+
+    Source: Frankle et al. 2020 (2003.00152), §5.
+
+    Example:
+      >>> from bnjax import models
+      >>> from bnjax.data.dataset import from_arrays
+      >>> from bnjax.losses import cross_entropy
+      >>> split = np.zeros((2, 8, 8, 1), np.uint8), np.array([0, 1])
+      >>> dataset = from_arrays("grey", 2, split, split)
+      >>> model = models.resnet(norm=models.norms.batch_norm(), depth=8, num_classes=2, width=0.1)
+      >>> sweep = make_features_sweep(model, dataset, cross_entropy, jax.random.key(0))
+      >>> sweep.rows, sweep.shapes.scales.shape
+      (2, (80,))
+    """
+    measure = make_features(model, dataset, objective)
+    images = jnp.zeros((1, *dataset.train.pixels.shape[1:]), jnp.float32)
+
+    def begin(state: TrainState, measured: Measured) -> MeasureRow:
+        del measured
+        start = state._replace(**model.init(key, images))
+        return lambda row: measure(state if row else start, bool(row))
+
+    state = TrainState(jnp.int32(0), **model.shapes(images.shape[1:]), opt_state=())
+    return Sweep(2, jax.eval_shape(lambda state: measure(state, True), state), begin)
+
+
+def make_features(model: Model, dataset: Dataset, objective: Objective) -> Measure:
+    """Compile the measurement of a model's features for the states of one training run.
+
+    Args:
+      model: a `bnjax.models.resnet` with BatchNorm.
+      dataset: the one that is trained on.
+      objective: the training loss.
+
+    Returns:
+      `measure(state, clamped) -> Features`. Without `clamped` the accuracies with γ set to 0 are
+      NaN. Running statistics stay as they are where γ is clamped.
+
+    Raises:
+      UsageError: at the first call, a model without γ.
+
+    Source: Frankle et al. 2020 (2003.00152), §5.
+
+    Example:
+      >>> from bnjax import models
+      >>> from bnjax.data.dataset import from_arrays
+      >>> from bnjax.losses import cross_entropy
+      >>> split = np.zeros((2, 8, 8, 1), np.uint8), np.array([0, 1])
+      >>> dataset = from_arrays("grey", 2, split, split)
+      >>> model = models.resnet(norm=models.norms.batch_norm(), depth=8, num_classes=2, width=0.1)
+      >>> start = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1), jnp.float32))
+      >>> state = TrainState(jnp.int32(0), **start, opt_state=())
+      >>> features = make_features(model, dataset, cross_entropy)(state, False)
+      >>> features.small[:2].tolist(), features.train_accuracy.item()  # every γ begins at 1
+      ([0.0, 0.0], 0.5)
+    """
+    evaluate = make_evaluate(model, dataset, objective=objective)
+    train, test = dataset.train, dataset.test
+    fitted = Split(*(array[: len(test.labels)] for array in train))
+    compared = Split(*(array[:CLAMPED_IMAGES] for array in test))
+    images = standardise_pixels(
+        test.pixels[:IMAGES], dataset.mean, dataset.std, jnp.dtype(jnp.float32)
+    )
+    count = jax.jit(lambda params, batch_stats: zero_share(model, params, batch_stats, images))
+    inspect = jax.jit(inspect_scales)
+
+    def measure(state: TrainState, clamped: bool) -> Features:
+        def accuracy(params: Params, split: Split) -> Scalar:
+            return evaluate(params, state.batch_stats, split).accuracy
+
+        without = [accuracy(clamp(state.params, t), compared) for t in THRESHOLDS if clamped]
+        scales, small = inspect(state.params)
+        return Features(
+            scales=scales,
+            small=small,
+            clamped_accuracy=jnp.stack(without) if without else jnp.full_like(small, jnp.nan),
+            zeros=count(state.params, state.batch_stats),
+            train_accuracy=accuracy(state.params, fitted),
+            test_accuracy=accuracy(state.params, test),
+        )
+
+    return measure
+
+
+def is_scale(name: str) -> bool:
+    """Whether a parameter is a γ, by its name."""
+    return name.endswith("norm/scale")
+
+
+def inspect_scales(
+    params: Params,
+) -> tuple[Float[Array, " num_bins"], Float[Array, " num_thresholds"]]:
+    """The histogram of all γ, and the share below each threshold.
+
+    Args:
+      params: of a network with BatchNorm.
+
+    Returns:
+      Shares of all γ between the `EDGES`, and shares whose |γ| is below each of `THRESHOLDS`.
+
+    Raises:
+      UsageError: there is no γ.
+
+    Source: Frankle et al. 2020 (2003.00152), §5.
+
+    Example:
+      >>> counts, small = inspect_scales({"conv1": {"norm": {"scale": jnp.array([0.0, 1.0])}}})
+      >>> float(counts.sum()), float(small[-1])
+      (1.0, 0.5)
+    """
+    leaves = jax.tree.leaves(trees.partition(params, is_scale)[0])
+    scales = jnp.concatenate([leaf.ravel() for leaf in leaves])
+    edges, limits = (jnp.asarray(values, scales.dtype) for values in (EDGES, THRESHOLDS))
+    bins = jnp.searchsorted(edges[1:-1], scales, side="right")
+    counts = jnp.zeros(len(EDGES) - 1, scales.dtype).at[bins].add(1)
+    small = jnp.mean(jnp.abs(scales)[None] < limits[:, None], axis=1, dtype=scales.dtype)
+    return counts / scales.size, small
+
+
+def clamp(params: Params, threshold: float) -> Params:
+    """Parameters with every |γ| below a threshold set to 0."""
+    scales, rest = trees.partition(params, is_scale)
+    clamped = jax.tree.map(lambda x: jnp.where(jnp.abs(x) < threshold, 0, x), scales)
+    return trees.combine(clamped, rest)

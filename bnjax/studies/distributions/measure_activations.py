@@ -1,0 +1,94 @@
+"""Distributions of activations along training, before each layer's non-linearity."""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from bnjax.arithmetic import trees
+from bnjax.data import Batch
+from bnjax.models import Model
+from bnjax.probes.activations import PERCENTILES, Distribution, distribution
+from bnjax.train.gradient import Gradient, TrainState
+from bnjax.train.outputs import before_and_after
+from bnjax.train.step import apply_gradient
+
+EDGES = np.linspace(-10.0, 10.0, 401)  # of histograms; the outer bins hold all beyond
+DIMS = {
+    "histogram": ("shown_layer", "bin"),
+    "percentiles": ("shown_layer", "percentile"),
+    "unit_percentiles": ("shown_layer", "percentile"),
+    **{
+        field: ("shown_layer",) for field in ("mean", "deviation", "mean_change", "variance_change")
+    },
+}
+
+
+def make_distributions(
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    layers: Sequence[str],
+    edges: np.ndarray,
+    *,
+    percentiles: Sequence[float] = PERCENTILES,
+    unit: int = 0,
+    redraw: bool = False,
+) -> Callable[[TrainState, Batch, Gradient], Distribution]:
+    """Compile the distributions of some layers for the states of one training run.
+
+    Args:
+      model: the model that is trained.
+      optimizer: the one that trains; its update from this step gives the change per step.
+      layers: names, e.g. `("conv3", "conv11")`.
+      edges: of the histograms, ascending, `[num_edges]`.
+      percentiles: in [0, 100].
+      unit: the one whose own percentiles are taken.
+      redraw: draw a model's noise anew for the activations after the update, as the next step will;
+        else both share the step's noise, and only the update moves them.
+
+    Returns:
+      `measure(state, batch, gradient) -> Distribution`, compiled, with a leading axis
+      `[num_layers]`; training mode, on the batch of the step.
+
+    Raises:
+      UsageError: at the first call, a layer that the model does not have.
+
+    Source: Santurkar et al. 2018, Fig. 1c and 8; Ioffe & Szegedy 2015, Fig. 1.
+
+    Example:
+      >>> import optax
+      >>> from bnjax.losses import cross_entropy
+      >>> from bnjax.models import mlp, norms
+      >>> from bnjax.train import init_state
+      >>> from bnjax.train.gradient import compute_gradient
+      >>> model = mlp(norm=norms.none(), num_classes=2, width=0.02)
+      >>> batch = Batch(jnp.ones((4, 1, 1, 1)), jnp.array([0, 1, 0, 1]))
+      >>> state = init_state(model, optax.sgd(0.1), jax.random.key(0), batch.images)
+      >>> computed = compute_gradient(model, cross_entropy, state, batch)
+      >>> measure = make_distributions(model, optax.sgd(0.1), ["dense1", "dense3"], EDGES)
+      >>> measure(state, batch, computed).histogram.shape
+      (2, 400)
+    """
+
+    @jax.jit
+    def measure(state: TrainState, batch: Batch, computed: Gradient) -> Distribution:
+        after, _ = apply_gradient(optimizer, state, computed)
+        keys = batch.key
+        if keys is not None:
+            keys = jnp.stack([keys, jax.random.fold_in(keys, 1) if redraw else keys])
+        outputs = before_and_after(model, state, after.params, batch, layers, keys=keys)
+        rows = [
+            distribution(
+                here,
+                there,
+                edges=jnp.asarray(edges, here.dtype),
+                percentiles=percentiles,
+                unit=unit,
+            )
+            for here, there in outputs
+        ]
+        return trees.stack(rows)
+
+    return measure

@@ -1,0 +1,103 @@
+"""Earth mover shift of layers along training, with the optimiser's actual update."""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import optax
+
+from bnjax.arithmetic import trees
+from bnjax.data import Batch
+from bnjax.models import Model
+from bnjax.probes.activations import PERCENTILES
+from bnjax.probes.earth_mover import Affine, EarthMover, earth_mover
+from bnjax.train.gradient import Gradient, TrainState
+from bnjax.train.outputs import before_and_after
+from bnjax.train.step import apply_gradient
+from bnjax.types import Params, PRNGKey
+
+DIMS = {
+    **{field: ("shown_layer",) for field in EarthMover._fields},
+    "unit_percentiles": ("shown_layer", "percentile"),
+}
+
+
+def make_earth_mover(
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    layers: Sequence[str],
+    key: PRNGKey,
+    *,
+    directions: int = 64,
+    pixels: int = 16,
+    percentiles: Sequence[float] = PERCENTILES,
+    exact: bool = True,
+    batch_norm: bool = False,
+) -> Callable[[TrainState, Batch, Gradient], EarthMover]:
+    """Compile the earth mover shift of some layers for the states of one training run.
+
+    Args:
+      model: the model that is trained.
+      optimizer: the one that trains; its update from this very step moves all layers.
+      layers: names, e.g. `("conv1", "conv8")`; what each hands to its non-linearity is compared.
+      key: typed PRNG key; directions and pixels of step t depend on it and on t alone, so that
+        arms of one seed are measured along the same ones.
+      directions: see `probes.earth_mover`.
+      pixels: likewise.
+      percentiles: likewise.
+      exact: likewise.
+      batch_norm: whether the model's normaliser is BatchNorm, whose γ and β bound the distance in
+        the layers that it stands in.
+
+    Returns:
+      `measure(state, batch, gradient) -> EarthMover`, compiled, with a leading axis
+      `[num_layers]`; training mode, with the statistics of the step's batch before and after.
+
+    Raises:
+      UsageError: at the first call, a layer that the model does not have.
+
+    Source: Huang & Yu 2020 (2001.02814).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import optax
+      >>> from bnjax.losses import cross_entropy
+      >>> from bnjax.models import mlp, norms
+      >>> from bnjax.train import init_state
+      >>> from bnjax.train.gradient import compute_gradient
+      >>> model = mlp(norm=norms.none(), num_classes=2, width=0.02)
+      >>> batch = Batch(jnp.ones((4, 1, 1, 1)), jnp.array([0, 1, 0, 1]))
+      >>> state = init_state(model, optax.sgd(0.1), jax.random.key(0), batch.images)
+      >>> computed = compute_gradient(model, cross_entropy, state, batch)
+      >>> measure = make_earth_mover(model, optax.sgd(0.0), ["dense1"], jax.random.key(1))
+      >>> measure(state, batch, computed).exact.tolist()  # a learning rate of 0 moves nothing
+      [0.0]
+    """
+
+    @jax.jit
+    def measure(state: TrainState, batch: Batch, computed: Gradient) -> EarthMover:
+        after, _ = apply_gradient(optimizer, state, computed)
+        with jax.default_matmul_precision("highest"):
+            outputs = before_and_after(model, state, after.params, batch, layers)
+        rows = [
+            earth_mover(
+                jax.random.fold_in(jax.random.fold_in(key, state.step), index),
+                *pair,
+                directions=directions,
+                pixels=pixels,
+                percentiles=percentiles,
+                exact=exact,
+                affine=affine_of(state.params, after.params, name) if batch_norm else None,
+            )
+            for index, (name, pair) in enumerate(zip(layers, outputs, strict=True))
+        ]
+        return trees.stack(rows)
+
+    return measure
+
+
+def affine_of(params: Params, next_params: Params, layer: str) -> Affine | None:
+    """γ and β of a layer before and after a step; None where it has not both."""
+    before, after = (point[layer].get("norm", {}) for point in (params, next_params))
+    if not {"scale", "bias"} <= set(before):
+        return None
+    return Affine(before["scale"], before["bias"], after["scale"], after["bias"])

@@ -1,0 +1,48 @@
+"""Gradient magnitudes along training: those of training's own gradient, at no further cost."""
+
+from collections.abc import Callable
+
+import jax
+
+from bnjax.data import Batch
+from bnjax.models.norms import Norm
+from bnjax.probes.magnitudes import Magnitudes, kinds, magnitudes
+from bnjax.train.gradient import Gradient, TrainState
+
+DIMS = {field: ("kind",) for field in Magnitudes._fields}
+
+
+def make_magnitudes(norm: Norm) -> Callable[[TrainState, Batch, Gradient], Magnitudes]:
+    """Compile the magnitudes of the gradient that a step takes, before the optimiser sees it.
+
+    Args:
+      norm: the model's, which says of each layer whether it cancels the bias before it.
+
+    Returns:
+      `measure(state, batch, gradient) -> Magnitudes`, compiled; the gradient is that of the
+      objective on the step's batch, without weight decay.
+
+    Source: Ioffe & Szegedy 2015, §3.2, for the bias that the mean cancels.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from bnjax.models.norms import none
+      >>> params = {"dense1": {"kernel": jnp.array([[1.0]])}}
+      >>> slope = {"dense1": {"kernel": jnp.array([[-3.0]])}}
+      >>> batch = Batch(jnp.zeros((1, 1, 1, 1)), jnp.zeros(1, jnp.int32))
+      >>> computed = Gradient(jnp.array(0.5), jnp.array(1.0), slope, {})
+      >>> state = TrainState(jnp.int32(0), params, {}, ())
+      >>> float(make_magnitudes(none())(state, batch, computed).mean[0])  # of kernels
+      3.0
+    """
+
+    def cancels(layer: str) -> bool:
+        return norm.for_layer(layer).cancels_bias
+
+    @jax.jit
+    def measure(state: TrainState, batch: Batch, computed: Gradient) -> Magnitudes:
+        del batch  # its gradient is there already
+        kind_of = kinds(state.params, state.batch_stats, cancels=cancels)
+        return magnitudes(computed.gradient, kind_of)
+
+    return measure

@@ -1,0 +1,1 @@
+"""Optimisers, initialisers, dropout and augmentation, with and without BatchNorm."""

@@ -1,0 +1,179 @@
+"""How a network ends: accuracy on training and test images, and averaged over copies of the latter.
+
+Test-time augmentation averages the predicted probabilities over copies of an image. Plain and
+averaged predictions are of the same network on the same images, so their comparison is paired.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from bnjax.data import Dataset
+from bnjax.data.batches import standardise_pixels
+from bnjax.data.copies import AVERAGED, Copies, copy_of, make_copies
+from bnjax.losses import correct
+from bnjax.models import Model
+from bnjax.train.evaluation import pad_rows
+from bnjax.train.gradient import TrainState
+from bnjax.types import BatchStats, Index, Labels, Params, Pixels, Scalar
+
+NEVER = -1
+
+
+class Ending(NamedTuple):
+    """At one step, with running statistics and without dropout; NaN at all other steps."""
+
+    train_accuracy: Scalar  # of as many training images as the test set has
+    accuracy: Float[Array, " averaged"]  # on the test set, with averages over copies
+    gained: Float[Array, " averaged"]  # test images that only the average gets right
+    lost: Float[Array, " averaged"]  # test images that only the plain prediction gets right
+    images: Scalar  # number of test images
+
+
+DIMS = {field: ("averaged",) for field in ("accuracy", "gained", "lost")}
+
+
+def make_ending(
+    model: Model, dataset: Dataset, step: int, *, shift: int = 2, chunk: int = 500
+) -> Callable[[TrainState, object, object], Ending]:
+    """Compile the measurement of one step; once for all equal models.
+
+    Args:
+      model: a `bnjax.models.Model`.
+      dataset: both splits are read.
+      step: at which it measures, `NEVER` for at none; elsewhere all is NaN and costs nothing.
+      shift: pixels by which copies are moved, see `make_copies`.
+      chunk: images at a time.
+
+    Returns:
+      `measure(state, batch, gradient) -> Ending`, whose last two arguments are not used.
+
+    Raises:
+      UsageError: a shift that `make_copies` refuses.
+
+    Source: Krizhevsky et al. 2012, §4.1, for averages over ten copies; theirs are other patches.
+
+    Example:
+      >>> import numpy as np
+      >>> from bnjax import models
+      >>> from bnjax.data.dataset import from_arrays
+      >>> split = np.zeros((4, 8, 8, 1), np.uint8), np.array([0, 1, 0, 1])
+      >>> dataset = from_arrays("grey", 2, split, split)
+      >>> model = models.mlp(norm=models.norms.none(), num_classes=2, width=0.02)
+      >>> start = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1), jnp.float32))
+      >>> state = TrainState(jnp.int32(0), **start, opt_state=())
+      >>> ending = make_ending(model, dataset, step=0)(state, None, None)
+      >>> ending.accuracy.tolist(), ending.gained.tolist()  # plain, flips, translations, both
+      ([0.5, 0.5, 0.5, 0.5], [0.0, 0.0, 0.0, 0.0])
+    """
+    train, test = dataset.train, dataset.test
+    count = len(test.labels)
+    splits = (train.pixels[:count], train.labels[:count], test.pixels, test.labels)
+    measure = compile_ending(model.initialised, dataset.mean, dataset.std, shift, min(chunk, count))
+    return lambda state, batch, gradient: measure(state, jnp.int32(step), *splits)
+
+
+@functools.lru_cache(maxsize=16)
+def compile_ending(
+    model: Model,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    shift: int,
+    chunk: int,
+) -> Callable[[TrainState, Index, Pixels, Labels, Pixels, Labels], Ending]:
+    """`make_ending` of arrays."""
+
+    def probabilities(state: TrainState, pixels: Pixels, copies: Copies) -> Array:
+        return predict(model, state.params, state.batch_stats, pixels, copies, mean, std, chunk)
+
+    @jax.jit
+    def measure(
+        state: TrainState,
+        step: Index,
+        fitted: Pixels,
+        labels: Labels,
+        pixels: Pixels,
+        targets: Labels,
+    ) -> Ending:
+        copies = make_copies(shift)
+        itself = jax.tree.map(lambda field: field[:1], copies)
+
+        def ending() -> Ending:
+            train = correct(probabilities(state, fitted, itself)[0], labels)
+            each = probabilities(state, pixels, copies)
+            right = jnp.stack(
+                [correct(each[jnp.array(rows)].mean(axis=0), targets) for rows in AVERAGED.values()]
+            )
+            plain = right[:1]
+            counts = (right, right & ~plain, ~right & plain)
+            accuracy, gained, lost = (field.sum(axis=1).astype(jnp.float32) for field in counts)
+            share = train.sum().astype(jnp.float32) / len(labels)
+            images = jnp.float32(len(targets))
+            return Ending(share, accuracy / images, gained, lost, images)
+
+        def nothing() -> Ending:
+            return jax.tree.map(
+                lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), jax.eval_shape(ending)
+            )
+
+        return jax.lax.cond(state.step == step, ending, nothing)
+
+    return measure
+
+
+def predict(
+    model: Model,
+    params: Params,
+    batch_stats: BatchStats,
+    pixels: Pixels,
+    copies: Copies,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    chunk: int,
+) -> Float[Array, "copies images classes"]:
+    """Probabilities of each copy of each image, `chunk` images and one copy at a time.
+
+    Args:
+      model: a `bnjax.models.Model`.
+      params: its parameters.
+      batch_stats: running statistics, which are used.
+      pixels: `[images, height, width, channels]`.
+      copies: rows of `Copies`.
+      mean: of the pixels, see `Dataset`.
+      std: likewise.
+      chunk: images at a time; the last chunk is padded.
+
+    Returns:
+      Softmax of the logits, `[copies, images, classes]`.
+
+    Example:
+      >>> from bnjax.models import mlp, norms
+      >>> model = mlp(norm=norms.none(), num_classes=2, width=0.02)
+      >>> variables = model.init(jax.random.key(0), jnp.zeros((1, 4, 4, 1), jnp.float32))
+      >>> pixels = jnp.zeros((3, 4, 4, 1), jnp.uint8)
+      >>> copies = make_copies(1)
+      >>> scale = {"mean": (0.5,), "std": (1.0,)}
+      >>> found = predict(model, **variables, pixels=pixels, copies=copies, **scale, chunk=2)
+      >>> found.shape == (len(copies[0]), 3, 2)
+      True
+    """
+    count = pixels.shape[0]
+    chunks = -(-count // chunk)
+    padded = pad_rows(pixels, chunks * chunk).reshape(chunks, chunk, *pixels.shape[1:])
+
+    def of_chunk(some: Pixels) -> Array:
+        images = standardise_pixels(some, mean, std, jnp.dtype(jnp.float32))
+
+        def of_copy(copy: Copies) -> Array:
+            shown = copy_of(images, copy)
+            logits, _ = model.apply(params, batch_stats, shown, train=False)
+            return jax.nn.softmax(logits)
+
+        return jax.lax.map(of_copy, copies)
+
+    each = jax.lax.map(of_chunk, padded)  # [chunks, copies, chunk, classes]
+    return each.swapaxes(0, 1).reshape(each.shape[1], chunks * chunk, -1)[:, :count]

@@ -1,0 +1,75 @@
+"""Internal covariate shift along training: the shift probe with the optimiser's actual update."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import optax
+from jaxtyping import Array, Float
+
+from bnjax import probes
+from bnjax.data import Batch
+from bnjax.train.gradient import Gradient, TrainState
+from bnjax.train.probed_loss import MakeLoss
+from bnjax.train.step import apply_gradient
+
+
+class ShiftRow(NamedTuple):
+    """What `make_shift` measures; arrays `[num_layers]`, layers in the order of their use."""
+
+    distances: Float[Array, " num_layers"]  # ‖G_i − G'_i‖₂
+    relative_distances: Float[Array, " num_layers"]  # ‖G_i − G'_i‖₂ / ‖G_i‖₂
+    cosines: Float[Array, " num_layers"]  # cos(G_i, G'_i)
+
+
+DIMS = {field: ("layer",) for field in ShiftRow._fields}
+
+
+def make_shift(
+    make_loss: MakeLoss,
+    optimizer: optax.GradientTransformation,
+    *,
+    reuse_gradient: bool = False,
+    precision: str = "highest",
+) -> Callable[[TrainState, Batch, Gradient], ShiftRow]:
+    """Compile the shift probe for the states of one training run.
+
+    Args:
+      make_loss: the probed loss, see `probed_loss.make_loss`.
+      optimizer: the one that trains; its update from this very step moves the layers below.
+      reuse_gradient: take training's own gradient for G; right only where the probed loss is
+        training's, computed at the same precision.
+      precision: matrix-product precision of the probe.
+
+    Returns:
+      `measure(state, batch, gradient) -> ShiftRow`, compiled; all layers, each `[num_layers]`.
+
+    Source: Santurkar et al. 2018, Definition 2.1.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> loss = lambda state, batch: lambda p: (p["dense1"]["w"] * p["dense2"]["w"]).sum()
+      >>> params = {"dense1": {"w": jnp.array([2.0])}, "dense2": {"w": jnp.array([4.0])}}
+      >>> optimizer = optax.sgd(0.25)
+      >>> state = TrainState(jnp.int32(0), params, {}, optimizer.init(params))
+      >>> batch = Batch(jnp.zeros((1, 1, 1, 1)), jnp.zeros(1, jnp.int32))
+      >>> slope = jax.grad(loss(state, batch))(params)
+      >>> computed = Gradient(jnp.array(8.0), jnp.array(1.0), slope, {})
+      >>> measure = make_shift(loss, optimizer)
+      >>> measure(state, batch, computed).distances.tolist()  # dense1 moved below dense2
+      [0.0, 1.0]
+    """
+
+    @jax.jit
+    def measure(state: TrainState, batch: Batch, computed: Gradient) -> ShiftRow:
+        after, _ = apply_gradient(optimizer, state, computed)
+        measured = probes.shift(
+            make_loss(state, batch),
+            state.params,
+            after.params,
+            gradient=computed.gradient if reuse_gradient else None,
+            precision=precision,
+        )
+        return ShiftRow(measured.distances, measured.relative_distances, measured.cosines)
+
+    return measure

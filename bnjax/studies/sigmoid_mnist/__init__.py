@@ -1,0 +1,1 @@
+"""Small sigmoid networks on binary MNIST (Ioffe & Szegedy 2015, Fig. 1)."""

@@ -1,0 +1,1 @@
+"""The spectrum of the Hessian along training, with and without BatchNorm (Ghorbani et al. 2019)."""

@@ -1,0 +1,163 @@
+"""The Hessian's spectrum along training, on a fixed part of the training set.
+
+Under `batch` statistics each piece of that part is normalised by itself, as training normalises
+each batch; under `running` all are normalised by training's running statistics, and under
+`recalibrated` by the statistics of the whole part at this very point (the population's).
+"""
+
+from collections.abc import Callable, Sequence
+
+import jax
+
+from bnjax import losses
+from bnjax.arithmetic import trees
+from bnjax.data import Batch, Dataset, Pipeline
+from bnjax.errors import UsageError
+from bnjax.models import Model
+from bnjax.probes.pieces import mean_over
+from bnjax.probes.spectrum import Spectrum, spectrum
+from bnjax.train.gradient import Gradient, TrainState
+from bnjax.types import BatchStats, Loss, Params, PRNGKey, Scalar
+
+STATISTICS = ("batch", "running", "recalibrated")
+DIMS = {
+    **{field: ("statistics",) for field in ("loss", "gradient_norm", "trace", "trace_error")},
+    **{
+        field: ("statistics", "vector", "node")
+        for field in ("nodes", "weights", "residuals", "shares")
+    },
+    **{
+        field: ("statistics", "rank")
+        for field in (
+            "largest",
+            "largest_residuals",
+            "smallest",
+            "smallest_residuals",
+            "gradient_fraction",
+        )
+    },
+}
+
+
+def probed_part(
+    dataset: Dataset, pipeline: Pipeline, images: int, chunk: int, key: PRNGKey
+) -> Batch:
+    """The first `images` training examples, standardised, in pieces `[images / chunk, chunk, …]`.
+
+    Each piece has a key of its own, so that what is random in a model (dropout, noise) is drawn
+    once and is the same at every step and under every product with the Hessian.
+
+    Raises:
+      UsageError: more images than there are, or a chunk that does not divide them.
+    """
+    available = dataset.train.labels.shape[0]
+    if not 2 <= images <= available:
+        raise UsageError(
+            f"images={images} must be from 2 to {available}, the training images of {dataset.name}"
+        )
+    if not 2 <= chunk <= images or images % chunk:
+        raise UsageError(
+            f"chunk={chunk} must be 2 or more and divide images={images}: each piece is "
+            "normalised by itself"
+        )
+    pixels, labels = dataset.train.pixels[:images], dataset.train.labels[:images]
+    standardised = pipeline.standardise(pixels)
+    return Batch(
+        standardised.reshape(-1, chunk, *standardised.shape[1:]),
+        labels.reshape(-1, chunk, *labels.shape[1:]),
+        jax.random.split(key, images // chunk),
+    )
+
+
+def make_spectrum(
+    model: Model,
+    part: Batch,
+    key: PRNGKey,
+    *,
+    statistics: Sequence[str] = ("batch", "running"),
+    objective: losses.Objective = losses.cross_entropy,
+    weight_decay: float = 0.0,
+    lanczos_steps: int = 30,
+    num_vectors: int = 1,
+    num_trace_vectors: int = 5,
+    top: int = 10,
+    precision: str = "highest",
+) -> Callable[[TrainState, Batch, Gradient | None], Spectrum]:
+    """Compile the spectrum for the states of one training run.
+
+    Args:
+      model: the model that is trained.
+      part: images and labels in pieces, see `probed_part`; the loss is the mean over pieces (the
+        sum where the objective is a sum).
+      key: typed PRNG key; the random vectors are the same at every step.
+      statistics: one or more of `STATISTICS`; a model that keeps no running statistics is measured
+        once, and its numbers stand under each of them.
+      objective: the loss.
+      weight_decay: the L2 coefficient that the probed loss contains; adds itself to all
+        eigenvalues.
+      lanczos_steps: see `probes.spectrum.spectrum`, as for those below.
+      num_vectors: likewise.
+      num_trace_vectors: likewise.
+      top: likewise.
+      precision: likewise.
+
+    Returns:
+      `measure(state, batch, gradient) -> Spectrum`, compiled; fields have a leading axis
+      `[statistics]`. What training does at this step (`batch`, `gradient`) is not looked at.
+
+    Source: Ghorbani, Krishnan & Xiao 2019 (1901.10159).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import optax
+      >>> from bnjax.models import mlp, norms
+      >>> from bnjax.train import init_state
+      >>> model = mlp(norm=norms.batch_norm(), num_classes=2, width=0.02)
+      >>> batch = Batch(jnp.ones((4, 1, 1, 1)), jnp.array([0, 1, 0, 1]))
+      >>> state = init_state(model, optax.sgd(0.1), jax.random.key(0), batch.images)
+      >>> pieces = Batch(batch.images[None], batch.labels[None], jax.random.key(1)[None])
+      >>> measure = make_spectrum(model, pieces, jax.random.key(2), lanczos_steps=4, top=2)
+      >>> measure(state, batch, None).largest.shape
+      (2, 2)
+    """
+
+    def make_loss(batch_stats: BatchStats, mode: losses.Statistics) -> Loss:
+        def piece_loss(params: Params, piece: Batch) -> Scalar:
+            loss = losses.on_batch(
+                model, batch_stats, piece, mode, objective=objective, weight_decay=weight_decay
+            )
+            value: Scalar = loss(params)
+            return value
+
+        mean = mean_over(piece_loss, part)
+        pieces = part.labels.shape[0]
+        return (lambda params: pieces * mean(params)) if objective.summed else mean
+
+    @jax.jit
+    def measure(state: TrainState, batch: Batch | None, computed: Gradient | None) -> Spectrum:
+        del batch, computed
+        keeps_statistics = bool(jax.tree.leaves(state.batch_stats))
+        rows = []
+        for choice in statistics if keeps_statistics else statistics[:1]:
+            batch_stats = state.batch_stats
+            if keeps_statistics and choice == "recalibrated":
+                batch_stats = losses.pooled_statistics(
+                    model, state.params, batch_stats, part.images, key=key
+                )
+            mode: losses.Statistics = "batch" if choice == "batch" else "running"
+            rows.append(
+                spectrum(
+                    make_loss(batch_stats, mode),
+                    state.params,
+                    key,
+                    lanczos_steps=lanczos_steps,
+                    num_vectors=num_vectors,
+                    num_trace_vectors=num_trace_vectors,
+                    top=top,
+                    precision=precision,
+                )
+            )
+        rows = rows if keeps_statistics else rows * len(statistics)
+        return trees.stack(rows)
+
+    return measure

@@ -1,0 +1,221 @@
+"""Loss surfaces around a trained network: which images, which statistics, which plane."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
+
+from bnjax import losses
+from bnjax.arithmetic.principal import Principal, principal_components
+from bnjax.data import Batch, Pipeline, Split
+from bnjax.models import Model
+from bnjax.probes.surface import coordinates, filter_direction
+from bnjax.studies.surface.measure_surface_row import Statistics, SurfaceRow, make_row
+from bnjax.train.gradient import Gradient, TrainState
+from bnjax.train.sweep import Measured, MeasureRow, Sweep
+from bnjax.types import Params, PRNGKey
+
+View: TypeAlias = Literal["lines", "plane", "trajectory"]
+
+SNAPSHOTS = "_snapshots"  # the probe that keeps them; not among the published results
+MARGIN = 0.25  # of the trajectory's extent, on either side of it
+COMPONENTS = 5  # whose shares of the variance are told
+KEYS = ("line", "plane", "noise")  # uses of the key
+
+
+class Snapshot(NamedTuple):
+    """All parameters of one moment, one after the other."""
+
+    vector: Float[Array, " num_parameters"]
+
+
+class PrincipalRow(NamedTuple):
+    """The trajectory in its principal components."""
+
+    shares: Float[Array, " component"]  # of the variance
+    coordinates: Float[Array, "snapshots 2"]  # of θ_t − θ_end in the first two, parameter units
+
+
+# After arm and seed; the first axis is that of the rows.
+ROWS = {"lines": "line", "plane": "row", "trajectory": "row", "principal": "path"}
+DIMS = {
+    **{
+        view: {"row": (), **{field: ("column",) for field in SurfaceRow._fields[1:]}}
+        for view in ("lines", "plane", "trajectory")
+    },
+    "principal": {"shares": ("component",), "coordinates": ("probe_step", "plane_axis")},
+}
+
+
+def keep_snapshot(state: TrainState, batch: Batch, gradient: Gradient) -> Snapshot:
+    """The probe that rides along: the parameters before the step's update."""
+    del batch, gradient
+    return Snapshot(ravel_pytree(state.params)[0])
+
+
+def make_sweeps(
+    model: Model,
+    pipeline: Pipeline,
+    split: Split,
+    key: PRNGKey,
+    *,
+    views: Sequence[View],
+    points: int,
+    lines: int,
+    span: float,
+    snapshots: int,
+    images: int,
+    statistics: Statistics,
+    objective: losses.Objective = losses.cross_entropy,
+    precision: str = "highest",
+) -> dict[str, Sweep]:
+    """What is measured on the trained network, row by row.
+
+    Args:
+      model: the model that was trained.
+      pipeline: batch size and standardisation.
+      split: the training split; its first `images` make the surface.
+      key: typed PRNG key of directions.
+      views: `lines` (1-D, along `lines` filter-normalised random directions), `plane` (2-D, along
+        two of them), `trajectory` (2-D, the plane of the training path's two principal components).
+      points: on an axis, odd.
+      lines: number of 1-D lines.
+      span: lines and plane reach from −span to span, in units of each filter's norm.
+      snapshots: rows of the probe `SNAPSHOTS`.
+      images: a whole number of batches.
+      statistics: what BatchNorm normalises with: `batch`, each batch at each point; `running`, the
+        averages of training, as Li et al. 2018 do; `recalibrated`, the pooled statistics of all
+        images at the trained point.
+      objective: the loss.
+      precision: matrix-product precision.
+
+    Returns:
+      `Sweep` by name: the views, and `principal` before `trajectory`.
+
+    Source: Li et al. 2018 (1712.09913), §3, §4 and §7.2.
+
+    Example:
+      >>> from bnjax import data, models
+      >>> from bnjax.train.sweep import run_sweeps
+      >>> split = data.Split(jnp.zeros((4, 2, 2, 1), jnp.uint8), jnp.array([0, 1, 0, 1]))
+      >>> model = models.mlp(norm=models.norms.none(), num_classes=2, width=0.02)
+      >>> pipeline = Pipeline(4, 2, (0.0,), (1.0,))
+      >>> some = {"snapshots": 2, "images": 4, "statistics": "batch"}
+      >>> size = {"views": ["lines"], "points": 3, "lines": 2, "span": 1.0}
+      >>> sweeps = make_sweeps(model, pipeline, split, jax.random.key(0), **size, **some)
+      >>> start = model.init(jax.random.key(1), jnp.zeros((2, 2, 2, 1), jnp.float32))
+      >>> state = TrainState(jnp.int32(0), **start, opt_state=())
+      >>> for found in run_sweeps(sweeps, state, {}, start=0):
+      ...     print(found.name, found.row, found.values.columns, found.values.losses.shape)
+      lines 0 [-1.  0.  1.] (3,)
+      lines 1 [-1.  0.  1.] (3,)
+    """
+    pixels, labels = (
+        array[:images].reshape(-1, pipeline.batch_size, *array.shape[1:]) for array in split
+    )
+    keys = {use: jax.random.fold_in(key, number) for number, use in enumerate(KEYS)}
+    measure_row = make_row(model, pipeline, points, statistics, objective, precision, keys["noise"])
+    draw = jax.jit(filter_direction)
+
+    def settle(state: TrainState) -> Callable[..., SurfaceRow]:
+        """The row at given directions and coordinates, of one trained network."""
+        batch_stats = state.batch_stats
+        if statistics == "recalibrated":
+            standard = pipeline.standardise(pixels.reshape(-1, *pixels.shape[2:]))
+            batch_stats = losses.pooled_statistics(
+                model,
+                state.params,
+                batch_stats,
+                standard.reshape(pixels.shape),
+                key=keys["noise"],
+            )
+
+        def settled(plane: tuple[Params, Params], row: float, columns: np.ndarray) -> SurfaceRow:
+            where = jnp.float32(row), jnp.asarray(columns, jnp.float32)
+            return measure_row(state.params, batch_stats, pixels, labels, plane, *where)
+
+        return settled
+
+    symmetric = coordinates(points, -span, span)
+
+    def begin_lines(state: TrainState, measured: Measured) -> MeasureRow:
+        del measured
+        settled = settle(state)
+
+        def measure(row: int) -> SurfaceRow:
+            direction = draw(jax.random.fold_in(keys["line"], row), state.params)
+            return settled((direction, direction), 0.0, symmetric)
+
+        return measure
+
+    def begin_plane(state: TrainState, measured: Measured) -> MeasureRow:
+        del measured
+        settled = settle(state)
+        first, second = (
+            draw(jax.random.fold_in(keys["plane"], axis), state.params) for axis in (0, 1)
+        )
+        return lambda row: settled((first, second), symmetric[row], symmetric)
+
+    def begin_principal(state: TrainState, measured: Measured) -> MeasureRow:
+        found = path_components(state.params, measured[f"{SNAPSHOTS}.vector"])
+        return lambda row: PrincipalRow(found.shares, found.coordinates[:, :2])
+
+    def begin_trajectory(state: TrainState, measured: Measured) -> MeasureRow:
+        settled = settle(state)
+        found = path_components(state.params, measured[f"{SNAPSHOTS}.vector"])
+        to_tree = ravel_pytree(state.params)[1]
+        across, along = (to_tree(found.directions[axis]) for axis in (1, 0))
+        columns, rows = (
+            around(np.asarray(found.coordinates[:, axis], np.float64), points) for axis in (0, 1)
+        )
+        return lambda row: settled((across, along), rows[row], columns)
+
+    surface_row = shapes_of(SurfaceRow, (), (points,), (points,), (points,))
+    components = min(COMPONENTS, snapshots - 1)
+    path = shapes_of(PrincipalRow, (components,), (snapshots, 2))
+    known = {
+        "lines": {"lines": Sweep(lines, surface_row, begin_lines)},
+        "plane": {"plane": Sweep(points, surface_row, begin_plane)},
+        "trajectory": {
+            "principal": Sweep(1, path, begin_principal),
+            "trajectory": Sweep(points, surface_row, begin_trajectory),
+        },
+    }
+    return {name: sweep for view in views for name, sweep in known[view].items()}
+
+
+def path_components(params: Params, snapshots: np.ndarray) -> Principal:
+    """Principal components of the differences of snapshots to the trained network.
+
+    Args:
+      params: of the trained network.
+      snapshots: `[num_snapshots, num_parameters]`.
+
+    Returns:
+      A `Principal` of at most `COMPONENTS` directions.
+
+    Source: Li et al. 2018 (1712.09913), §7.2.
+
+    Example:
+      >>> path = np.array([[0.0, 3.0], [0.0, 2.0], [0.0, 1.0]])  # straight to the trained network
+      >>> path_components({"w": jnp.zeros(2)}, path).shares[0].round(3).item()
+      1.0
+    """
+    vectors = jnp.asarray(snapshots) - ravel_pytree(params)[0][None]
+    return principal_components(vectors, min(COMPONENTS, len(snapshots) - 1))
+
+
+def around(path: np.ndarray, points: int) -> np.ndarray:
+    """Coordinates that hold 0 and all of a path, with a margin on either side."""
+    low, high = min(path.min(), 0.0), max(path.max(), 0.0)
+    margin = MARGIN * (high - low) or 1.0  # a path that stands still has no extent
+    return coordinates(points, low - margin, high + margin)
+
+
+def shapes_of(row: type, *shapes: tuple[int, ...]) -> Any:
+    """A NamedTuple of float32 arrays of these shapes, as `jax.eval_shape` gives it."""
+    return row(*(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes))

@@ -1,0 +1,1 @@
+"""The theorems of Santurkar et al. 2018 (4.1, 4.2, 4.4) on real layers along training."""

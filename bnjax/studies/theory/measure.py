@@ -1,0 +1,217 @@
+"""The theorems of Santurkar et al. 2018 along training, on chosen layers and units.
+
+Training stays as it is. In float64 the probe casts parameters, statistics and inputs, and computes
+under `jax.enable_x64` by itself, so no flag of the process changes and the trained network is the
+same, bit for bit, whatever the precision of the probe.
+"""
+
+import contextlib
+import functools
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from bnjax.arithmetic import trees
+from bnjax.data import Batch
+from bnjax.losses import Objective, cross_entropy
+from bnjax.models import Model, interception
+from bnjax.models.interception import Interception
+from bnjax.probes.theory import Steepness, Theory, steepness, theory
+from bnjax.train.gradient import Gradient, TrainState
+from bnjax.types import Params, Scalar
+
+PerLayer = Float[Array, " *num_layers"]
+PerUnit = Float[Array, "*num_layers num_chosen"]
+
+
+class TheoryRow(NamedTuple):
+    """What `make_theory` measures; v = ∂L/∂y, y what a layer hands to its normaliser, if any.
+
+    `[num_layers]` is over all units of a layer, `[num_layers, num_chosen]` one value for each
+    chosen unit. In an arm without normalisation the last fifteen are NaN.
+    """
+
+    loss: PerLayer  # of the batch; the same for each layer up to rounding
+    gradient_squared: PerLayer  # ‖v‖²
+    curvature: PerLayer  # vᵀ Ĥ v, the whole layer at once
+    variance: PerLayer  # of y, mean over units
+    unit_gradient_squared: PerUnit  # left side of 4.1
+    unit_curvature: PerUnit  # left side of 4.2
+    lipschitz_right: PerLayer  # of 4.1, summed over units
+    lipschitz_residual: PerLayer  # of 4.1, the largest size over units
+    printed_share: PerLayer  # share of units at which 4.1 holds as printed, left ≤ right
+    printed_residual: PerLayer  # of 4.1 as printed, the largest size over units
+    aligned_share: PerLayer  # share of units with ⟨g, ŷ⟩ > 0
+    scaled_gradient_squared: PerLayer  # Σ γ²/σ² ‖g‖², the first term of 4.1
+    unit_lipschitz_right: PerUnit
+    unit_lipschitz_residual: PerUnit
+    unit_curvature_right: PerUnit  # of 4.2
+    unit_curvature_residual: PerUnit
+    unit_worst: PerUnit  # left side of 4.4
+    unit_worst_right: PerUnit
+    unit_worst_residual: PerUnit
+    unit_alignment: PerUnit  # ⟨g, ŷ⟩
+    unit_quadratic: PerUnit  # vᵀHv
+
+
+DIMS = {
+    field: ("probed_layer", "unit") if field.startswith("unit_") else ("probed_layer",)
+    for field in TheoryRow._fields
+}
+
+
+def make_theory(
+    model: Model,
+    layers: Sequence[str],
+    units: Sequence[int],
+    *,
+    normalised: bool,
+    objective: Objective = cross_entropy,
+    epsilon: float = 0.0,
+    input_norm: float = 1.0,
+    float64: bool = True,
+    precision: str = "highest",
+) -> Callable[[TrainState, Batch, Gradient | None], TheoryRow]:
+    """Compile the theory probe for the states of one training run.
+
+    Args:
+      model: the model that is trained.
+      layers: names, e.g. `("conv2", "conv5")`.
+      units: of each of these layers, for Hessian-vector products.
+      normalised: the layers have a BatchNorm, with this very `epsilon`; otherwise only the
+        Lipschitz and curvature terms are measured.
+      objective: the loss.
+      epsilon: of the BatchNorm; the theorems are equalities at 0.
+      input_norm: λ of Theorem 4.4.
+      float64: compute the probe in 64 bits, whatever training computes in.
+      precision: matrix-product precision of the probe.
+
+    Returns:
+      `measure(state, batch, gradient) -> TheoryRow`, compiled; statistics of the batch.
+
+    Raises:
+      UsageError: at the first call, a layer or a unit that the model does not have.
+
+    Source: Santurkar et al. 2018, Theorems 4.1, 4.2 and 4.4.
+
+    Example:
+      >>> from bnjax import models
+      >>> norm = models.norms.batch_norm(epsilon=0.0)
+      >>> model = models.mlp(norm=norm, num_classes=2, width=0.02)
+      >>> images = jax.random.normal(jax.random.key(0), (8, 2, 2, 1))
+      >>> start = model.init(jax.random.key(1), images)
+      >>> state = TrainState(jnp.int32(0), **start, opt_state=())
+      >>> measure = make_theory(model, ["dense1"], [0, 1], normalised=True)
+      >>> row = measure(state, Batch(images, jnp.arange(8) % 2), None)
+      >>> row.lipschitz_residual.item() < 1e-12, row.unit_curvature.shape
+      (True, (1, 2))
+    """
+
+    def measure_layer(found: Interception, norm: Params, batch: Batch) -> TheoryRow:
+        rows = found.activations.reshape(-1, found.activations.shape[-1])
+        head = head_loss(found, objective, batch)
+        if not normalised:
+            seen = steepness(head, rows, units=units)
+            return plain_row(seen, rows.var(axis=0).mean(), jnp.asarray(units))
+        measured = theory(
+            head,
+            rows,
+            norm["scale"],
+            norm["bias"],
+            units=units,
+            epsilon=epsilon,
+            input_norm=input_norm,
+        )
+        return normalised_row(measured, jnp.asarray(units))
+
+    @jax.jit
+    def compiled(state: TrainState, batch: Batch) -> TheoryRow:
+        params, batch_stats, images, labels = (
+            widen(tree, float64)
+            for tree in (state.params, state.batch_stats, batch.images, batch.labels)
+        )
+        own = Batch(images, labels, batch.key)
+        with jax.default_matmul_precision(precision):
+            intercept = interception.at_norms if normalised else interception.at_outputs
+            found = intercept(model, layers, params, batch_stats, images, key=batch.key)
+            rows = [
+                measure_layer(found[name], subtree(params, name).get("norm"), own)
+                for name in layers
+            ]
+        return trees.stack(rows)
+
+    def measure(state: TrainState, batch: Batch, computed: Gradient | None) -> TheoryRow:
+        del computed  # the gradient by the parameters is not what the theorems are about
+        with jax.enable_x64(True) if float64 else contextlib.nullcontext():
+            return compiled(state, batch)
+
+    return measure
+
+
+def head_loss(found: Interception, objective: Objective, batch: Batch) -> Callable[[Array], Scalar]:
+    """The loss as a function of the rows that stand behind an intercepted place."""
+    shape = found.activations.shape
+    return lambda rows: objective(found.head(rows.reshape(shape)), batch.labels)
+
+
+def plain_row(seen: Steepness, variance: Scalar, units: Array) -> TheoryRow:
+    """The row of a layer without normaliser, to which no theorem applies."""
+    empty = {
+        field: jnp.full_like(seen.curvature if field.startswith("unit_") else seen.loss, jnp.nan)
+        for field in TheoryRow._fields
+    }
+    return TheoryRow(**{**empty, **shared(seen, variance, units)})
+
+
+def normalised_row(measured: Theory, units: Array) -> TheoryRow:
+    """The row of a layer with BatchNorm."""
+    lipschitz, curvature, worst = measured.lipschitz, measured.curvature, measured.worst_gradient
+    dtype = lipschitz.left.dtype
+    return TheoryRow(
+        **shared(measured.steepness, measured.variance.mean(), units),
+        lipschitz_right=lipschitz.right.sum(),
+        lipschitz_residual=jnp.abs(lipschitz.residual).max(),
+        printed_share=jnp.mean(lipschitz.left <= measured.printed.right, dtype=dtype),
+        printed_residual=jnp.abs(measured.printed.residual).max(),
+        aligned_share=jnp.mean(measured.alignment > 0, dtype=dtype),
+        scaled_gradient_squared=measured.scaled_gradient_squared.sum(),
+        unit_lipschitz_right=lipschitz.right[units],
+        unit_lipschitz_residual=lipschitz.residual[units],
+        unit_curvature_right=curvature.right,
+        unit_curvature_residual=curvature.residual,
+        unit_worst=worst.left[units],
+        unit_worst_right=worst.right[units],
+        unit_worst_residual=worst.residual[units],
+        unit_alignment=measured.alignment[units],
+        unit_quadratic=measured.quadratic,
+    )
+
+
+def shared(seen: Steepness, variance: Scalar, units: Array) -> dict[str, Array]:
+    """What is measured with and without a normaliser."""
+    return {
+        "loss": seen.loss,
+        "gradient_squared": seen.gradient_squared.sum(),
+        "curvature": seen.layer_curvature,
+        "variance": variance,
+        "unit_gradient_squared": seen.gradient_squared[units],
+        "unit_curvature": seen.curvature,
+    }
+
+
+def subtree(params: Params, layer: str) -> dict[str, Any]:
+    """The parameters of a layer by its path, e.g. `block1/conv2`."""
+    return functools.reduce(operator.getitem, layer.split("/"), params)
+
+
+def widen(tree: Any, float64: bool) -> Any:
+    """The tree with floating-point leaves in 64 bits, or as it is."""
+
+    def cast(leaf: Array) -> Array:
+        return leaf.astype(jnp.float64) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+    return jax.tree.map(cast, tree) if float64 else tree

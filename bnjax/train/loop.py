@@ -1,0 +1,108 @@
+"""The training loop: an iterator that trains, and lets any probe ride along.
+
+It never waits for the device: what it yields are arrays that may still be in the making. Whoever
+reads the numbers of step t while step t + 1 is under way keeps the device busy.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from bnjax.data import Pipeline, Split
+from bnjax.train.gradient import TrainState
+from bnjax.train.step import Metrics, Program
+from bnjax.types import PRNGKey, PyTree
+
+
+class Probe(NamedTuple):
+    """A measurement, and when to take it. It sees state, batch and gradient and changes none."""
+
+    when: Callable[[int], bool]  # of the step, counted from 0
+    measure: Callable[..., PyTree]  # of state, batch and gradient, before the update; compiled
+
+
+class Progress(NamedTuple):
+    """One step of a run, or a block of them: the state afterwards, and what was measured."""
+
+    step: int  # the first one
+    stop: int  # after the last one
+    state: TrainState
+    metrics: Metrics  # scalars; of a block `[block_steps]`, whose rows from `stop` on are NaN
+    measured: dict[str, PyTree]  # the probes that were due at this step, before its update
+
+
+def run(
+    program: Program,
+    pipeline: Pipeline,
+    split: Split,
+    key: PRNGKey,
+    state: TrainState,
+    *,
+    start: int,
+    stop: int,
+    probes: Mapping[str, Probe],
+) -> Iterator[Progress]:
+    """Train from step `start` up to, not including, `stop`.
+
+    Args:
+      program: compiled batch and step.
+      pipeline: how batches are drawn.
+      split: the training split.
+      key: typed PRNG key of the data stream.
+      state: the state before step `start`; donated.
+      start: counted from 0.
+      stop: likewise.
+      probes: by name; at a step where one is due it sees the batch of that step and the
+        parameters before the update, as in Santurkar et al. 2018.
+
+    Yields:
+      `Progress` for each step, or for each block of steps without a probe where the program has
+      blocks. Its state is donated to the next step: whoever needs it longer
+      copies it before going on.
+
+    Example:
+      >>> import jax, numpy as np, optax
+      >>> from bnjax.data import make_pipeline
+      >>> from bnjax.data.dataset import from_arrays
+      >>> from bnjax.models import mlp, norms
+      >>> from bnjax.train import every, init_state, make_program
+      >>> pixels, labels = np.arange(8, dtype=np.uint8).reshape(8, 1, 1, 1), np.arange(8) % 2
+      >>> dataset = from_arrays("eight", 2, (pixels, labels), (pixels, labels))
+      >>> model, optimizer = mlp(norm=norms.none(), num_classes=2, width=0.02), optax.sgd(0.1)
+      >>> pipeline = make_pipeline(dataset, batch_size=4)
+      >>> program = make_program(model, optimizer, pipeline)
+      >>> images = jnp.zeros((1, 1, 1, 1), jnp.float32)
+      >>> state = init_state(model, optimizer, jax.random.key(0), images)
+      >>> size = Probe(every(2), lambda state, batch, gradient: batch.labels.shape)
+      >>> steps = run(program, pipeline, dataset.train, jax.random.key(1), state,
+      ...             start=0, stop=3, probes={"size": size})
+      >>> [(progress.step, progress.measured) for progress in steps]
+      [(0, {'size': (4,)}), (1, {}), (2, {'size': (4,)})]
+    """
+    epoch = pipeline.epoch(start)
+    order = pipeline.order(key, epoch)
+    step = start
+    while step < stop:
+        if pipeline.epoch(step) != epoch:
+            epoch = pipeline.epoch(step)
+            order = pipeline.order(key, epoch)
+        due = {name: probe for name, probe in probes.items() if probe.when(step)}
+        if program.block is not None and not due:
+            until = min(stop, step + program.block_steps, pipeline.last_step(epoch) + 1)
+            until = next((s for s in range(step, until) if any_due(probes, s)), until)
+            state, metrics = program.block(split, order, key, state, jnp.int32(until))
+            yield Progress(step, until, state, metrics, {})
+            step = until
+            continue
+        batch = program.batch(split, order, key, state.step)
+        gradient = program.gradient(state, batch)
+        measured = {name: probe.measure(state, batch, gradient) for name, probe in due.items()}
+        state, metrics = program.update(state, gradient)
+        yield Progress(step, step + 1, state, metrics, measured)
+        step += 1
+
+
+def any_due(probes: Mapping[str, Probe], step: int) -> bool:
+    """Whether some probe is due at a step."""
+    return any(probe.when(step) for probe in probes.values())

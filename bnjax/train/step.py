@@ -1,0 +1,215 @@
+"""One step of training as a pure function of an explicit state, compiled with donated state."""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Int
+
+from bnjax.arithmetic import trees
+from bnjax.arithmetic.devices import spread_examples
+from bnjax.arithmetic.selection import EVERYTHING, Selection
+from bnjax.data import Batch, Pipeline, Split
+from bnjax.losses import Objective, cross_entropy
+from bnjax.models import Model
+from bnjax.train.gradient import Gradient, TrainState, accumulate_gradient, compute_gradient
+from bnjax.types import Flag, Index, PRNGKey, Scalar
+
+
+class Metrics(NamedTuple):
+    """What one step measured on its own minibatch, before the update."""
+
+    loss: Scalar
+    accuracy: Scalar  # single-minibatch training accuracy, in [0, 1]; NaN of a regression
+    gradient_norm: Scalar
+    finite: Flag  # False: loss or gradient was NaN or infinite, and the state was left as it was
+
+
+class Program(NamedTuple):
+    """The compiled functions of a run; the split is an argument, not a constant inside.
+
+    A step is two programs, so that a probe can take the gradient that training computes anyway,
+    and training gives the same numbers, bit for bit, whether a probe rides along or not.
+    """
+
+    batch: Callable[[Split, Int[Array, " two_epochs"], PRNGKey, Index], Batch]
+    gradient: Callable[[TrainState, Batch], Gradient]
+    update: Callable[[TrainState, Gradient], tuple[TrainState, Metrics]]
+    # Several steps at once, up to a given one; None where starting a program costs nothing.
+    block: Callable[..., tuple[TrainState, Metrics]] | None = None
+    block_steps: int = 1  # at most so many at once
+
+
+def init_state(
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    key: PRNGKey,
+    images: Array,
+    selection: Selection = EVERYTHING,
+) -> TrainState:
+    """The state before the first step.
+
+    Args:
+      model: a `bnjax.models.Model`.
+      optimizer: any optax optimiser.
+      key: typed PRNG key of the initialisation.
+      images: any batch of images, for its shape and dtype.
+      selection: which parameters are trained; the optimiser's state covers these only.
+
+    Returns:
+      A `TrainState` at step 0.
+
+    Example:
+      >>> from bnjax.models import mlp, norms
+      >>> model, images = mlp(norm=norms.none(), width=0.02), jnp.zeros((1, 2, 2, 1))
+      >>> state = init_state(model, optax.sgd(0.1), jax.random.key(0), images)
+      >>> int(state.step), sorted(state.params)
+      (0, ['dense1', 'dense2', 'dense3', 'output'])
+    """
+    variables = model.init(key, images)
+    opt_state = optimizer.init(selection.split(variables["params"]))
+    return TrainState(jnp.zeros((), jnp.int32), **variables, opt_state=opt_state)
+
+
+def apply_gradient(
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    computed: Gradient,
+    selection: Selection = EVERYTHING,
+) -> tuple[TrainState, Metrics]:
+    """The optimiser's update; one that is not finite leaves everything but `step` as it was.
+
+    Args:
+      optimizer: any optax optimiser; weight decay belongs there.
+      state: state before the step.
+      computed: the step's gradient.
+      selection: which parameters are trained; the others stay as they are, bit for bit.
+
+    Returns:
+      The state after the step, and the step's `Metrics`.
+
+    Example:
+      >>> optimizer, params = optax.sgd(0.25), {"w": jnp.array([1.0])}
+      >>> state = TrainState(jnp.int32(0), params, {}, optimizer.init(params))
+      >>> loss = jnp.array(0.5)
+      >>> after, metrics = apply_gradient(optimizer, state, Gradient(loss, loss, params, {}))
+      >>> int(after.step), after.params["w"].tolist(), float(metrics.gradient_norm)
+      (1, [0.75], 1.0)
+    """
+    trained = selection.split(state.params)
+    updates, opt_state = optimizer.update(computed.gradient, state.opt_state, trained)
+    # Gated on the device: a NaN must never reach what a checkpoint keeps.
+    finite = jnp.isfinite(computed.loss) & trees.all_finite(computed.gradient)
+    new = state._replace(
+        params=selection.merge(state.params, optax.apply_updates(trained, updates)),
+        batch_stats=computed.batch_stats,
+        opt_state=opt_state,
+    )
+    kept: TrainState = optax.tree.where(finite, new, state)
+    norm = optax.tree.norm(computed.gradient)
+    metrics = Metrics(computed.loss, computed.accuracy, gradient_norm=norm, finite=finite)
+    return kept._replace(step=state.step + 1), metrics
+
+
+def make_program(
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    pipeline: Pipeline,
+    *,
+    objective: Objective = cross_entropy,
+    precision: str = "default",
+    block_steps: int = 1,
+    selection: Selection = EVERYTHING,
+    microbatches: int = 1,
+    mesh: jax.sharding.Mesh | None = None,
+) -> Program:
+    """Compile a model's batches and steps.
+
+    Args:
+      model: a `bnjax.models.Model`.
+      optimizer: any optax optimiser.
+      pipeline: how batches are drawn.
+      objective: logits and labels to a scalar.
+      precision: matrix-product precision of training, a value of
+        `jax.default_matmul_precision`; probes have their own.
+      block_steps: steps without a probe that are compiled into one program. More than one spares
+        an accelerator the wait for its host; the numbers then agree to rounding, not bit for bit,
+        with those of single steps.
+      selection: which parameters are trained.
+      microbatches: parts of a batch whose gradients are computed one after the other.
+      mesh: devices with an axis `data` over which each batch is spread. Statistics are those of
+        the whole batch whatever the mesh.
+
+    Returns:
+      A `Program`. `update` donates its state: the state that was passed in is gone afterwards.
+
+    Raises:
+      UsageError: at the first gradient, microbatches of a network that normalises with statistics
+        of the batch.
+
+    Example:
+      >>> import numpy as np, optax
+      >>> from bnjax.data import make_pipeline
+      >>> from bnjax.data.dataset import from_arrays
+      >>> from bnjax.models import mlp, norms
+      >>> pixels, labels = np.arange(8, dtype=np.uint8).reshape(8, 1, 1, 1), np.arange(8) % 2
+      >>> dataset = from_arrays("eight", 2, (pixels, labels), (pixels, labels))
+      >>> pipeline, key = make_pipeline(dataset, batch_size=4), jax.random.key(0)
+      >>> model, optimizer = mlp(norm=norms.none(), num_classes=2, width=0.02), optax.sgd(0.1)
+      >>> program = make_program(model, optimizer, pipeline)
+      >>> state = init_state(model, optimizer, key, jnp.zeros((1, 1, 1, 1), jnp.float32))
+      >>> batch = program.batch(dataset.train, pipeline.order(key, 0), key, jnp.int32(0))
+      >>> state, metrics = program.update(state, program.gradient(state, batch))
+      >>> int(state.step), bool(metrics.finite)
+      (1, True)
+    """
+
+    def gradient(state: TrainState, batch: Batch) -> Gradient:
+        def compute(state: TrainState, batch: Batch) -> Gradient:
+            return compute_gradient(model, objective, state, batch, selection)
+
+        with jax.default_matmul_precision(precision):
+            if microbatches == 1:
+                return compute(state, batch)
+            summed = objective.summed
+            return accumulate_gradient(compute, state, batch, microbatches, summed=summed)
+
+    def draw(split: Split, order: Int[Array, " two_epochs"], key: PRNGKey, step: Index) -> Batch:
+        batch = pipeline.batch(split, order, key, step)
+        images, labels = spread_examples((batch.images, batch.labels), mesh)
+        return batch._replace(images=images, labels=labels)
+
+    update = functools.partial(apply_gradient, optimizer, selection=selection)
+
+    def block(
+        split: Split, order: Int[Array, " two_epochs"], key: PRNGKey, state: TrainState, stop: Index
+    ) -> tuple[TrainState, Metrics]:
+        """Steps from `state.step` up to `stop`; NaN in the rows of steps that were not taken."""
+        first = state.step
+
+        def step(carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
+            state, rows = carry
+            row = state.step - first
+            state, metrics = update(state, gradient(state, draw(split, order, key, row + first)))
+            return state, jax.tree.map(
+                lambda to, x: to.at[row].set(x.astype(to.dtype)), rows, metrics
+            )
+
+        def proceed(carry: tuple[TrainState, Metrics]) -> Flag:
+            state, rows = carry
+            last = rows.finite[jnp.maximum(state.step - first - 1, 0)]
+            return (state.step < stop) & ~(last == 0)  # NaN before the first step
+
+        empty = Metrics(*(jnp.full((block_steps,), jnp.nan, jnp.float32) for _ in Metrics._fields))
+        return jax.lax.while_loop(proceed, step, (state, empty))
+
+    return Program(
+        batch=jax.jit(draw),
+        gradient=jax.jit(gradient),
+        update=jax.jit(update, donate_argnums=0),
+        block=jax.jit(block, donate_argnums=3) if block_steps > 1 else None,
+        block_steps=block_steps,
+    )
