@@ -1,175 +1,131 @@
-"""What a run measured: named arrays with named axes, and nothing of how they were computed."""
+"""What a run measured: one `xarray.Dataset`, its options, and the facts of where it ran.
 
+On disk it is one self-describing netCDF file, `results.nc`, that `xarray.open_dataset` opens without
+bnjax. Version 3 of the format: scipy reads it in Python, so no C library parses a damaged file.
+"""
+
+import dataclasses
+import io
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+import xarray
 
 from bnjax.errors import RunError
-from bnjax.frame import bounded, files
+from bnjax.frame import bounded, disk
 from bnjax.frame import folder as folders
 
-DIMS = "dims"  # the entry of the archive that holds the axes' names of each array, as JSON
+FORMAT: Any = "NETCDF3_64BIT"
 
 
-class Results(NamedTuple):
-    """Arrays, the names of their axes, the axes' values, and the run's configuration.
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A finished run, or a part of one, as claims and figures see it.
 
-    `arrays["line.losses"]` has the axes `dims["line.losses"]`, e.g. `("norm", "seed",
-    "probe_step", "direction", "step_size")`, with values `axes["norm"]` and so on. NaN marks what
-    was not measured because an arm had ended.
+    `run["line_losses"]` is an `xarray.DataArray` with axes by name, e.g. `(norm, seed, probe_step,
+    direction, step_size)`. NaN marks what was not measured because an arm had ended. A variable is
+    named `<probe>_<field>`; its attributes `long_name`, `units`, `definition`, `probe` and `bounded`
+    come from the declaration of the field (`bnjax.fields`).
     """
 
-    arrays: dict[str, np.ndarray]
-    dims: dict[str, tuple[str, ...]]
-    axes: dict[str, np.ndarray]
-    config: dict[str, Any]
-    facts: dict[str, Any]  # device, versions, data set, as the run recorded them
+    data: xarray.Dataset
+    options: Mapping[str, Any]  # plain values, as `config.json` has them
+    facts: Mapping[str, Any]  # device, versions, data set, `chance_loss`, as the run recorded them
 
-    def select(self, name: str, **where: Any) -> np.ndarray:
-        """The array `name` at given values of some axes, the other axes in their order.
+    def __getitem__(self, name: str) -> xarray.DataArray:
+        return self.data[name]
 
-        Args:
-          name: `<group>.<field>`, e.g. `line.losses`; all are in `dims`.
-          where: values of axes, e.g. `norm="batch", seed=0`.
+    def __contains__(self, name: str) -> bool:
+        return name in self.data
 
-        Returns:
-          The axes `dims[name]` without those of `where`.
+    def values(self, axis: str) -> list[Any]:
+        """The values of an axis as Python values: `run.values("norm")` is `["none", "batch"]`."""
+        found: list[Any] = self.data[axis].values.tolist()
+        return found
 
-        Raises:
-          KeyError: no such array, axis or value.
+    @property
+    def norms(self) -> list[str]:
+        """The normalisers, in the order of the run."""
+        return self.values("norm") if "norm" in self.data.coords else []
 
-        Example:
-          >>> axes = {"norm": np.array(["none", "batch"]), "step": np.arange(3)}
-          >>> dims = {"train.loss": ("norm", "step")}
-          >>> found = Results({"train.loss": np.eye(2, 3)}, dims, axes, {}, {})
-          >>> found.select("train.loss", norm="batch").tolist()
-          [0.0, 1.0, 0.0]
-        """
-        index: list[Any] = [slice(None)] * len(self.dims[name])
-        for axis, value in where.items():
-            found = np.flatnonzero(self.axes[axis] == value)
-            if not len(found):
-                raise KeyError(f"{axis}={value!r} is not among {list(self.axes[axis])}")
-            index[self.dims[name].index(axis)] = found[0]
-        return self.arrays[name][tuple(index)]
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds."""
+        return self.values("seed")
 
-    def at(self, **where: Any) -> "Results":
-        """The results at given values of some axes, as if the run had had no other.
+    def sel(self, **where: Any) -> "Run":
+        """The run at given values of some axes, as if it had had no other.
 
-        A factor that is an option as well (`lr`) takes its value in `config` too.
-
-        Args:
-          where: values of axes, as in `select`.
-
-        Returns:
-          `Results` without those axes.
+        A factor that is an option as well (`lr`) takes its value in `options` too.
 
         Raises:
           KeyError: no such axis or value.
+
+        Example:
+          >>> losses = (("norm", "step"), np.eye(2, 3))
+          >>> data = xarray.Dataset({"train_loss": losses}, {"norm": ["none", "batch"]})
+          >>> Run(data, {}, {}).sel(norm="batch")["train_loss"].values.tolist()
+          [0.0, 1.0, 0.0]
         """
-        arrays, dims = {}, {}
-        for name, axes in self.dims.items():
-            here = {axis: value for axis, value in where.items() if axis in axes}
-            arrays[name] = self.select(name, **here)
-            dims[name] = tuple(axis for axis in axes if axis not in here)
-        rest = {axis: values for axis, values in self.axes.items() if axis not in where}
-        options = {name: value for name, value in where.items() if name in self.config}
-        return Results(arrays, dims, rest, {**self.config, **options}, self.facts)
+        options = {name: value for name, value in where.items() if name in self.options}
+        return Run(self.data.sel(where, drop=True), {**self.options, **options}, self.facts)
 
 
-def write(results: Results, folder: Path) -> None:
-    """Write `probes.npz` and `metrics.jsonl`."""
-    archive = {f"axis.{axis}": values for axis, values in results.axes.items()}
-    archive |= results.arrays
-    archive[DIMS] = np.array(json.dumps(results.dims))
-    files.write_npz(folder / folders.PROBES, archive)
-    files.write_jsonl(folder / folders.METRICS, metric_rows(results))
+def late(values: xarray.DataArray, axis: str, share: float = 0.25) -> xarray.DataArray:
+    """The last share of an axis of steps, at least one value: by default the last quarter."""
+    return values.isel({axis: slice(-max(1, int(values.sizes[axis] * share)), None)})
 
 
-def read(folder: Path) -> Results:
-    """Read what `write` wrote, and the run's configuration.
+def write(run: Run, folder: Path) -> None:
+    """Write `results.nc` and `metrics.jsonl`, each whole or not at all."""
+    attrs = {"options": json.dumps(dict(run.options)), "facts": json.dumps(dict(run.facts))}
+    content = run.data.assign_attrs(attrs).to_netcdf(engine="scipy", format=FORMAT)
+    disk.write(folder / folders.RESULTS, bytes(content))
+    rows = (json.dumps(row, allow_nan=False) + "\n" for row in metric_rows(run))
+    disk.write(folder / folders.METRICS, "".join(rows).encode())
+
+
+def read(folder: Path) -> Run:
+    """Read a run that `write` wrote.
 
     Args:
-      folder: of a finished run, `OUT/<experiment>/<digest>`.
-
-    Returns:
-      `Results`; float arrays, NaN where an arm had ended.
+      folder: of the run, `OUT/<study>/<digest>`.
 
     Raises:
       RunError: a file is missing or damaged.
     """
-    archive = files.read_npz(folder / folders.PROBES)
+    path = folder / folders.RESULTS
     try:
-        dims = read_dims(archive.pop(DIMS))
-        axes = {key[5:]: archive.pop(key) for key in list(archive) if key.startswith("axis.")}
-        check_shapes(archive, dims, axes)
-    except (KeyError, ValueError) as error:
+        content = bounded.read(path, bounded.LARGEST_ARRAYS)
+        with xarray.open_dataset(io.BytesIO(content), engine="scipy") as opened:
+            data = opened.load()
+        options, facts = (bounded.parse_json(data.attrs.pop(name)) for name in ("options", "facts"))
+    except Exception as error:  # a damaged file raises errors of many kinds
         raise RunError(
-            f"{folder / folders.PROBES} does not hold results ({error}): begin anew with --fresh"
+            f"{path} does not hold results ({error}): restore it, or begin anew with --fresh"
         ) from error
-    record = folders.read_config(folder)
-    return Results(archive, dims, axes, record.config, record.fingerprint)
+    return Run(data, options, facts)
 
 
-def read_dims(entry: np.ndarray) -> dict[str, tuple[str, ...]]:
-    """The axes' names of each array, from the archive's own text.
-
-    Raises:
-      ValueError: it is no such text.
-    """
-    found = bounded.parse_json(str(entry))
-    if not isinstance(found, dict) or not all(
-        isinstance(names, list) and all(isinstance(name, str) for name in names)
-        for names in found.values()
-    ):
-        raise ValueError(f"its {DIMS} do not name axes")
-    return {name: tuple(axes) for name, axes in found.items()}
-
-
-def check_shapes(
-    arrays: Mapping[str, np.ndarray],
-    dims: Mapping[str, tuple[str, ...]],
-    axes: Mapping[str, np.ndarray],
-) -> None:
-    """Refuse arrays that do not have the axes that they are said to have."""
-    if set(arrays) != set(dims):
-        raise ValueError(f"{' '.join(sorted(set(arrays) ^ set(dims)))[:200]} without array or axes")
-    if any(values.ndim != 1 for values in axes.values()):
-        raise ValueError("an axis is not a list of values")
-    for name, values in arrays.items():
-        expected = tuple(len(axes[axis]) for axis in dims[name])
-        if values.shape != expected:
-            raise ValueError(f"{name} has shape {values.shape}, its axes {expected}")
-
-
-def metric_rows(results: Results) -> Iterator[Mapping[str, Any]]:
-    """One row for each step and each evaluation of each arm and seed, in the order of the run."""
-    outer = results.dims["train.loss"][:-1]
-    sizes = [len(results.axes[axis]) for axis in outer]
-    for index in np.ndindex(*sizes):
-        where = {axis: results.axes[axis][i].item() for axis, i in zip(outer, index, strict=True)}
-        for group, axis in (("train", "step"), ("test", "test_step")):
+def metric_rows(run: Run) -> Iterator[Mapping[str, Any]]:
+    """A row for each step and each evaluation of each arm and seed, in the order of the run."""
+    lead = [str(axis) for axis in run["train_loss"].dims[:-1]]
+    for index in np.ndindex(*(run.data.sizes[axis] for axis in lead)):
+        here = run.data.isel(dict(zip(lead, index, strict=True)))
+        where = {axis: here[axis].item() for axis in lead}
+        for probe, axis in (("train", "step"), ("test", "test_step")):
             columns = {
-                name.removeprefix(f"{group}."): values[index]
-                for name, values in results.arrays.items()
-                if name.startswith(f"{group}.")
+                str(name): column.values.astype(float)
+                for name, column in here.data_vars.items()
+                if column.attrs.get("probe") == probe
             }
-            yield from (
-                {**where, "step": int(step)}
-                | {f"{group}_{name}": float(column[row]) for name, column in columns.items()}
-                for row, step in enumerate(results.axes[axis])
-                if not all(np.isnan(column[row]) for column in columns.values())
-            )
-
-
-def last_rows(count: int, parts: int) -> slice:
-    """The last of so many equal parts of a run's rows, at least one row.
-
-    Example:
-      >>> list(range(8))[last_rows(8, 4)], list(range(3))[last_rows(3, 4)]
-      ([6, 7], [2])
-    """
-    return slice(-max(1, count // parts), None)
+            for row, step in enumerate(here[axis].values.tolist()):
+                found = {name: column[row] for name, column in columns.items()}
+                if not all(map(np.isnan, found.values())):
+                    yield {**where, "step": step} | {
+                        name: value if np.isfinite(value) else str(value)
+                        for name, value in found.items()
+                    }
