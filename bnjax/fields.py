@@ -1,6 +1,6 @@
-"""What a measured field is called, in which unit, along which axes: declared once, where it is made.
+"""Names, units and axes of measured fields, declared once, where they are measured.
 
-A probe returns a NamedTuple. Each of its fields is annotated with its axes (jaxtyping) and a `Field`:
+A probe returns a NamedTuple. Each field is annotated with its axes (jaxtyping) and a `Field`:
 
     class Sharpness(NamedTuple):
         "Sharpness along the gradient, on the batch of the step."

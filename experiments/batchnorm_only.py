@@ -3,7 +3,7 @@
 import sys
 
 from bnjax.commands.command_line import main
-from bnjax.studies.batchnorm_only.study import EXPERIMENT
+from bnjax.studies.batchnorm_only import STUDY
 
 if __name__ == "__main__":
-    sys.exit(main(EXPERIMENT))
+    sys.exit(main(STUDY))

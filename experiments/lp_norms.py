@@ -3,7 +3,7 @@
 import sys
 
 from bnjax.commands.command_line import main
-from bnjax.studies.lp_norms.study import EXPERIMENT
+from bnjax.studies.lp_norms import STUDY
 
 if __name__ == "__main__":
-    sys.exit(main(EXPERIMENT))
+    sys.exit(main(STUDY))

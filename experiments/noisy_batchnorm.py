@@ -3,7 +3,7 @@
 import sys
 
 from bnjax.commands.command_line import main
-from bnjax.studies.noisy_batchnorm.study import EXPERIMENT
+from bnjax.studies.noisy_batchnorm import STUDY
 
 if __name__ == "__main__":
-    sys.exit(main(EXPERIMENT))
+    sys.exit(main(STUDY))

@@ -3,7 +3,7 @@
 import sys
 
 from bnjax.commands.command_line import main
-from bnjax.studies.theory.study import EXPERIMENT
+from bnjax.studies.theory import STUDY
 
 if __name__ == "__main__":
-    sys.exit(main(EXPERIMENT))
+    sys.exit(main(STUDY))

@@ -1,86 +1,109 @@
-"""From a command line to a finished run: whatever happens, a person gets one line."""
+"""From a command line to a finished run: whatever happens, a person gets one line.
+
+JAX is imported once the options are parsed, so that `--help` and wrong calls are instant.
+"""
 
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from bnjax.commands import catalogue, parsing, planned
+from bnjax.commands import parsing
 from bnjax.errors import UsageError
-from bnjax.frame import layout, plugins, processes
-from bnjax.frame.config import RunConfig
-from bnjax.frame.experiment import Experiment
+from bnjax.frame import options as option_groups
+from bnjax.frame import study as studies
 from bnjax.frame.interrupts import INTERRUPTED, Interrupted
 from bnjax.frame.messages import complain, hide_details
-from bnjax.frame.run import run
-from bnjax.report.page import write_page
+from bnjax.frame.study import Study
 
 
-def main(experiment: Experiment, arguments: Sequence[str] | None = None) -> int:
-    """Run an experiment from the command line.
+def main(study: Study, arguments: Sequence[str] | None = None) -> int:
+    """Run a study from the command line.
 
     Args:
-      experiment: the experiment.
+      study: the study.
       arguments: the command line without the program's name; by default the process's own.
 
     Returns:
       The exit status: 0, 2 for a wrong call, 1 for any other failure, 130 after a signal.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    status = guarded(lambda: act(study, arguments), arguments)
+    if "jax" in sys.modules:
+        from bnjax.frame import processes
 
-    status = guarded(lambda: act(experiment, arguments), arguments)
-    processes.leave(status)
+        processes.leave(status)
     return status
 
 
-def act(experiment: Experiment, arguments: Sequence[str]) -> None:
+def act(study: Study, arguments: Sequence[str]) -> None:
     """What `main` guards."""
-    config = prepare(experiment, arguments)
-    if config.plan:
-        planned.show(experiment, config)
+    options = prepare(study, arguments)
+    if options.plan:
+        from bnjax.commands import plan
+
+        plan.show(study, options)
     else:
-        run(experiment, config, write_page)
+        from bnjax.frame.run import run
+        from bnjax.report.page import write_page
+
+        run(study, options, write_page)
 
 
-def start(experiment: str | Experiment, *arguments: str) -> Path:
-    """Run an experiment from Python: what its command line does, but errors are raised.
+def start(study: str | Study, *arguments: str, listeners: Sequence[Any] = ()) -> Path:
+    """Run a study from Python: what its command line does, but errors are raised.
 
     Args:
-      experiment: its name, e.g. `landscape`, or one of your own.
+      study: its name, e.g. `landscape`, or one of your own.
       arguments: as on its command line.
+      listeners: are told of arms, steps, probes, verdicts and figures, see
+        `bnjax.frame.listener.Listener`.
 
     Returns:
       The run's folder.
 
     Raises:
       UsageError: a wrong call.
-      RunError: no such experiment, or the run cannot go on.
-      Interrupted: asked to stop; the same call goes on. A step that is under way is waited for.
-      KeyboardInterrupt: asked a second time; the same call goes on from the last checkpoint.
+      RunError: the run cannot go on.
+      Interrupted: asked to stop; the same call continues. A step that is under way is waited for.
+      KeyboardInterrupt: asked a second time; the same call continues from the last checkpoint.
 
     Example:
       >>> start("landscape", "--lr", "0.4")  # doctest: +SKIP
       PosixPath('runs/landscape/…')
     """
-    if isinstance(experiment, str):
-        experiment = catalogue.find_experiment(experiment)
-    config = prepare(experiment, arguments)
-    if config.plan:
+    if isinstance(study, str):
+        study = studies.find(study)
+    options = prepare(study, arguments)
+    if options.plan:
         raise UsageError("--plan begins no run: give it on the command line, where it prints")
-    return run(experiment, config, write_page, ends_process=False)
+    from bnjax.frame.run import run
+    from bnjax.report.page import write_page
+
+    return run(study, options, write_page, listeners=listeners, ends_process=False)
 
 
-def prepare(experiment: Experiment, arguments: Sequence[str]) -> RunConfig:
+def prepare(study: Study, arguments: Sequence[str]) -> Any:
     """The options of a command line, checked, and what they want settled before JAX starts."""
-    config: RunConfig = parsing.parse(experiment.presets, arguments, experiment.description)
-    config.validate_conduct()
-    if config.deterministic:
+    options = parsing.parse(study, arguments)
+    return settle(study, options)
+
+
+def settle(study: Study, options: Any) -> Any:
+    """Check options, and settle what they want before JAX starts its devices."""
+    option_groups.Execution.check(options)
+    from bnjax.frame import arm, layout, plugins, processes
+
+    if options.deterministic:
         layout.make_deterministic()
-    layout.prepare(config.data_devices, config.probe_devices)
-    if config.distributed:
-        processes.join(config.heartbeat_seconds)
-    plugins.load(config.plugins)
-    config.validate()
-    return config
+    layout.prepare(options.data_devices, options.probe_devices)
+    if options.distributed:
+        processes.join(options.heartbeat_seconds)
+    plugins.load(options.plugins)
+    option_groups.check(options)
+    arm.check_networks(study, options)
+    study.part("check_options", lambda options: None)(options)
+    return options
 
 
 def guarded(act: Callable[[], int | None], arguments: Sequence[str]) -> int:
@@ -100,12 +123,12 @@ def guarded(act: Callable[[], int | None], arguments: Sequence[str]) -> int:
         return fail(error, arguments, status=2)
     except Interrupted as error:
         print(
-            f"interrupted {error}; everything is saved: the same command goes on", file=sys.stderr
+            f"interrupted {error}; everything is saved: the same command continues", file=sys.stderr
         )
         return INTERRUPTED
     except KeyboardInterrupt:
         print(
-            "interrupted at once: the same command goes on from the last checkpoint",
+            "interrupted at once: the same command continues from the last checkpoint",
             file=sys.stderr,
         )
         return INTERRUPTED
@@ -121,7 +144,9 @@ def fail(error: Exception, arguments: Sequence[str], status: int) -> int:
     message = " ".join(str(error).split())
     kind = "" if known else f"{type(error).__name__}: "
     hint = "" if known else " (--debug shows where)"
-    if not known and processes.several():
-        message = processes.explain(error)
+    if not known and "jax" in sys.modules:
+        from bnjax.frame import processes
+
+        message = processes.explain(error) if processes.several() else message
     complain(f"{kind}{message}{hint}")
     return status

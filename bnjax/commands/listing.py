@@ -15,14 +15,14 @@ from bnjax.frame import folder, inventory, lock, manifest, verify
 from bnjax.frame.printable import printable
 
 RUN_NAME = re.compile(r"[0-9a-f]{12}(\.old[0-9]+)?")
-SHOWN = ("model", "dataset", "norms", "lr", "lrs", "seeds")
+SHOWN = ("model", "dataset", "norms", "lr", "seeds")
 LONGEST_VALUE = 60
 
 
 class Run(NamedTuple):
     """One run folder."""
 
-    experiment: str
+    study: str
     digest: str
     state: str
     what: dict[str, Any]
@@ -30,17 +30,17 @@ class Run(NamedTuple):
 
 
 def find(root: Path) -> list[Run]:
-    """All runs `<root>/<experiment>/<digest>`, the latest last. Nothing is written.
+    """All runs `<root>/<study>/<digest>`, the latest last. Nothing is written.
 
     Raises:
       UsageError: the root is no folder.
     """
     try:
-        experiments = sorted(path for path in root.iterdir() if path.is_dir())
+        studies = sorted(path for path in root.iterdir() if path.is_dir())
         paths = [
             path
-            for experiment in experiments
-            for path in sorted(experiment.iterdir())
+            for study in studies
+            for path in sorted(study.iterdir())
             if RUN_NAME.fullmatch(path.name)
         ]
     except OSError as error:
@@ -55,10 +55,7 @@ def describe(path: Path) -> Run:
     what: dict[str, Any] = {}
     try:
         record = folder.read_config(path)
-        unused = "lr" if record.config.get("lrs") else "lrs"
-        what = {
-            name: record.config[name] for name in SHOWN if name in record.config and name != unused
-        }
+        what = {name: record.options[name] for name in SHOWN if name in record.options}
         state = progress(path, record)
     except RunError as error:
         state = f"damaged: {folder.CONFIG}: {verify.reason(error)}"
@@ -77,14 +74,14 @@ def progress(path: Path, record: folder.Description) -> str:
             return f"damaged: {name}: {what}"
         return f"in use by {owner}" if owner else "finished"
     newest: dict[str, manifest.Manifest] = {}
-    for place in verify.saved(path):  # the newest of each unit first
+    for place in verify.saved(path):  # the newest of each job first
         try:
             newest.setdefault(place.parent.name, manifest.read(place))
         except ValueError:
             continue
     done = sum(map(manifest.is_complete, newest.values()))
     steps = [found.step for found in newest.values() if not manifest.is_complete(found)]
-    state = f"{done} of {record.units} done" + (f", step {max(steps)}" if steps else "")
+    state = f"{done} of {record.jobs} done" + (f", step {max(steps)}" if steps else "")
     return f"in use by {owner}: {state}" if owner else f"unfinished: {state}"
 
 
@@ -99,11 +96,11 @@ def last_change(path: Path) -> float:
 
 def table(runs: list[Run]) -> Table:
     """The runs for a person."""
-    shown = Table("experiment", "run", "state", "what", "changed", box=box.SIMPLE_HEAVY)
+    shown = Table("study", "run", "state", "what", "changed", box=box.SIMPLE_HEAVY)
     for run in runs:
         what = ", ".join(f"{name} {short(value)}" for name, value in run.what.items())
         when = datetime.datetime.fromtimestamp(run.changed).isoformat(" ", "minutes")
-        shown.add_row(*map(printable, (run.experiment, run.digest, run.state, what, when)))
+        shown.add_row(*map(printable, (run.study, run.digest, run.state, what, when)))
     return shown
 
 

@@ -3,37 +3,30 @@
 import contextlib
 import io
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import tyro
 
 from bnjax.errors import UsageError
+from bnjax.frame.study import Study
 
-Config = TypeVar("Config")
 
-
-def parse(presets: Mapping[str, Config], arguments: Sequence[str], description: str) -> Config:
+def parse(study: Study, arguments: Sequence[str]) -> Any:
     """Parse a command line over the defaults of the preset that it names.
 
     Args:
-      presets: by name, a complete configuration; the first one is the default. A model may have
-        presets of its own, named e.g. `quick dln`.
+      study: gives options, presets and the description of `--help`.
       arguments: the command line without the program's name.
-      description: for `--help`.
 
     Raises:
       UsageError: unknown option or a value of the wrong type, in one line.
       SystemExit: after `--help`.
     """
     arguments = list(arguments)
-    preset = given(arguments, "--preset") or next(iter(presets))
-    own = f"{preset} {given(arguments, '--model')}"
-    default = presets.get(own) or presets.get(preset)
-    if default is None:
-        known = dict.fromkeys(name.partition(" ")[0] for name in presets)
-        raise UsageError(f"--preset {preset}: must be {' or '.join(known)}")
-    return parse_options(type(default), arguments, description, default=default)
+    preset = given(arguments, "--preset") or next(iter(study.presets))
+    default = study.preset(preset, given(arguments, "--model"))
+    return parse_options(type(default), arguments, study.description, default=default)
 
 
 def parse_options(kind: Any, arguments: Sequence[str], description: str, **options: Any) -> Any:

@@ -1,6 +1,8 @@
-"""The command `bnjax`: experiments by name, commands on runs, and what there is."""
+"""The command `bnjax`: studies by name, commands on runs, and what there is."""
 
+import ast
 import dataclasses
+import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,17 +12,17 @@ import tyro
 from rich import box
 from rich.table import Table
 
-from bnjax.commands import catalogue, command_line, doctor, listing, parsing, resuming
+from bnjax.commands import command_line, parsing
 from bnjax.commands.command_line import guarded
 from bnjax.errors import UsageError
-from bnjax.frame import console, verify
-from bnjax.frame.experiment import Experiment
+from bnjax.frame import study as studies
 from bnjax.frame.printable import printable
+from bnjax.frame.terminal import terminal
 
 DESCRIPTION = """A microscope for normalisation. Without arguments: what there is.
 
-    bnjax landscape --lr 0.4                       an experiment, by the name of its script
-    bnjax list                                     runs, OUT/<experiment>/<digest of the options>
+    bnjax landscape --lr 0.4                       a study, by its name
+    bnjax list                                     runs, OUT/<study>/<digest of the options>
     bnjax verify runs/landscape/0123456789ab
     bnjax resume runs/landscape/0123456789ab
     bnjax doctor                                   devices, precision, cache, data sets
@@ -39,7 +41,7 @@ class Verify:
 
 @dataclasses.dataclass(frozen=True)
 class Resume:
-    """Go on with a run as its original command would."""
+    """Continue a run as its original command would."""
 
     run: tyro.conf.Positional[Path]
     """Run folder."""
@@ -86,8 +88,12 @@ Call = (
 )
 
 
+# Commands with a module of their own, which has `main(arguments)`.
+MODULES = ("report", "reproduce")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command, or one experiment by its name; without any say what there is.
+    """Run one command, or one study by its name; without any say what there is.
 
     Args:
       arguments: the command line without the program's name; by default the process's own.
@@ -97,55 +103,62 @@ def main(arguments: Sequence[str] | None = None) -> int:
       a signal.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments and arguments[0] in catalogue.names():
-        script = catalogue.load(arguments[0])
-        if isinstance(getattr(script, "EXPERIMENT", None), Experiment):
-            return command_line.main(script.EXPERIMENT, arguments[1:])
-        return script.main(arguments[1:])
+    if arguments and arguments[0] in studies.names():
+        return command_line.main(studies.find(arguments[0]), arguments[1:])
+    if arguments and arguments[0] in MODULES:
+        module = importlib.import_module(f"bnjax.commands.{arguments[0]}")
+        status: int = module.main(arguments[1:])
+        return status
+    return guarded(lambda: act(arguments), arguments)
 
-    def act() -> int:
-        if not arguments or list(arguments) in (["--help"], ["-h"]):
-            if arguments:
-                print(DESCRIPTION)
-            introduce()
-            return 0
-        if not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
-            known = " ".join((*catalogue.names(), *COMMANDS))
-            raise UsageError(f"bnjax {arguments[0]}: must be of {known}")
-        call = parsing.parse_options(Call, arguments, DESCRIPTION, prog="bnjax")
-        if isinstance(call, Verify):
-            return verify_all(call.runs)
-        if isinstance(call, Doctor):
-            return examine(call)
-        if isinstance(call, Resume):
-            resuming.resume(
-                call.run, call.data_dir, call.published, call.data_devices, call.probe_devices
-            )
-        else:
-            list_all(call)
+
+def act(arguments: Sequence[str]) -> int:
+    """What `main` guards."""
+    if not arguments or list(arguments) in (["--help"], ["-h"]):
+        if arguments:
+            print(DESCRIPTION)
+        introduce()
         return 0
+    if not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
+        known = " ".join((*studies.names(), *MODULES, *COMMANDS))
+        raise UsageError(f"bnjax {arguments[0]}: must be of {known}")
+    call = parsing.parse_options(Call, arguments, DESCRIPTION, prog="bnjax")
+    if isinstance(call, Verify):
+        return verify_all(call.runs)
+    if isinstance(call, Doctor):
+        return examine(call)
+    if isinstance(call, Resume):
+        from bnjax.commands.resuming import resume
 
-    return guarded(act, arguments)
+        resume(call.run, call.data_dir, call.published, call.data_devices, call.probe_devices)
+    else:
+        list_all(call)
+    return 0
 
 
 def introduce() -> None:
-    """Each experiment and each command in one line, and the runs that are here."""
-    terminal = console.terminal()
+    """Each study and each command in one line, and the runs that are here."""
     shown = Table("bnjax …", "", box=box.SIMPLE_HEAVY)
-    for name in catalogue.names():
-        shown.add_row(name, catalogue.sentence(name))
+    for name in studies.names():
+        shown.add_row(name, studies.find(name).description.split("\n", 1)[0])
+    for name in MODULES:
+        path = Path(__file__).with_name(f"{name}.py")
+        described = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        shown.add_row(name, described.split("\n", 1)[0])
     for name, kind in COMMANDS.items():
         shown.add_row(name, (kind.__doc__ or "").split(";")[0].rstrip("."))
-    terminal.print(shown)
+    terminal().print(shown)
     if List().out.is_dir():
         list_all(List())
     else:
-        terminal.print("no runs here yet: bnjax landscape makes the first figure")
+        terminal().print("no runs here yet: bnjax landscape makes the first figure")
 
 
 def examine(call: Doctor) -> int:
     """Say what is found here."""
     status = 0
+    from bnjax.commands import doctor
+
     for finding in doctor.examine(call.data_dir):
         mark = "" if finding.sound else "WRONG: "
         print(printable(f"{finding.name:>14}  {mark}{finding.found}"), flush=True)
@@ -161,6 +174,8 @@ def verify_all(paths: Sequence[Path]) -> int:
         if not path.is_dir():
             raise UsageError(f"{path} is not a folder: give run folders")
     status = 0
+    from bnjax.frame import verify
+
     for path in paths:
         found = verify.verify(path)
         for place, what in found.damage.items():
@@ -175,10 +190,12 @@ def verify_all(paths: Sequence[Path]) -> int:
 
 def list_all(call: List) -> None:
     """Show all runs."""
+    from bnjax.commands import listing
+
     runs = listing.find(call.out)
     if call.json:
         print(listing.machine(runs))
     elif runs:
-        console.terminal().print(listing.table(runs))
+        terminal().print(listing.table(runs))
     else:
         print(printable(f"no runs in {call.out}"))

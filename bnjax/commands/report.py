@@ -19,7 +19,7 @@ from pathlib import Path
 
 import tyro
 
-from bnjax.commands import catalogue, parsing
+from bnjax.commands import parsing
 from bnjax.commands.command_line import guarded
 from bnjax.errors import RunError, UsageError
 from bnjax.frame import folder, inventory, lock, results

@@ -1,4 +1,4 @@
-"""All experiments of Santurkar et al. 2018 at one preset, and one table of their claims.
+"""All studies of Santurkar et al. 2018 at one preset, and one table of their claims.
 
     python experiments/reproduce.py
     python experiments/reproduce.py --dry-run
@@ -17,25 +17,25 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-from bnjax.commands import catalogue, parsing, planned
+from bnjax.choices import LINEAR_DATASETS
+from bnjax.commands import command_line, parsing, plan
 from bnjax.commands.command_line import guarded
 from bnjax.errors import UsageError
-from bnjax.frame import console, files, folder, layout
-from bnjax.frame.config import LINEAR_DATASETS, RunConfig
-from bnjax.frame.experiment import Experiment
-from bnjax.frame.names import digest
+from bnjax.frame import files, folder, terminal
+from bnjax.frame import study as studies
 from bnjax.frame.run import run
+from bnjax.frame.study import Study
 from bnjax.report.page import write_page
 
 ALL_NORMS = ("none", "batch", "l1", "l2", "linf")
 
 
 class Part(NamedTuple):
-    """One run: an experiment, the presets of which model, and options of its own."""
+    """One run: a study, the presets of which model, and options of its own."""
 
     name: str
-    script: str
-    model: str = ""  # empty: the experiment's own VGG
+    study: str
+    model: str = ""  # empty: the study's own VGG
     options: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -88,18 +88,17 @@ class Options:
     """Show tracebacks."""
 
 
-def configure(part: Part, options: Options) -> tuple[Experiment, RunConfig]:
-    """The experiment of a part and its whole configuration."""
-    experiment = catalogue.find_experiment(part.script)
-    preset = experiment.presets[f"{options.preset} {part.model}".strip()]
+def configure(part: Part, options: Options) -> tuple[Study, Any]:
+    """The study of a part and its options, checked."""
+    study = studies.find(part.study)
     names: tuple[str, ...] = ("steps", "probe_every", "evaluate_every")
     if not part.model:
         names += ("dataset", "batch_size")
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
-    preset = dataclasses.replace(preset, **given)
-    embedded = preset.dataset in ("digits", *LINEAR_DATASETS)
-    config = dataclasses.replace(
-        preset,
+    chosen = dataclasses.replace(study.preset(options.preset, part.model), **given)
+    embedded = chosen.dataset in ("digits", *LINEAR_DATASETS)
+    chosen = dataclasses.replace(
+        chosen,
         seeds=options.seeds,
         data_dir=None if embedded else options.data_dir,
         published=options.published,
@@ -107,8 +106,7 @@ def configure(part: Part, options: Options) -> tuple[Experiment, RunConfig]:
         debug=options.debug,
         **part.options,
     )
-    config.validate()
-    return experiment, config
+    return study, command_line.settle(study, chosen)
 
 
 def reproduce(options: Options) -> None:
@@ -118,20 +116,20 @@ def reproduce(options: Options) -> None:
         raise UsageError(f"--only {' '.join(unknown)}: choose from {' '.join(names)}")
     chosen = [part for part in PARTS if not options.only or part.name in options.only]
     configured = [(part, *configure(part, options)) for part in chosen]
-    terminal = console.terminal()
-    claims = []
-    for part, experiment, config in configured:
-        path = config.out / experiment.name / digest(config)
+    console = terminal.terminal()
+    verdicts = []
+    for part, study, chosen_options in configured:
+        path = options.out / study.name / folder.digest(chosen_options)
         state = "finished" if folder.is_finished(path) else "begun" if path.exists() else "new"
-        terminal.print(f"{part.name}: {path} ({state})")
+        console.print(f"{part.name}: {path} ({state})")
         if options.plan:
-            planned.show(experiment, config)
+            plan.show(study, chosen_options)
         elif not options.dry_run:
-            summary = folder.read_summary(run(experiment, config, write_page))
-            claims += [{"part": part.name, **claim} for claim in summary.claims]
+            summary = folder.read_summary(run(study, chosen_options, write_page))
+            verdicts += [{"part": part.name, **verdict} for verdict in summary.verdicts]
     if not (options.dry_run or options.plan):
-        files.write_json(options.out / "reproduce.json", {"claims": claims})
-        terminal.print(console.claims_table(claims))
+        files.write_json(options.out / "reproduce.json", {"verdicts": verdicts})
+        console.print(terminal.claims_table(verdicts))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -144,10 +142,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
       The exit status.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    presets = {"quick": Options(), "paper": Options(preset="paper")}
-
-    def act() -> None:
-        layout.prepare(data=1, probe=1)
-        reproduce(parsing.parse(presets, arguments, __doc__ or ""))
-
-    return guarded(act, arguments)
+    return guarded(
+        lambda: reproduce(parsing.parse_options(Options, arguments, __doc__ or "")), arguments
+    )

@@ -1,18 +1,18 @@
-"""Going on with a run by its folder alone: its stored options, the experiment of that name.
+"""Continuing a run by its folder alone: its stored options, the study of that name.
 
-Nothing that the folder says is executed: an experiment is looked up by its name among those beside
-the package, options are plain values that are checked, and files that would be run are refused.
+Nothing that the folder says is executed: a study is looked up by its name among the shipped ones,
+options are plain values that are checked, and files that would be run are refused.
 """
 
 import dataclasses
 import os
 from pathlib import Path
+from typing import Any
 
-from bnjax.commands import catalogue
+from bnjax.commands import command_line
 from bnjax.errors import RunError, UsageError
-from bnjax.frame import folder, inventory, layout, options
-from bnjax.frame.config import RunConfig
-from bnjax.frame.names import digest
+from bnjax.frame import folder, inventory, stored_options
+from bnjax.frame import study as studies
 from bnjax.frame.run import run
 from bnjax.report.page import write_page
 
@@ -35,7 +35,7 @@ def resume(
 
     Raises:
       UsageError: the path is no run folder.
-      RunError: its `config.json` cannot be gone on with; says why.
+      RunError: its `config.json` cannot be continued; says why.
     """
     path = Path(os.path.abspath(path))
     if not (path / folder.CONFIG).exists():
@@ -43,34 +43,47 @@ def resume(
     inventory.refuse_links(path.parent, deep=False)
     inventory.refuse_links(path)
     record = folder.read_config(path)
-    experiment = catalogue.find_experiment(record.experiment)
-    kind = type(next(iter(experiment.presets.values())))
-    config = rebuild(path, record, kind, data_dir, published)
-    config = dataclasses.replace(
-        config,
-        data_devices=config.data_devices if data_devices is None else data_devices,
-        probe_devices=config.probe_devices if probe_devices is None else probe_devices,
+    study = find_study(record.study)
+    options = rebuild(path, record, study.options, data_dir, published)
+    options = dataclasses.replace(
+        options,
+        data_devices=options.data_devices if data_devices is None else data_devices,
+        probe_devices=options.probe_devices if probe_devices is None else probe_devices,
     )
-    config.validate_conduct()
-    if config.deterministic:
-        layout.make_deterministic()
-    layout.prepare(config.data_devices, config.probe_devices)
-    run(experiment, config, write_page)
+    try:
+        command_line.settle(study, options)
+    except UsageError as error:
+        raise RunError(
+            f"the options of {path} do not serve ({error}): give the original command"
+        ) from error
+    run(study, options, write_page)
+
+
+def find_study(name: str) -> studies.Study:
+    """A shipped study by the name that a folder gives.
+
+    Raises:
+      RunError: there is none.
+    """
+    try:
+        return studies.find(name)
+    except UsageError as error:
+        raise RunError(str(error)) from error
 
 
 def rebuild(
     path: Path,
     record: folder.Description,
-    kind: type[RunConfig],
+    kind: type,
     data_dir: Path | None,
     published: Path | None,
-) -> RunConfig:
+) -> Any:
     """The configuration of a run, as its command line gave it.
 
     Args:
-      path: absolute, of the run folder; the run goes on there, wherever it was begun.
+      path: absolute, of the run folder; the run continues there, wherever it was begun.
       record: its `config.json`.
-      kind: the experiment's class of options.
+      kind: the study's class of options.
       data_dir: folder of prepared data sets.
       published: CSV of published curves, if the person has said.
 
@@ -79,32 +92,28 @@ def rebuild(
       UsageError: the data lie where the person has not said.
     """
     remedy = "give the original command"
-    if record.plugins or record.config.get("plugins"):
+    if record.plugins or record.options.get("plugins"):
         raise RunError(f"{path} was made with --plugins, files that would be run: {remedy}")
     try:
-        config = options.build(kind, record.config)
-        if config.data_dir is not None and data_dir is None:
+        options = stored_options.build(kind, record.options)
+        if options.data_dir is not None and data_dir is None:
             raise UsageError(
-                f"{path} reads data from {config.data_dir}: if you know that folder, add "
-                f"--data-dir {config.data_dir}"
+                f"{path} reads data from {options.data_dir}: if you know that folder, add "
+                f"--data-dir {options.data_dir}"
             )
-        config = dataclasses.replace(
-            config,
-            published=published or config.published,
+        options = dataclasses.replace(
+            options,
+            published=published or options.published,
             out=path.parents[1],
             data_dir=data_dir,
             fresh=False,
             redraw=False,
             distributed=False,  # a job's processes are started with the original command
         )
-        if digest(config) != path.name:
-            raise ValueError(f"they are those of the run {digest(config)}")
+        if folder.digest(options) != path.name:
+            raise ValueError(f"they are those of the run {folder.digest(options)}")
     except UsageError:
         raise
     except ValueError as error:
         raise RunError(f"the options of {path} do not serve ({error}): {remedy}") from error
-    try:
-        config.validate()
-    except UsageError as error:
-        raise RunError(f"the options of {path} do not serve ({error}): {remedy}") from error
-    return config
+    return options

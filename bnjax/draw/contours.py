@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from bnjax.draw import numbers, style
 from bnjax.draw.elements import unit
 from bnjax.draw.style import LOOKS
-from bnjax.frame.results import Results
+from bnjax.frame.results import Run as Results
 
 LEVELS = 17
 LARGEST_RANGE = 1e6  # of shared levels: below the highest loss that is shown by a colour

@@ -9,7 +9,7 @@ from scipy.ndimage import median_filter
 
 from bnjax.draw import numbers, style
 from bnjax.draw.style import LOOKS
-from bnjax.frame.results import Results
+from bnjax.frame.results import Run as Results
 from bnjax.judge.pairs import why_not_trained
 from bnjax.models import FAMILIES
 

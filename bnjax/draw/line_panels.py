@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from bnjax.draw import numbers, style
 from bnjax.draw.elements import mark_ends, over_seeds
 from bnjax.draw.style import LOOKS
-from bnjax.frame.results import Results
+from bnjax.frame.results import Run as Results
 
 FEW = 3  # arms above which bands in one panel are faint
 

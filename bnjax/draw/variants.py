@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from bnjax.draw import numbers
 from bnjax.draw.elements import network
 from bnjax.draw.style import LOOKS
-from bnjax.frame.results import Results
+from bnjax.frame.results import Run as Results
 from bnjax.frame.variants import Variant
 from bnjax.judge import variants as arms
 from bnjax.judge.curves import test_accuracy

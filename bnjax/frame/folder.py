@@ -1,14 +1,16 @@
-"""The run folder: where a run's files stand, and how they are written, whole or not at all.
+"""The run folder: what stands where, and how it is written, whole or not at all.
 
-`runs/<experiment>/<digest of the configuration>/` holds `config.json`, `metrics.jsonl`,
-`probes.npz`, `checkpoints/`, the figure and `summary.json`, which is written last, marks a
+`OUT/<study>/<digest of the options>/` holds `config.json`, `metrics.jsonl`, `results.nc`,
+`checkpoints/`, the figures, `report.html` and `summary.json`, which is written last, marks a
 finished run and has the digests of its files.
 """
 
-import dataclasses
+import hashlib
+import json
 import math
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,33 +18,82 @@ from bnjax.errors import RunError
 from bnjax.frame import disk, inventory, plugins, sealed
 from bnjax.frame.files import plain, write_sealed
 from bnjax.frame.messages import warn
-from bnjax.frame.names import digest, digest_of, original_name
+from bnjax.frame.options import EXECUTION
 
-CONFIG, METRICS, PROBES, SUMMARY, CHECKPOINTS, MODELS = (
+CONFIG, METRICS, RESULTS, SUMMARY, CHECKPOINTS, MODELS = (
     "config.json",
     "metrics.jsonl",
-    "probes.npz",
+    "results.nc",
     "summary.json",
     "checkpoints",
     "models",
 )
-FORMAT = 1
-CLAIM = ("identifier", "sentence", "measured", "published", "verdict", "reason")
+FORMAT = 2
+LONGEST_NAME = 100
+# How a run is carried out does not change its results, nor does where the data lie. What devices
+# change in the last bits is in the fingerprint.
+NOT_IN_DIGEST = EXECUTION | {"preset", "data_dir", "yes"}
+VERDICT = ("identifier", "sentence", "measured", "published", "verdict", "reason")
+
+
+def digest(options: Any) -> str:
+    """Twelve hexadecimal digits that name a run by its options.
+
+    Args:
+      options: of a study. Those of `NOT_IN_DIGEST` do not count; a file given as `plugins` counts
+        with what is in it.
+    """
+    return digest_of(vars(options), plugins.digests(options.plugins))
+
+
+def digest_of(options: Mapping[str, Any], plugin_digests: Sequence[str]) -> str:
+    """The digest of options that are plain values, from a file or not."""
+    fields = {key: plain(value) for key, value in options.items() if key not in NOT_IN_DIGEST}
+    fields["plugins"] = list(plugin_digests)
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def safe_name(values: Iterable[object]) -> str:
+    """One file name for some values, other names for others, none that leaves its folder.
+
+    Args:
+      values: e.g. of an arm's factors; letters, digits and `_+.=` stay as they are.
+
+    Example:
+      >>> safe_name(("batch", 0.1, 0)), safe_name(("../x", 0))
+      ('batch-0.1-0', '%2E%2E%2Fx-0')
+    """
+    name = "-".join(map(str, values))
+    if re.match(r"\.", name) or not re.fullmatch(r"[A-Za-z0-9_+.=-]+", name):
+        name = "".join(
+            character
+            if re.fullmatch(r"[A-Za-z0-9_+=-]", character)
+            else "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
+            for character in name
+        )
+    if len(name) > LONGEST_NAME:
+        name = f"{name[: LONGEST_NAME - 13]}%{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+    return name
+
+
+def original_name(folder: Path) -> str:
+    """The name that a folder had before it was set aside."""
+    return re.sub(r"\.old[0-9]+$", "", folder.name)
 
 
 class Description(NamedTuple):
-    """What `config.json` says: of what configuration a run is, and how it was made."""
+    """What `config.json` says: of what options a run is, and how it was made."""
 
-    experiment: str
-    config: dict[str, Any]  # plain values of all options
+    study: str
+    options: dict[str, Any]  # plain values
     plugins: list[str]  # SHA-256 of each file given as --plugins
     fingerprint: dict[str, Any]  # versions, device and flags when it began
-    units: int  # arms times seeds
-    continued: list[dict[str, Any]]  # what differed when it was gone on with
+    jobs: int  # arms times seeds
+    continued: list[dict[str, Any]]  # what differed when the run was continued
 
     @property
     def scripts(self) -> set[str]:
-        """The scripts that measured it, see `runs.experiment.script`, as far as they are known."""
+        """The code that measured it, see `Study.script`, as far as it is known."""
         found = (entry.get("script") for entry in (self.fingerprint, *self.continued))
         return {script for script in found if script}
 
@@ -50,14 +101,15 @@ class Description(NamedTuple):
 class Summary(NamedTuple):
     """What `summary.json` says of a finished run."""
 
-    claims: list[dict[str, str]]
+    verdicts: list[dict[str, Any]]
+    failed: dict[str, str]  # claims and figures that raised an error, and which
     files: inventory.Inventory  # of the results
 
 
 def open_folder(
     root: Path,
-    experiment: str,
-    config: Any,
+    study: str,
+    options: Any,
     fingerprint: Mapping[str, Any],
     *,
     fresh: bool,
@@ -68,12 +120,12 @@ def open_folder(
 
     Args:
       root: folder of all runs.
-      experiment: name of the experiment.
-      config: frozen dataclass.
+      study: name of the study.
+      options: of the run.
       fingerprint: versions, device and flags on which results depend bit for bit.
       fresh: set an existing folder aside (renamed, never deleted) and begin anew.
-      layout: entries of the fingerprint under which an unfinished run may go on when they differ;
-        that is said, and recorded under `continued` in `config.json`.
+      layout: entries of the fingerprint that may differ when an unfinished run is continued; a
+        difference is said, and recorded under `continued` in `config.json`.
       say: is told of it.
 
     Returns:
@@ -83,7 +135,7 @@ def open_folder(
       RunError: the folder cannot be made, its configuration is unreadable, or it belongs to an
         unfinished run made under another fingerprint.
     """
-    folder = root / experiment / digest(config)
+    folder = root / study / digest(options)
     inventory.refuse_links(folder.parent, deep=False)
     inventory.refuse_links(folder)
     try:
@@ -95,11 +147,11 @@ def open_folder(
     except OSError as error:
         raise RunError(f"cannot make {folder} ({error.strerror}): give another --out") from error
     record = Description(
-        experiment,
-        plain(dataclasses.asdict(config)),
-        plugins.digests(getattr(config, "plugins", ())),
+        study,
+        plain(vars(options)),
+        plugins.digests(options.plugins),
         plain(fingerprint),
-        config.seeds * math.prod(len(values) for values in config.arm_axes.values()),
+        options.seeds * math.prod(map(len, options.factors.values())),
         [],
     )
     if not (folder / CONFIG).exists():
@@ -116,7 +168,7 @@ def open_folder(
         changes_code = not {"commit", "script"}.isdisjoint(changed)
         code = ", unless the code measures something else" if changes_code else ""
         say(
-            f"{folder} was begun under {describe_change(changed)}: it goes on, and ends with "
+            f"{folder} was begun under {describe_change(changed)}: it continues, and ends with "
             f"numbers that agree with an unbroken run's to rounding, not bit for bit{code}"
         )
         return folder
@@ -149,21 +201,21 @@ def read_config(folder: Path) -> Description:
         if set(content) != {"format", *Description._fields}:
             raise ValueError("it has other entries than ours")
         found = Description(**{name: content[name] for name in Description._fields})
-        if not (
-            isinstance(found.experiment, str)
-            and isinstance(found.config, dict)
-            and isinstance(found.plugins, list)
-            and all(isinstance(entry, str) for entry in found.plugins)
-            and isinstance(found.fingerprint, dict)
-            and type(found.units) is int
-            and isinstance(found.continued, list)
+        kinds = (str, dict, list, dict, int, list)
+        if [type(value) for value in found] != list(kinds) or not all(
+            isinstance(entry, str) for entry in found.plugins
         ):
             raise ValueError("it has values of other types than ours")
         here = Path(os.path.abspath(folder))
-        if here.parent.name != found.experiment:
-            raise ValueError(f"it is of the experiment {found.experiment}")
-        if (own := digest_of(found.config, found.plugins)) != original_name(here):
+        if here.parent.name != found.study:
+            raise ValueError(f"it is of the study {found.study}")
+        if (own := digest_of(found.options, found.plugins)) != original_name(here):
             raise ValueError(f"it is of the run {own}")
+    except sealed.ForeignFormat as error:
+        raise RunError(
+            f"{folder} was made by another version of bnjax ({error}): read it with that version "
+            "(format 1: bnjax 0.1), or begin anew with --fresh"
+        ) from error
     except ValueError as error:
         raise RunError(
             f"{folder / CONFIG} does not serve ({error}): restore it, or begin anew with --fresh"
@@ -171,16 +223,22 @@ def read_config(folder: Path) -> Description:
     return found
 
 
-def write_summary(folder: Path, claims: Sequence[Mapping[str, str]], names: Sequence[str]) -> None:
-    """Write `summary.json`, sealed: the claims, and the digests of the files of these names."""
-    taken = inventory.take(folder, names)
-    write_sealed(folder / SUMMARY, {"format": FORMAT, "claims": claims, "files": taken})
+def write_summary(
+    folder: Path,
+    verdicts: Sequence[Mapping[str, Any]],
+    failed: Mapping[str, str],
+    names: Sequence[str],
+) -> None:
+    """Write `summary.json`, sealed, with the digests of the files of these names."""
+    files = inventory.take(folder, names)
+    content = {"format": FORMAT, "verdicts": verdicts, "failed": failed, "files": files}
+    write_sealed(folder / SUMMARY, content)
 
 
 def renew_summary(folder: Path) -> None:
     """Take the digests again, after figures of a finished run were drawn anew."""
     found = read_summary(folder)
-    write_summary(folder, found.claims, list(found.files))
+    write_summary(folder, found.verdicts, found.failed, list(found.files))
 
 
 def read_summary(folder: Path) -> Summary:
@@ -191,19 +249,20 @@ def read_summary(folder: Path) -> Summary:
     """
     try:
         content = sealed.read(folder / SUMMARY, FORMAT)
-        claims, files = content.get("claims"), content.get("files", {})
+        found = Summary(*(content.get(name) for name in Summary._fields))
         if not (
-            isinstance(claims, list)
-            and all(isinstance(claim, dict) and set(CLAIM) <= set(claim) for claim in claims)
-            and all(isinstance(text, str) for claim in claims for text in claim.values())
-            and inventory.is_inventory(files)
+            isinstance(found.verdicts, list)
+            and all(isinstance(one, dict) and set(VERDICT) <= set(one) for one in found.verdicts)
+            and all(isinstance(one[name], str) for one in found.verdicts for name in VERDICT)
+            and isinstance(found.failed, dict)
+            and inventory.is_inventory(found.files)
         ):
             raise ValueError("it has values of other types than ours")
     except ValueError as error:
         raise RunError(
             f"{folder / SUMMARY} does not serve ({error}): the same command writes it again"
         ) from error
-    return Summary(claims, files)
+    return found
 
 
 def describe_change(changed: Mapping[str, tuple[Any, Any]]) -> str:

@@ -1,76 +1,353 @@
-"""A frozen dataclass of options from what a JSON file says of it, each value checked."""
+"""Groups of options. A study composes those that it needs; each group checks its own values.
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Options(options.Training, options.LearningRate):
+        layers: tuple[str, ...] = ("conv5",)
+        \"\"\"Layers to show.\"\"\"
+
+        def check(self):
+            require("--layers", " ".join(self.layers), len(self.layers) > 0, "one or more layers")
+
+Nothing here imports JAX: options are parsed and `--help` is printed without it.
+"""
 
 import dataclasses
 import math
-import types
-import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union
+from typing import Annotated, Any, Literal
 
-Config = TypeVar("Config")
-NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-LARGEST_INTEGER = 2**63
-LONGEST_TEXT = 4096
+import tyro
+
+from bnjax.choices import (
+    EMBEDDED,
+    LINEAR_DATASETS,
+    DatasetName,
+    InitializerName,
+    ObjectiveName,
+    OptimizerName,
+    Precision,
+)
+from bnjax.errors import UsageError, require
+
+MOST = 10**8  # steps
+MOST_SEEDS = 10_000
+MOST_DEVICES = 65_536
+LARGEST_WHOLE = 2**31
 
 
-def build(kind: type[Config], stored: Mapping[str, Any]) -> Config:
-    """The options that `storage.files.plain` made into plain values.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How a run is carried out, kept and shown. None of it changes results or the run's folder."""
 
-    Args:
-      kind: a dataclass whose fields are numbers, texts, paths, literals, tuples and unions of them.
-      stored: its fields, no more and no fewer.
+    published: Path | None = None
+    """CSV of published curves to draw over the measured ones (panel,series,step,low,high)."""
+    plan: bool = False
+    """Estimate time, memory and disk, then exit."""
+    tensorboard: bool = False
+    """Write event files for TensorBoard into the run's folder, too."""
+    checkpoint_minutes: float = 1.0
+    """Minutes between checkpoints of an arm, more where saving would take 2 % of the time (0: after
+    every step)."""
+    checkpoint_steps: int = 0
+    """Steps between checkpoints, if that is sooner (0: by time only)."""
+    checkpoints_kept: int = 2
+    """Checkpoints kept of each arm; a damaged one is skipped for the one before."""
+    data_devices: int = 1
+    """Devices over which a batch is spread; statistics stay those of the whole batch. The other
+    devices take other arms and seeds at the same time."""
+    probe_devices: int = 1
+    """Devices over which the points of a probe are spread."""
+    distributed: bool = False
+    """Join a job of several processes (SLURM, Open MPI, GKE, TPU pod, or JAX_COORDINATOR_ADDRESS,
+    JAX_NUM_PROCESSES, JAX_PROCESS_ID)."""
+    heartbeat_seconds: int = 20
+    """Seconds without a sign of life after which a process of a job counts as dead."""
+    deterministic: bool = False
+    """The same bits on a GPU each time, somewhat slower; a CPU always gives them."""
+    out: Path = Path("runs")
+    """Folder of all runs; this one goes to OUT/<study>/<digest of the options>."""
+    fresh: bool = False
+    """Set an existing run of the same options aside and begin anew."""
+    redraw: bool = False
+    """Judge and draw a finished run again from its arrays."""
+    debug: bool = False
+    """Show tracebacks."""
 
-    Returns:
-      The instance; whole numbers stay whole where a float is meant, as in what was stored.
+    def check(self) -> None:
+        minutes = self.checkpoint_minutes
+        require("--checkpoint-minutes", minutes, 0 <= minutes < math.inf, "0 or more")
+        steps = self.checkpoint_steps
+        require("--checkpoint-steps", steps, steps >= 0, "0 or more")
+        require_range("--checkpoints-kept", self.checkpoints_kept, 2, 1000)
+        require_range("--heartbeat-seconds", self.heartbeat_seconds, 5, 3600)
+        require_range("--data-devices", self.data_devices, 1, MOST_DEVICES)
+        require_range("--probe-devices", self.probe_devices, 1, MOST_DEVICES)
+
+
+EXECUTION = frozenset(field.name for field in dataclasses.fields(Execution))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Base(Execution):
+    """What every study needs: arms and seeds, a network, data, and when to measure."""
+
+    preset: str = "quick"
+    """quick: minutes on two cores. paper: the setting of the publication."""
+    norms: tuple[str, ...] = ("none", "batch")
+    """The arms: one network for each normaliser, alike in all else: none batch layer group instance
+    rms unitize weight_standard weight_norm l1 l2 linf noisy_batch noise, or what --plugins add."""
+    plugins: tuple[Path, ...] = ()
+    """Python files that register further normalisers (bnjax.norms.register) or networks
+    (bnjax.models.register); they are run."""
+    seeds: int = 1
+    """Number of seeds; each gives an initialisation and an order of the data to all arms."""
+    seed: int = 0
+    """The first seed."""
+    model: str = "vgg11"
+    """Network: vgg11 vgg13 vgg16 vgg19 vgg38 vgg38_residual resnet lenet alexnet mlp, dln (the deep
+    linear one, 25 layers of 10×10, with presets of its own), or what --plugins add."""
+    width: float = 0.25
+    """Factor on the network's channels; 1 is the full network."""
+    dataset: DatasetName = "digits"
+    """Data set; …digits are embedded, gaussian… are made (linear targets of a matrix with Gaussian
+    or with positive entries), the others are read from prepared tensorflow-datasets. binary_… have
+    pixels 0 or 1 (8×8 and 28×28, for perceptrons)."""
+    data_dir: Path | None = None
+    """Folder of prepared data sets (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets)."""
+    objective: ObjectiveName = "cross_entropy"
+    """Training loss."""
+    steps: int = 200
+    """Training steps."""
+    microbatches: int = 1
+    """Parts of a batch whose gradients are computed one after the other, to save memory."""
+    weight_decay: float = 0.0
+    """L2 coefficient of training, added to the gradient (per step and unit of lr)."""
+    lr_drops: tuple[float, ...] = ()
+    """Where the learning rate is divided by 10: shares of the run if below 1, else steps, e.g. 0.5
+    0.75."""
+    precision: Precision = "default"
+    """Matrix-product precision of training (TF32 on GPUs and bfloat16 on TPUs by default)."""
+    probe_every: int = 5
+    """Steps between probes."""
+    evaluate_every: int = 50
+    """Steps between evaluations on the whole test set."""
+
+    def check(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            whole = value if isinstance(value, tuple) else (value,)
+            legal = all(not isinstance(n, int) or abs(n) < LARGEST_WHOLE for n in whole)
+            require(option_name(field.name), value, legal, f"below {LARGEST_WHOLE}")
+        require("--width", self.width, 0 < self.width <= 16, "above 0 and at most 16, e.g. 0.25")
+        decay = self.weight_decay
+        require("--weight-decay", decay, 0 <= decay < math.inf, "0 or more")
+        most = {"steps": MOST, "seeds": MOST_SEEDS, "probe_every": MOST, "evaluate_every": MOST}
+        for name, limit in most.items():
+            require_range(option_name(name), getattr(self, name), 1, limit)
+        require("--seed", self.seed, 0 <= self.seed < LARGEST_WHOLE, "from 0 to 2147483647")
+        for drop in self.lr_drops:
+            require("--lr-drops", drop, math.isfinite(drop), "finite")
+        drops = self.drop_steps
+        legal = all(0 < drop < self.steps for drop in drops) and drops == sorted(set(drops))
+        shown = " ".join(f"{drop:g}" for drop in self.lr_drops)
+        expected = f"rising shares of the run between 0 and 1, or steps below {self.steps}"
+        require("--lr-drops", shown, legal, expected)
+        distinct = len(set(self.norms)) == len(self.norms) > 0
+        require("--norms", " ".join(self.norms), distinct, "one or more different normalisers")
+        if self.data_dir is not None:
+            try:
+                is_folder = self.data_dir.expanduser().is_dir()
+            except (OSError, RuntimeError):  # a name that is too long, the home of nobody
+                is_folder = False
+            require("--data-dir", self.data_dir, is_folder, "a folder of prepared data sets")
+        if self.dataset in (*EMBEDDED, *LINEAR_DATASETS) and self.data_dir is not None:
+            raise UsageError(f"--data-dir has no use with --dataset {self.dataset}: leave it out")
+        if (self.model == "dln") != (self.dataset in LINEAR_DATASETS):
+            raise UsageError(
+                f"--model {self.model} does not go with --dataset {self.dataset}: the deep linear "
+                "network and the Gaussian data need each other; in studies that have presets "
+                "of it, --model dln alone chooses both"
+            )
+        legal = self.dataset not in LINEAR_DATASETS or self.objective != "cross_entropy"
+        expected = "a squared error with --dataset gaussian…, which has no classes"
+        require("--objective", self.objective, legal, expected)
+
+    @property
+    def drop_steps(self) -> list[int]:
+        """The steps, counted from 0, from which on the learning rate is a tenth of before."""
+        return [round(d * self.steps) if d < 1 else int(d) for d in self.lr_drops]
+
+    @property
+    def factors(self) -> dict[str, tuple[Any, ...]]:
+        """The factors in which arms differ with their values, in the order of the results' axes."""
+        return {"norm": self.norms}
+
+    def settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """What an arm has in place of the run's options.
+
+        Args:
+          values: the arm's value of each factor, e.g. `{"norm": "batch", "lr": 0.1}`.
+        """
+        names = {field.name for field in dataclasses.fields(self)}
+        return {name: value for name, value in values.items() if name in names}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Depth:
+    """Depth of a network."""
+
+    depth: int | None = None
+    """Weight layers of resnet (6D + 2; default 20), mlp (4) and dln (25)."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Regularisation:
+    """Dropout and augmentation."""
+
+    dropout: float = 0.0
+    """Share of the units that are dropped before dense layers, when training."""
+    augment: bool = False
+    """Random flips and translations by up to 4 pixels."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Initializer:
+    """The initialiser of kernels."""
+
+    initializer: InitializerName = "glorot_uniform"
+    """Initialisation of kernels."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Optimizer:
+    """The optimiser."""
+
+    optimizer: OptimizerName = "sgd"
+    """Optimiser; the publication: plain SGD. Momentum is 0.9."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BatchSize:
+    """The size of a batch."""
+
+    batch_size: int = 128
+    """Examples a step."""
+
+    def check(self) -> None:
+        require("--batch-size", self.batch_size, self.batch_size >= 1, "1 or more")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Training(Depth, Regularisation, Initializer, Optimizer, BatchSize, Base):
+    """All that trains a network but the learning rate: `LearningRate` or `LearningRates`."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LearningRate:
+    """One learning rate."""
+
+    lr: float = 0.1
+    """Learning rate (of plain SGD: parameter units per gradient unit)."""
+
+    def check(self) -> None:
+        require("--lr", self.lr, 0 < self.lr < math.inf, "above 0 and finite, e.g. 0.1")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LearningRates:
+    """One or several learning rates, each with arms and claims of its own."""
+
+    lr: Annotated[tuple[float, ...], tyro.conf.arg(aliases=["--lrs"])] = (0.1,)
+    """Learning rates (of plain SGD: parameter units per gradient unit); several make a factor."""
+
+    def check(self) -> None:
+        names = [f"{rate:g}" for rate in self.lr]  # of figures and claims
+        legal = len(set(names)) == len(names) > 0 and all(0 < lr < math.inf for lr in self.lr)
+        expected = "one or more different learning rates above 0 and finite, e.g. 0.1"
+        require("--lr", " ".join(names), legal, expected)
+
+    @property
+    def factors(self) -> dict[str, tuple[Any, ...]]:
+        several = {"lr": self.lr} if len(self.lr) > 1 else {}
+        return {**super().factors, **several}  # type: ignore[misc]
+
+    def settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {"lr": self.lr[0], **super().settings(values)}  # type: ignore[misc]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Target:
+    """A target of training to which steps are counted."""
+
+    target_accuracy: float = 0.9
+    """Training accuracy, above 0 and at most 1, to which steps are counted."""
+    target_loss: float | None = None
+    """Training loss to which steps are counted, in place of --target-accuracy."""
+    window: int = 11
+    """Training loss and accuracy are medians over so many last minibatches."""
+
+    def check(self: Any) -> None:
+        accuracy, loss = self.target_accuracy, self.target_loss
+        require("--target-accuracy", accuracy, 0 < accuracy <= 1, "above 0 and at most 1, e.g. 0.9")
+        positive = loss is None or 0 < loss < math.inf
+        require("--target-loss", loss, positive, "above 0 and finite, e.g. 0.5")
+        known = loss is not None or self.model != "dln"
+        require("--target-loss", loss, known, "a number, e.g. 5000: there is no accuracy here")
+        require_range("--window", self.window, 1, self.steps)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ProbePrecision:
+    """The precision of probes."""
+
+    probe_precision: Precision = "highest"
+    """Matrix-product precision of the probes."""
+
+
+def check(options: Any) -> None:
+    """Have every group of a study's options check its values, the most general first.
 
     Raises:
-      ValueError: naming the option.
+      UsageError: naming the option, its value and what is legal.
+    """
+    for kind in reversed(type(options).__mro__):
+        if "check" in vars(kind):
+            vars(kind)["check"](options)
+
+
+def option_name(field: str) -> str:
+    """An option as it is typed.
 
     Example:
-      >>> @dataclasses.dataclass(frozen=True)
-      ... class Options:
-      ...     rates: tuple[float, ...]
-      ...     name: Literal["a", "b"] | None
-      >>> build(Options, {"rates": [0.1, "NaN"], "name": None})
-      Options(rates=(0.1, nan), name=None)
+      >>> option_name("probe_every")
+      '--probe-every'
     """
-    hints = typing.get_type_hints(kind)
-    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    if different := sorted(set(stored) ^ set(names)):
-        raise ValueError(f"it lacks, or has too many of, the options {' '.join(different)}")
-    return kind(**{name: convert(name, stored[name], hints[name]) for name in names})
+    return f"--{field.replace('_', '-')}"
 
 
-def convert(name: str, value: Any, hint: Any) -> Any:
-    """A plain value as what an annotation asks for."""
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (Union, types.UnionType):
-        for one in inner:
-            try:
-                return convert(name, value, one)
-            except ValueError:
-                continue
-    elif origin is Literal:
-        if any(type(value) is type(one) and value == one for one in inner):
-            return value
-    elif origin is tuple and isinstance(value, list):
-        kinds = [inner[0]] * len(value) if inner[-1] is Ellipsis else list(inner)
-        if len(kinds) == len(value):
-            return tuple(convert(name, one, kind) for one, kind in zip(value, kinds, strict=True))
-    elif fits(value, hint):
-        return Path(value) if hint is Path else value
-    elif hint is float and isinstance(value, str) and value in NUMBERS:
-        return NUMBERS[value]
-    raise ValueError(f"its option {name} is {str(value)[:100]!r}, which is not of its type")
+def require_range(option: str, value: float, least: int, most: int) -> None:
+    """Refuse a value outside of a range."""
+    require(option, value, least <= value <= most, f"from {least} to {most}")
 
 
-def fits(value: Any, hint: Any) -> bool:
-    """Whether a plain value is of a plain type."""
-    if hint is float:
-        return type(value) is float or fits(value, int)
-    if hint is int:
-        return type(value) is int and abs(value) < LARGEST_INTEGER
-    if hint in (str, Path):
-        return isinstance(value, str) and len(value) <= LONGEST_TEXT and "\0" not in value
-    return hint in (bool, type(None)) and type(value) is hint
+def require_distinct(option: str, values: Sequence[Any], expected: str) -> None:
+    """Refuse no value at all, and equal ones."""
+    legal = len(set(values)) == len(values) > 0
+    require(option, " ".join(map(str, values)), legal, expected)
+
+
+def require_multiples(multiples: Sequence[float], *, least: Literal[1, 2] = 1) -> None:
+    """Refuse multiples of a learning rate that are too few, not rising or not positive and finite.
+
+    Example:
+      >>> require_multiples((1.0,), least=2)
+      Traceback (most recent call last):
+      bnjax.errors.UsageError: --multiples 1: must be 2 or more above 0, rising, e.g. 0.5 1 2 4
+    """
+    legal = list(multiples) == sorted(set(multiples)) and len(multiples) >= least
+    legal = legal and all(0 < multiple < math.inf for multiple in multiples)
+    shown = " ".join(f"{multiple:g}" for multiple in multiples)
+    some = "2 or more above 0, rising, e.g. 0.5 1 2 4"
+    one = "one or more above 0, rising, e.g. 0.1 1 10"
+    require("--multiples", shown, legal, some if least > 1 else one)

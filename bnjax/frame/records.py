@@ -1,51 +1,75 @@
 """The host's record of one arm: buffers of fixed shape that fill up as measurements arrive.
 
 Everything is floating point and NaN until it is measured, so a record can be saved, restored and
-stacked with others at any moment.
+stacked with others at any moment. A measurement is named `<probe>_<field>`. The records of all arms
+become one `xarray.Dataset`, whose axes are those that the fields declare (`bnjax.fields`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
+import xarray
 
+from bnjax import models
+from bnjax.data import Dataset
 from bnjax.errors import UsageError
+from bnjax.fields import declared
+from bnjax.frame.arm import arm_values, make_arm
+from bnjax.frame.study import Study
 
-Record = dict[str, np.ndarray]
+Record: TypeAlias = dict[str, np.ndarray]
+
+AXIS_LABELS = {
+    "norm": "normaliser",
+    "lr": "learning rate",
+    "seed": "seed",
+    "step": "training step",
+    "test_step": "training step",
+    "probe_step": "training step",
+    "layer": "layer",
+}
+
+
+class Group(NamedTuple):
+    """What one probe or sweep measures."""
+
+    rows: int
+    shapes: Any  # of one measurement: a NamedTuple of `jax.ShapeDtypeStruct`
+    axes: tuple[str, ...]  # that of the rows, and those before the axes that the fields declare
+
+
+Layout: TypeAlias = Mapping[str, Group]  # by probe; probes named `_…` serve the arm itself alone
 
 
 class Entry(NamedTuple):
-    """A measurement on its way from the device: the NamedTuple `values` is row `row` of `group`.
+    """A measurement on its way from the device: the NamedTuple `values` is row `row` of `probe`.
 
     A block of steps fills a slice of rows with the first values of its own, longer arrays.
     """
 
-    group: str
+    probe: str
     row: int | slice
     values: Any
 
 
-def empty(groups: Mapping[str, tuple[int, Any]]) -> Record:
-    """Buffers `<group>.<field>` `[rows, *shape of the field]`, all NaN.
-
-    Args:
-      groups: by name, the number of rows and the shapes of one measurement
-        (`jax.eval_shape` of a NamedTuple).
+def empty(layout: Layout) -> Record:
+    """Buffers `<probe>_<field>` `[rows, *shape of the field]`, all NaN.
 
     Raises:
       UsageError: a measurement is no NamedTuple.
     """
     record: Record = {"complete": np.zeros(())}
-    for group, (rows, shapes) in groups.items():
-        if not hasattr(shapes, "_asdict"):
+    for probe, group in layout.items():
+        if not hasattr(group.shapes, "_asdict"):
             raise UsageError(
-                f"the probe {group!r} returns a {type(shapes).__name__}: it must return a "
+                f"the probe {probe!r} returns a {type(group.shapes).__name__}: it must return a "
                 "NamedTuple of arrays"
             )
-        for field, leaf in shapes._asdict().items():
+        for field, leaf in group.shapes._asdict().items():
             dtype = np.promote_types(leaf.dtype, np.float32)
-            record[f"{group}.{field}"] = np.full((rows, *leaf.shape), np.nan, dtype)
+            record[f"{probe}_{field}"] = np.full((group.rows, *leaf.shape), np.nan, dtype)
     return record
 
 
@@ -53,20 +77,20 @@ def put(record: Record, entries: Iterable[Entry]) -> None:
     """Fetch measurements from the device, waiting for them if need be, and write their rows."""
     for entry in entries:
         for field, value in jax.device_get(entry.values)._asdict().items():
-            rows = record[f"{entry.group}.{field}"]
+            rows = record[f"{entry.probe}_{field}"]
             if isinstance(entry.row, slice) and value.ndim:
                 value = value[: entry.row.stop - entry.row.start]
             rows[entry.row] = value
 
 
-def kept(record: Record) -> Record:
-    """What goes into a run's results: groups named `_…` serve the arm itself alone."""
+def published(record: Record) -> Record:
+    """What goes into a run's results: all but what probes named `_…` measured."""
     return {name: values for name, values in record.items() if not name.startswith("_")}
 
 
 def ended_at(record: Record) -> int | None:
     """The first step that was not finite, or None."""
-    steps = np.flatnonzero(record["train.finite"] == 0)
+    steps = np.flatnonzero(record["train_finite"] == 0)
     return int(steps[0]) if len(steps) else None
 
 
@@ -75,7 +99,7 @@ def stack(records: Sequence[Record], sizes: Sequence[int]) -> Record:
 
     Arms that take more steps than others, of fewer examples each, are stacked by `in_blocks`.
     """
-    rows = min(len(record["train.finite"]) for record in records)
+    rows = min(len(record["train_finite"]) for record in records)
     records = [in_blocks(record, rows) for record in records]
     return {
         name: np.stack([record[name] for record in records]).reshape(*sizes, *first.shape)
@@ -84,19 +108,138 @@ def stack(records: Sequence[Record], sizes: Sequence[int]) -> Record:
 
 
 def in_blocks(record: Record, rows: int) -> Record:
-    """A record with the means over equal blocks of steps in place of the steps of `train.*`.
+    """A record with the means over equal blocks of steps in place of the steps of `train_*`.
 
     Args:
       record: of one arm, whose number of steps is a multiple of `rows`.
       rows: number of blocks. A block in which the arm diverged is not finite.
     """
-    if len(record["train.finite"]) == rows:
+    if len(record["train_finite"]) == rows:
         return record
     blocks = {
         name: values.reshape(rows, -1)
         for name, values in record.items()
-        if name.startswith("train.")
+        if name.startswith("train_")
     }
     means = {name: block.mean(axis=1) for name, block in blocks.items()}
-    ended = (blocks["train.finite"] == 0).any(axis=1)
-    return {**record, **means, "train.finite": np.where(ended, 0, means["train.finite"])}
+    ended = (blocks["train_finite"] == 0).any(axis=1)
+    return {**record, **means, "train_finite": np.where(ended, 0, means["train_finite"])}
+
+
+def axis_values(study: Study, options: Any, dataset: Dataset) -> dict[str, np.ndarray]:
+    """The values of all axes of a run's results."""
+    own = make_arm(study, options, dataset, arm_values(options)[-1], options.seed)
+    every_step = range(options.steps + 1)
+    axes = {
+        **options.factors,
+        "seed": range(options.seed, options.seed + options.seeds),
+        "step": every_step[:-1],
+        "test_step": [
+            step
+            for step in every_step
+            if step % options.evaluate_every == 0 or step == options.steps
+        ],
+        "probe_step": [step for step in every_step[:-1] if step % options.probe_every == 0],
+        "layer": models.layer_names(own.model, dataset.train.pixels.shape[1:]),
+        **study.part("axes", lambda options: {})(options),
+    }
+    return {axis: np.array(list(values)) for axis, values in axes.items()}
+
+
+def field_axes(probe: str, group: Group, field: str) -> tuple[str, ...]:
+    """The axes of a field of one arm: of its rows, of the probe, and those that it declares."""
+    own = declared(type(group.shapes))[field].axes
+    if own is None or any(not axis.isidentifier() for axis in own):
+        if np.ndim(getattr(group.shapes, field)) == len(group.axes) - 1:
+            return group.axes
+        raise UsageError(
+            f"{probe}_{field} has shape {getattr(group.shapes, field).shape} at each step, and does "
+            f"not say along which axes: annotate the field {field} of "
+            f'{type(group.shapes).__name__}, e.g. Float[Array, "layer"]'
+        )
+    return (*group.axes, *own)
+
+
+def check(
+    study: Study,
+    options: Any,
+    axes: Mapping[str, np.ndarray],
+    layout: Layout,
+    record: Record,
+) -> None:
+    """Refuse a record of one arm whose arrays do not have the axes that its fields declare.
+
+    Args:
+      study: says the values of its own axes.
+      options: of the run; its factors are axes of all arrays.
+      axes: values of all axes, see `axis_values`.
+      layout: of the record.
+      record: of one arm, empty or not.
+
+    Raises:
+      UsageError: naming the field, its shape and the axes.
+    """
+    outer = (*options.factors, "seed")
+    for probe, group in layout.items():
+        if probe.startswith("_") or probe in ("train", "test"):
+            continue
+        for field in group.shapes._fields:
+            name, shape = f"{probe}_{field}", record[f"{probe}_{field}"].shape
+            names = field_axes(probe, group, field)
+            if unknown := [axis for axis in names if axis not in axes]:
+                raise UsageError(
+                    f"{name} has the axis {unknown[0]!r}, which is not known: choose from "
+                    f"{', '.join(axes)}, or give its values in axes(options) of {study.name}"
+                )
+            if len({*outer, *names}) < len(outer) + len(names):
+                raise UsageError(
+                    f"{name} has the axes {' '.join(names)} beside {' '.join(outer)}: each must be "
+                    "another one"
+                )
+            rows, *inner = (len(axes[axis]) for axis in names)
+            if shape[0] != rows:
+                raise UsageError(
+                    f"{name} is measured {shape[0]} times, its axis {names[0]} has {rows}: a probe "
+                    "is due at every(options.probe_every), a sweep names the axis of its rows"
+                )
+            if shape[1:] != tuple(inner):
+                raise UsageError(
+                    f"{name} has shape {shape[1:]} at each step, its axes "
+                    f"{' '.join(names[1:]) or 'of a scalar'} have {tuple(inner)}: annotate the "
+                    f'field {field} with its axes, e.g. Float[Array, "layer"]'
+                )
+
+
+def to_dataset(
+    study: Study,
+    options: Any,
+    axes: Mapping[str, np.ndarray],
+    layout: Layout,
+    finished: Sequence[Record],
+) -> xarray.Dataset:
+    """The records of all jobs as one data set with named axes, labels and units."""
+    outer = (*options.factors, "seed")
+    stacked = stack(finished, [len(axes[axis]) for axis in outer])
+    variables = {"complete": (outer, stacked["complete"])}
+    for probe, group in layout.items():
+        if probe.startswith("_"):
+            continue
+        definition = (type(group.shapes).__doc__ or "").strip().split("\n\n")[0]
+        for name, (_, field) in declared(type(group.shapes)).items():
+            attrs = {
+                "long_name": field.label,
+                "units": field.unit,
+                "definition": " ".join(definition.split()),
+                "probe": probe,
+                "bounded": int(field.bounded),
+            }
+            dims = (*outer, *field_axes(probe, group, name))
+            variables[f"{probe}_{name}"] = (dims, stacked[f"{probe}_{name}"], attrs)
+    used = {axis for dims, *_ in variables.values() for axis in dims}
+    labels = {**AXIS_LABELS, **study.axis_labels}
+    coordinates = {
+        axis: (axis, values, {"long_name": labels.get(axis, axis.replace("_", " "))})
+        for axis, values in axes.items()
+        if axis in used
+    }
+    return xarray.Dataset(variables, coordinates)

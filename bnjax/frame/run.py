@@ -1,58 +1,82 @@
-"""One run from its configuration to its folder: what is not done yet is done, and written down."""
+"""One run from its options to its folder: what is not done yet is done, and written down.
+
+Arrays are written first. Then each claim is judged and each figure drawn, each on its own: one that
+fails is said, and neither the arrays nor the others are lost.
+"""
 
 import contextlib
 import functools
 import itertools
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 from jax.sharding import Mesh
 
 from bnjax import data, losses
-from bnjax.errors import RunError
+from bnjax.errors import RunError, UsageError, told
 from bnjax.frame import (
-    axes,
     cache,
-    console,
-    displays,
-    event_files,
+    display,
     folder,
+    job,
     layout,
     lock,
     processes,
-    publishing,
     records,
     results,
-    units,
+    terminal,
     verify,
     waiting,
 )
-from bnjax.frame.config import RunConfig
-from bnjax.frame.experiment import Experiment, script
+from bnjax.frame.files import plain
 from bnjax.frame.fingerprint import LAYOUT, fingerprint
 from bnjax.frame.interrupts import Interrupted, StopRequest, stop_on_signals
+from bnjax.frame.listener import Listener, Listeners
 from bnjax.frame.messages import warn
-from bnjax.frame.names import digest
 from bnjax.frame.printable import printable
 from bnjax.frame.published_curves import Published, read_published
-from bnjax.frame.run_arm import Execution
+from bnjax.frame.results import Run
+from bnjax.frame.study import Study
+
+VERDICTS = ("supported", "not supported", "inconclusive")
+
+
+class Publication(NamedTuple):
+    """What the page of a run is made of."""
+
+    study: Study
+    run: Run
+    verdicts: Sequence[Mapping[str, Any]]
+    drawings: Sequence[Any]  # as the study's figures return them
+    published: Published
+
+
+# Writes a page into a run's folder; returns its path, or None where there is to be none.
+WritePage: TypeAlias = Callable[[Publication, Path], Path | None]
+
+
+def no_page(publication: Publication, folder: Path) -> None:
+    """Write none."""
 
 
 def run(
-    experiment: Experiment,
-    config: RunConfig,
-    write_page: publishing.WritePage = publishing.no_page,
+    study: Study,
+    options: Any,
+    write_page: WritePage = no_page,
     *,
+    listeners: Sequence[Listener] = (),
     ends_process: bool = True,
 ) -> Path:
-    """Run all arms and seeds that are not done yet; write results, figure, claims and page.
+    """Run all arms and seeds that are not done yet; write results, verdicts, figures and page.
 
     Args:
-      experiment: what is trained, measured, claimed and drawn.
-      config: its options, validated.
+      study: what is trained, measured, claimed and drawn.
+      options: checked.
       write_page: makes the page.
+      listeners: are told of arms, steps, probes, verdicts and figures.
       ends_process: whether the process may be ended if it is asked to stop and no step ends, or at
         a second signal; one that is not the run's own, such as a notebook's, may not.
 
@@ -61,106 +85,113 @@ def run(
 
     Raises:
       RunError: another process has the folder, it was made under other versions, a file is damaged
-        beyond repair, or an arm failed.
+        beyond repair, or an arm, a claim or a figure failed.
       Interrupted: asked to stop; everything is saved.
       KeyboardInterrupt: asked a second time, in a process that may not be ended.
     """
     cache.enable()
-    terminal = console.terminal()
-    path = config.out / experiment.name / digest(config)
-    published = read_published(config.published) if config.published else {}
-    redraws = bool(published) or config.redraw
+    console = terminal.terminal()
+    path = options.out / study.name / folder.digest(options)
+    published = read_published(options.published) if options.published else {}
+    redraws = bool(published) or options.redraw
     with contextlib.ExitStack() as held:
-        watch = held.enter_context(waiting.watched(config.heartbeat_seconds))
+        watch = held.enter_context(waiting.watched(options.heartbeat_seconds))
 
         def is_measured() -> bool:
-            """Whether only figures, verdicts and page may be missing."""
-            return not config.fresh and verify.is_measured(path)
+            """Whether only verdicts, figures and page may be missing."""
+            return not options.fresh and verify.is_measured(path)
 
         def begin() -> int:
             """Whether the run is measured; asked, and the folder locked, by one process."""
-            if is_measured() and not redraws and not verify.damaged_results(path):
+            if is_measured() and not redraws and not verify.is_incomplete(path):
                 return 1
             held.enter_context(lock.hold(path))
             return int(is_measured())  # perhaps by a process that has ended just now
 
         finished = processes.agree(begin)
         # After the lock: who does not get it is not kept waiting for the devices.
-        who = layout.make_layout(config.data_devices, config.probe_devices)
+        who = layout.make_layout(options.data_devices, options.probe_devices)
         tell_others = processes.find_stop_teller() if who.together else lambda: None
         stop = held.enter_context(stop_on_signals(tell_others, ends_process=ends_process))
+        write = functools.partial(publish, study, published, write_page, path, listeners)
         if not finished:
-            complete(experiment, config, published, terminal, who, watch, stop, write_page)
+            complete(study, options, console, who, watch, stop, listeners, write)
         elif who.writes:
-            terminal.print(f"finished before: {printable(path)}")
-            if config.tensorboard:
-                warn("--tensorboard: a run writes event files while it goes on: add --fresh")
-            others = folder.read_config(path).scripts - {script(experiment)}
+            console.print(f"finished before: {printable(path)}")
+            if options.tensorboard:
+                warn("--tensorboard: event files are written while a run trains: add --fresh")
+            others = folder.read_config(path).scripts - {study.script}
             if others and not redraws:
                 warn(
-                    f"the script that measured it ({', '.join(sorted(others))}) has changed since: "
+                    f"the code that measured it ({', '.join(sorted(others))}) has changed since: "
                     "--fresh measures anew, --redraw draws and judges anew what was measured"
                 )
-            if redraws or verify.damaged_results(path):
+            if redraws or verify.is_incomplete(path):
                 verify.set_damaged_aside(path, warn)
-                publishing.publish(experiment, published, write_page, path)
+                write()
     if who.writes:
-        report(terminal, path)
+        report(console, path)
     return path
 
 
 def complete(
-    experiment: Experiment,
-    config: RunConfig,
-    published: Published,
-    terminal: console.Console,
+    study: Study,
+    options: Any,
+    console: Any,
     who: layout.Layout,
     watch: waiting.Watch,
     stop: StopRequest,
-    write_page: publishing.WritePage,
+    listeners: Sequence[Listener],
+    write: Callable[[], None],
 ) -> None:
-    """Run what is not done yet in a folder that no other job uses."""
-    dataset = data.load(config.dataset, config.data_dir, seed=config.seed)
-    planned = units.plan(config)
-    for unit in planned:  # refuses impossible batches before anything is written
-        own = config.for_arm(unit.values)
-        own.validate_conduct()
-        data.make_pipeline(dataset, own.batch_size)
-    experiment.check(config, dataset)
-    chance = losses.chance(losses.OBJECTIVES[config.objective], dataset)
+    """Run what is not done yet in a folder that no other process uses."""
+    dataset = data.load(options.dataset, options.data_dir, seed=options.seed)
+    planned = job.plan(options)
+    for values, seed in planned:  # refuses impossible batches before anything is written
+        if seed == options.seed:
+            job.make_arm(study, options, dataset, values, seed)
+    study.part("check", lambda options, dataset: None)(options, dataset)
     facts = {
         **fingerprint(who),
-        "script": script(experiment),
+        "script": study.script,
         "dataset": dataset.note,
-        "chance_loss": chance,
+        "chance_loss": losses.chance(losses.OBJECTIVES[options.objective], dataset),
     }
-    path = config.out / experiment.name / digest(config)
+    path = options.out / study.name / folder.digest(options)
 
     def open_folder() -> int:
         folder.open_folder(
-            config.out, experiment.name, config, facts, fresh=config.fresh, layout=LAYOUT
+            options.out, study.name, options, facts, fresh=options.fresh, layout=LAYOUT
         )
         verify.set_damaged_aside(path, warn)
         return 0
 
     processes.agree(open_folder)
     if who.writes:
-        terminal.print(f"{dataset.note}; {describe(facts)}; {printable(path)}")
+        console.print(f"{dataset.note}; {describe(facts)}; {printable(path)}")
 
-    named = axes.name_axes(experiment, config, dataset)
-    check = functools.partial(axes.check, experiment, config, named)
+    axes = records.axis_values(study, options, dataset)
+    shapes: dict[str, records.Group] = {}
+
+    def check(shape: records.Layout, record: records.Record) -> None:
+        records.check(study, options, axes, shape, record)
+        if not shapes:
+            shapes.update(shape)
+            if events is not None:
+                events.describe(shape, axes)
+
     polls = itertools.count()
-    own_units = who.own(planned)
-    shown = displays.display(
-        len(own_units),
-        silent=not who.writes_units,
-        plain=who.process > 0,
-        shown=experiment.shown,
+    own_jobs = who.own(planned)
+    shown = display.display(
+        len(own_jobs), silent=not who.writes_units, plain=who.process > 0, shown=study.shown
     )
-    with shown as display:
-        if config.tensorboard and who.writes_units:
-            dims = functools.partial(axes.inner_dims, experiment)
-            display = event_files.EventFiles(display, path, dims, named)
+    with shown as progress:
+        events = None
+        if options.tensorboard and who.writes_units:
+            from bnjax.frame.event_files import EventFiles
+
+            events = EventFiles(path)
+        told_all = Listeners(progress, *([events] if events else []), *listeners)
 
         def stops_at(done: int) -> bool:
             watch.move()
@@ -168,12 +199,12 @@ def complete(
                 return processes.told_to_stop(next(polls))
             return stop.received
 
-        def work(unit: units.Unit, mesh: Mesh | None) -> records.Record:
-            execution = Execution(
-                display, mesh, stops_at, who.together, who.writes_units, check=check
+        def work(one: job.Job, mesh: Mesh | None) -> records.Record:
+            execution = job.Execution(
+                told_all, mesh, stops_at, who.together, who.writes_units, check=check
             )
             try:
-                return units.run_unit(experiment, config, dataset, path, unit, execution)
+                return job.run_job(study, options, dataset, path, one, execution)
             except jax.errors.JaxRuntimeError as error:
                 if who.together:  # in step with the others, or not at all
                     raise RunError(processes.explain(error)) from error
@@ -184,8 +215,8 @@ def complete(
 
         def work_all() -> list[records.Record]:
             try:
-                return units.run_units(
-                    own_units, work, who.meshes, stopped=stopped, debug=config.debug
+                return job.run_jobs(
+                    own_jobs, work, who.meshes, stopped=stopped, debug=options.debug
                 )
             finally:
                 if processes.several():
@@ -194,18 +225,104 @@ def complete(
         # Together, a process that fails leaves at once: the others wait for it in a step.
         finished = work_all() if who.together else waiting.all_do(work_all, watch, stopped)
         if who.writes:
-            if len(own_units) < len(planned):  # those of other processes are read from the folder
-                reads = Execution(display, trains=False)
+            if len(own_jobs) < len(planned):  # those of other processes are read from the folder
+                reads = job.Execution(told_all, trains=False, check=check)
                 finished = [
-                    units.run_unit(experiment, config, dataset, path, unit, reads)
-                    for unit in planned
+                    job.run_job(study, options, dataset, path, one, reads) for one in planned
                 ]
-            measured = axes.name_results(experiment, config, dataset, facts, finished)
-            results.write(measured, path)
-            publishing.publish(experiment, published, write_page, path)
+            measured = records.to_dataset(study, options, axes, shapes, finished)
+            results.write(Run(measured, run_options(options), plain(facts)), path)
+            write()
         waiting.wait_for_all("results", watch)
         if stop.received and not processes.several():
             raise Interrupted("after everything was done")
+
+
+def run_options(options: Any) -> dict[str, Any]:
+    """Options as claims and figures see them: plain values, a single learning rate as a number."""
+    found: dict[str, Any] = plain(vars(options))
+    if isinstance(found.get("lr"), list) and len(found["lr"]) == 1:
+        found["lr"] = found["lr"][0]
+    return found
+
+
+def publish(
+    study: Study,
+    published: Published,
+    write_page: WritePage,
+    path: Path,
+    listeners: Sequence[Listener] = (),
+) -> None:
+    """Judge and draw what a folder holds; the summary, written last, marks the run finished.
+
+    Raises:
+      RunError: claims, figures or the page that failed, after all others are written.
+    """
+    measured = results.read(path)
+    failed: dict[str, str] = {}
+    verdicts: list[dict[str, Any]] = []
+    drawings: list[Any] = []
+    files: list[Path] = []
+    listener = Listeners(*listeners)
+    with warnings.catch_warnings():  # what an arm that diverged did not measure is NaN
+        warnings.filterwarnings("ignore", "All-NaN|Mean of empty|invalid value", RuntimeWarning)
+        for number, claim in enumerate(study.part("CLAIMS", ())):
+            with noting(failed, f"claim {getattr(claim, '__name__', number + 1)}"):
+                verdicts += [plain_verdict(one) for one in several(claim(measured))]
+        listener.judge(verdicts)
+        for number, figure in enumerate(study.part("FIGURES", ())):
+            with noting(failed, f"figure {getattr(figure, '__name__', number + 1)}"):
+                for drawing in several(figure(measured, published)):
+                    written = drawing.save(path)
+                    files += written
+                    drawings.append(drawing)
+                    listener.draw(drawing.name, written)
+        with noting(failed, "page"):
+            page = write_page(Publication(study, measured, verdicts, drawings, published), path)
+            files += [page] if page else []
+    kept = sorted(f"{folder.MODELS}/{file.name}" for file in path.glob(f"{folder.MODELS}/*.npz"))
+    names = [folder.METRICS, folder.RESULTS, *(file.name for file in files), *kept]
+    folder.write_summary(path, verdicts, failed, names)
+    if failed:
+        first, why = next(iter(failed.items()))
+        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        raise RunError(
+            f"{first}{more} of {path} failed: {why}: all arrays, {len(verdicts)} verdicts and "
+            f"{len(drawings)} figures are kept; the same command tries again"
+        )
+
+
+@contextlib.contextmanager
+def noting(failed: dict[str, str], name: str) -> Any:
+    """Within the block an error is noted under a name; the disk's and the memory's are raised."""
+    try:
+        yield
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # whatever a claim or a figure raises
+        failed[name] = f"{type(error).__name__}: {told(error)}"
+
+
+def several(found: Any) -> Iterable[Any]:
+    """What a claim or a figure returns, as several; one has a name of its own."""
+    is_one = hasattr(found, "_asdict") or hasattr(found, "save")
+    return [found] if is_one else [] if found is None else found
+
+
+def plain_verdict(verdict: Any) -> dict[str, Any]:
+    """A verdict as plain values.
+
+    Raises:
+      UsageError: a verdict that there is not.
+    """
+    if verdict.verdict not in VERDICTS:
+        raise UsageError(
+            f"claim {verdict.identifier} has the verdict {verdict.verdict!r}: it must be one of "
+            f"{', '.join(VERDICTS)}"
+        )
+    content: dict[str, Any] = plain(verdict._asdict())
+    content["numbers"] = [plain(number._asdict()) for number in verdict.numbers]
+    return content
 
 
 def describe(facts: Mapping[str, Any]) -> str:
@@ -216,9 +333,9 @@ def describe(facts: Mapping[str, Any]) -> str:
     return f"{devices}{several}, jax {facts['jax']}"
 
 
-def report(terminal: console.Console, path: Path) -> None:
+def report(console: Any, path: Path) -> None:
     """Print the claims table and the paths of what a finished run wrote."""
     summary = folder.read_summary(path)
-    terminal.print(console.claims_table(summary.claims))
+    console.print(terminal.claims_table(summary.verdicts))
     for name in (folder.CONFIG, *summary.files):
-        terminal.print(f"  {printable(path / name)}")
+        console.print(f"  {printable(path / name)}")

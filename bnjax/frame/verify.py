@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bnjax.errors import RunError
-from bnjax.frame import checkpoints, disk, folder, inventory, manifest, names
+from bnjax.frame import checkpoints, disk, folder, inventory, manifest
 
 
 class Verdict(NamedTuple):
@@ -43,7 +43,7 @@ def verify(path: Path) -> Verdict:
     sound = 0
     damage |= {place: "is not a folder" for place in not_folders(path)}
     for place in saved(path):
-        run = f"{names.original_name(path)}/{place.parent.name}"
+        run = f"{folder.original_name(path)}/{place.parent.name}"
         if not (what := manifest.find_damage(place, run)):
             sound += 1
         elif place.exists():  # a run that goes on drops its older checkpoints
@@ -85,7 +85,7 @@ def damaged_results(path: Path) -> dict[str, str]:
         summary = folder.read_summary(path)
     except RunError as error:
         return {folder.SUMMARY: reason(error)}
-    expected = {folder.METRICS, folder.PROBES} - set(summary.files)
+    expected = {folder.METRICS, folder.RESULTS} - set(summary.files)
     return {name: "has no digest" for name in expected} | inventory.find_damage(path, summary.files)
 
 
@@ -94,10 +94,15 @@ def is_measured(path: Path) -> bool:
     if not folder.is_finished(path):
         return False
     folder.read_config(path)  # refuses one that is damaged
-    measured = (folder.SUMMARY, folder.METRICS, folder.PROBES)
+    measured = (folder.SUMMARY, folder.METRICS, folder.RESULTS)
     return not any(
         name in measured or name.startswith(f"{folder.MODELS}/") for name in damaged_results(path)
     )
+
+
+def is_incomplete(path: Path) -> bool:
+    """Whether something of a finished run is damaged, or a claim or a figure failed."""
+    return bool(damaged_results(path)) or bool(folder.read_summary(path).failed)
 
 
 def set_damaged_aside(path: Path, say: Callable[[str], None]) -> None:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import bdtr
 
-from bnjax.frame.results import Results
+from bnjax.frame.results import Run as Results
 from bnjax.frame.variants import Variant
 from bnjax.judge.claim import Claim, Interval, Verdict, difference
 from bnjax.judge.pairs import why_not_trained

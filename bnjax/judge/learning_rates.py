@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bnjax.frame.results import Results
+from bnjax.frame.results import Run as Results
 from bnjax.judge.claim import Claim, Verdict
 from bnjax.judge.pairs import TRAINED, why_not_trained
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from bnjax.frame.results import Results, last_rows
+from bnjax.frame.results import Run as Results, late as last_rows
 from bnjax.judge.claim import (
     ONE_SEED_MARGIN,
     Comparison,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bnjax.frame.results import Results
+from bnjax.frame.results import Run as Results
 from bnjax.judge.claim import RATIO_RULE, Claim, Comparison
 from bnjax.judge.pairs import (
     BELOW_CHANCE,

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from bnjax.frame.results import Results
+from bnjax.frame.results import Run as Results
 from bnjax.frame.variants import Variant, parse
 from bnjax.judge.claim import (
     ONE_SEED_POINTS,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bnjax.frame.files import plain
-from bnjax.frame.names import NOT_IN_DIGEST
+from bnjax.frame.folder import NOT_IN_DIGEST
 
 PLACEHOLDERS = {"data_dir": "DIR", "published": "CSV"}
 # Where a run lies and how it was watched is its owner's own business; `deterministic` decides the

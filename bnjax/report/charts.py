@@ -7,7 +7,7 @@ probed step that a slider moves, against an axis of its own, or as a surface.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bnjax.frame.results import Results
+from bnjax.frame.results import Run as Results
 from bnjax.report import curves as run_curves
 from bnjax.report import plots
 from bnjax.report.curves import shown

@@ -11,7 +11,7 @@ from bnjax.frame import bounded, verify
 from bnjax.frame import folder as folders
 from bnjax.frame import results as measured
 from bnjax.frame.published_curves import Published
-from bnjax.frame.results import Results
+from bnjax.frame.results import Run as Results
 from bnjax.report import captions
 
 PAGE = "report.html"

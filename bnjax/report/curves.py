@@ -9,7 +9,7 @@ import numpy as np
 
 from bnjax.draw.style import LOOKS
 from bnjax.frame.printable import printable
-from bnjax.frame.results import Results
+from bnjax.frame.results import Run as Results
 from bnjax.report import quantities
 
 # Okabe & Ito's colours for arms that are no normalisers.

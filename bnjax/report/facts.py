@@ -4,7 +4,7 @@ import html
 
 import numpy as np
 
-from bnjax.frame.results import Results
+from bnjax.frame.results import Run as Results
 from bnjax.report import beside, curves, tables
 from bnjax.report.content import Run
 

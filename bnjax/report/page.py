@@ -10,7 +10,7 @@ import numpy as np
 
 from bnjax.frame.disk import replacing
 from bnjax.frame.printable import printable
-from bnjax.frame.publishing import Drawn
+from bnjax.frame.run import Publication as Drawn
 from bnjax.report import content, pack, quantities, tables
 from bnjax.report.content import PAGE, Run
 from bnjax.report.sections import VERDICTS, Section, keys, section, set_side_by_side

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bnjax.frame.names import NOT_IN_DIGEST
-from bnjax.frame.results import Results, last_rows
+from bnjax.frame.folder import NOT_IN_DIGEST
+from bnjax.frame.results import Run as Results, late as last_rows
 from bnjax.report import again, curves, quantities
 
 LATE = 10  # the last tenth of the steps, over which minibatches are averaged

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bnjax.frame.results import Results
+from bnjax.frame.results import Run as Results
 from bnjax.report import curves, quantities
 
 MOST_NUMBERS = 1_500_000  # of one run, but for its training curves

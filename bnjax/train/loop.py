@@ -20,6 +20,7 @@ class Probe(NamedTuple):
 
     when: Callable[[int], bool]  # of the step, counted from 0
     measure: Callable[..., PyTree]  # of state, batch and gradient, before the update; compiled
+    leading: tuple[str, ...] = ()  # axes of all its fields before those that they declare
 
 
 class Progress(NamedTuple):

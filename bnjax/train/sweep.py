@@ -7,7 +7,7 @@ import numpy as np
 
 from bnjax.train.gradient import TrainState
 
-Measured: TypeAlias = Mapping[str, np.ndarray]  # `<group>.<field>`: all that was measured before
+Measured: TypeAlias = Mapping[str, np.ndarray]  # `<probe>_<field>`: all that was measured before
 MeasureRow: TypeAlias = Callable[[int], Any]  # row -> NamedTuple of arrays
 
 
@@ -19,6 +19,7 @@ class Sweep(NamedTuple):
     # Called once where the sweep begins or goes on, with the trained state and all that the probes
     # measured on the way; its result must depend on nothing else, so that rows agree after a stop.
     begin: Callable[[TrainState, Measured], MeasureRow]
+    axis: str = "row"  # the name of the axis of its rows
 
 
 class SweepRow(NamedTuple):

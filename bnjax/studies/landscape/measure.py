@@ -1,40 +1,95 @@
-"""The line probe on a training state: which batch, which statistics, which directions."""
+"""The line probe along training: which batch, which statistics, which directions."""
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import Array
 
-from bnjax import probes
+from bnjax import models
+from bnjax import probes as library
 from bnjax.arithmetic import trees
 from bnjax.data import Batch
+from bnjax.fields import Field
+from bnjax.frame.arm import Arm
+from bnjax.train import Probe, every, probed_loss
 from bnjax.train.gradient import Gradient, TrainState
 from bnjax.train.probed_loss import MakeLoss
 from bnjax.types import PRNGKey, Scalar
 
-# The axes of a measured field, after those of arm, seed and step.
-POINTWISE = (
-    "losses",
-    "gradient_norms",
-    "gradient_distances",
-    "cosines",
-    "smoothness",
-    "scaled_smoothness",
-)
-CENTRAL = ("loss", "gradient_norm", "direction_norm", "smoothness_limit", "curvature_limit")
-DIMS = {
-    **{field: ("direction", "step_size") for field in ("step_sizes", *POINTWISE)},
-    **{field: ("direction",) for field in CENTRAL},
-}
-
 
 class Rounding(NamedTuple):
-    """How much of a gradient difference is rounding."""
+    """‖g at training precision − g at probe precision‖₂, on the batch of the step."""
 
-    gradient_error: Scalar  # ‖g at training precision − g at probe precision‖₂
+    gradient_error: Annotated[Scalar, Field("Rounding error of the gradient")]
+
+
+def probes(arm: Arm) -> Mapping[str, Probe]:
+    """The line probe of one arm and, on accelerators, the rounding noise beneath it."""
+    options = arm.options
+    loss = probed_loss.make_loss(
+        arm.model,
+        arm.pipeline,
+        statistics=options.statistics,
+        calibration=arm.dataset.train.pixels[: options.calibration_batches * options.batch_size],
+        objective=arm.objective,
+        weight_decay=options.weight_decay if options.probe_decay else 0.0,
+    )
+    same_precision = arm.trains_in(options.probe_precision)
+    is_training_loss = options.statistics == "batch" and not (
+        options.probe_decay and options.weight_decay
+    )
+    line = make_line(
+        loss,
+        step_sizes(options),
+        arm.key("probe"),
+        directions=options.directions,
+        parameters=last_layer(arm) if options.parameters == "last" else None,
+        reuse_gradient=is_training_loss and same_precision,
+        chunk=options.chunk,
+        precision=options.probe_precision,
+    )
+    when = every(options.probe_every)
+    measured = {"line": Probe(when, line, ("direction",))}
+    if not same_precision:
+        rounding = make_rounding(
+            loss, precision=options.precision, reference=options.probe_precision
+        )
+        measured["rounding"] = Probe(when, rounding)
+    return measured
+
+
+def axes(options: Any) -> Mapping[str, Any]:
+    """Directions, and step sizes: of several learning rates in units of each."""
+    relative = relative_steps(options)
+    sizes = relative if len(options.lr) > 1 else (options.lr[0] * relative).astype(np.float32)
+    return {"direction": options.directions, "step_size": sizes}
+
+
+def step_sizes(options: Any) -> np.ndarray:
+    """η of one arm in parameter units per gradient unit, float32 `[points]`."""
+    return (options.lr * relative_steps(options)).astype(np.float32)
+
+
+def relative_steps(options: Any) -> np.ndarray:
+    """η in units of the learning rate, rising, float64 `[points]`."""
+    spaced = np.geomspace(options.min_step, options.max_step, options.points)
+    return np.asarray(options.multiples or spaced, float)
+
+
+def fewer_points(options: Any) -> dict[str, int] | None:
+    """Half as many points at a time; None where there is only one."""
+    most = 1 if jax.default_backend() == "cpu" else len(relative_steps(options))
+    chunk = most if options.chunk == "auto" else options.chunk
+    return {"chunk": chunk // 2} if chunk > 1 else None
+
+
+def last_layer(arm: Arm) -> Callable[[str], bool]:
+    """Whether a parameter belongs to the last layer, by its name."""
+    last = models.layer_names(arm.model, arm.dataset.train.pixels.shape[1:])[-1]
+    return lambda name: name.startswith(f"{last}/")
 
 
 def make_line(
@@ -47,7 +102,7 @@ def make_line(
     reuse_gradient: bool = False,
     chunk: int | Literal["auto"] = "auto",
     precision: str = "highest",
-) -> Callable[[TrainState, Batch, Gradient], probes.Line]:
+) -> Callable[[TrainState, Batch, Gradient], library.Line]:
     """Compile the line probe for the states of one training run.
 
     Args:
@@ -83,13 +138,13 @@ def make_line(
     @jax.jit
     def measure(
         state: TrainState, batch: Batch, computed: Gradient, sizes: Array, seed: Array
-    ) -> probes.Line:
+    ) -> library.Line:
         loss = make_loss(state, batch)
         centre = (computed.loss, computed.gradient) if reuse_gradient else None
         own_key = jax.random.wrap_key_data(seed, impl=jax.random.key_impl(key))
         random_keys = {"gradient": None, "random": jax.random.fold_in(own_key, state.step)}
         lines = [
-            probes.line(
+            library.line(
                 loss,
                 state.params,
                 sizes,
@@ -137,7 +192,7 @@ def make_rounding(
         del computed  # of one precision only
         loss = make_loss(state, batch)
         return Rounding(
-            probes.rounding_noise(loss, state.params, precision=precision, reference=reference)
+            library.rounding_noise(loss, state.params, precision=precision, reference=reference)
         )
 
     return measure

@@ -1,14 +1,16 @@
 """Internal covariate shift along training: the shift probe with the optimiser's actual update."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import optax
 from jaxtyping import Array, Float
 
-from bnjax import probes
+from bnjax import probes as library
 from bnjax.data import Batch
+from bnjax.frame.arm import Arm, require_layers
+from bnjax.train import Probe, every, probed_loss
 from bnjax.train.gradient import Gradient, TrainState
 from bnjax.train.probed_loss import MakeLoss
 from bnjax.train.step import apply_gradient
@@ -22,7 +24,21 @@ class ShiftRow(NamedTuple):
     cosines: Float[Array, " num_layers"]  # cos(G_i, G'_i)
 
 
-DIMS = {field: ("layer",) for field in ShiftRow._fields}
+def probes(arm: Arm) -> Mapping[str, Probe]:
+    """The shift probe of one arm."""
+    options = arm.options
+    measure = make_shift(
+        probed_loss.make_loss(arm.model, arm.pipeline, objective=arm.objective),
+        arm.optimizer,
+        reuse_gradient=arm.trains_in(options.probe_precision),
+        precision=options.probe_precision,
+    )
+    return {"shift": Probe(every(options.probe_every), measure)}
+
+
+def check_options(options: Any) -> None:
+    """Refuse highlighted layers that the network does not have."""
+    require_layers("--layers", options.layers, options)
 
 
 def make_shift(
@@ -63,7 +79,7 @@ def make_shift(
     @jax.jit
     def measure(state: TrainState, batch: Batch, computed: Gradient) -> ShiftRow:
         after, _ = apply_gradient(optimizer, state, computed)
-        measured = probes.shift(
+        measured = library.shift(
             make_loss(state, batch),
             state.params,
             after.params,

@@ -1,6 +1,6 @@
 """What a run will take, measured before anything of it is written: time, memory, disk.
 
-One unit of each arm is built as the run would build it; its step, probes and evaluation are each
+One job of each arm is built as the run would build it; its step, probes and evaluation are each
 compiled and then run again. What is compiled stays in the cache, so the run has it already. On
 an accelerator steps without a probe go in blocks, and take less than is said here.
 """
@@ -14,12 +14,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from rich import box
+from rich.table import Table
 
 from bnjax import data
-from bnjax.frame import arms, axes, layout, records, run_arm, units
-from bnjax.frame.config import RunConfig
-from bnjax.frame.experiment import Experiment
-from bnjax.frame.streams import stream_key
+from bnjax.frame import cache, folder, job, records, terminal
+from bnjax.frame.arm import Arm, build_program, first_state, make_arm, test_probe
+from bnjax.frame.layout import make_layout
+from bnjax.frame.printable import printable
+from bnjax.frame.study import Study
 from bnjax.train import TrainState
 from bnjax.train.sweep import Sweep
 
@@ -66,7 +69,7 @@ class Plan(NamedTuple):
 
     arms: tuple[ArmPlan, ...]
     seeds: int
-    at_a_time: int  # units
+    at_a_time: int  # jobs
     memory_bytes: int  # the most that was in use while planning: of the device, or this process
     disk_bytes: int
 
@@ -77,78 +80,70 @@ class Plan(NamedTuple):
         return (sum(arm.seconds for arm in self.arms) + further) / self.at_a_time
 
 
-def plan(experiment: Experiment, config: RunConfig) -> Iterator[ArmPlan]:
+def plan(study: Study, options: Any) -> Iterator[ArmPlan]:
     """Measure each arm of a run for its first seed; nothing is written.
 
     Raises:
       UsageError: the options do not go together.
       RunError: the data set is not there.
     """
-    dataset = data.load(config.dataset, config.data_dir, seed=config.seed)
-    experiment.check(config, dataset)
-    check = functools.partial(
-        axes.check, experiment, config, axes.name_axes(experiment, config, dataset)
-    )
-    for unit in units.plan(config):
-        if unit.seed == config.seed:
-            own, arm = units.make_arm(config, dataset, unit)
-            yield plan_arm(experiment, own, arm, check)
+    dataset = data.load(options.dataset, options.data_dir, seed=options.seed)
+    study.part("check", lambda options, dataset: None)(options, dataset)
+    axes = records.axis_values(study, options, dataset)
+    for values, seed in job.plan(options):
+        if seed == options.seed:
+            yield plan_arm(study, options, make_arm(study, options, dataset, values, seed), axes)
 
 
-def conclude(config: RunConfig, planned: tuple[ArmPlan, ...]) -> Plan:
+def conclude(options: Any, planned: tuple[ArmPlan, ...]) -> Plan:
     """The whole run, from its arms."""
-    who = layout.make_layout(config.data_devices, config.probe_devices)
-    saved = (config.checkpoints_kept + 1) * sum(arm.state_bytes for arm in planned)
+    who = make_layout(options.data_devices, options.probe_devices)
+    saved = (options.checkpoints_kept + 1) * sum(arm.state_bytes for arm in planned)
     measured = sum(arm.record_bytes for arm in planned)
-    rows = len(planned) * config.steps * METRIC_ROW_BYTES
+    rows = len(planned) * options.steps * METRIC_ROW_BYTES
     return Plan(
         planned,
-        config.seeds,
-        min(len(planned) * config.seeds, len(who.meshes) * who.processes),
+        options.seeds,
+        min(len(planned) * options.seeds, len(who.meshes) * who.processes),
         most_memory(),
-        config.seeds * (saved + measured + rows) + FIGURE_BYTES,
+        options.seeds * (saved + measured + rows) + FIGURE_BYTES,
     )
 
 
-def plan_arm(
-    experiment: Experiment,
-    config: RunConfig,
-    arm: arms.Arm,
-    check: Callable[[records.Record], None],
-) -> ArmPlan:
+def plan_arm(study: Study, options: Any, arm: Arm, axes: Mapping[str, np.ndarray]) -> ArmPlan:
     """Measure one arm.
 
     Args:
-      experiment: gives the probes.
-      config: the arm's own options.
-      arm: factors, seed, model and data.
-      check: refuses a record of other axes than the experiment says.
+      study: gives the probes.
+      options: of the run.
+      arm: factors, seed, options, model and data.
+      axes: values of all axes, which the record must have.
     """
-    program, optimizer = arms.build(config, arm)
-    key, split = stream_key(arm.seed, "data"), arm.dataset.train
-    state, _ = arms.first_state(arm, optimizer, program.batch, key)
+    program, optimizer = build_program(arm), arm.optimizer
+    key, split = arm.key("data"), arm.dataset.train
+    state, _ = first_state(arm, optimizer, program.batch, key)
     order = arm.pipeline.order(key, 0)
     batch = program.batch(split, order, key, jnp.int32(0))
-    probes = experiment.probes(config, arm)
-    test = arms.test_probe(config, arm, arm.dataset.test, None)
-    due = range(config.steps)
-    rows = {name: run_arm.due_rows(probe, due) for name, probe in probes.items()}
-    rows["test"] = run_arm.due_rows(test, range(config.steps + 1))
-    record = run_arm.empty_record(config, program, {**probes, "test": test}, rows, state, batch)
-
-    sweeps = experiment.after(config, arm)
-    swept = records.empty({name: (sweep.rows, sweep.shapes) for name, sweep in sweeps.items()})
-    check(record | swept)
+    probes = {
+        **study.part("probes", lambda arm: {})(arm),
+        "test": test_probe(arm, arm.dataset.test, None),
+    }
+    steps = arm.options.steps
+    rows = {name: job.due_rows(probe, range(steps)) for name, probe in probes.items()}
+    rows["test"] = job.due_rows(probes["test"], range(steps + 1))
+    sweeps = study.part("after", lambda arm: {})(arm)
+    layout = job.record_layout(arm, program, probes, sweeps, rows, state, batch)
+    record = records.empty(layout)
+    records.check(study, options, axes, layout, record)
     gradient = jax.block_until_ready(program.gradient(state, batch))
     parts = []
-    for name, probe in {**probes, "test": test}.items():
+    for name, probe in probes.items():
         call = functools.partial(probe.measure, state, batch, gradient)
         part, values = measure(name, len(rows[name]), call)
         parts.append(part)
         for row in rows[name].values():  # sweeps may ask for what the probes measured
             records.put(record, [records.Entry(name, row, values)])
     parts += [measure_sweep(name, sweep, state, record) for name, sweep in sweeps.items()]
-    record |= swept
 
     moving = [state]
 
@@ -158,8 +153,8 @@ def plan_arm(
         return metrics
 
     state_bytes = count_bytes(jax.tree.leaves(state))
-    parts.insert(0, measure("step", config.steps, step)[0])
-    label = arms.label_of(arm.values, arm.seed).rpartition(", seed")[0]
+    parts.insert(0, measure("step", steps, step)[0])
+    label = arm.label.rpartition(", seed")[0]
     return ArmPlan(label, tuple(parts), state_bytes, count_bytes(record.values()))
 
 
@@ -203,3 +198,72 @@ def most_memory() -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def show(study: Study, options: Any) -> None:
+    """Measure and print what a run would take; nothing is written but compiled programs."""
+    cache.enable()
+    console = terminal.terminal()
+    path = options.out / study.name / folder.digest(options)
+    if folder.is_finished(path) and not options.fresh:
+        console.print(f"finished before: {printable(path)}")
+        return
+    arms = []
+    for arm in plan(study, options):
+        arms.append(arm)
+        console.print(f"{printable(arm.label)}: {duration(arm.seconds)}")
+    found = conclude(options, tuple(arms))
+    console.print(table(found))
+    seeds = "" if options.seeds == 1 else f", {options.seeds} seeds"
+    together = "" if found.at_a_time == 1 else f", {found.at_a_time} at a time"
+    console.print(
+        f"time: {duration(found.seconds)} ({len(arms)} arms{seeds}{together}), and what it takes "
+        "to start and to draw"
+    )
+    console.print(f"memory: {size(found.memory_bytes)} at most while this was measured")
+    console.print(f"disk: {size(found.disk_bytes)} in {printable(path)}")
+    if path.exists():
+        console.print("it was begun: what is done already is not taken off")
+
+
+def table(found: Plan) -> Table:
+    """Each part of each arm, for one seed."""
+    shown = Table("arm", "part", "times", "each", "compiling", "in all", box=box.SIMPLE_HEAVY)
+    for arm in found.arms:
+        for part in arm.parts:
+            shown.add_row(
+                printable(arm.label),
+                printable(part.name.lstrip("_")),
+                f"{part.times:,}",
+                duration(part.seconds),
+                duration(part.compile_seconds),
+                duration(part.total),
+            )
+    return shown
+
+
+def duration(seconds: float) -> str:
+    """A time for a person.
+
+    Example:
+      >>> duration(0.0123), duration(75.0), duration(7300.0)
+      ('12.3 ms', '75 s', '2.0 h')
+    """
+    if seconds < 1:
+        return f"{1000 * seconds:.3g} ms"
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def size(count: int) -> str:
+    """Bytes for a person.
+
+    Example:
+      >>> size(1500), size(3 * 2**30)
+      ('1.5 KiB', '3 GiB')
+    """
+    for unit, bytes_each in (("GiB", 2**30), ("MiB", 2**20)):
+        if count >= bytes_each:
+            return f"{count / bytes_each:.3g} {unit}"
+    return f"{count / 1024:.2g} KiB"

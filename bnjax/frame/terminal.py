@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -16,7 +17,7 @@ def terminal() -> Console:
     return Console(highlight=False, markup=False, emoji=False, soft_wrap=not sys.stdout.isatty())
 
 
-def claims_table(claims: Sequence[Mapping[str, str]]) -> Table:
+def claims_table(claims: Sequence[Mapping[str, Any]]) -> Table:
     """The claims of a finished run with what was measured, what was published and the verdict."""
     table = Table(
         "claim", "measured", "published", "verdict", box=box.SIMPLE_HEAVY, show_lines=True

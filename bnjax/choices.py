@@ -1,0 +1,35 @@
+"""The names that options choose from. Nothing is imported here, so that `--help` is instant."""
+
+from typing import Literal, TypeAlias
+
+OptimizerName: TypeAlias = Literal[
+    "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"
+]
+InitializerName: TypeAlias = Literal[
+    "glorot_uniform",
+    "glorot_normal",
+    "he_uniform",
+    "he_normal",
+    "lecun_normal",
+    "orthogonal",
+    "two_over_root_n",
+    "small_normal",
+    "constant",
+    "zeros",
+]
+ObjectiveName: TypeAlias = Literal["cross_entropy", "squared_error", "summed_squared_error"]
+DatasetName: TypeAlias = Literal[
+    "digits",
+    "binary_digits",
+    "mnist",
+    "binary_mnist",
+    "fashion_mnist",
+    "cifar10",
+    "cifar100",
+    "gaussian",
+    "gaussian_positive",
+]
+EMBEDDED = ("digits", "binary_digits")  # need no file
+LINEAR_DATASETS = ("gaussian", "gaussian_positive")  # for the deep linear network
+Precision: TypeAlias = Literal["default", "high", "highest"]
+Statistics: TypeAlias = Literal["batch", "running", "frozen", "recalibrated"]

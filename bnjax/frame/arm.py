@@ -1,0 +1,266 @@
+"""One arm of a study for one seed: its options, its network and data, its compiled program."""
+
+import functools
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from bnjax import data, models, train
+from bnjax.arithmetic.selection import EVERYTHING, Selection
+from bnjax.data import Batch, Dataset, Pipeline, Split
+from bnjax.errors import UsageError, require
+from bnjax.frame import folder
+from bnjax.frame.study import Study
+from bnjax.losses import OBJECTIVES, Objective
+from bnjax.models import Model
+from bnjax.train import Probe, Program, TrainState, optimizers
+from bnjax.types import PRNGKey
+
+ACCELERATOR_BLOCK_STEPS = 64
+STREAMS = ("init", "data", "probe", "select")
+
+
+def stream_key(seed: int, stream: Literal["init", "data", "probe", "select"]) -> PRNGKey:
+    """The PRNG key of one use of a seed; no two uses share one.
+
+    Args:
+      seed: 0 or more.
+      stream: what is drawn: a network's start, the data's order, what probes draw, which
+        parameters are trained.
+
+    Returns:
+      A typed key; the same in every arm.
+
+    Example:
+      >>> bool((stream_key(0, "init") == stream_key(0, "data")).all())
+      False
+    """
+    return jax.random.fold_in(jax.random.key(seed), STREAMS.index(stream))
+
+
+class Arm(NamedTuple):
+    """What is known of an arm before its first step."""
+
+    values: Mapping[str, Any]  # of the study's factors: normaliser, learning rate, …
+    seed: int
+    options: Any  # all options of the run, with this arm's own in place of its factors'
+    model: Model
+    dataset: Dataset
+    pipeline: Pipeline
+    selection: Selection = EVERYTHING  # of the parameters that are trained
+
+    @property
+    def label(self) -> str:
+        """How messages name it."""
+        return label_of(self.values, self.seed)
+
+    @property
+    def folder(self) -> str:
+        """The name of its folder of checkpoints."""
+        return folder.safe_name((*self.values.values(), self.seed))
+
+    @property
+    def objective(self) -> Objective:
+        """The training loss."""
+        return OBJECTIVES[self.options.objective]
+
+    @property
+    def optimizer(self) -> optax.GradientTransformation:
+        """The optimiser that trains it, with its learning rate."""
+        return optimizers.build(optimizer_rule(self.options), self.options.lr)
+
+    def key(self, stream: Literal["init", "data", "probe", "select"]) -> PRNGKey:
+        """The PRNG key of one use of its seed, see `stream_key`."""
+        return stream_key(self.seed, stream)
+
+    def trains_in(self, precision: str) -> bool:
+        """Whether training's matrix products have this precision; a CPU has but one."""
+        return jax.default_backend() == "cpu" or self.options.precision == precision
+
+
+def label_of(values: Mapping[str, Any], seed: int) -> str:
+    """How messages name an arm with these factors."""
+    named = (
+        value if isinstance(value, str) else f"{name} {value:g}" for name, value in values.items()
+    )
+    return f"{', '.join(named)}, seed {seed}"
+
+
+def arm_options(study: Study, options: Any, values: Mapping[str, Any]) -> Any:
+    """The options of the arm with these values of the factors."""
+    own = {**vars(options), **options.settings(values)}
+    return SimpleNamespace(**own, decays=study.part("decays", lambda options: None)(options))
+
+
+def make_arm(
+    study: Study, options: Any, dataset: Dataset, values: Mapping[str, Any], seed: int
+) -> Arm:
+    """The arm with these values of the factors, for one seed."""
+    own = arm_options(study, options, values)
+    norm = values.get("norm", options.norms[0])
+    model = study.part("build_model", build_model)(own, norm, dataset.num_classes)
+    pipeline = data.make_pipeline(dataset, own.batch_size, augmented=own.augment)
+    select = study.part("select", lambda options, shapes, seed: EVERYTHING)
+    selection = select(own, model.shapes(dataset.train.pixels.shape[1:])["params"], seed)
+    return Arm(values, seed, own, model, dataset, pipeline, selection)
+
+
+def build_model(options: Any, norm: str, num_classes: int) -> Model:
+    """The network that an arm's options describe.
+
+    Args:
+      options: of one arm.
+      norm: name of the normaliser.
+      num_classes: of the data set; of a regression the number of outputs.
+
+    Raises:
+      UsageError: options that the network does not have, or impossible values of them.
+    """
+    return models.by_name(
+        options.model,
+        norm=models.norms.by_name(norm),
+        num_classes=num_classes,
+        initializer=options.initializer,
+        width=options.width,
+        depth=options.depth,
+        dropout=options.dropout,
+    )
+
+
+def check_networks(study: Study, options: Any) -> None:
+    """Refuse networks and batches that cannot be, before anything is read or written.
+
+    Raises:
+      UsageError: naming the option, its value and what is legal.
+    """
+    require_known("--model", options.model, models.FAMILIES)
+    for norm in options.norms:
+        require_known("--norms", norm, models.norms.registry.REGISTRY)
+    build = study.part("build_model", build_model)
+    checked = set()
+    for values in arm_values(options):
+        own = arm_options(study, options, values)
+        norm = values.get("norm", options.norms[0])
+        if (seen := str(sorted(vars(own).items(), key=str)) + norm) not in checked:
+            checked.add(seen)
+            build(own, norm, 10)
+            check_batch(own, models.norms.by_name(norm))
+
+
+def check_batch(options: Any, norm: models.Norm) -> None:
+    """Refuse batches that a normaliser cannot work with."""
+    size, parts = options.batch_size, options.microbatches
+    legal = parts >= 1 and size % parts == 0
+    require("--microbatches", parts, legal, f"1 or more and divide --batch-size {size}")
+    part = size // parts
+    expected = f"a divisor of the {part} examples that are computed at a time"
+    legal = part % options.data_devices == 0
+    require("--data-devices", options.data_devices, legal, expected)
+    if not norm.batch_statistics:
+        return
+    if size == 1:
+        raise UsageError(
+            f"--batch-size 1: the norm {norm.name} takes statistics over the batch, and those "
+            "of one example make every channel of a dense layer 0 whatever it was: give 2 or "
+            "more, or a norm of single samples such as layer or group"
+        )
+    if parts > 1:
+        raise UsageError(
+            f"--microbatches {parts}: the norm {norm.name} takes statistics over the batch, so "
+            "gradients of its parts do not add up to its gradient: give 1, or a norm of single "
+            "samples such as layer or group"
+        )
+
+
+def require_known(option: str, name: str, known: Mapping[str, Any]) -> None:
+    """Refuse a name that nobody has registered."""
+    expected = f"of {' '.join(known)}, or one that a file given as --plugins registers"
+    require(option, name, name in known, expected)
+
+
+def require_layers(option: str, layers: Sequence[str], options: Any) -> None:
+    """Refuse names of layers that the network does not have.
+
+    Args:
+      option: as it is typed, e.g. `--layers`.
+      layers: names, e.g. `("conv5",)`.
+      options: of the run; they describe the network.
+
+    Raises:
+      UsageError: naming the layers that do not exist, and those that do.
+    """
+    linear = options.model == "dln"
+    model = build_model(options, "none", 10)
+    known = models.layer_names(model, (1, 1, 10) if linear else (32, 32, 3))
+    if unknown := [name for name in layers if name not in known]:
+        raise UsageError(f"{option} {' '.join(unknown)}: the model has {' '.join(known)}")
+
+
+def arm_values(options: Any) -> list[dict[str, Any]]:
+    """The values of the factors of each arm, those of the last factor fastest."""
+    factors = options.factors
+    return [
+        dict(zip(factors, chosen, strict=True)) for chosen in itertools.product(*factors.values())
+    ]
+
+
+def optimizer_rule(options: Any) -> optimizers.Rule:
+    """The optimiser of one arm, without its learning rate."""
+    drops = tuple(optimizers.drop_step(drop, options.steps) for drop in options.lr_drops)
+    return optimizers.Rule(options.optimizer, options.weight_decay, drops, options.decays)
+
+
+def first_state(
+    arm: Arm, optimizer: optax.GradientTransformation, draw: Callable[..., Batch], key: PRNGKey
+) -> tuple[TrainState, Batch]:
+    """The state before the first step, and the first batch."""
+    first = draw(arm.dataset.train, arm.pipeline.order(key, 0), key, jnp.int32(0))
+    state = train.init_state(arm.model, optimizer, arm.key("init"), first.images, arm.selection)
+    return state, first
+
+
+def build_program(arm: Arm, mesh: jax.sharding.Mesh | None = None) -> Program:
+    """The compiled program of an arm, shared by arms that differ in seed, initialiser or rate only.
+
+    Args:
+      arm: model, data, options and seed.
+      mesh: devices over which the batch is spread; None: one device.
+    """
+    return compile_program(
+        arm.model.initialised,
+        optimizer_rule(arm.options),
+        arm.pipeline,
+        objective=arm.objective,
+        precision=arm.options.precision,
+        selection=arm.selection,
+        microbatches=arm.options.microbatches,
+        mesh=mesh,
+        # On the CPU starting a program costs nothing beside a step, and single steps give training
+        # the same bits whether a probe rides along or not.
+        block_steps=1 if jax.default_backend() == "cpu" else ACCELERATOR_BLOCK_STEPS,
+    )
+
+
+@functools.lru_cache(maxsize=16)
+def compile_program(
+    model: Model, rule: optimizers.Rule, pipeline: Pipeline, **options: Any
+) -> Program:
+    """The program of all arms of one rule; the rate is in the optimiser's state, 0 is never used."""
+    return train.make_program(model, optimizers.build(rule, 0.0), pipeline, **options)
+
+
+def test_probe(arm: Arm, test: Split, mesh: jax.sharding.Mesh | None) -> Probe:
+    """Evaluation on the whole test set, with running statistics, as one more probe."""
+    evaluate = train.make_evaluate(arm.model, arm.dataset, objective=arm.objective, mesh=mesh)
+
+    def measure(state: TrainState, batch: Any, gradient: Any) -> train.Evaluation:
+        del batch, gradient  # the whole test set instead
+        return evaluate(state.params, state.batch_stats, test)
+
+    options = arm.options
+    return Probe(train.every(options.evaluate_every, last=options.steps), measure)

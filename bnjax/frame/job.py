@@ -1,0 +1,389 @@
+"""A job is one arm for one seed: train, probe, evaluate, save, resume; and many jobs on devices."""
+
+import functools
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from bnjax import train
+from bnjax.data import Batch, Dataset
+from bnjax.errors import RunError, UsageError, told
+from bnjax.frame import checkpoints, disk, files, folder, layout, processes, records
+from bnjax.frame.arm import (
+    Arm,
+    arm_values,
+    build_program,
+    first_state,
+    label_of,
+    make_arm,
+    test_probe,
+)
+from bnjax.frame.interrupts import Interrupted
+from bnjax.frame.listener import SILENT, Listener
+from bnjax.frame.messages import warn
+from bnjax.frame.study import Study
+from bnjax.train import Probe, Program, TrainState
+from bnjax.train.sweep import Sweep, count_rows, run_sweeps
+
+MOST_SAVING = 0.02  # of the time, where saves are due by time: large states are saved less often
+Result = TypeVar("Result")
+
+
+class Job(NamedTuple):
+    """One arm for one seed: independent of all others, with a folder of its own."""
+
+    values: Mapping[str, Any]  # of the study's factors
+    seed: int
+
+    @property
+    def label(self) -> str:
+        """How messages name it."""
+        return label_of(self.values, self.seed)
+
+
+class Execution(NamedTuple):
+    """How a job is carried out; nothing of it changes what is measured."""
+
+    listener: Listener = SILENT
+    mesh: Mesh | None = None  # devices of this job; None: the one there is
+    # Asked after each step or row, counted from 1: whether to save and leave now.
+    stops_at: Callable[[int], bool] = lambda done: False
+    together: bool = False  # all processes work on the same job, in step
+    writes: bool = True  # False in a process that another one writes for
+    trains: bool = True  # False: only read what another process has finished
+    # Refuses an empty record whose shapes are not those that its fields declare.
+    check: Callable[[records.Layout, records.Record], None] = lambda layout, record: None
+
+
+def plan(options: Any) -> list[Job]:
+    """The jobs of a run: the values of all factors, and the seed, the last one fastest."""
+    seeds = range(options.seed, options.seed + options.seeds)
+    return [Job(values, seed) for values in arm_values(options) for seed in seeds]
+
+
+def run_job(
+    study: Study, options: Any, dataset: Dataset, path: Path, job: Job, execution: Execution
+) -> records.Record:
+    """Carry out one job; where memory is short, with fewer points at a time."""
+    arm = make_arm(study, options, dataset, *job)
+    saved = checkpoints.Checkpoints(
+        path / folder.CHECKPOINTS / arm.folder,
+        f"{path.name}/{arm.folder}",
+        kept=options.checkpoints_kept,
+    )
+    while True:
+        try:
+            return run_arm(study, arm, saved, execution, path)
+        except jax.errors.JaxRuntimeError as error:
+            if execution.together or not is_out_of_memory(error):
+                raise  # of processes in step none can try again by itself
+            fewer = study.part("fewer_points", lambda options: None)(arm.options)
+            if fewer is None:
+                raise MemoryError(
+                    f"{arm.options.batch_size} examples at a time are more than the memory holds: "
+                    "give a smaller --batch-size or --width, or --microbatches"
+                ) from None
+        warn(
+            f"{arm.label}: out of memory; from the last checkpoint on "
+            f"{' '.join(map(str, fewer.values()))} points are probed at a time"
+        )
+        arm = arm._replace(options=SimpleNamespace(**{**vars(arm.options), **fewer}))
+
+
+def run_arm(
+    study: Study,
+    arm: Arm,
+    saved: checkpoints.Checkpoints,
+    execution: Execution,
+    path: Path,
+) -> records.Record:
+    """Train one arm from its start, or from its last checkpoint, to its end.
+
+    Args:
+      study: gives the probes, the sweeps after training, and what is kept of the trained network.
+      arm: factors, seed, options, model and data.
+      saved: the arm's checkpoints.
+      execution: devices, listener, and when to stop.
+      path: of the run's folder.
+
+    Returns:
+      The arm's record: `train_*` `[steps]`, `test_*` `[evaluations]`, `<probe>_*`
+      `[probe_steps, …]`, `<sweep>_*` `[rows, …]`. An arm that diverges ends there; what it measured
+      is kept.
+
+    Raises:
+      Interrupted: asked to stop; the state has been saved.
+      RunError: this process only reads results, and the folder holds no finished run of the arm.
+    """
+    steps = arm.options.steps
+    over = layout.batch_mesh(execution.mesh)
+    program, optimizer = build_program(arm, over), arm.optimizer
+    key, split = arm.key("data"), arm.dataset.train
+    probes = study.part("probes", lambda arm: {})(arm)
+    sweeps: Mapping[str, Sweep] = study.part("after", lambda arm: {})(arm)
+    keep = study.part("keep") if execution.writes else None
+    test = test_probe(arm, layout.place(arm.dataset.test, execution.mesh), over)
+    rows = {name: due_rows(probe, range(steps)) for name, probe in probes.items()}
+    rows["test"] = due_rows(test, range(steps + 1))
+    begin = functools.partial(first_state, arm, optimizer, program.batch)
+    state, first = jax.eval_shape(begin, key)
+    shape = record_layout(arm, program, {**probes, "test": test}, sweeps, rows, state, first)
+    record = records.empty(shape)
+    execution.check(shape, record)
+    end = steps + count_rows(sweeps)
+
+    host_state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), state)
+    start, tree = restore(saved, {"state": host_state, "record": record}, execution)
+    state, record = tree["state"], tree["record"]
+
+    def write_trained(state: TrainState) -> None:
+        if keep is not None:
+            disk.make_folder(path / folder.MODELS)
+            files.write_npz(path / folder.MODELS / f"{arm.folder}.npz", keep(arm, state))
+
+    if record["complete"]:
+        if records.ended_at(record) is None:
+            write_trained(state)
+        execution.listener.finish(arm, record)
+        return records.published(record)
+    if not execution.trains:
+        raise RunError(
+            f"{saved.folder} holds no finished run of {arm.label}, which another process did: "
+            "--out must be a folder that all processes share"
+        )
+    if start == 0:
+        state, _ = begin(key)
+    elif execution.mesh is None:
+        state = jax.device_put(state)
+    state, split, key = layout.place((state, split, key), execution.mesh)
+    spread = {
+        name: probe._replace(measure=layout.spread_points(probe.measure, execution.mesh))
+        for name, probe in probes.items()
+    }
+    saved_at, saved_step, took = time.monotonic(), start, 0.0
+    pending: list[records.Entry] = []
+
+    def save(done: int) -> None:
+        nonlocal saved_at, saved_step, took
+        begun = time.monotonic()
+        records.put(record, pending)
+        pending.clear()
+        if execution.writes:
+            checkpoints.save(saved, done, {"state": state, "record": record})
+        saved_at, saved_step = time.monotonic(), done
+        took = saved_at - begun
+
+    def save_if_due(done: int, where: str) -> None:
+        """Save if it is time to, and leave if asked to."""
+        stops = execution.stops_at(done)
+        waits = 60 * arm.options.checkpoint_minutes
+        waits = max(waits, took / MOST_SAVING) if waits else 0.0
+        late = time.monotonic() - saved_at >= waits
+        late = late or 0 < arm.options.checkpoint_steps <= done - saved_step
+        if (late or stops) and done < end:
+            save(done)
+            if stops:
+                raise Interrupted(f"at {where} of the arm {arm.label}")
+
+    for progress in train.run(
+        program,
+        arm.pipeline,
+        split,
+        key,
+        state,
+        start=min(start, steps),
+        stop=steps,
+        probes={**spread, "test": test},
+    ):
+        # One step late: the numbers of a step are read while the next one is under way.
+        records.put(record, pending)
+        pending.clear()
+        done, state = progress.stop, progress.state
+        if records.ended_at(record) is not None:
+            break
+        pending += entries(progress, rows)
+        execution.listener.advance(arm, done, record)
+        save_if_due(done, f"step {done} of {steps}")
+    records.put(record, pending)
+    if records.ended_at(record) is None:
+        final = test.measure(state, None, None)
+        records.put(record, [records.Entry("test", rows["test"][steps], final)])
+        # Each process measures these by itself, on one device, from the same state.
+        trained = layout.on_one_device(state, execution.mesh)
+        for row in run_sweeps(sweeps, trained, record, start=max(0, start - steps)):
+            records.put(record, [records.Entry(row.name, row.row, row.values)])
+            execution.listener.advance_rows(arm, row.name, row.row + 1, row.rows)
+            save_if_due(steps + row.done, f"row {row.row + 1} of {row.rows} of {row.name}")
+        write_trained(trained)
+    record["complete"][...] = 1
+    save(end)
+    execution.listener.finish(arm, record)
+    return records.published(record)
+
+
+def restore(
+    saved: checkpoints.Checkpoints, template: dict[str, Any], execution: Execution
+) -> tuple[int, dict[str, Any]]:
+    """The newest sound checkpoint, as the process that writes has it."""
+    if execution.writes:
+        start, tree = checkpoints.restore(saved, template)
+    else:
+        start, tree = 0, template
+    if not execution.together:
+        return start, tree
+    step, tree = processes.broadcast((np.int64(start), tree))
+    return int(step), tree
+
+
+def due_rows(probe: Probe, steps: range) -> dict[int, int]:
+    """The steps at which a probe is due, each with its row in the record."""
+    return {step: row for row, step in enumerate(filter(probe.when, steps))}
+
+
+def record_layout(
+    arm: Arm,
+    program: Program,
+    probes: Mapping[str, Probe],
+    sweeps: Mapping[str, Sweep],
+    rows: Mapping[str, Mapping[int, int]],
+    state: TrainState,
+    batch: Batch,
+) -> records.Layout:
+    """The shapes and axes of all that an arm measures; nothing is computed."""
+    gradient = jax.eval_shape(program.gradient, state, batch)
+    _, metrics = jax.eval_shape(program.update, state, gradient)
+    found = {"train": records.Group(arm.options.steps, metrics, ("step",))}
+    for name, probe in probes.items():
+        shapes = jax.eval_shape(probe.measure, state, batch, gradient)
+        axis = "test_step" if name == "test" else "probe_step"
+        found[name] = records.Group(len(rows[name]), shapes, (axis, *probe.leading))
+    for name, sweep in sweeps.items():
+        found[name] = records.Group(sweep.rows, sweep.shapes, (sweep.axis,))
+    return found
+
+
+def entries(progress: train.Progress, rows: Mapping[str, Mapping[int, int]]) -> list[records.Entry]:
+    """What one step measured, with the rows it belongs to."""
+    measured = [
+        records.Entry(name, rows[name][progress.step], values)
+        for name, values in progress.measured.items()
+    ]
+    steps = slice(progress.step, progress.stop)
+    return [records.Entry("train", steps, progress.metrics), *measured]
+
+
+class Failure(NamedTuple):
+    """A job that ended with an error."""
+
+    label: str
+    error: Exception
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    work: Callable[[Job, Mesh | None], Result],
+    meshes: Sequence[Mesh | None],
+    *,
+    stopped: Callable[[], bool],
+    debug: bool = False,
+) -> list[Result]:
+    """Carry out jobs, one at a time on each mesh, in their order.
+
+    A job that fails does not stop the others; only what they all depend on, such as the disk, does
+    (`RunError`), as does a wrong call (`UsageError`) and a request to stop.
+
+    Args:
+      jobs: independent of each other, each with a folder of its own.
+      work: carries out one job on the devices of a mesh.
+      meshes: with one of them everything is done in this thread, else in a thread for each.
+      stopped: whether to begin no further job.
+      debug: let an error pass as it is.
+
+    Returns:
+      The results, in the order of the jobs.
+
+    Raises:
+      Interrupted: asked to stop; all that is under way has been saved.
+      RunError: jobs that failed, after all others are done.
+    """
+    waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for number in range(len(jobs)):
+        waiting.put(number)
+    results: dict[int, Result] = {}
+    failures: list[Failure] = []
+    ended: list[BaseException] = []
+
+    def take(mesh: Mesh | None) -> None:
+        while not (ended or stopped()):
+            try:
+                number = waiting.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                results[number] = work(jobs[number], mesh)
+            except (Interrupted, RunError, UsageError) as error:
+                ended.append(error)
+            except Exception as error:  # whatever a network or a probe raises
+                if debug:
+                    ended.append(error)
+                failures.append(Failure(jobs[number].label, error))
+
+    if len(meshes) == 1:
+        take(meshes[0])
+    else:
+        in_threads(take, meshes)
+    if ended:
+        raise ended[0]
+    if len(results) + len(failures) < len(jobs):
+        raise Interrupted(f"with {len(results)} of {len(jobs)} arms done")
+    if failures:
+        raise RunError(describe(failures, len(jobs))) from failures[0].error
+    return [results[number] for number in range(len(jobs))]
+
+
+def in_threads(take: Callable[[Mesh | None], None], meshes: Sequence[Mesh | None]) -> None:
+    """Call a function for each mesh, each in a thread, and wait for all of them."""
+    working: list[threading.Event] = []
+
+    def take_and_say(mesh: Mesh | None) -> None:
+        working.append(over := threading.Event())
+        try:
+            take(mesh)
+        finally:
+            over.set()
+
+    threads = [threading.Thread(target=take_and_say, args=[mesh], daemon=True) for mesh in meshes]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    except KeyboardInterrupt:  # at a second signal: they save what they are at, and write here
+        # Not by `join`: before Python 3.13 a thread whose join was interrupted counts as ended.
+        for over in working:
+            over.wait()
+        raise
+
+
+def describe(failures: Sequence[Failure], count: int) -> str:
+    """One line for the jobs that failed."""
+    first = failures[0]
+    more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
+    return (
+        f"{len(failures)} of {count} arms failed: {first.label}{more}: "
+        f"{type(first.error).__name__}: {told(first.error, 500)}: the others are done and kept, "
+        "the same command tries again; --debug shows where"
+    )
+
+
+def is_out_of_memory(error: Any) -> bool:
+    """Whether an error of the runtime says that memory was not enough."""
+    return "RESOURCE_EXHAUSTED" in str(error) or "out of memory" in str(error).lower()

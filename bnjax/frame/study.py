@@ -1,0 +1,169 @@
+"""What a study is: the one object that its command, its results, claims and figures hang on.
+
+A study is a folder of `bnjax/studies`, or one file of yours. `STUDY = Study(__name__, …)` stands in
+its `__init__.py` (or in the file) and loads no JAX. The parts are found by their names:
+
+| part | in a folder | what it is |
+|---|---|---|
+| `probes(arm)` | `measure.py` | the probes that ride along, by name |
+| `after(arm)` | `measure.py` | sweeps over the trained network, by name (optional) |
+| `axes(options)` | `measure.py` | values of the study's own axes (optional) |
+| `check(options, dataset)` | `measure.py` | refuses what does not go together (optional) |
+| `build_model(arm_options, norm, num_classes)` | `measure.py` | another network (optional) |
+| `select(arm_options, shapes, seed)`, `decays(arm_options)` | `measure.py` | what is trained, what decays (optional) |
+| `keep(arm, state)` | `measure.py` | arrays of the trained network for a file of its own (optional) |
+| `fewer_points(arm_options)` | `measure.py` | smaller chunks where memory is short (optional) |
+| `CLAIMS` | `claims.py` | callables `run -> verdicts` |
+| `FIGURES` | `figure.py` | callables `(run, published) -> drawings` |
+"""
+
+import dataclasses
+import hashlib
+import importlib
+import inspect
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from bnjax.errors import UsageError
+from bnjax.frame import options as option_groups
+
+PACKAGE = Path(__file__).resolve().parents[1]
+STUDIES = PACKAGE / "studies"
+PLACES = {"CLAIMS": "claims", "FIGURES": "figure"}  # all other parts: measure
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """A study: question, source, options and presets; its parts are found beside it.
+
+    Attributes:
+      module: `__name__` of the module that makes it.
+      question: what it asks, in one sentence.
+      source: the publication.
+      options: the class of its options, composed of the groups of `bnjax.frame.options`.
+      presets: by name, the options that differ from the defaults. The first one is the default; a
+        model may have presets of its own, named e.g. `quick dln`.
+      shown: variables whose newest values a terminal shows while it runs; empty: some of each probe.
+      axis_labels: what people call the study's own axes, by name.
+      parts: parts in place of those that would be found, by name.
+    """
+
+    module: str
+    question: str
+    source: str = ""
+    options: type = option_groups.Training
+    presets: Mapping[str, Mapping[str, Any]] = dataclasses.field(
+        default_factory=lambda: {"quick": {}}
+    )
+    shown: tuple[str, ...] = ()
+    axis_labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    parts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def home(self) -> ModuleType:
+        """The module that makes the study."""
+        return sys.modules[self.module]
+
+    @property
+    def name(self) -> str:
+        """The name of its command and of its folder of runs."""
+        if self.module == "__main__":
+            return Path(str(self.home.__file__)).stem
+        return self.module.rpartition(".")[2]
+
+    @property
+    def description(self) -> str:
+        """What `--help` says of it: the docstring of its module."""
+        return inspect.getdoc(self.home) or self.question
+
+    @property
+    def is_shipped(self) -> bool:
+        """Whether it is one of bnjax's own."""
+        return self.module == f"bnjax.studies.{self.name}"
+
+    def preset(self, name: str, model: str = "") -> Any:
+        """The options of a preset.
+
+        Args:
+          name: of the preset.
+          model: one that may have presets of its own.
+
+        Raises:
+          UsageError: there is no such preset.
+        """
+        changes = self.presets.get(f"{name} {model}", self.presets.get(name))
+        if changes is None:
+            known = dict.fromkeys(key.partition(" ")[0] for key in self.presets)
+            raise UsageError(f"--preset {name}: must be {' or '.join(known)}")
+        return self.options(preset=name, **changes)
+
+    def part(self, name: str, default: Any = None) -> Any:
+        """A part by its name: given, or found beside the study.
+
+        Args:
+          name: e.g. `probes` or `CLAIMS`.
+          default: where the study has no such part.
+        """
+        if name in self.parts:
+            return self.parts[name]
+        home = self.home
+        if hasattr(home, "__path__"):  # a folder
+            place = PLACES.get(name, "measure")
+            if not any((Path(folder) / f"{place}.py").exists() for folder in home.__path__):
+                return default
+            home = importlib.import_module(f"{self.module}.{place}")
+        return getattr(home, name, default)
+
+    @property
+    def sources(self) -> list[Path]:
+        """The files that the study is written in."""
+        found = {Path(str(self.home.__file__)).resolve()}
+        if hasattr(self.home, "__path__"):
+            found |= set(Path(str(self.home.__file__)).resolve().parent.glob("*.py"))
+        for part in (self.options, *self.parts.values()):
+            try:
+                path = Path(inspect.getfile(inspect.unwrap(part))).resolve()
+            except (TypeError, OSError):
+                continue
+            if PACKAGE not in path.parents:
+                found.add(path)
+        return sorted(found)
+
+    @property
+    def script(self) -> str:
+        """Where the study is written, and twelve digits of the SHA-256 of its code.
+
+        `bnjax/studies/landscape 0123456789ab`; of a file elsewhere its name alone, also where it
+        takes over most of a shipped study; nothing where it was typed into an interpreter.
+        """
+        try:
+            sources = self.sources
+            digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+        except (OSError, AttributeError, KeyError):
+            return ""
+        foreign = [path for path in sources if PACKAGE not in path.parents]
+        name = foreign[0].name if foreign else f"bnjax/studies/{self.name}"
+        return f"{name} {digest[:12]}"
+
+
+def names() -> list[str]:
+    """The names of the shipped studies, in the order of the alphabet."""
+    return sorted(path.parent.name for path in STUDIES.glob("*/__init__.py"))
+
+
+def find(name: str) -> Study:
+    """A shipped study by its name.
+
+    Raises:
+      UsageError: there is none of that name.
+    """
+    if name not in names():
+        raise UsageError(
+            f"no study is named {name!r}: there are {', '.join(names())}; call one of your own by "
+            "its own file"
+        )
+    study: Study = importlib.import_module(f"bnjax.studies.{name}").STUDY
+    return study
