@@ -1,31 +1,36 @@
 """Distributions of activations: histograms, percentiles, moments, and how a step moves them."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from bnjax.arithmetic.percentiles import percentiles as percentiles_of
 from bnjax.errors import UsageError
+from bnjax.fields import Field
+from bnjax.types import Scalar
 
 PERCENTILES = (15.0, 50.0, 85.0)  # those of Ioffe & Szegedy 2015, Fig. 1
 
 
 class Distribution(NamedTuple):
-    """What `distribution` measured of one layer's activations; scalars unless said otherwise.
+    """Of what a layer hands to its non-linearity, on the batch of the step.
 
     Percentiles, means and deviations are in units of the activations, `variance_change` in those
-    units squared; the histogram has none.
+    units squared. A channel's moments are over the batch and its pixels; both changes are NaN
+    without `after`.
     """
 
-    histogram: Float[Array, " num_bins"]  # share of all activations in each bin; sums to 1
-    percentiles: Float[Array, " num_percentiles"]  # over all activations of the layer
-    unit_percentiles: Float[Array, " num_percentiles"]  # of one unit, over the batch and pixels
-    mean: Float[Array, ""]  # average over units of the unit's mean
-    deviation: Float[Array, ""]  # average over units of the unit's standard deviation
-    mean_change: Float[Array, ""]  # average over units of |μ'_j − μ_j|, NaN without `after`
-    variance_change: Float[Array, ""]  # average over units of |σ'_j² − σ_j²|
+    histogram: Annotated[Float[Array, " bin"], Field("Histogram of activations", "share")]
+    percentiles: Annotated[Float[Array, " percentile"], Field("Percentiles of activations")]
+    unit_percentiles: Annotated[Float[Array, " percentile"], Field("Percentiles of one channel")]
+    mean: Annotated[Scalar, Field("Mean of channels")]
+    deviation: Annotated[Scalar, Field("Deviation of channels")]
+    mean_change: Annotated[
+        Scalar, Field("Change of channels' mean in one step")
+    ]  # mean |μ'_j − μ_j|
+    variance_change: Annotated[Scalar, Field("Change of channels' variance in one step")]
 
 
 def distribution(

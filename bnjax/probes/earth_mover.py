@@ -6,7 +6,7 @@ batch: each of its examples has the same mass, before and after the step.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from bnjax.arithmetic import earth_mover as distances
 from bnjax.arithmetic.moments import moments
 from bnjax.arithmetic.percentiles import percentiles as percentiles_of
 from bnjax.errors import UsageError
+from bnjax.fields import Field
 from bnjax.probes.activations import PERCENTILES
 from bnjax.types import PRNGKey, Scalar
 
@@ -30,27 +31,34 @@ class Affine(NamedTuple):
 
 
 class EarthMover(NamedTuple):
-    """What `earth_mover` measured of one layer; scalars in units of its output unless said."""
+    """Between a layer's outputs on the batch before and after the step's actual update.
 
-    dimension: Scalar  # D, of a sample of the layer
-    deviation: Scalar  # √tr Σ of the layer before the step
-    sliced: Scalar  # mean over random directions
-    sliced_error: Scalar  # standard error of `sliced` over the directions
-    scaled: Scalar  # `sliced` / c_D: at most `exact` in expectation, and of its size
-    exact: Scalar  # in D dimensions; NaN where it was not asked for
-    paired: Scalar  # under the coupling of each example with itself: at least `exact`
-    lower: Scalar  # ‖μ₁ − μ₂‖: at most `exact`
-    upper: Scalar  # √(‖μ₁ − μ₂‖² + tr Σ₁ + tr Σ₂): at least `exact`
-    norm_bound: Scalar  # what BatchNorm's γ and β alone allow; NaN of another layer
-    unit: Scalar  # average over units of the unit's distance
-    unit_percentiles: Float[Array, " num_percentiles"]  # over units
-    unit_lower: Scalar  # average over units of the unit's lower bound
-    unit_upper: Scalar  # likewise of the upper one
-    unit_deviation: Scalar  # average over units of the standard deviation before the step
-    mean_change: Scalar  # average over units of |μ'_j − μ_j|
-    variance_change: Scalar  # of |σ'_j² − σ_j²|, squared units
-    skewness_change: Scalar  # of the third standardised moment's change, no unit
-    kurtosis_change: Scalar  # of the fourth one's
+    In units of the layer's output, unless said otherwise; μ and Σ are means and covariances. What
+    is said of channels is the average over the layer's channels.
+    """
+
+    dimension: Annotated[Scalar, Field("Dimension D of the layer")]
+    deviation: Annotated[Scalar, Field("Deviation of the layer √tr Σ")]  # before the step
+    sliced: Annotated[Scalar, Field("Sliced distance")]  # mean over random directions
+    sliced_error: Annotated[Scalar, Field("Standard error of the sliced distance")]
+    # `sliced` / c_D: at most `exact` in expectation.
+    scaled: Annotated[Scalar, Field("Sliced distance, scaled to all dimensions")]
+    exact: Annotated[Scalar, Field("Earth mover distance W₁")]  # NaN where it was not asked for
+    paired: Annotated[Scalar, Field("Distance of each example to itself")]  # at least `exact`
+    lower: Annotated[Scalar, Field("Lower bound ‖μ₁ − μ₂‖")]
+    upper: Annotated[Scalar, Field("Upper bound √(‖μ₁ − μ₂‖² + tr Σ₁ + tr Σ₂)")]
+    norm_bound: Annotated[Scalar, Field("Bound by BatchNorm's γ and β")]  # NaN of other layers
+    unit: Annotated[Scalar, Field("Distance of channels, mean")]
+    unit_percentiles: Annotated[
+        Float[Array, " percentile"], Field("Distance of channels, percentiles")
+    ]
+    unit_lower: Annotated[Scalar, Field("Lower bound of channels, mean")]
+    unit_upper: Annotated[Scalar, Field("Upper bound of channels, mean")]
+    unit_deviation: Annotated[Scalar, Field("Deviation of channels, mean")]  # before the step
+    mean_change: Annotated[Scalar, Field("Change of channels' mean")]  # mean of |μ'_j − μ_j|
+    variance_change: Annotated[Scalar, Field("Change of channels' variance")]  # units squared
+    skewness_change: Annotated[Scalar, Field("Change of channels' skewness")]  # no unit
+    kurtosis_change: Annotated[Scalar, Field("Change of channels' kurtosis")]  # no unit
 
 
 def earth_mover(

@@ -6,44 +6,50 @@ Loss variation, gradient predictiveness and effective β-smoothness of Santurkar
 
 import functools
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jaxtyping import Float
 
 from bnjax.arithmetic import trees
 from bnjax.convolution.convolution import running_once
 from bnjax.errors import UsageError
+from bnjax.fields import Field
 from bnjax.probes.checks import check_like, check_scalar
 from bnjax.probes.points import map_points, points_that_fit
 from bnjax.probes.surface import values_on_line
 from bnjax.types import Array, Loss, Params, Points, PRNGKey, Scalar
 
+PerStep: TypeAlias = Float[Array | np.ndarray, " step_size"]
+
 
 class Line(NamedTuple):
-    """What `line` measured; arrays are float, `[num_step_sizes]` or scalar.
+    """On one batch, from θ along the direction d; g = ∇L(θ), g(η) = ∇L(θ − ηd).
 
     Losses and `scaled_smoothness` are in units of the loss; norms and distances of gradients in
     those over units of θ; `smoothness` and both limits in those over θ's squared; `direction_norm`
-    in units of d; cosines have no unit. With θ the parameters, d the direction, g = ∇L(θ) and
-    g(η) = ∇L(θ − η d):
+    in units of d; cosines have no unit.
     """
 
-    step_sizes: Points  # η, units of θ over units of d
-    losses: Points  # L(θ − η d)
-    gradient_norms: Points  # ‖g(η)‖₂
-    gradient_distances: Points  # ‖g(η) − g‖₂, "gradient predictiveness"
-    cosines: Points  # ⟨g(η), g⟩ / (‖g(η)‖ ‖g‖)
-    smoothness: Points  # β(η) = ‖g(η) − g‖₂ / ‖η d‖₂
+    step_sizes: Annotated[PerStep, Field("Step sizes η", "units of θ per unit of d")]
+    losses: Annotated[PerStep, Field("Loss L(θ − ηd)")]
+    gradient_norms: Annotated[PerStep, Field("Gradient norm ‖g(η)‖₂")]
+    # "Gradient predictiveness" of Santurkar et al. 2018.
+    gradient_distances: Annotated[PerStep, Field("Gradient difference ‖g(η) − g‖₂")]
+    cosines: Annotated[PerStep, Field("Cosine of g(η) and g", bounded=True)]
+    # ‖g(η) − g‖₂ / ‖η d‖₂
+    smoothness: Annotated[PerStep, Field("Effective smoothness β(η)")]
     # β(η) of the kernels alone, each in units of its own norm, so that it does not depend on the
     # scale of weights that a normaliser makes irrelevant; NaN where no leaf has two or more axes.
-    scaled_smoothness: Points
-    loss: Scalar  # L(θ)
-    gradient_norm: Scalar  # ‖g‖₂
-    direction_norm: Scalar  # ‖d‖₂
-    smoothness_limit: Scalar  # ‖H d‖₂ / ‖d‖₂, the limit of β(η) for η → 0
-    curvature_limit: Scalar  # dᵀH d / ‖d‖₂², the sharpness along d
+    scaled_smoothness: Annotated[PerStep, Field("Smoothness of kernels in units of their norm")]
+    loss: Annotated[Scalar, Field("Loss L(θ) on the probed batch")]
+    gradient_norm: Annotated[Scalar, Field("Gradient norm ‖g‖₂")]
+    direction_norm: Annotated[Scalar, Field("Norm of the direction ‖d‖₂")]
+    smoothness_limit: Annotated[Scalar, Field("Smoothness for η → 0, ‖Hd‖₂/‖d‖₂")]
+    curvature_limit: Annotated[Scalar, Field("Sharpness along d, dᵀHd/‖d‖²")]
 
 
 def line(

@@ -1,7 +1,7 @@
 """How large gradients are, by kind of parameter."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,19 +9,21 @@ from jaxtyping import Array, Float
 
 from bnjax.arithmetic import trees
 from bnjax.errors import UsageError
+from bnjax.fields import Field
 from bnjax.types import BatchStats, Params
 
 KINDS = ("kernel", "bias", "cancelled_bias", "scale", "shift", "other")
 
 
 class Magnitudes(NamedTuple):
-    """What `magnitudes` measured, in the order of `KINDS`; NaN where there is no such parameter.
+    """Over all parameters of a kind, on the batch of the step.
 
-    Both are in units of the loss over units of the parameters of the kind.
+    In the order of `KINDS`, in units of the loss over units of the parameters; NaN where there is
+    no parameter of the kind.
     """
 
-    mean: Float[Array, " kinds"]  # of |g_i| over all parameters of a kind
-    norm: Float[Array, " kinds"]  # ‖g‖₂ of them together
+    mean: Annotated[Float[Array, " kind"], Field("Mean |∂L/∂θ| by kind")]
+    norm: Annotated[Float[Array, " kind"], Field("Gradient norm by kind")]
 
 
 def kinds(

@@ -8,7 +8,7 @@ loss's own equations tell which part that is, so any function of a mapping of la
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +17,17 @@ import optax
 from bnjax.arithmetic import equations, trees
 from bnjax.arithmetic.equations import Equations, Segment
 from bnjax.errors import UsageError
+from bnjax.fields import Field
 from bnjax.probes.checks import check_like, check_scalar
 from bnjax.types import Array, Float, Loss, Params, PyTree, Scalar
+
+Distances: TypeAlias = Annotated[Float[Array, " layer"], Field("‖G − G′‖₂ of the layers")]
+RelativeDistances: TypeAlias = Annotated[
+    Float[Array, " layer"], Field("‖G − G′‖₂/‖G‖₂ of the layers")
+]
+Cosines: TypeAlias = Annotated[
+    Float[Array, " layer"], Field("Cosine of G and G′ of the layers", bounded=True)
+]
 
 
 @functools.partial(
@@ -28,12 +37,16 @@ from bnjax.types import Array, Float, Loss, Params, PyTree, Scalar
 )
 @dataclasses.dataclass(frozen=True)
 class Shift:
-    """What `shift` measured; arrays `[num_layers]`, in the order in which the loss uses layers."""
+    """Gradients G of layers before and G′ after an update of the layers below, on the same batch.
+
+    Layers are in the order in which the loss uses them. Distances are in units of the gradient;
+    without shift distances are 0 and cosines 1.
+    """
 
     layers: tuple[str, ...]
-    distances: Float[Array, " num_layers"]  # ‖G_i − G'_i‖₂, units of the gradient; ideal 0
-    relative_distances: Float[Array, " num_layers"]  # ‖G_i − G'_i‖₂ / ‖G_i‖₂; ideal 0
-    cosines: Float[Array, " num_layers"]  # cos(G_i, G'_i); ideal 1
+    distances: Distances
+    relative_distances: RelativeDistances
+    cosines: Cosines
 
 
 def shift(

@@ -5,7 +5,7 @@ products. The random vectors are matfree's, as is what `lanczos` runs.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -14,33 +14,39 @@ from jaxtyping import Array, ArrayLike, Float
 from matfree import stochtrace
 
 from bnjax.errors import UsageError
+from bnjax.fields import Field
 from bnjax.probes.checks import check_scalar
 from bnjax.probes.lanczos import Ritz, Vector, ends, lanczos
 from bnjax.types import Loss, Params, PRNGKey, PyTree, Scalar
 
-PerVector = Float[Array, "num_vectors lanczos_steps"]
+PerVector: TypeAlias = Float[Array, "vector node"]
+PerRank: TypeAlias = Float[Array, " rank"]
 
 
 class Spectrum(NamedTuple):
-    """What `spectrum` measured; scalars, `[num_vectors, lanczos_steps]` or `[top]`.
+    """Of the Hessian of the loss, by Lanczos iterations; ∇L is the gradient at the same point.
 
     Eigenvalues, nodes, residuals, the trace and its error are in units of the loss over parameters
-    squared; weights, shares and fractions have no unit.
+    squared; weights, shares and fractions have no unit. `nodes`, `weights`, `residuals` and
+    `shares` are those of `Ritz`, a row for each random vector; eigenvalues are from the first.
     """
 
-    loss: Scalar  # at the point, its own units
-    gradient_norm: Scalar  # ‖g‖₂, units of the loss over parameters
-    trace: Scalar  # mean of vᵀHv over random signs v (Hutchinson)
-    trace_error: Scalar  # its standard error
-    nodes: PerVector  # as `Ritz` has them, a row for each random vector
-    weights: PerVector
-    residuals: PerVector
-    shares: PerVector  # of the gradient
-    largest: Float[Array, " top"]  # eigenvalues, falling, from the first vector
-    largest_residuals: Float[Array, " top"]
-    smallest: Float[Array, " top"]  # rising
-    smallest_residuals: Float[Array, " top"]
-    gradient_fraction: Float[Array, " top"]  # ‖P_j g‖² / ‖g‖², P_j on the j largest, j = 1 … top
+    loss: Annotated[Scalar, Field("Loss on the probed examples")]
+    gradient_norm: Annotated[Scalar, Field("Gradient norm on the probed examples")]
+    trace: Annotated[Scalar, Field("Trace of the Hessian")]  # mean of vᵀHv over random signs v
+    trace_error: Annotated[Scalar, Field("Standard error of the trace")]
+    nodes: Annotated[PerVector, Field("Ritz values of the Hessian")]
+    weights: Annotated[PerVector, Field("Weights of the quadrature")]
+    residuals: Annotated[PerVector, Field("Residuals of the Ritz vectors")]
+    shares: Annotated[PerVector, Field("Share of ‖∇L‖² in each Ritz vector", bounded=True)]
+    largest: Annotated[PerRank, Field("Greatest eigenvalues λ")]  # falling
+    largest_residuals: Annotated[PerRank, Field("Residuals of the greatest eigenvalues")]
+    smallest: Annotated[PerRank, Field("Least eigenvalues λ")]  # rising
+    smallest_residuals: Annotated[PerRank, Field("Residuals of the least eigenvalues")]
+    # ‖P_j g‖² / ‖g‖² with the projection P_j on the j greatest, j = 1 … top.
+    gradient_fraction: Annotated[
+        PerRank, Field("Share of ‖∇L‖² in the greatest eigenvectors", bounded=True)
+    ]
 
 
 def spectrum(

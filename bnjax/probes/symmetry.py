@@ -1,18 +1,20 @@
 """Whether the units of a layer are alike: the symmetry that an initialisation must break."""
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from bnjax.fields import Field
 from bnjax.types import Scalar
 
 
 class Symmetry(NamedTuple):
-    """How much the units of one kernel differ; both in units of its weights."""
+    """Of the channels of a kernel, in units of its weights: those that start alike stay alike."""
 
-    difference: Scalar  # largest |w_ku − w_kv| over inputs k and pairs of units u, v
-    size: Scalar  # largest |w_ku|
+    # |w_ku − w_kv| over inputs k and pairs of channels u, v
+    difference: Annotated[Scalar, Field("Greatest difference of two channels")]
+    size: Annotated[Scalar, Field("Greatest absolute weight")]
 
 
 def symmetry(kernel: Float[Array, "*fan_in units"], /) -> Symmetry:

@@ -8,7 +8,7 @@ derivative of BatchNorm, so that they know nothing of the right sides.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Annotated, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -17,11 +17,12 @@ from jaxtyping import Array, Float
 
 from bnjax.arithmetic.moments import moments, standardise
 from bnjax.errors import UsageError
+from bnjax.fields import Field
 from bnjax.types import PyTree, Scalar
 
-Rows: TypeAlias = Float[Array, "rows units"]
-PerUnit: TypeAlias = Float[Array, " units"]
-Chosen: TypeAlias = Float[Array, " num_chosen"]
+Rows: TypeAlias = Float[Array, "row channel"]
+PerUnit: TypeAlias = Float[Array, " channel"]
+Chosen: TypeAlias = Float[Array, " chosen_channel"]
 
 
 class Steepness(NamedTuple):
@@ -31,36 +32,37 @@ class Steepness(NamedTuple):
     in the loss cubed over the fourth power of y's.
     """
 
-    loss: Scalar
-    gradient: Rows  # v
-    gradient_squared: PerUnit  # ‖v_j‖², the Lipschitz term
-    curvature: Chosen  # v_jᵀ H_jj v_j, of the chosen units
-    layer_curvature: Scalar  # vᵀ H v, all units of the layer at once
+    loss: Annotated[Scalar, Field("Loss of the batch")]
+    gradient: Annotated[Rows, Field("v = ∂L/∂y")]
+    gradient_squared: Annotated[PerUnit, Field("‖v‖² of channels")]  # the Lipschitz term
+    curvature: Annotated[Chosen, Field("vᵀHv of chosen channels")]  # H of the channel alone
+    layer_curvature: Annotated[Scalar, Field("vᵀHv of the layer")]
 
 
 class Equality(NamedTuple):
-    """Both sides of an equality, per unit; shapes `[units]` or `[num_chosen]`.
+    """Both sides of an equality, for each channel or for the chosen ones.
 
-    Both sides have the units of what `Steepness` calls the same; the residual has none.
+    Both sides have the units of the same term in `Steepness`; the residual has none.
     """
 
-    left: Float[Array, " any"]
-    right: Float[Array, " any"]
-    residual: Float[Array, " any"]  # (left − right) / sum of the sizes of the terms on the right
+    left: Annotated[Float[Array, " channel"], Field("Left side")]
+    right: Annotated[Float[Array, " channel"], Field("Right side")]
+    # (left − right) / sum of the sizes of the terms on the right
+    residual: Annotated[Float[Array, " channel"], Field("Residual")]
 
 
 class Theory(NamedTuple):
-    """What `theory` measured of one layer."""
+    """On one batch: ŷ = (y − μ)/σ, z = γŷ + β, g = ∂L/∂z, v = ∂L/∂y, H and Ĥ by z and by y."""
 
     steepness: Steepness  # of the loss as a function of y, through the normaliser
-    lipschitz: Equality  # Theorem 4.1 with the coefficient 1/m, `[units]`
-    curvature: Equality  # Theorem 4.2, first line, `[num_chosen]`
-    worst_gradient: Equality  # Theorem 4.4, `[units]`
-    printed: Equality  # Theorem 4.1 with the coefficient 1/√m, as printed: no equality, `[units]`
-    scaled_gradient_squared: PerUnit  # γ²/σ² ‖g‖², the first term of Theorem 4.1
-    alignment: PerUnit  # ⟨g, ŷ⟩ = ∂L/∂γ; Theorem 4.2 assumes it is above 0
-    quadratic: Chosen  # vᵀHv; Theorem 4.2 assumes it is 0 or more
-    variance: PerUnit  # σ² without epsilon, units of y squared
+    lipschitz: Equality  # Theorem 4.1 with the coefficient 1/m
+    curvature: Equality  # Theorem 4.2, first line, of the chosen channels
+    worst_gradient: Equality  # Theorem 4.4
+    printed: Equality  # Theorem 4.1 with the coefficient 1/√m, as printed: no equality
+    scaled_gradient_squared: Annotated[PerUnit, Field("γ²/σ² ‖g‖²")]  # first term of Theorem 4.1
+    alignment: Annotated[PerUnit, Field("⟨g, ŷ⟩")]  # ∂L/∂γ; Theorem 4.2 assumes it is above 0
+    quadratic: Annotated[Chosen, Field("vᵀHv")]  # Theorem 4.2 assumes it is 0 or more
+    variance: Annotated[PerUnit, Field("σ²")]  # without epsilon, units of y squared
 
 
 def theory(

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,16 +11,21 @@ from jaxtyping import Array, Int
 from bnjax.arithmetic.devices import spread_examples
 from bnjax.data import Dataset, Split
 from bnjax.data.batches import standardise_pixels
+from bnjax.fields import Field
 from bnjax.losses import Objective, correct, cross_entropy
 from bnjax.models import Model
 from bnjax.types import BatchStats, Labels, Params, Pixels, Scalar
 
 
 class Evaluation(NamedTuple):
-    """Loss and accuracy on a whole split."""
+    """On a whole split, with running statistics.
 
-    loss: Scalar  # mean over the split, nats for cross-entropy; its sum if the objective is one
-    accuracy: Scalar  # in [0, 1]; NaN of a regression
+    The loss is the mean over the split, in nats for cross-entropy, or its sum if the objective is
+    one; the accuracy is NaN of a regression.
+    """
+
+    loss: Annotated[Scalar, Field("Test loss")]
+    accuracy: Annotated[Scalar, Field("Test accuracy", bounded=True)]
 
 
 def make_evaluate(

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from bnjax.arithmetic import trees
 from bnjax.arithmetic.devices import spread_examples
 from bnjax.arithmetic.selection import EVERYTHING, Selection
 from bnjax.data import Batch, Pipeline, Split
+from bnjax.fields import Field
 from bnjax.losses import Objective, cross_entropy
 from bnjax.models import Model
 from bnjax.train.gradient import Gradient, TrainState, accumulate_gradient, compute_gradient
@@ -20,12 +21,13 @@ from bnjax.types import Flag, Index, PRNGKey, Scalar
 
 
 class Metrics(NamedTuple):
-    """What one step measured on its own minibatch, before the update."""
+    """On the minibatch of each step, before its update."""
 
-    loss: Scalar
-    accuracy: Scalar  # single-minibatch training accuracy, in [0, 1]; NaN of a regression
-    gradient_norm: Scalar
-    finite: Flag  # False: loss or gradient was NaN or infinite, and the state was left as it was
+    loss: Annotated[Scalar, Field("Minibatch loss")]
+    accuracy: Annotated[Scalar, Field("Minibatch accuracy", bounded=True)]  # NaN of a regression
+    gradient_norm: Annotated[Scalar, Field("Minibatch gradient norm")]
+    # Where false, the state was left as it was.
+    finite: Annotated[Flag, Field("Loss and gradient are finite", bounded=True)]
 
 
 class Program(NamedTuple):

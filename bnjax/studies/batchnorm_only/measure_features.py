@@ -1,7 +1,7 @@
 """What a network does with its features: γ, which of them it switches off, and what that costs."""
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import Annotated, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from bnjax.arithmetic import trees
 from bnjax.data import Dataset, Split
 from bnjax.data.batches import standardise_pixels
+from bnjax.fields import Field
 from bnjax.losses import Objective
 from bnjax.models import Model
 from bnjax.models.rectifier import zero_share
@@ -33,16 +34,25 @@ DIMS = {
 
 
 class Features(NamedTuple):
-    """What `make_features` measures of a state, with running statistics; accuracies in [0, 1]."""
+    """Before the first step and after the last, with running statistics.
 
-    scales: Float[Array, " num_bins"]  # share of all γ in each bin; sums to 1
-    small: Float[Array, " num_thresholds"]  # share of |γ| below each threshold
-    clamped_accuracy: Float[
-        Array, " num_thresholds"
-    ]  # with those γ set to 0, on the same test images
-    zeros: Scalar  # share of zeros among the outputs of all ReLUs
-    train_accuracy: Scalar  # on as many training images as the test set has, without augmentation
-    test_accuracy: Scalar
+    Accuracies with γ clamped and without it are on the same test images; `train_accuracy` is of as
+    many training images as the test set has, without augmentation. Outputs are those of all ReLUs.
+    """
+
+    scales: Annotated[Float[Array, " bin"], Field("Distribution of γ", "share")]
+    small: Annotated[
+        Float[Array, " threshold"], Field("Share of |γ| below a threshold", bounded=True)
+    ]
+    clamped_accuracy: Annotated[
+        Float[Array, " threshold"],
+        Field("Test accuracy with γ below a threshold set to 0", bounded=True),
+    ]
+    zeros: Annotated[Scalar, Field("Share of zeros among the outputs of ReLUs", bounded=True)]
+    train_accuracy: Annotated[
+        Scalar, Field("Accuracy on training images, before and after", bounded=True)
+    ]
+    test_accuracy: Annotated[Scalar, Field("Test accuracy, before and after", bounded=True)]
 
 
 Measure: TypeAlias = Callable[[TrainState, bool], Features]

@@ -6,7 +6,7 @@ averaged predictions are of the same network on the same images, so their compar
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 from bnjax.data import Dataset
 from bnjax.data.batches import standardise_pixels
 from bnjax.data.copies import AVERAGED, Copies, copy_of, make_copies
+from bnjax.fields import Field
 from bnjax.losses import correct
 from bnjax.models import Model
 from bnjax.train.evaluation import pad_rows
@@ -25,13 +26,21 @@ NEVER = -1
 
 
 class Ending(NamedTuple):
-    """At one step, with running statistics and without dropout; NaN at all other steps."""
+    """At the last probe, with running statistics and without dropout; NaN at all other steps.
 
-    train_accuracy: Scalar  # of as many training images as the test set has
-    accuracy: Float[Array, " averaged"]  # on the test set, with averages over copies
-    gained: Float[Array, " averaged"]  # test images that only the average gets right
-    lost: Float[Array, " averaged"]  # test images that only the plain prediction gets right
-    images: Scalar  # number of test images
+    `train_accuracy` is of as many training images as the test set has.
+    """
+
+    train_accuracy: Annotated[Scalar, Field("Accuracy on training images at the end", bounded=True)]
+    accuracy: Annotated[
+        Float[Array, " averaged"], Field("Accuracy over averaged copies at the end", bounded=True)
+    ]
+    gained: Annotated[Float[Array, " averaged"], Field("Images that only the average gets right")]
+    lost: Annotated[
+        Float[Array, " averaged"],
+        Field("Images that only the plain prediction gets right"),
+    ]
+    images: Annotated[Scalar, Field("Number of test images")]
 
 
 DIMS = {field: ("averaged",) for field in ("accuracy", "gained", "lost")}

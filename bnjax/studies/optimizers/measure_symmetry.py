@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from bnjax.arithmetic import trees
 from bnjax.data import Batch
+from bnjax.fields import Field
 from bnjax.models import Model
 from bnjax.probes.symmetry import symmetry
 from bnjax.train.gradient import Gradient, TrainState
@@ -18,12 +19,17 @@ KERNEL = "/kernel"
 
 
 class SymmetryRow(NamedTuple):
-    """Of each kernel, in the order of `kernel_names`."""
+    """Of the channels of each layer; channels that start alike stay alike.
 
-    differences: Float[Array, " kernels"]  # largest difference between two units, see `symmetry`
-    sizes: Float[Array, " kernels"]  # largest absolute weight
-    gradient_norms: Float[Array, " kernels"]  # of the minibatch loss by the kernel
-    variances: Float[Array, " kernels"]  # largest that BatchNorm divides by; NaN where none stands
+    Kernels are in the order of `kernel_names`. The gradient is that of the minibatch loss.
+    """
+
+    differences: Annotated[Float[Array, " kernel"], Field("Greatest difference of two channels")]
+    sizes: Annotated[Float[Array, " kernel"], Field("Greatest absolute weight")]
+    gradient_norms: Annotated[Float[Array, " kernel"], Field("Gradient norm of each kernel")]
+    variances: Annotated[  # NaN where no BatchNorm stands
+        Float[Array, " kernel"], Field("Greatest variance that BatchNorm divides by")
+    ]
 
 
 DIMS = {field: ("kernel",) for field in SymmetryRow._fields}

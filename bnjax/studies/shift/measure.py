@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 import jax
 import optax
-from jaxtyping import Array, Float
 
 from bnjax import probes as library
 from bnjax.data import Batch
 from bnjax.frame.arm import Arm, require_layers
+from bnjax.probes.shift import Cosines, Distances, RelativeDistances
 from bnjax.train import Probe, every, probed_loss
 from bnjax.train.gradient import Gradient, TrainState
 from bnjax.train.probed_loss import MakeLoss
@@ -17,11 +17,15 @@ from bnjax.train.step import apply_gradient
 
 
 class ShiftRow(NamedTuple):
-    """What `make_shift` measures; arrays `[num_layers]`, layers in the order of their use."""
+    """Of the gradient G of a layer's weights before a step, and G′ after the layers below moved.
 
-    distances: Float[Array, " num_layers"]  # ‖G_i − G'_i‖₂
-    relative_distances: Float[Array, " num_layers"]  # ‖G_i − G'_i‖₂ / ‖G_i‖₂
-    cosines: Float[Array, " num_layers"]  # cos(G_i, G'_i)
+    G′ is taken on the same batch; the layers below took the optimiser's actual update. Layers are
+    in the order of their use.
+    """
+
+    distances: Distances
+    relative_distances: RelativeDistances
+    cosines: Cosines
 
 
 def probes(arm: Arm) -> Mapping[str, Probe]:

@@ -1,7 +1,7 @@
 """Images classified one at a time, against the same images classified together."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Annotated, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from bnjax.arithmetic import trees
 from bnjax.data import Batch
+from bnjax.fields import Field
 from bnjax.losses import accuracy
 from bnjax.models import Model
 from bnjax.train.gradient import Gradient, TrainState
@@ -21,14 +22,22 @@ DIMS = {
 }
 
 
-class SingleImages(NamedTuple):
-    """By what the normalisers use, `[statistics]`: running averages, or the images themselves."""
+PerStatistics: TypeAlias = Float[Array, " statistics"]
 
-    difference: Float[Array, " 2"]  # largest |logit alone − logit together|
-    largest: Float[Array, " 2"]  # largest |logit together|
-    agreement: Float[Array, " 2"]  # share of images that get the same class alone and together
-    accuracy: Float[Array, " 2"]  # alone
-    accuracy_together: Float[Array, " 2"]
+
+class SingleImages(NamedTuple):
+    """Of test images one by one (alone) and in one batch (together)."""
+
+    difference: Annotated[PerStatistics, Field("Largest difference of a logit, alone and together")]
+    largest: Annotated[PerStatistics, Field("Largest |logit|, together")]
+    agreement: Annotated[
+        PerStatistics,
+        Field("Share of images with the same class alone and together", bounded=True),
+    ]
+    accuracy: Annotated[PerStatistics, Field("Test accuracy of images alone", bounded=True)]
+    accuracy_together: Annotated[
+        PerStatistics, Field("Test accuracy of images together", bounded=True)
+    ]
 
 
 def make_single_images(

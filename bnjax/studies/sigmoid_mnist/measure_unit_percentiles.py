@@ -1,13 +1,14 @@
 """Percentiles of what each unit of a layer hands to its non-linearity, over fixed images."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import jax
 from jaxtyping import Array, Float
 
 from bnjax.arithmetic.percentiles import percentiles as percentiles_of
 from bnjax.data import Batch
+from bnjax.fields import Field
 from bnjax.models import Model
 from bnjax.probes.activations import PERCENTILES
 from bnjax.train.gradient import Gradient, TrainState
@@ -18,9 +19,11 @@ DIMS = {"percentiles": ("unit", "percentile")}
 
 
 class UnitPercentiles(NamedTuple):
-    """What each unit of one layer gets; no unit is preferred."""
+    """Of the input to each sigmoid of one layer, over the same images at every step."""
 
-    percentiles: Float[Array, "num_units num_percentiles"]  # over the images, ascending
+    percentiles: Annotated[
+        Float[Array, "channel percentile"], Field("Percentiles of the input to each sigmoid")
+    ]
 
 
 def make_unit_percentiles(

@@ -1,7 +1,7 @@
 """Loss surfaces around a trained network: which images, which statistics, which plane."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from bnjax import losses
 from bnjax.arithmetic.principal import Principal, principal_components
 from bnjax.data import Batch, Pipeline, Split
+from bnjax.fields import Field
 from bnjax.models import Model
 from bnjax.probes.surface import coordinates, filter_direction
 from bnjax.studies.surface.measure_surface_row import Statistics, SurfaceRow, make_row
@@ -34,10 +35,13 @@ class Snapshot(NamedTuple):
 
 
 class PrincipalRow(NamedTuple):
-    """The trajectory in its principal components."""
+    """Of the parameters along training less the trained ones, θₜ − θ at the end."""
 
-    shares: Float[Array, " component"]  # of the variance
-    coordinates: Float[Array, "snapshots 2"]  # of θ_t − θ_end in the first two, parameter units
+    shares: Annotated[
+        Float[Array, " component"],
+        Field("Share of the path's variance by component", bounded=True),
+    ]
+    coordinates: Annotated[Float[Array, "probe_step plane_axis"], Field("The path's coordinates")]
 
 
 # After arm and seed; the first axis is that of the rows.

@@ -1,7 +1,7 @@
 """The losses and accuracies of one row of a loss surface, on a fixed set of images."""
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Annotated, Literal, NamedTuple, TypeAlias
 
 import jax
 from jaxtyping import Array, Float
@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 from bnjax import losses
 from bnjax.arithmetic import trees
 from bnjax.data import Pipeline
+from bnjax.fields import Field
 from bnjax.models import Model
 from bnjax.probes.points import points_that_fit
 from bnjax.probes.surface import values_on_line
@@ -25,12 +26,12 @@ class Values(NamedTuple):
 
 
 class SurfaceRow(NamedTuple):
-    """A row of a surface."""
+    """Around the trained network, along directions d₁ and d₂: at θ + row · d₁ + column · d₂."""
 
-    row: Scalar  # coordinate along the first direction; of lines 0
-    columns: Float[Array, " points"]  # coordinates along the second direction
-    losses: Float[Array, " points"]
-    accuracies: Float[Array, " points"]
+    row: Annotated[Scalar, Field("Coordinate along the first direction")]  # of lines 0
+    columns: Annotated[Float[Array, " column"], Field("Coordinate along the second direction")]
+    losses: Annotated[Float[Array, " column"], Field("Loss")]
+    accuracies: Annotated[Float[Array, " column"], Field("Accuracy", bounded=True)]
 
 
 def make_row(

@@ -9,7 +9,7 @@ import contextlib
 import functools
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 
 from bnjax.arithmetic import trees
 from bnjax.data import Batch
+from bnjax.fields import Field
 from bnjax.losses import Objective, cross_entropy
 from bnjax.models import Model, interception
 from bnjax.models.interception import Interception
@@ -24,38 +25,40 @@ from bnjax.probes.theory import Steepness, Theory, steepness, theory
 from bnjax.train.gradient import Gradient, TrainState
 from bnjax.types import Params, Scalar
 
-PerLayer = Float[Array, " *num_layers"]
-PerUnit = Float[Array, "*num_layers num_chosen"]
+PerLayer: TypeAlias = Float[Array, " probed_layer"]
+PerUnit: TypeAlias = Float[Array, "probed_layer channel"]
 
 
 class TheoryRow(NamedTuple):
-    """What `make_theory` measures; v = ∂L/∂y, y what a layer hands to its normaliser, if any.
+    """On one batch: ŷ = (y − μ)/σ, z = γŷ + β, g = ∂L/∂z, v = ∂L/∂y, H and Ĥ by z and by y.
 
-    `[num_layers]` is over all units of a layer, `[num_layers, num_chosen]` one value for each
-    chosen unit. In an arm without normalisation the last fifteen are NaN.
+    y is what a layer hands to its normaliser, if any. Fields without `unit_` are over all channels
+    of a layer, the others of each chosen channel. Without normalisation the last fifteen are NaN.
     """
 
-    loss: PerLayer  # of the batch; the same for each layer up to rounding
-    gradient_squared: PerLayer  # ‖v‖²
-    curvature: PerLayer  # vᵀ Ĥ v, the whole layer at once
-    variance: PerLayer  # of y, mean over units
-    unit_gradient_squared: PerUnit  # left side of 4.1
-    unit_curvature: PerUnit  # left side of 4.2
-    lipschitz_right: PerLayer  # of 4.1, summed over units
-    lipschitz_residual: PerLayer  # of 4.1, the largest size over units
-    printed_share: PerLayer  # share of units at which 4.1 holds as printed, left ≤ right
-    printed_residual: PerLayer  # of 4.1 as printed, the largest size over units
-    aligned_share: PerLayer  # share of units with ⟨g, ŷ⟩ > 0
-    scaled_gradient_squared: PerLayer  # Σ γ²/σ² ‖g‖², the first term of 4.1
-    unit_lipschitz_right: PerUnit
-    unit_lipschitz_residual: PerUnit
-    unit_curvature_right: PerUnit  # of 4.2
-    unit_curvature_residual: PerUnit
-    unit_worst: PerUnit  # left side of 4.4
-    unit_worst_right: PerUnit
-    unit_worst_residual: PerUnit
-    unit_alignment: PerUnit  # ⟨g, ŷ⟩
-    unit_quadratic: PerUnit  # vᵀHv
+    loss: Annotated[PerLayer, Field("Loss of the batch")]  # the same for each layer but rounding
+    gradient_squared: Annotated[PerLayer, Field("‖v‖² of the layer")]
+    curvature: Annotated[PerLayer, Field("vᵀĤv of the layer")]
+    variance: Annotated[PerLayer, Field("Variance of y, mean over channels")]
+    unit_gradient_squared: Annotated[PerUnit, Field("4.1, left side ‖v‖²")]
+    unit_curvature: Annotated[PerUnit, Field("4.2, left side vᵀĤv")]
+    lipschitz_right: Annotated[PerLayer, Field("4.1, right side, summed over channels")]
+    lipschitz_residual: Annotated[PerLayer, Field("4.1, largest residual of a channel")]
+    printed_share: Annotated[  # left ≤ right
+        PerLayer, Field("4.1 as printed, share of channels at which it holds", bounded=True)
+    ]
+    printed_residual: Annotated[PerLayer, Field("4.1 as printed, largest residual of a channel")]
+    aligned_share: Annotated[PerLayer, Field("Share of channels with ⟨ŷ, g⟩ > 0", bounded=True)]
+    scaled_gradient_squared: Annotated[PerLayer, Field("γ²/σ² ‖g‖², summed over channels")]
+    unit_lipschitz_right: Annotated[PerUnit, Field("4.1, right side")]
+    unit_lipschitz_residual: Annotated[PerUnit, Field("4.1, residual")]
+    unit_curvature_right: Annotated[PerUnit, Field("4.2, right side")]
+    unit_curvature_residual: Annotated[PerUnit, Field("4.2, residual")]
+    unit_worst: Annotated[PerUnit, Field("4.4, left side")]
+    unit_worst_right: Annotated[PerUnit, Field("4.4, right side")]
+    unit_worst_residual: Annotated[PerUnit, Field("4.4, residual")]
+    unit_alignment: Annotated[PerUnit, Field("⟨ŷ, g⟩ of channels")]
+    unit_quadratic: Annotated[PerUnit, Field("vᵀHv of channels")]
 
 
 DIMS = {
