@@ -9,22 +9,28 @@ STAMP := $(VENV)/.installed-dev
 # Huge pages spare XLA's large temporaries on the CPU their page faults: 62 s instead of 73 s for
 # a landscape run that probes every 10 steps, compiled before. Other C libraries ignore the variable.
 
-.PHONY: landscape test test-versions lint format lock docs tune bench clean
+.PHONY: landscape test test-full test-versions lint format lock docs tune bench clean
 
 landscape: $(RUNS)
 	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/python experiments/landscape.py
 
+# Three tiers. `make test` at every save: minutes.
+PYTEST = $(BIN)/python -m pytest -n 2 --dist worksteal
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(PYTEST)
+
+# What CI runs besides: processes, devices, faults, hostile inputs, browser, documents, packaging.
+test-full: $(STAMP)
+	$(PYTEST) tests/full bnjax
 
 # The full column of trials, hours; each part alone is e.g. `make test-kill`. Both write a table.
 PARTS := kill points damage locks signals disk resume memory inputs layouts processes soak
 .PHONY: test-all $(PARTS:%=test-%)
 test-all: $(STAMP)
-	$(BIN)/python tests/faults/run_all.py
+	$(BIN)/python tests/full/faults/run_all.py
 
 $(PARTS:%=test-%): test-%: $(STAMP)
-	$(BIN)/python tests/faults/run_all.py $*
+	$(BIN)/python tests/full/faults/run_all.py $*
 
 # The tests under the oldest versions that are allowed and the newest there are, on several Pythons.
 test-versions: $(STAMP)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import bnjax
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TEMPLATES = ROOT / "bnjax" / "report" / "templates"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 

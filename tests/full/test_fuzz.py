@@ -36,7 +36,7 @@ from bnjax.frame.streams import stream_key
 
 TRIALS = number("inputs")
 BLOCKS = 10  # of trials, one test each
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 LONGEST_LINE = 5000
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 

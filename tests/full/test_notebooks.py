@@ -7,7 +7,7 @@ import pytest
 jupytext = pytest.importorskip("jupytext", reason="pip install 'bnjax[notebooks]'")
 nbformat = pytest.importorskip("nbformat", reason="pip install 'bnjax[notebooks]'")
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted((ROOT / "notebooks").glob("*.py"))
 LARGEST = 300_000  # bytes
 TINY = ["--model", "mlp", "--width", "0.1", "--steps", "8", "--probe-every", "2"]

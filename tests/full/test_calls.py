@@ -17,7 +17,7 @@ from bnjax.commands import command_line as frame
 
 TRIALS = number("inputs")
 BLOCKS = 10  # of trials, one test each
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 EXPERIMENTS = sorted(
     path.stem
     for path in (ROOT / "experiments").glob("*.py")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LONGEST = 120.0  # seconds; a process that takes longer hangs
 
 
@@ -77,7 +77,7 @@ class Nursery:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="bnjax-faults-")
-        paths = [ROOT, ROOT / "tests", ROOT / "experiments"]
+        paths = [ROOT, ROOT / "tests" / "full", ROOT / "tests", ROOT / "experiments"]
         cleared = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "BNJAX_"))}
         self.server = subprocess.Popen(
             [sys.executable, "-u", "-X", "faulthandler", "-m", "faults.server"],

@@ -13,7 +13,7 @@ from faults.trials import counted, number
 from bnjax.frame import layout, results
 
 TESTS = Path(__file__).parent
-ROOT = TESTS.parent
+ROOT = TESTS.parents[1]
 # Float32: sums in another order. Cosines near 1 and differences of gradients lose digits.
 CLOSE = {"train.loss": 1e-6, "train.gradient_norm": 1e-5, "line.losses": 1e-5}
 
@@ -28,7 +28,7 @@ def several_devices(count: int) -> dict[str, str]:
         "NPROC": "16",
         "XLA_FLAGS": " ".join(layout.ONE_ORDER),
         "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, TESTS, ROOT / "experiments"))),
+        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, TESTS, TESTS.parent, ROOT / "experiments"))),
     }
 
 
