@@ -57,5 +57,6 @@ def read(name: str, hint: Any) -> Declared:
     if typing.get_origin(hint) is Annotated:
         hint, *extras = typing.get_args(hint)
         found = next((extra for extra in extras if isinstance(extra, Field)), found)
-    axes = getattr(hint, "dim_str", None)
+    kinds = typing.get_args(hint) or (hint,)  # Float[A | B, "layer"] is a union of two
+    axes = next((kind.dim_str for kind in kinds if hasattr(kind, "dim_str")), None)
     return Declared(None if axes is None else tuple(axes.split()), found)

@@ -17,7 +17,7 @@ from typing import IO, Any
 import numpy as np
 
 LARGEST_DOCUMENT = 16 * 2**20  # bytes of a JSON document
-LARGEST_ARCHIVE = 8 * 2**30  # bytes of arrays
+LARGEST_ARRAYS = 8 * 2**30  # bytes of arrays
 MOST_MEMBERS = 100_000
 KINDS = "biufcU"  # of numbers and texts; objects and raw bytes are none of ours
 
@@ -82,7 +82,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
       ValueError: it is damaged, compressed (none of ours is, and a small file could claim any
         size), or has arrays of another kind or size than its bytes allow.
     """
-    with opened(path, LARGEST_ARCHIVE) as file:
+    with opened(path, LARGEST_ARRAYS) as file:
         try:
             with zipfile.ZipFile(file) as archive:
                 check_members(archive, os.fstat(file.fileno()).st_size)

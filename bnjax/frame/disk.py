@@ -32,6 +32,12 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def temporary_name(path: Path) -> Path:
     """A hidden name beside `path` that only this process uses."""
     return path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")

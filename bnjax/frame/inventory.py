@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from bnjax.errors import RunError
 from bnjax.frame import disk
-from bnjax.frame.bounded import LARGEST_ARCHIVE
+from bnjax.frame.bounded import LARGEST_ARRAYS
 
 Inventory: TypeAlias = Mapping[str, Mapping[str, Any]]  # by relative path: size, sha256
 
@@ -80,8 +80,8 @@ def file_damage(path: Path, expected: Mapping[str, Any], read: bool) -> str:
             return "is not a plain file"
         if info.st_size != expected["size"]:
             return f"has {info.st_size} bytes, of {expected['size']} that were written"
-        if info.st_size > LARGEST_ARCHIVE:
-            return f"has {info.st_size} bytes, more than a run writes ({LARGEST_ARCHIVE})"
+        if info.st_size > LARGEST_ARRAYS:
+            return f"has {info.st_size} bytes, more than a run writes ({LARGEST_ARRAYS})"
         if read and disk.file_digest(path) != expected["sha256"]:
             return "is not what was written"
     except FileNotFoundError:

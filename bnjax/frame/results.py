@@ -17,6 +17,7 @@ import xarray
 from bnjax.errors import RunError
 from bnjax.frame import bounded, disk
 from bnjax.frame import folder as folders
+from bnjax.frame.files import plain
 
 FORMAT: Any = "NETCDF3_64BIT"
 
@@ -125,7 +126,4 @@ def metric_rows(run: Run) -> Iterator[Mapping[str, Any]]:
             for row, step in enumerate(here[axis].values.tolist()):
                 found = {name: column[row] for name, column in columns.items()}
                 if not all(map(np.isnan, found.values())):
-                    yield {**where, "step": step} | {
-                        name: value if np.isfinite(value) else str(value)
-                        for name, value in found.items()
-                    }
+                    yield plain({**where, "step": step, **found})

@@ -86,8 +86,8 @@ class Options(Line, options.LearningRates, options.Training):
 
 STUDY = Study(
     __name__,
-    question="Does normalisation make the loss vary less, its gradient more predictive and the loss "
-    "smoother along the gradient?",
+    question="Does normalisation make the loss vary less, its gradient more predictive and the "
+    "loss smoother along the gradient?",
     source="Santurkar et al. 2018, Fig. 4, 10, 11, 12, 13",
     options=Options,
     presets={
