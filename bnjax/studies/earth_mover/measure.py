@@ -1,24 +1,48 @@
 """Earth mover shift of layers along training, with the optimiser's actual update."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import optax
 
 from bnjax.arithmetic import trees
 from bnjax.data import Batch
+from bnjax.frame.arm import Arm, require_layers
 from bnjax.models import Model
 from bnjax.probes.activations import PERCENTILES
 from bnjax.probes.earth_mover import Affine, EarthMover, earth_mover
+from bnjax.train import Probe, every
 from bnjax.train.gradient import Gradient, TrainState
 from bnjax.train.outputs import before_and_after
 from bnjax.train.step import apply_gradient
 from bnjax.types import Params, PRNGKey
 
-DIMS = {
-    **{field: ("shown_layer",) for field in EarthMover._fields},
-    "unit_percentiles": ("shown_layer", "percentile"),
-}
+
+def probes(arm: Arm) -> Mapping[str, Probe]:
+    """The earth mover distances of the shown layers of one arm."""
+    options = arm.options
+    measure = make_earth_mover(
+        arm.model,
+        arm.optimizer,
+        options.layers,
+        arm.key("probe"),
+        directions=options.slices,
+        pixels=options.pixels,
+        exact=options.exact,
+        batch_norm=arm.values["norm"] == "batch",
+    )
+    return {"earth_mover": Probe(every(options.probe_every), measure, ("shown_layer",))}
+
+
+def axes(options: Any) -> Mapping[str, Any]:
+    """Shown layers and levels of percentiles."""
+    return {"shown_layer": options.layers, "percentile": PERCENTILES}
+
+
+def check_options(options: Any) -> None:
+    """Refuse layers that the network does not have."""
+    require_layers("--layers", options.layers, options)
 
 
 def make_earth_mover(

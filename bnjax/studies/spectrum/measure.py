@@ -5,7 +5,8 @@ each batch; under `running` all are normalised by training's running statistics,
 `recalibrated` by the statistics of the whole part at this very point (the population's).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 
@@ -13,30 +14,43 @@ from bnjax import losses
 from bnjax.arithmetic import trees
 from bnjax.data import Batch, Dataset, Pipeline
 from bnjax.errors import UsageError
+from bnjax.frame.arm import Arm
 from bnjax.models import Model
 from bnjax.probes.pieces import mean_over
 from bnjax.probes.spectrum import Spectrum, spectrum
+from bnjax.train import Probe, every
 from bnjax.train.gradient import Gradient, TrainState
 from bnjax.types import BatchStats, Loss, Params, PRNGKey, Scalar
 
 STATISTICS = ("batch", "running", "recalibrated")
-DIMS = {
-    **{field: ("statistics",) for field in ("loss", "gradient_norm", "trace", "trace_error")},
-    **{
-        field: ("statistics", "vector", "node")
-        for field in ("nodes", "weights", "residuals", "shares")
-    },
-    **{
-        field: ("statistics", "rank")
-        for field in (
-            "largest",
-            "largest_residuals",
-            "smallest",
-            "smallest_residuals",
-            "gradient_fraction",
-        )
-    },
-}
+
+
+def probes(arm: Arm) -> Mapping[str, Probe]:
+    """The spectrum probe of one arm."""
+    options, key = arm.options, arm.key("probe")
+    measure = make_spectrum(
+        arm.model,
+        probed_part(arm.dataset, arm.pipeline, options.images, options.chunk, key),
+        key,
+        statistics=options.statistics,
+        objective=arm.objective,
+        lanczos_steps=options.lanczos_steps,
+        num_vectors=options.vectors,
+        num_trace_vectors=options.trace_vectors,
+        top=options.top,
+        precision=options.probe_precision,
+    )
+    return {"spectrum": Probe(every(options.probe_every), measure, ("statistics",))}
+
+
+def axes(options: Any) -> Mapping[str, Any]:
+    """Statistics, vectors, nodes of the quadrature, and ranks from 1."""
+    return {
+        "statistics": options.statistics,
+        "vector": range(options.vectors),
+        "node": range(options.lanczos_steps),
+        "rank": range(1, options.top + 1),
+    }
 
 
 def probed_part(

@@ -1,6 +1,6 @@
 """Loss surfaces around a trained network: which images, which statistics, which plane."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import jax
@@ -10,17 +10,29 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from bnjax import losses
+from bnjax.arithmetic import trees
 from bnjax.arithmetic.principal import Principal, principal_components
-from bnjax.data import Batch, Pipeline, Split
+from bnjax.data import Batch, Dataset, Pipeline, Split
+from bnjax.errors import require
 from bnjax.fields import Field
+from bnjax.frame.arm import Arm, arm_values, build_model
 from bnjax.models import Model
-from bnjax.probes.surface import coordinates, filter_direction
-from bnjax.studies.surface.measure_surface_row import Statistics, SurfaceRow, make_row
+from bnjax.probes.points import points_that_fit
+from bnjax.probes.surface import coordinates, filter_direction, values_on_line
+from bnjax.studies.surface import snapshots as count_snapshots
+from bnjax.studies.surface.budget import (
+    Budget,
+    count_parameters,
+    forward_operations,
+    require_affordable,
+)
+from bnjax.train import Probe, every
 from bnjax.train.gradient import Gradient, TrainState
 from bnjax.train.sweep import Measured, MeasureRow, Sweep
-from bnjax.types import Params, PRNGKey
+from bnjax.types import BatchStats, Params, PRNGKey, Scalar
 
 View: TypeAlias = Literal["lines", "plane", "trajectory"]
+Statistics: TypeAlias = Literal["batch", "running", "recalibrated"]
 
 SNAPSHOTS = "_snapshots"  # the probe that keeps them; not among the published results
 MARGIN = 0.25  # of the trajectory's extent, on either side of it
@@ -44,15 +56,61 @@ class PrincipalRow(NamedTuple):
     coordinates: Annotated[Float[Array, "probe_step plane_axis"], Field("The path's coordinates")]
 
 
-# After arm and seed; the first axis is that of the rows.
-ROWS = {"lines": "line", "plane": "row", "trajectory": "row", "principal": "path"}
-DIMS = {
-    **{
-        view: {"row": (), **{field: ("column",) for field in SurfaceRow._fields[1:]}}
-        for view in ("lines", "plane", "trajectory")
-    },
-    "principal": {"shares": ("component",), "coordinates": ("probe_step", "plane_axis")},
-}
+def probes(arm: Arm) -> Mapping[str, Probe]:
+    """Snapshots of the parameters, where their path is asked for."""
+    if "trajectory" not in arm.options.views:
+        return {}
+    return {SNAPSHOTS: Probe(every(arm.options.probe_every), keep_snapshot)}
+
+
+def after(arm: Arm) -> Mapping[str, Sweep]:
+    """The views of one arm's trained network."""
+    options = arm.options
+    return make_sweeps(
+        arm.model,
+        arm.pipeline,
+        arm.dataset.train,
+        arm.key("probe"),
+        views=options.views,
+        points=options.points,
+        lines=options.lines,
+        span=options.span,
+        snapshots=count_snapshots(options),
+        images=options.images,
+        statistics=options.statistics,
+        objective=arm.objective,
+    )
+
+
+def axes(options: Any) -> Mapping[str, Any]:
+    """Lines, rows and columns of the grids, and components of the path."""
+    return {
+        "line": range(options.lines),
+        "row": range(options.points),
+        "column": range(options.points),
+        "path": ("principal",),
+        "component": range(1, 1 + min(COMPONENTS, count_snapshots(options) - 1)),
+        "plane_axis": (1, 2),
+    }
+
+
+def check(options: Any, dataset: Dataset) -> None:
+    """Refuse more images than there are, and grids that would take absurdly long."""
+    shape, available = dataset.train.pixels.shape[1:], len(dataset.train.labels)
+    most = available - available % options.batch_size
+    require("--images", options.images, options.images <= most, f"at most {most} here")
+    model = build_model(options, options.norms[0], dataset.num_classes)
+    plane = options.points**2
+    points = {"lines": options.lines * options.points, "plane": plane, "trajectory": plane}
+    arms = len(arm_values(options)) * options.seeds
+    budget = Budget(
+        forward_passes=arms * options.images * sum(points[view] for view in options.views),
+        operations=forward_operations(model, shape, options.batch_size),
+        snapshots=count_snapshots(options) if "trajectory" in options.views else 0,
+        parameters=count_parameters(model, shape),
+    )
+    remedy = "give fewer --points, --images, --norms or --views"
+    require_affordable(budget, insist=options.yes, remedy=remedy)
 
 
 def keep_snapshot(state: TrainState, batch: Batch, gradient: Gradient) -> Snapshot:
@@ -165,12 +223,12 @@ def make_sweeps(
         return lambda row: settled((first, second), symmetric[row], symmetric)
 
     def begin_principal(state: TrainState, measured: Measured) -> MeasureRow:
-        found = path_components(state.params, measured[f"{SNAPSHOTS}.vector"])
+        found = path_components(state.params, measured[f"{SNAPSHOTS}_vector"])
         return lambda row: PrincipalRow(found.shares, found.coordinates[:, :2])
 
     def begin_trajectory(state: TrainState, measured: Measured) -> MeasureRow:
         settled = settle(state)
-        found = path_components(state.params, measured[f"{SNAPSHOTS}.vector"])
+        found = path_components(state.params, measured[f"{SNAPSHOTS}_vector"])
         to_tree = ravel_pytree(state.params)[1]
         across, along = (to_tree(found.directions[axis]) for axis in (1, 0))
         columns, rows = (
@@ -182,10 +240,10 @@ def make_sweeps(
     components = min(COMPONENTS, snapshots - 1)
     path = shapes_of(PrincipalRow, (components,), (snapshots, 2))
     known = {
-        "lines": {"lines": Sweep(lines, surface_row, begin_lines)},
+        "lines": {"lines": Sweep(lines, surface_row, begin_lines, "line")},
         "plane": {"plane": Sweep(points, surface_row, begin_plane)},
         "trajectory": {
-            "principal": Sweep(1, path, begin_principal),
+            "principal": Sweep(1, path, begin_principal, "path"),
             "trajectory": Sweep(points, surface_row, begin_trajectory),
         },
     }
@@ -223,3 +281,99 @@ def around(path: np.ndarray, points: int) -> np.ndarray:
 def shapes_of(row: type, *shapes: tuple[int, ...]) -> Any:
     """A NamedTuple of float32 arrays of these shapes, as `jax.eval_shape` gives it."""
     return row(*(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes))
+
+
+class Values(NamedTuple):
+    """What is measured at a point, or at `[points]`."""
+
+    losses: Array  # mean over the images, nats for cross-entropy
+    accuracies: Array  # in [0, 1]; NaN of a regression
+
+
+class SurfaceRow(NamedTuple):
+    """Around the trained network, along directions d₁ and d₂: at θ + row · d₁ + column · d₂."""
+
+    row: Annotated[Scalar, Field("Coordinate along the first direction")]  # of lines 0
+    columns: Annotated[Float[Array, " column"], Field("Coordinate along the second direction")]
+    losses: Annotated[Float[Array, " column"], Field("Loss")]
+    accuracies: Annotated[Float[Array, " column"], Field("Accuracy", bounded=True)]
+
+
+def make_row(
+    model: Model,
+    pipeline: Pipeline,
+    points: int,
+    statistics: Statistics,
+    objective: losses.Objective,
+    precision: str,
+    noise: PRNGKey,
+) -> Callable[..., SurfaceRow]:
+    """Compile a row of a surface.
+
+    Args:
+      model: the model that was trained.
+      pipeline: batch size and standardisation.
+      points: of the row.
+      statistics: `batch`, or those that are handed over, `running` or `recalibrated`.
+      objective: the loss.
+      precision: matrix-product precision.
+      noise: key of what is random in the model, the same at each point.
+
+    Returns:
+      `measure(params, batch_stats, pixels, labels, (first, second), row, columns)`, with pixels
+      uint8 `[num_batches, batch, height, width, channels]` and labels `[num_batches, batch]`; the
+      values at `params + row · first + columns · second`.
+
+    Source: Li et al. 2018 (1712.09913), §3, eq. (1).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from bnjax import models
+      >>> model = models.mlp(norm=models.norms.none(), num_classes=2, width=0.02)
+      >>> start = model.init(jax.random.key(0), jnp.zeros((2, 2, 2, 1), jnp.float32))
+      >>> pipeline, key = Pipeline(4, 2, (0.0,), (1.0,)), jax.random.key(1)
+      >>> measure = make_row(model, pipeline, 3, "batch", losses.cross_entropy, "highest", key)
+      >>> pixels, labels = jnp.zeros((1, 2, 2, 2, 1), jnp.uint8), jnp.array([[0, 1]])
+      >>> plane = start["params"], start["params"]
+      >>> columns = jnp.array([-1.0, 0.0, 1.0], jnp.float32)
+      >>> row = measure(*start.values(), pixels, labels, plane, jnp.float32(0), columns)
+      >>> row.losses.shape, row.accuracies.shape
+      ((3,), (3,))
+    """
+
+    @jax.jit
+    def measure(
+        params: Params,
+        batch_stats: BatchStats,
+        pixels: Array,
+        labels: Array,
+        plane: tuple[Params, Params],
+        row: Scalar,
+        columns: Array,
+    ) -> SurfaceRow:
+        def on_batch(point: Params, batch: tuple[Array, Array]) -> Values:
+            images = pipeline.standardise(batch[0])
+            train = statistics == "batch"
+            logits, _ = model.apply(
+                point, batch_stats, images, train=train, key=noise if train else None
+            )
+            return Values(objective(logits, batch[1]), losses.accuracy(logits, batch[1]))
+
+        def on_images(point: Params) -> Values:
+            each = jax.lax.map(lambda batch: on_batch(point, batch), (pixels, labels))
+            loss = each.losses.sum() if objective.summed else each.losses.mean()
+            return Values(loss, each.accuracies.mean())
+
+        values = values_on_line(
+            on_images,
+            trees.move(params, plane[0], -row),
+            plane[1],
+            columns,
+            chunk=points_that_fit(
+                lambda point: on_batch(point, (pixels[0], labels[0])), params, points
+            ),
+            precision=precision,
+        )
+        return SurfaceRow(row, columns, values.losses, values.accuracies)
+
+    return measure

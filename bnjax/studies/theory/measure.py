@@ -8,20 +8,25 @@ same, bit for bit, whatever the precision of the probe.
 import contextlib
 import functools
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from bnjax import models
 from bnjax.arithmetic import trees
 from bnjax.data import Batch
+from bnjax.errors import UsageError, require
 from bnjax.fields import Field
+from bnjax.frame import arm as arms
+from bnjax.frame.arm import Arm
 from bnjax.losses import Objective, cross_entropy
 from bnjax.models import Model, interception
-from bnjax.models.interception import Interception
+from bnjax.models.interception import Interception, units_of_norms
 from bnjax.probes.theory import Steepness, Theory, steepness, theory
+from bnjax.train import Probe, every
 from bnjax.train.gradient import Gradient, TrainState
 from bnjax.types import Params, Scalar
 
@@ -61,10 +66,48 @@ class TheoryRow(NamedTuple):
     unit_quadratic: Annotated[PerUnit, Field("vᵀHv of channels")]
 
 
-DIMS = {
-    field: ("probed_layer", "unit") if field.startswith("unit_") else ("probed_layer",)
-    for field in TheoryRow._fields
-}
+def probes(arm: Arm) -> Mapping[str, Probe]:
+    """The theory probe of one arm."""
+    options = arm.options
+    measure = make_theory(
+        arm.model,
+        options.layers,
+        options.units,
+        normalised=arm.values["norm"] == "batch",
+        objective=arm.objective,
+        epsilon=options.epsilon,
+        input_norm=options.input_norm,
+        float64=options.float64,
+    )
+    return {"theory": Probe(every(options.probe_every), measure)}
+
+
+def axes(options: Any) -> Mapping[str, Any]:
+    """Probed layers and channels."""
+    return {"probed_layer": options.layers, "channel": options.units}
+
+
+def build_model(options: Any, norm: str, num_classes: int) -> Model:
+    """The network of one arm; BatchNorm has this study's epsilon."""
+    model = arms.build_model(options, norm, num_classes)
+    if norm != "batch":
+        return model
+    return Model(model.module.clone(norm=models.norms.batch_norm(epsilon=options.epsilon)))
+
+
+def check_options(options: Any) -> None:
+    """Refuse layers without a normaliser, and channels that they do not have."""
+    shape = (2, 1, 1, 10) if options.model == "dln" else (2, 32, 32, 3)
+    model = build_model(options, "batch", 10)
+    known = units_of_norms(model, jax.ShapeDtypeStruct(shape, jnp.float32))
+    for layer in options.layers:
+        if layer not in known:
+            raise UsageError(
+                f"--layers {layer}: no such layer with a normaliser; choose from {' '.join(known)}"
+            )
+        for channel in options.units:
+            expected = f"from 0 to {known[layer] - 1}, the channels of {layer}"
+            require("--units", channel, 0 <= channel < known[layer], expected)
 
 
 def make_theory(

@@ -1,15 +1,28 @@
 """Gradient magnitudes along training: those of training's own gradient, at no further cost."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 
 from bnjax.data import Batch
+from bnjax.frame.arm import Arm
+from bnjax.models import norms
 from bnjax.models.norms import Norm
-from bnjax.probes.magnitudes import Magnitudes, kinds, magnitudes
+from bnjax.probes.magnitudes import KINDS, Magnitudes, kinds, magnitudes
+from bnjax.train import Probe, every
 from bnjax.train.gradient import Gradient, TrainState
 
-DIMS = {field: ("kind",) for field in Magnitudes._fields}
+
+def probes(arm: Arm) -> Mapping[str, Probe]:
+    """The magnitudes of one arm's gradient."""
+    measure = make_magnitudes(norms.by_name(arm.values["norm"]))
+    return {"magnitudes": Probe(every(arm.options.probe_every), measure)}
+
+
+def axes(options: Any) -> Mapping[str, Any]:
+    """Kinds of parameters."""
+    return {"kind": KINDS}
 
 
 def make_magnitudes(norm: Norm) -> Callable[[TrainState, Batch, Gradient], Magnitudes]:

@@ -1,6 +1,7 @@
 """Distributions of activations along training, before each layer's non-linearity."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,21 +10,50 @@ import optax
 
 from bnjax.arithmetic import trees
 from bnjax.data import Batch
+from bnjax.frame.arm import Arm, require_layers
 from bnjax.models import Model
 from bnjax.probes.activations import PERCENTILES, Distribution, distribution
+from bnjax.train import Probe, every
 from bnjax.train.gradient import Gradient, TrainState
 from bnjax.train.outputs import before_and_after
 from bnjax.train.step import apply_gradient
 
+LEVELS = tuple(float(level) for level in range(5, 100, 5))  # percentiles a drift is taken over
 EDGES = np.linspace(-10.0, 10.0, 401)  # of histograms; the outer bins hold all beyond
-DIMS = {
-    "histogram": ("shown_layer", "bin"),
-    "percentiles": ("shown_layer", "percentile"),
-    "unit_percentiles": ("shown_layer", "percentile"),
-    **{
-        field: ("shown_layer",) for field in ("mean", "deviation", "mean_change", "variance_change")
-    },
-}
+
+
+def probes(arm: Arm) -> Mapping[str, Probe]:
+    """The distributions of the shown layers of one arm."""
+    options = arm.options
+    measure = make_distributions(
+        arm.model,
+        arm.optimizer,
+        options.layers,
+        edges(options),
+        percentiles=LEVELS,
+        unit=options.unit,
+    )
+    return {"distributions": Probe(every(options.probe_every), measure, ("shown_layer",))}
+
+
+def axes(options: Any) -> Mapping[str, Any]:
+    """Shown layers, centres of the bins, and levels of percentiles."""
+    found = edges(options)
+    return {
+        "shown_layer": options.layers,
+        "bin": (found[1:] + found[:-1]) / 2,
+        "percentile": LEVELS,
+    }
+
+
+def edges(options: Any) -> np.ndarray:
+    """Edges of the histograms, `[bins + 1]`."""
+    return np.linspace(*options.range, options.bins + 1)
+
+
+def check_options(options: Any) -> None:
+    """Refuse layers that the network does not have."""
+    require_layers("--layers", options.layers, options)
 
 
 def make_distributions(

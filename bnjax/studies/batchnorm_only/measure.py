@@ -1,23 +1,30 @@
 """What a network does with its features: γ, which of them it switches off, and what that costs."""
 
-from collections.abc import Callable
-from typing import Annotated, NamedTuple, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from bnjax import models
 from bnjax.arithmetic import trees
+from bnjax.arithmetic.selection import Selection
+from bnjax.arithmetic.trees import Predicate
 from bnjax.data import Dataset, Split
 from bnjax.data.batches import standardise_pixels
+from bnjax.errors import UsageError
 from bnjax.fields import Field
+from bnjax.frame.arm import Arm, stream_key
 from bnjax.losses import Objective
-from bnjax.models import Model
+from bnjax.models import Model, norms
 from bnjax.models.rectifier import zero_share
+from bnjax.models.resnet import convolution_names
+from bnjax.studies.batchnorm_only import trained_network
+from bnjax.train import Sweep, TrainState, parts
 from bnjax.train.evaluation import make_evaluate
-from bnjax.train.gradient import TrainState
-from bnjax.train.sweep import Measured, MeasureRow, Sweep
+from bnjax.train.sweep import Measured, MeasureRow
 from bnjax.types import Params, PRNGKey, Scalar
 
 EDGES = np.linspace(-2.0, 2.0, 81)  # of histograms; the outer bins hold all beyond
@@ -26,11 +33,6 @@ SWITCHED_OFF = 0.01  # |γ| below which Frankle et al. 2020 count a feature as s
 THRESHOLDS = (0.0, 0.001, SWITCHED_OFF, 0.03, 0.1, 0.3)  # the first leaves the network as it is
 CLAMPED_IMAGES = 2000  # of the test set, on which accuracies with small γ at 0 are compared
 IMAGES = 500  # of the test set, on which zeros are counted
-DIMS = {
-    "scales": ("bin",),
-    "small": ("threshold",),
-    "clamped_accuracy": ("threshold",),
-}
 
 
 class Features(NamedTuple):
@@ -56,6 +58,88 @@ class Features(NamedTuple):
 
 
 Measure: TypeAlias = Callable[[TrainState, bool], Features]
+
+
+SCALE_INITS: Mapping[str, Callable[..., Array]] = {
+    "uniform": jax.nn.initializers.uniform(1.0),
+    "half": jax.nn.initializers.constant(0.5),
+    "one": jax.nn.initializers.ones,
+    "sign": jax.random.rademacher,
+}
+
+
+def after(arm: Arm) -> Mapping[str, Sweep]:
+    """γ, sparsity and accuracies before and after training."""
+    return {"ends": make_features_sweep(arm.model, arm.dataset, arm.objective, arm.key("init"))}
+
+
+def axes(options: Any) -> Mapping[str, Any]:
+    """Both ends of training, centres of the bins of γ, and thresholds."""
+    return {"end": ("before", "after"), "bin": CENTRES, "threshold": THRESHOLDS}
+
+
+def keep(arm: Arm, state: TrainState) -> Mapping[str, np.ndarray]:
+    """The trained network as its seed and what was trained."""
+    return trained_network.pack(arm, state)
+
+
+def build_model(options: Any, norm: str, num_classes: int) -> models.Model:
+    """The network of one arm."""
+    del norm
+    every = options.norm_every
+    # Whoever names single layers needs them one by one; of two in turn a block has one each.
+    alike = every <= 2 and not options.no_scale and not options.no_shift
+    return models.resnet(
+        options.depth,
+        norm=norms.with_exceptions(batch_norm(options), exceptions(options)),
+        num_classes=num_classes,
+        width=options.width,
+        initializer=options.initializer,
+        dropout=options.dropout,
+        scan=None if alike else False,
+    )
+
+
+def batch_norm(options: Any, **affine: bool) -> models.Norm:
+    """BatchNorm with γ drawn as in this arm."""
+    return norms.batch_norm(scale_init=SCALE_INITS[options.scale_init], **affine)
+
+
+def exceptions(options: Any) -> dict[str, models.Norm]:
+    """The layers whose normaliser is another, by name."""
+    every = options.norm_every
+    found = {
+        layer: batch_norm(
+            options,
+            use_scale=layer not in options.no_scale,
+            use_bias=layer not in options.no_shift,
+        )
+        for layer in (*options.no_scale, *options.no_shift)
+    }
+    found |= {f"conv{place}": norms.none() for place in range(1, options.depth) if place % every}
+    # Of a scanned block, conv 2b is the first and conv 2b + 1 the second.
+    return found | ({"second": norms.none()} if every == 2 else {})
+
+
+def decays(options: Any) -> Predicate | None:
+    """Which parameters decay."""
+    return None if options.decay_norm else parts.not_of_norm
+
+
+def select(options: Any, shapes: Params, seed: int) -> Selection:
+    """What an arm trains."""
+    return parts.select(options.trained, shapes, stream_key(seed, "select"))
+
+
+def check_options(options: Any) -> None:
+    """Refuse layers that a network does not have."""
+    for depth in options.depths:
+        known = convolution_names(depth)
+        for option, layers in (("--no-scale", options.no_scale), ("--no-shift", options.no_shift)):
+            if unknown := [layer for layer in layers if layer not in known]:
+                raise UsageError(
+                    f"{option} {' '.join(unknown)}: a ResNet-{depth} has {' '.join(known)}"
+                )
 
 
 def make_features_sweep(

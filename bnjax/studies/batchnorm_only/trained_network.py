@@ -10,6 +10,7 @@ import hashlib
 import json
 import typing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import jax
@@ -18,28 +19,25 @@ import numpy as np
 
 from bnjax.arithmetic import trees
 from bnjax.errors import RunError
-from bnjax.frame import bounded, files, options
-from bnjax.frame.arms import Arm
+from bnjax.frame import bounded, files, stored_options
+from bnjax.frame import options as option_groups
+from bnjax.frame.arm import Arm, stream_key
 from bnjax.frame.files import plain
-from bnjax.frame.partial_options import PartialConfig
-from bnjax.frame.streams import stream_key
 from bnjax.models import Model
+from bnjax.studies.batchnorm_only import Options
 from bnjax.train import TrainState
 from bnjax.types import BatchStats, Params, PyTree
 
-OPTIONS = (  # those that a network's start and its trained part depend on
-    "trained",
-    "depths",
-    "norm_every",
-    "scale_init",
-    "no_scale",
-    "no_shift",
-    "width",
-    "initializer",
-    "dropout",
-)
-
-
+# What a network's start and its trained part depend on: factors, each with its option, and others.
+ONE_OF = {
+    "trained": "trained",
+    "depth": "depths",
+    "norm_every": "norm_every",
+    "scale_init": "scale_init",
+}
+FACTORS = ("trained", "norm_every", "scale_init")
+PLAIN = ("no_scale", "no_shift", "width", "initializer", "dropout")
+OPTIONS = (*ONE_OF, *PLAIN)
 DEEPEST = 2000
 LARGEST_SIDE = 4096
 
@@ -47,7 +45,7 @@ LARGEST_SIDE = 4096
 class Facts(NamedTuple):
     """What a file says of its network."""
 
-    config: PartialConfig
+    options: Any  # of the arm, as far as the network depends on them
     seed: int
     num_classes: int
     image_shape: tuple[int, int, int]
@@ -62,16 +60,15 @@ class Rebuilt(NamedTuple):
     batch_stats: BatchStats
 
 
-def pack(config: PartialConfig, arm: Arm, state: TrainState) -> dict[str, np.ndarray]:
+def pack(arm: Arm, state: TrainState) -> dict[str, np.ndarray]:
     """The arrays of a file from which `rebuild` makes the network.
 
     Args:
-      config: of this arm.
       arm: the arm.
       state: the one to keep.
     """
     trained = arm.selection.split(state.params)
-    chosen = {name: getattr(config, name) for name in OPTIONS}
+    chosen = {name: getattr(arm.options, name) for name in OPTIONS}
     facts = {
         "options": chosen,
         "seed": arm.seed,
@@ -103,16 +100,18 @@ def rebuild(path: Path) -> Rebuilt:
 
     Source: Frankle et al. 2020: a BN-only model is its seed, its γ and its β.
     """
+    from bnjax.studies.batchnorm_only import measure
+
     arrays = files.read_npz(path)
     try:
         facts = read_facts(arrays)
-        config, seed = facts.config, facts.seed
-        model = config.build_model("batch", facts.num_classes)
+        options, seed = facts.options, facts.seed
+        model = measure.build_model(options, "batch", facts.num_classes)
         images = jnp.zeros((1, *facts.image_shape), jnp.float32)
         expected = model.shapes(facts.image_shape)
         fill(expected["batch_stats"], arrays, "batch_stats")  # before a start of any size is drawn
         start = model.init(stream_key(seed, "init"), images)
-        selection = config.select(start["params"], seed)
+        selection = measure.select(options, start["params"], seed)
         trained = fill(selection.split(start["params"]), arrays, "trained")
         params = selection.merge(start["params"], trained)
         batch_stats = fill(start["batch_stats"], arrays, "batch_stats")
@@ -133,18 +132,31 @@ def read_facts(arrays: dict[str, np.ndarray]) -> Facts:
     Raises:
       KeyError, ValueError: something is missing, or is not of its type or size.
     """
+    from bnjax.studies.batchnorm_only import measure
+
     found = bounded.parse_json(str(arrays["facts"]))
     if not isinstance(found, dict) or not isinstance(found.get("options"), dict):
         raise ValueError("it has no options")
-    hints = typing.get_type_hints(PartialConfig)
-    chosen = {name: options.convert(name, found["options"][name], hints[name]) for name in OPTIONS}
-    if len(chosen["depths"]) != 1 or max(chosen["depths"]) > DEEPEST:
-        raise ValueError(f"it is not of one depth up to {DEEPEST}")
-    config = PartialConfig(model="resnet", norms=("batch",), **chosen)
-    config.validate()
+    hints = typing.get_type_hints(Options)
+    kinds = {"depth": int, **{name: typing.get_args(hints[name])[0] for name in FACTORS}}
+    kinds |= {name: hints[name] for name in PLAIN}
+    chosen = {
+        name: stored_options.convert(name, found["options"][name], kind)
+        for name, kind in kinds.items()
+    }
+    several = {names: (chosen[name],) for name, names in ONE_OF.items()}
+    options = Options(
+        model="resnet", norms=("batch",), **several, **{name: chosen[name] for name in PLAIN}
+    )
+    if not 8 <= chosen["depth"] <= DEEPEST:
+        raise ValueError(f"its depth is not from 8 to {DEEPEST}")
+    option_groups.check(options)
+    measure.check_options(options)
     hints = typing.get_type_hints(Facts)
-    rest = {name: options.convert(name, found[name], hints[name]) for name in Facts._fields[1:]}
-    facts = Facts(config, **rest)
+    rest = {
+        name: stored_options.convert(name, found[name], hints[name]) for name in Facts._fields[1:]
+    }
+    facts = Facts(SimpleNamespace(**chosen), **rest)
     sides = (*facts.image_shape, facts.num_classes)
     if not all(0 < side <= LARGEST_SIDE for side in sides) or not 0 <= facts.seed < 2**31:
         raise ValueError("its seed, images or classes are beyond all reason")

@@ -1,26 +1,138 @@
-"""How a network ends: accuracy on training and test images, and averaged over copies of the latter.
-
-Test-time augmentation averages the predicted probabilities over copies of an image. Plain and
-averaged predictions are of the same network on the same images, so their comparison is paired.
-"""
+"""Symmetry of each layer's units along training, and what gradient and variance are left to it."""
 
 import functools
-from collections.abc import Callable
-from typing import Annotated, NamedTuple
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from bnjax.data import Dataset
+from bnjax.arithmetic import trees
+from bnjax.data import Batch, Dataset
 from bnjax.data.batches import standardise_pixels
 from bnjax.data.copies import AVERAGED, Copies, copy_of, make_copies
+from bnjax.errors import require
 from bnjax.fields import Field
+from bnjax.frame.arm import Arm, build_model
 from bnjax.losses import correct
 from bnjax.models import Model
+from bnjax.models.initializers import REGISTRY
+from bnjax.probes.symmetry import symmetry
+from bnjax.studies.optimizers import usual_multiple
+from bnjax.train import Probe, every
 from bnjax.train.evaluation import pad_rows
-from bnjax.train.gradient import TrainState
+from bnjax.train.gradient import Gradient, TrainState
 from bnjax.types import BatchStats, Index, Labels, Params, Pixels, Scalar
+
+KERNEL = "/kernel"
+
+
+class SymmetryRow(NamedTuple):
+    """Of the channels of each layer; channels that start alike stay alike.
+
+    Kernels are in the order of `kernel_names`. The gradient is that of the minibatch loss.
+    """
+
+    differences: Annotated[Float[Array, " kernel"], Field("Greatest difference of two channels")]
+    sizes: Annotated[Float[Array, " kernel"], Field("Greatest absolute weight")]
+    gradient_norms: Annotated[Float[Array, " kernel"], Field("Gradient norm of each kernel")]
+    variances: Annotated[  # NaN where no BatchNorm stands
+        Float[Array, " kernel"], Field("Greatest variance that BatchNorm divides by")
+    ]
+
+
+def probes(arm: Arm) -> Mapping[str, Probe]:
+    """Symmetry of the channels along training, and at its end the test with copies."""
+    options = arm.options
+    # Claims on endings are about the usual learning rate: elsewhere there is nothing to pay for.
+    usual = arm.values["multiple"] == usual_multiple(options.multiples)
+    last = (options.steps - 1) // options.probe_every * options.probe_every
+    measure = make_ending(arm.model, arm.dataset, last if usual else NEVER, shift=options.shift)
+    when = every(options.probe_every)
+    return {
+        "symmetry": Probe(when, make_symmetry(arm.model)),
+        "ending": Probe(when, measure),
+    }
+
+
+def axes(options: Any) -> Mapping[str, Any]:
+    """The layers' kernels, and what is averaged."""
+    usual = {"initializer": "he_normal", "dropout": 0.0}
+    model = build_model(SimpleNamespace(**vars(options), **usual), "none", 10)
+    return {"kernel": kernel_names(model, (32, 32, 3)), "averaged": tuple(AVERAGED)}
+
+
+def check_options(options: Any) -> None:
+    """Refuse initialisers that nobody knows."""
+    for name in options.initializers:
+        require("--initializers", name, name in REGISTRY, f"among {', '.join(REGISTRY)}")
+
+
+def kernel_names(model: Model, image_shape: tuple[int, ...]) -> tuple[str, ...]:
+    """The names of a model's kernels, e.g. `conv3/kernel`; nothing is computed."""
+    shapes = model.shapes(image_shape)
+    return tuple(name for name in trees.leaf_names(shapes["params"]) if name.endswith(KERNEL))
+
+
+def make_symmetry(model: Model) -> Callable[[TrainState, Batch, Gradient], SymmetryRow]:
+    """Compile the symmetry of a model's layers; once for all that differ in initialisation alone.
+
+    Args:
+      model: a `bnjax.models.Model`.
+
+    Returns:
+      `measure(state, batch, gradient) -> SymmetryRow`, compiled.
+
+    Source: Goodfellow et al. 2016, "Deep Learning", §8.4.
+
+    Example:
+      >>> import optax
+      >>> from bnjax.losses import cross_entropy
+      >>> from bnjax.models import mlp, norms
+      >>> from bnjax.train import init_state
+      >>> from bnjax.train.gradient import compute_gradient
+      >>> model = mlp(norm=norms.none(), num_classes=2, width=0.02, initializer="zeros")
+      >>> batch = Batch(jnp.ones((4, 1, 1, 1)), jnp.array([0, 1, 0, 1]))
+      >>> state = init_state(model, optax.sgd(0.1), jax.random.key(0), batch.images)
+      >>> computed = compute_gradient(model, cross_entropy, state, batch)
+      >>> make_symmetry(model)(state, batch, computed).differences.tolist()  # of four kernels
+      [0.0, 0.0, 0.0, 0.0]
+    """
+    return compile_symmetry(model.initialised)
+
+
+@functools.lru_cache(maxsize=16)
+def compile_symmetry(model: Model) -> Callable[[TrainState, Batch, Gradient], SymmetryRow]:
+    """`make_symmetry` of a model without its initialisation."""
+
+    @jax.jit
+    def measure(state: TrainState, batch: Batch, computed: Gradient) -> SymmetryRow:
+        moments: dict[str, Array] = {}
+        if jax.tree.leaves(state.batch_stats):
+            moments = trees.named_leaves(
+                model.moments(state.params, state.batch_stats, batch.images, key=batch.key)
+            )
+        gradients = trees.named_leaves(computed.gradient)
+        rows = []
+        for name, kernel in trees.named_leaves(state.params).items():
+            if not name.endswith(KERNEL):
+                continue
+            units = symmetry(kernel)
+            variance = moments.get(f"{name.removesuffix(KERNEL)}/norm/var")
+            rows.append(
+                SymmetryRow(
+                    units.difference,
+                    units.size,
+                    jnp.linalg.norm(gradients[name].ravel()),
+                    jnp.full((), jnp.nan, kernel.dtype) if variance is None else variance.max(),
+                )
+            )
+        return trees.stack(rows)
+
+    return measure
+
 
 NEVER = -1
 
@@ -41,9 +153,6 @@ class Ending(NamedTuple):
         Field("Images that only the plain prediction gets right"),
     ]
     images: Annotated[Scalar, Field("Number of test images")]
-
-
-DIMS = {field: ("averaged",) for field in ("accuracy", "gained", "lost")}
 
 
 def make_ending(

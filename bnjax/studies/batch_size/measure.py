@@ -1,0 +1,37 @@
+"""The line probe of landscape, at every batch size."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from bnjax.frame.arm import Arm
+from bnjax.studies.landscape.measure import make_line
+from bnjax.train import Probe, every, probed_loss
+
+
+def probes(arm: Arm) -> Mapping[str, Probe]:
+    """The line probe of one arm, on the batch of the step."""
+    options = arm.options
+    line = make_line(
+        probed_loss.make_loss(arm.model, arm.pipeline, objective=arm.objective),
+        (options.lr * np.asarray(options.multiples)).astype(np.float32),
+        arm.key("probe"),
+        reuse_gradient=arm.trains_in("highest"),
+    )
+    return {"line": Probe(every(options.probe_every), line, ("direction",))}
+
+
+def axes(options: Any) -> Mapping[str, Any]:
+    """One direction, and step sizes in units of each arm's learning rate."""
+    return {"direction": ("gradient",), "step_size": options.multiples}
+
+
+def check_options(options: Any) -> None:
+    """Refuse normalisers of single samples that do not fit the network's narrow layers."""
+    from bnjax.frame.arm import arm_options, arm_values, build_model
+    from bnjax.studies.batch_size import STUDY
+
+    for values in arm_values(options):
+        own = arm_options(STUDY, options, values)
+        build_model(own, values["norm"], 10).shapes((32, 32, 3))

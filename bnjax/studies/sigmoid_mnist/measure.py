@@ -1,0 +1,209 @@
+"""Percentiles of what each unit of a layer hands to its non-linearity, over fixed images."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from bnjax import models
+from bnjax.arithmetic import trees
+from bnjax.arithmetic.percentiles import percentiles as percentiles_of
+from bnjax.data import Batch
+from bnjax.fields import Field
+from bnjax.frame import arm as arms
+from bnjax.frame.arm import Arm
+from bnjax.losses import accuracy
+from bnjax.models import Model
+from bnjax.probes.activations import PERCENTILES
+from bnjax.train import Probe, every
+from bnjax.train.gradient import Gradient, TrainState
+from bnjax.train.outputs import pick
+from bnjax.types import Images, Labels, Logits
+
+
+class UnitPercentiles(NamedTuple):
+    """Of the input to each sigmoid of one layer, over the same images at every step."""
+
+    percentiles: Annotated[
+        Float[Array, "channel percentile"], Field("Percentiles of the input to each sigmoid")
+    ]
+
+
+def probes(arm: Arm) -> Mapping[str, Probe]:
+    """The percentiles of every channel, and images that come alone."""
+    options = arm.options
+    train, test = (
+        arm.pipeline.standardise(split.pixels[:count])
+        for split, count in (
+            (arm.dataset.train, options.inputs),
+            (arm.dataset.test, options.singles),
+        )
+    )
+    labels = arm.dataset.test.labels[: options.singles]
+    *_, layer, _ = models.layer_names(arm.model, arm.dataset.train.pixels.shape[1:])
+    measure = make_unit_percentiles(arm.model, layer, train, statistics=options.statistics)
+    when = every(options.probe_every)
+    return {
+        "inputs": Probe(when, measure),
+        "single": Probe(when, make_single_images(arm.model, test, labels)),
+    }
+
+
+def axes(options: Any) -> Mapping[str, Any]:
+    """Sigmoids of the last hidden layer, levels of percentiles, statistics."""
+    return {
+        "channel": range(max(1, round(100 * options.width))),
+        "percentile": PERCENTILES,
+        "statistics": STATISTICS,
+    }
+
+
+def build_model(options: Any, norm: str, num_classes: int) -> Model:
+    """The network of one arm, with this study's initial kernels."""
+    model = arms.build_model(options, norm, num_classes)
+    if options.initial_deviation is None:
+        return model
+    init = jax.nn.initializers.normal(options.initial_deviation)
+    return Model(model.module.clone(kernel_init=init))
+
+
+def make_unit_percentiles(
+    model: Model,
+    layer: str,
+    images: Images,
+    *,
+    percentiles: Sequence[float] = PERCENTILES,
+    statistics: Literal["batch", "running"] = "batch",
+) -> Callable[[TrainState, Batch, Gradient], UnitPercentiles]:
+    """Compile the percentiles of a layer's units for the states of one training run.
+
+    Args:
+      model: the model that is trained.
+      layer: its name, e.g. `dense3`.
+      images: standardised `[count, height, width, channels]`, the same ones at every step, so that
+        only training moves the percentiles.
+      percentiles: in [0, 100], ascending.
+      statistics: what BatchNorm normalises with: those of `images`, or the running ones.
+
+    Returns:
+      `measure(state, batch, gradient) -> UnitPercentiles`, compiled.
+
+    Raises:
+      UsageError: at its first call, of a layer that the model does not have.
+
+    Source: Ioffe & Szegedy 2015, Fig. 1 (b, c).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import optax
+      >>> from bnjax.losses import cross_entropy
+      >>> from bnjax.models import mlp, norms
+      >>> from bnjax.train import init_state
+      >>> from bnjax.train.gradient import compute_gradient
+      >>> model = mlp(norm=norms.none(), num_classes=2, width=0.02)
+      >>> batch = Batch(jnp.ones((4, 1, 1, 1)), jnp.array([0, 1, 0, 1]))
+      >>> state = init_state(model, optax.sgd(0.1), jax.random.key(0), batch.images)
+      >>> computed = compute_gradient(model, cross_entropy, state, batch)
+      >>> measure = make_unit_percentiles(model, "dense3", batch.images)
+      >>> measure(state, batch, computed).percentiles.shape
+      (2, 3)
+    """
+
+    @jax.jit
+    def measure(state: TrainState, batch: Batch, computed: Gradient) -> UnitPercentiles:
+        del computed  # of another batch
+        outputs = model.preactivations(
+            state.params, state.batch_stats, images, train=statistics == "batch", key=batch.key
+        )
+        [found] = pick(outputs, [layer])
+        rows = found.reshape(-1, found.shape[-1])
+        return UnitPercentiles(
+            jax.vmap(lambda unit: percentiles_of(unit, percentiles), in_axes=1)(rows)
+        )
+
+    return measure
+
+
+STATISTICS = ("running", "batch")
+
+
+PerStatistics: TypeAlias = Float[Array, " statistics"]
+
+
+class SingleImages(NamedTuple):
+    """Of test images one by one (alone) and in one batch (together)."""
+
+    difference: Annotated[PerStatistics, Field("Largest difference of a logit, alone and together")]
+    largest: Annotated[PerStatistics, Field("Largest |logit|, together")]
+    agreement: Annotated[
+        PerStatistics,
+        Field("Share of images with the same class alone and together", bounded=True),
+    ]
+    accuracy: Annotated[PerStatistics, Field("Test accuracy of images alone", bounded=True)]
+    accuracy_together: Annotated[
+        PerStatistics, Field("Test accuracy of images together", bounded=True)
+    ]
+
+
+def make_single_images(
+    model: Model, images: Images, labels: Labels
+) -> Callable[[TrainState, Batch, Gradient], SingleImages]:
+    """Compile the comparison for the states of one training run.
+
+    Args:
+      model: the model that is trained.
+      images: standardised, `[count, height, width, channels]`.
+      labels: their classes, `[count]`.
+
+    Returns:
+      `measure(state, batch, gradient) -> SingleImages`, compiled; fields `[2]` in the order of
+      `STATISTICS`.
+
+    Source: Ioffe & Szegedy 2015, §3.1: inference with population statistics, so that the output
+      depends on one input alone.
+
+    Example:
+      >>> import optax
+      >>> from bnjax.losses import cross_entropy
+      >>> from bnjax.models import mlp, norms
+      >>> from bnjax.train import init_state
+      >>> from bnjax.train.gradient import compute_gradient
+      >>> model = mlp(norm=norms.none(), num_classes=2, width=0.02)
+      >>> batch = Batch(jnp.ones((4, 1, 1, 1)), jnp.array([0, 1, 0, 1]))
+      >>> state = init_state(model, optax.sgd(0.1), jax.random.key(0), batch.images)
+      >>> computed = compute_gradient(model, cross_entropy, state, batch)
+      >>> measure = make_single_images(model, batch.images, batch.labels)
+      >>> measure(state, batch, computed).agreement.tolist()  # nothing is shared by a batch
+      [1.0, 1.0]
+    """
+
+    @jax.jit
+    def measure(state: TrainState, batch: Batch, computed: Gradient) -> SingleImages:
+        del computed  # of another batch
+        columns = []
+        for statistics in STATISTICS:
+
+            def logits(images: Images, *, train: bool = statistics == "batch") -> Logits:
+                return model.apply(
+                    state.params, state.batch_stats, images, train=train, key=batch.key
+                )[0]
+
+            together = logits(images)
+            alone = jax.lax.map(lambda image: logits(image[None])[0], images)
+            columns.append(compare(alone, together, labels))
+        return trees.stack(columns)
+
+    return measure
+
+
+def compare(alone: Logits, together: Logits, labels: Labels) -> SingleImages:
+    """One column of `SingleImages`, from logits `[count, classes]`."""
+    return SingleImages(
+        difference=jnp.abs(alone - together).max(),
+        largest=jnp.abs(together).max(),
+        agreement=accuracy(alone, together.argmax(axis=-1)),
+        accuracy=accuracy(alone, labels),
+        accuracy_together=accuracy(together, labels),
+    )
