@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bnjax.frame import sealed
+from bnjax.frame import files as documents
 
 TEXTS = [
     "",
@@ -198,10 +198,10 @@ def forge(generator, path, arena):
     """A document of another content that carries its own right digest."""
     try:
         content = json.loads(path.read_text())
-        content.pop(sealed.SEAL, None)
+        content.pop(documents.SEAL, None)
         for _ in range(generator.choice([1, 1, 2])):
             content = mutate(generator, content)
-        path.write_text(sealed.render(content) if isinstance(content, dict) else str(content))
+        path.write_text(documents.seal(content) if isinstance(content, dict) else str(content))
     except (ValueError, AttributeError, RecursionError):  # no document: damaged otherwise
         flip(generator, path, arena)
 

@@ -28,7 +28,6 @@ PUBLIC_NAMES = ROOT / "bnjax" / "__init__.py"  # imports from every floor
 ONLY = {
     "flax": {"models"},
     "matplotlib": {"draw", "studies"},
-    "orbax": {"frame"},
     "tensorflow_datasets": {"data"},
     "sklearn": {"data"},
     "tyro": {"frame", "commands"},

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from bnjax.errors import RunError
-from bnjax.frame import files, fingerprint, folder, names, sealed
+from bnjax.frame import files, fingerprint, folder, names
 from bnjax.frame.config import RunConfig
 from bnjax.frame.names import digest
 
@@ -109,7 +109,7 @@ def reseal(change):
     def damage(path):
         content = {"format": folder.FORMAT, **folder.read_config(path.parent)._asdict()}
         change(content)
-        path.write_text(sealed.render(content))
+        path.write_text(files.seal(content))
 
     return damage
 
@@ -120,7 +120,7 @@ def reseal(change):
         (lambda path: path.write_text("{"), "Expecting property name"),
         (lambda path: path.write_text("[]"), "it is no object"),
         (lambda path: path.write_text("{}"), "it has no format: another version"),
-        (lambda path: path.write_text(sealed.render({"format": 2})), "it has format 2, not 1"),
+        (lambda path: path.write_text(files.seal({"format": 2})), "it has format 2, not 1"),
         (lambda path: path.write_text('{"format": 1}'), "it is not what was written"),
         (lambda path: path.write_text("[" * 100_000), "nested too deeply"),
         (lambda path: path.write_text("9" * 5000), "digits"),

@@ -18,7 +18,7 @@ from toy_runs import EXPERIMENT, TOY, look, stop_at
 from bnjax.commands import catalogue, program
 from bnjax.commands import command_line as frame
 from bnjax.errors import RunError
-from bnjax.frame import disk, files, folder, inventory, lock, options, results, sealed
+from bnjax.frame import disk, files, folder, inventory, lock, options, results
 from bnjax.frame.files import plain
 from bnjax.frame.names import digest, digest_of
 
@@ -174,7 +174,7 @@ def edit(run, **changes):
     record = folder.read_config(run)
     record = record._replace(config={**record.config, **changes})
     content = {"format": folder.FORMAT, **record._asdict()}
-    (run / "config.json").write_text(sealed.render(content))
+    (run / "config.json").write_text(files.seal(content))
     return run.rename(run.with_name(digest_of(record.config, record.plugins)))
 
 
@@ -260,7 +260,7 @@ def test_verify_says_of_checkpoints_that_are_no_folder(runs, tmp_path, capsys, p
 
 def test_verify_reads_no_file_that_is_larger_than_any_run_writes(runs, capsys, monkeypatch):
     _, run = runs
-    monkeypatch.setattr(inventory, "LARGEST_ARCHIVE", 100)  # bytes
+    monkeypatch.setattr(inventory, "LARGEST_ARRAYS", 100)  # bytes
     capsys.readouterr()
     assert program.main(["verify", str(run)]) == 1
     assert "bytes, more than a run writes (100)" in capsys.readouterr().out

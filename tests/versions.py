@@ -20,7 +20,7 @@ import record
 TABLE = record.ROOT / "tests" / "VERSIONS.md"
 RESOLUTIONS = {"oldest": "lowest-direct", "newest": "highest"}
 SETS = ("3.11-oldest", "3.11-newest", "3.12-newest", "3.13-newest")
-SHOWN = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "matplotlib")
+SHOWN = ("jax", "flax", "optax", "numpy", "scipy", "matplotlib")
 HEAD = """# The tests under other versions
 
 Written by `make test-versions`. `oldest` has the lower bounds of `requirements.txt` and

@@ -37,7 +37,7 @@ def examine(data_dir: Path | None = None) -> Iterator[Finding]:
       data_dir: folder of prepared data sets; by default where experiments look.
     """
     facts = fingerprint()
-    names = ("bnjax", "python", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+    names = ("bnjax", "python", "jax", "jaxlib", "flax", "optax", "numpy")
     yield Finding("versions", ", ".join(f"{name} {facts[name]}" for name in names))
     yield Finding("machine", f"{platform.platform()}, {facts['cores']} cores, {memory()}")
     kinds = dict.fromkeys((str(facts["device"]), str(facts["platform"])))

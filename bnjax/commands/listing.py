@@ -11,8 +11,8 @@ from rich import box
 from rich.table import Table
 
 from bnjax.errors import RunError, UsageError
-from bnjax.frame import folder, inventory, lock, manifest, verify
-from bnjax.frame.printable import printable
+from bnjax.frame import checkpoints, folder, inventory, lock, verify
+from bnjax.frame.messages import printable
 
 RUN_NAME = re.compile(r"[0-9a-f]{12}(\.old[0-9]+)?")
 SHOWN = ("model", "dataset", "norms", "lr", "seeds")
@@ -73,14 +73,14 @@ def progress(path: Path, record: folder.Description) -> str:
         for name, what in inventory.find_damage(path, files, read=False).items():
             return f"damaged: {name}: {what}"
         return f"in use by {owner}" if owner else "finished"
-    newest: dict[str, manifest.Manifest] = {}
+    newest: dict[str, checkpoints.Manifest] = {}
     for place in verify.saved(path):  # the newest of each job first
         try:
-            newest.setdefault(place.parent.name, manifest.read(place))
+            newest.setdefault(place.parent.name, checkpoints.read_manifest(place))
         except ValueError:
             continue
-    done = sum(map(manifest.is_complete, newest.values()))
-    steps = [found.step for found in newest.values() if not manifest.is_complete(found)]
+    done = sum(map(checkpoints.is_complete, newest.values()))
+    steps = [found.step for found in newest.values() if not checkpoints.is_complete(found)]
     state = f"{done} of {record.jobs} done" + (f", step {max(steps)}" if steps else "")
     return f"in use by {owner}: {state}" if owner else f"unfinished: {state}"
 

@@ -21,7 +21,7 @@ from bnjax import data
 from bnjax.frame import cache, folder, job, records, terminal
 from bnjax.frame.arm import Arm, build_program, first_state, make_arm, test_probe
 from bnjax.frame.layout import make_layout
-from bnjax.frame.printable import printable
+from bnjax.frame.messages import printable
 from bnjax.frame.study import Study
 from bnjax.train import TrainState
 from bnjax.train.sweep import Sweep

@@ -16,7 +16,7 @@ from bnjax.commands import command_line, parsing
 from bnjax.commands.command_line import guarded
 from bnjax.errors import UsageError
 from bnjax.frame import study as studies
-from bnjax.frame.printable import printable
+from bnjax.frame.messages import printable
 from bnjax.frame.terminal import terminal
 
 DESCRIPTION = """A microscope for normalisation. Without arguments: what there is.

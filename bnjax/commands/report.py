@@ -23,7 +23,7 @@ from bnjax.commands import parsing
 from bnjax.commands.command_line import guarded
 from bnjax.errors import RunError, UsageError
 from bnjax.frame import folder, inventory, lock, results
-from bnjax.frame.printable import printable
+from bnjax.frame.messages import printable
 from bnjax.frame.published_curves import Published, read_published
 from bnjax.report import content, page
 from bnjax.report.content import PAGE, Run

@@ -1,4 +1,4 @@
-"""Reading of files that others may have made: of plain files only, and never more than a limit.
+"""Reading of files that others may have made: plain files only, and never more than a limit.
 
 Nothing here unpickles, follows a link inside a run folder, waits for a pipe, or believes a size
 before it is compared with that of the file.
@@ -17,9 +17,9 @@ from typing import IO, Any
 import numpy as np
 
 LARGEST_DOCUMENT = 16 * 2**20  # bytes of a JSON document
-LARGEST_ARRAYS = 8 * 2**30  # bytes of arrays
+LARGEST_ARRAYS = 8 * 2**30  # bytes of a file of arrays
 MOST_MEMBERS = 100_000
-KINDS = "biufcU"  # of numbers and texts; objects and raw bytes are none of ours
+KINDS = "biufcU"  # numbers and texts; no objects, no raw bytes
 
 
 @contextlib.contextmanager
@@ -29,12 +29,12 @@ def opened(path: Path, largest: int, *, follow: bool = False) -> Iterator[IO[byt
     Args:
       path: of the file.
       largest: bytes that it may have.
-      follow: whether the path may be a symbolic link, as a person's own may.
+      follow: accept a symbolic link, as in a path that a person typed.
 
     Raises:
       ValueError: it is missing, unreadable, too large, a link or not a plain file; says which.
     """
-    # A pipe without a writer would be waited for; a device has no end.
+    # A pipe without a writer would block; a device has no end.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
     try:
         if not follow and path.is_symlink():
@@ -67,7 +67,7 @@ def parse_json(text: str) -> Any:
     """The value of a JSON document.
 
     Raises:
-      ValueError: it is none, is nested too deeply, or has a number of too many digits.
+      ValueError: it is not JSON, is nested too deeply, or has a number of too many digits.
     """
     try:
         return json.loads(text)
@@ -76,16 +76,16 @@ def parse_json(text: str) -> Any:
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an archive that `numpy.savez` wrote.
+    """The arrays of an archive that `numpy.savez` or `files.write_npz` wrote.
 
     Raises:
-      ValueError: it is damaged, compressed (none of ours is, and a small file could claim any
-        size), or has arrays of another kind or size than its bytes allow.
+      ValueError: it is damaged, compressed (a small file could claim any size), or has arrays of
+        another kind or size than its bytes allow.
     """
     with opened(path, LARGEST_ARRAYS) as file:
         try:
             with zipfile.ZipFile(file) as archive:
-                check_members(archive, os.fstat(file.fileno()).st_size)
+                check_members(archive.infolist(), os.fstat(file.fileno()).st_size)
                 return {
                     member.filename.removesuffix(".npy"): read_array(archive, member)
                     for member in archive.infolist()
@@ -96,9 +96,8 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
             raise ValueError(str(error) or type(error).__name__) from error
 
 
-def check_members(archive: zipfile.ZipFile, size: int) -> None:
-    """Refuse an archive whose list of members promises what its file cannot hold."""
-    members = archive.infolist()
+def check_members(members: list[zipfile.ZipInfo], size: int) -> None:
+    """Refuse an archive whose list of members promises more than its file holds."""
     if len(members) > MOST_MEMBERS or len({m.filename for m in members}) != len(members):
         raise ValueError("its members are too many, or two have one name")
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):
@@ -111,24 +110,19 @@ def check_members(archive: zipfile.ZipFile, size: int) -> None:
 
 def read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
     """One array, read only after its header has been compared with its size."""
+    headers: dict[Any, Any] = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
     with archive.open(member) as stream:
         version = np.lib.format.read_magic(stream)
-        read_header = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }.get(version)
-        if read_header is None:
+        if version not in headers:
             raise ValueError(f"{member.filename} has version {version}")
-        shape, _, dtype = read_header(stream)
-        held = member.file_size - stream.tell()
-    # Of arrays without elements the shape alone could be absurd.
-    claimed = math.prod(shape) * dtype.itemsize
-    if (
-        dtype.kind not in KINDS
-        or not dtype.itemsize
-        or claimed != held
-        or min(shape, default=0) < 0
-    ):
+        shape, _, dtype = headers[version](stream)
+        claimed, held = math.prod(shape) * dtype.itemsize, member.file_size - stream.tell()
+    # The shape of an array without elements could be absurd.
+    plausible = dtype.itemsize and claimed == held and min(shape, default=0) >= 0
+    if dtype.kind not in KINDS or not plausible:
         raise ValueError(f"{member.filename} does not hold {list(shape)} of {dtype}")
     with archive.open(member) as stream:
         return np.lib.format.read_array(stream, allow_pickle=False)

@@ -1,160 +1,139 @@
-"""Checkpoints of one arm: its whole training state and everything measured so far (Orbax).
+"""Checkpoints of one arm: its training state and everything it measured so far.
 
-A checkpoint is a folder named by its step: Orbax's files in `state/`, and a manifest with their
-digests. It gets its name when all of it is on the disk. The newest one that is sound is restored;
-one that is not is said and set aside, never deleted.
+A checkpoint is a folder named by its step. `state.npz` holds the arrays, named by their paths in
+the pytree; `MANIFEST.json` holds digests of that file and of each array. The folder gets its name
+when both are on the disk. `restore` takes the newest sound checkpoint; a damaged one is reported
+and renamed, never deleted.
 """
 
 import contextlib
-import shutil
-import threading
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from bnjax.errors import RunError
-from bnjax.frame import disk, manifest, memory, sealed
+from bnjax.arithmetic import trees
+from bnjax.errors import RunError, told
+from bnjax.frame import bounded, disk, files, inventory
 from bnjax.frame.messages import warn
 
-STATE = "state"
-ONE_AT_A_TIME = threading.Lock()  # of the threads that carry out units of work
+FORMAT = 2
+READERS = {"1": "bnjax 0.1"}  # of other formats
+STATE, MANIFEST = "state.npz", "MANIFEST.json"
+# The flag of a record, and the digest of its value when the arm is done.
+COMPLETE = "record/complete"
+DONE = hashlib.sha256(np.ones(()).tobytes()).hexdigest()
 
 
 class Checkpoints(NamedTuple):
-    """Where an arm's checkpoints are."""
+    """The place of an arm's checkpoints."""
 
     folder: Path
     run: str  # name of the arm and its configuration
-    say: Callable[[str], None] = warn  # is told of each damaged checkpoint
-    kept: int = 2  # the older ones are there for the case that the newest is damaged
+    say: Callable[[str], None] = warn  # reports each damaged checkpoint
+    kept: int = 2  # an older one serves if the newest is damaged
+
+
+class Manifest(NamedTuple):
+    """The content of `MANIFEST.json`."""
+
+    format: int
+    run: str  # arm and configuration: a checkpoint of another run is not taken for this one's
+    step: int
+    files: dict[str, dict[str, Any]]  # by relative path: size in bytes, SHA-256
+    arrays: dict[str, dict[str, Any]]  # by name: shape, dtype, SHA-256 of the C-ordered bytes
 
 
 def save(checkpoints: Checkpoints, step: int, tree: Any) -> None:
-    """Save a pytree of arrays under a step, and drop all but the last few.
-
-    States are a few MB and a save takes some 50 ms: waiting for it is better than learning of a
-    full disk two saves later.
+    """Save a pytree of arrays under a step, and delete all but the last few checkpoints.
 
     Args:
-      checkpoints: where to.
-      step: training steps that are done.
-      tree: pytree of jax or numpy arrays; those on several devices are whole on each.
+      checkpoints: the place.
+      step: number of training steps done.
+      tree: pytree of jax arrays (typed PRNG keys too) or numpy arrays; each array that is spread
+        over several devices is whole on each.
 
     Raises:
-      RunError: it could not be written; the checkpoints before are as they were.
+      RunError: it could not be written; the earlier checkpoints are unchanged.
     """
+    arrays = host_arrays(tree)
     final = checkpoints.folder / str(step)
     temporary = disk.temporary_name(final)
-    tree = jax.device_get(tree)
     try:
         disk.make_folder(checkpoints.folder)
         disk.remove_leftovers(checkpoints.folder)
-        temporary.mkdir()
-        with orbax() as writer:
-            writer.save((temporary / STATE).resolve(), args=arguments().StandardSave(tree))
-        manifest.write(temporary, manifest.make(temporary, checkpoints.run, step, tree))
-        if final.exists():  # of another attempt, after which the run went back further
+        disk.make_directory(temporary)
+        write_files(temporary, checkpoints.run, step, arrays)
+        if final.exists():  # of an attempt before the run went back to an older checkpoint
             disk.set_aside(final)
         disk.publish(temporary, final)
         for old in steps(checkpoints.folder)[checkpoints.kept :]:
             disk.remove(checkpoints.folder / str(old))
-    except Exception as error:  # Orbax and tensorstore raise errors of many kinds
-        shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            disk.delete(temporary)
         raise RunError(
-            f"cannot save step {step} in {checkpoints.folder} ({one_line(error)}): make room or "
-            "mend the disk; the same command then goes on from the checkpoint before"
+            f"cannot save step {step} in {checkpoints.folder} ({told(error)}): make room or mend "
+            "the disk; the same command then goes on from the checkpoint before"
         ) from error
-    finally:
-        memory.give_back()
+
+
+def write_files(folder: Path, run: str, step: int, arrays: dict[str, np.ndarray]) -> None:
+    """Write the two files of a checkpoint into a folder without its final name."""
+    state = files.pack({name: storable(array) for name, array in arrays.items()})
+    entry = {"size": len(state), "sha256": hashlib.sha256(state).hexdigest()}
+    manifest = Manifest(FORMAT, run, step, {STATE: entry}, describe(arrays))
+    disk.write_file(folder / STATE, state)
+    disk.write_file(folder / MANIFEST, files.seal(manifest._asdict()).encode())
 
 
 def restore(checkpoints: Checkpoints, template: Any) -> tuple[int, Any]:
-    """The newest sound checkpoint, or step 0 and the template itself where there is none.
+    """The newest sound checkpoint, or step 0 and the template itself if there is none.
 
     Args:
-      checkpoints: where from.
-      template: a pytree of arrays of the same structure, shapes, dtypes and shardings.
+      checkpoints: the place.
+      template: pytree of arrays of the same structure, shapes and dtypes.
 
     Returns:
-      `(step, tree)`; arrays that are numpy's in the template are, and can be written to.
+      `(step, tree)`. Where the template has numpy arrays the tree has writable numpy arrays;
+      elsewhere jax arrays with the sharding of the template.
 
     Raises:
       RunError: a sound checkpoint does not fit the template or is of another version, or a damaged
-        one cannot be moved.
+        one cannot be renamed.
     """
+    expected = host_arrays(template)
     for step in steps(checkpoints.folder):
         folder = checkpoints.folder / str(step)
-        refuse_foreign(folder)
-        damage = manifest.find_damage(folder, checkpoints.run)
-        if not damage:
-            saved = manifest.read(folder).arrays
-            check_fit(folder, saved, manifest.describe_shapes(template))
-            tree, damage = read_state(folder, template)
-            if not damage and manifest.describe(tree) != saved:
-                damage = "its arrays are not those that were saved"
-        if not damage:
-            return step, tree
         try:
-            aside = disk.set_aside(folder)
-        except OSError as error:
+            manifest = check(folder, checkpoints.run)
+            check_fit(folder, manifest.arrays, expected)
+            arrays = read_arrays(folder, manifest, expected)
+        except files.ForeignFormat as error:  # not ours to rename
             raise RunError(
-                f"{folder} is damaged ({damage}) and cannot be moved: {error}"
+                f"{folder} {foreign(error)}: go on with that version, or begin anew with --fresh"
             ) from error
-        checkpoints.say(f"checkpoint {folder} is damaged: {damage}; it is now {aside.name}")
+        except ValueError as damage:
+            try:
+                aside = disk.set_aside(folder)
+            except OSError as error:
+                raise RunError(
+                    f"{folder} is damaged ({damage}) and cannot be moved: {error}"
+                ) from error
+            checkpoints.say(f"checkpoint {folder} is damaged: {damage}; it is now {aside.name}")
+        else:
+            leaves, structure = jax.tree.flatten(template)
+            placed = [place(*pair) for pair in zip(arrays.values(), leaves, strict=True)]
+            return step, jax.tree.unflatten(structure, placed)
     return 0, template
 
 
-def read_state(folder: Path, template: Any) -> tuple[Any, str]:
-    """The arrays of a checkpoint, and what went wrong if anything did."""
-    try:
-        with orbax() as reader:
-            tree = reader.restore(
-                (folder / STATE).resolve(), args=arguments().StandardRestore(template)
-            )
-    except Exception as error:  # Orbax and tensorstore raise errors of many kinds
-        return None, one_line(error)
-    return jax.tree.map(
-        lambda like, leaf: np.array(leaf) if isinstance(like, np.ndarray) else leaf, template, tree
-    ), ""
-
-
-def refuse_foreign(folder: Path) -> None:
-    """Refuse a checkpoint that another version of bnjax wrote: it is not ours to set aside."""
-    with contextlib.suppress(ValueError):  # damage, and found as such
-        try:
-            manifest.read(folder)
-        except sealed.ForeignFormat as error:
-            raise RunError(
-                f"{folder} is of another version of bnjax ({error}): go on with that version, or "
-                "begin anew with --fresh"
-            ) from error
-
-
-def check_fit(folder: Path, saved: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Refuse a checkpoint of other arrays: Orbax would cast some and fail on others."""
-    for name in sorted({*saved, *expected}):
-        here, there = (
-            {key: entry.get(name, {}).get(key) for key in ("shape", "dtype")}
-            for entry in (saved, expected)
-        )
-        if None in (here["dtype"], there["dtype"]):
-            raise RunError(
-                f"{folder} holds {'no ' if here['dtype'] is None else ''}{name}, this program has "
-                f"{'it' if here['dtype'] is None else 'none'}: what is measured was changed; begin "
-                "anew with --fresh"
-            )
-        if here != there:
-            raise RunError(
-                f"{folder} holds {name} as {here['dtype']} {here['shape']}, this program has it as "
-                f"{there['dtype']} {there['shape']}: begin anew with --fresh"
-            )
-
-
 def steps(folder: Path) -> list[int]:
-    """The steps that have a checkpoint, sound or not, the newest first."""
+    """The steps with a checkpoint, sound or not, the newest first."""
     if not folder.is_dir():
         return []
     names = (path.name for path in folder.iterdir() if path.is_dir())
@@ -162,39 +141,150 @@ def steps(folder: Path) -> list[int]:
     return sorted((int(name) for name in numbers if str(int(name)) == name), reverse=True)
 
 
-def one_line(error: Exception) -> str:
-    """What an error says, without line breaks and the details of tensorstore; its end says why."""
-    text = " ".join(str(error).split()).split(" [")[0] or type(error).__name__
-    return text if len(text) <= 200 else f"{text[:60]} … {text[-140:]}"
+def find_damage(folder: Path, run: str) -> str:
+    """The damage of a checkpoint, judged by its files; empty if it is sound.
 
-
-@contextlib.contextmanager
-def orbax() -> Iterator[Any]:
-    """Orbax's synchronous writer and reader of pytrees, as if there were no other process.
-
-    Left to itself, Orbax has all processes of a job wait for each other at every save, and writes
-    numpy arrays in process 0 alone (0.12.8, `NumpyHandler`): the others' files would be empty.
+    Args:
+      folder: of the checkpoint, named by its step.
+      run: name of the arm and its configuration.
     """
-    import orbax.checkpoint as ocp  # imported late: it costs half a second
-
-    with ONE_AT_A_TIME:
-        if jax.process_count() == 1:
-            yield ocp.Checkpointer(ocp.StandardCheckpointHandler())
-            return
-        from orbax.checkpoint._src.multihost import multihost
-
-        alone = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
-        handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
-        before = multihost.process_index
-        multihost.process_index = lambda: 0
-        try:
-            yield ocp.Checkpointer(handler, multiprocessing_options=alone)
-        finally:
-            multihost.process_index = before
+    try:
+        check(folder, run)
+    except files.ForeignFormat as error:
+        return foreign(error)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
-def arguments() -> Any:
-    """Orbax's arguments."""
-    import orbax.checkpoint as ocp
+def check(folder: Path, run: str) -> Manifest:
+    """The manifest of a checkpoint whose files are sound; arguments as those of `find_damage`.
 
-    return ocp.args
+    Raises:
+      ForeignFormat: it is of another format.
+      ValueError: it is damaged.
+    """
+    manifest = read_manifest(folder)
+    if manifest.run != run:
+        raise ValueError(f"it belongs to the run {manifest.run}, not to {run}")
+    if str(manifest.step) != folder.name:
+        raise ValueError(f"it is of step {manifest.step}")
+    if different := {*inventory.names(folder)} ^ {*manifest.files, MANIFEST}:
+        raise ValueError(f"files are missing or foreign: {' '.join(sorted(different))}")
+    if damage := inventory.find_damage(folder, manifest.files):
+        raise ValueError("; ".join(f"{name} {what}" for name, what in damage.items()))
+    return manifest
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest in a folder.
+
+    Raises:
+      ForeignFormat: it is whole, but of another format.
+      ValueError: there is none, or it is damaged.
+    """
+    try:
+        content = files.read_sealed(folder / MANIFEST, FORMAT)
+        if set(content) != set(Manifest._fields):
+            raise ValueError(f"it does not have just {', '.join(Manifest._fields)}")
+        found = Manifest(**content)
+        if not (
+            isinstance(found.run, str)
+            and type(found.step) is int
+            and inventory.is_inventory(found.files)
+            and isinstance(found.arrays, dict)
+            and all(isinstance(entry, dict) for entry in found.arrays.values())
+        ):
+            raise ValueError("it has values of other types than ours")
+    except files.ForeignFormat:
+        raise
+    except ValueError as error:
+        raise ValueError(f"its {MANIFEST} does not serve: {error}") from error
+    return found
+
+
+def foreign(error: files.ForeignFormat) -> str:
+    """The version of bnjax that reads a checkpoint of another format."""
+    return f"is of {READERS.get(error.found, 'another version of bnjax')} ({error})"
+
+
+def is_complete(manifest: Manifest) -> bool:
+    """Whether the arm of this checkpoint is done."""
+    return manifest.arrays.get(COMPLETE, {}).get("sha256") == DONE
+
+
+def check_fit(folder: Path, saved: dict[str, Any], expected: dict[str, np.ndarray]) -> None:
+    """Refuse a checkpoint of other arrays than this program has; nothing is cast."""
+    if different := sorted(saved.keys() ^ expected.keys()):
+        name = different[0]
+        holds, has = ("", "none") if name in saved else ("no ", "it")
+        raise RunError(
+            f"{folder} holds {holds}{name}, this program has {has}: what is measured was changed; "
+            "begin anew with --fresh"
+        )
+    for name, array in expected.items():
+        here = f"{saved[name].get('dtype')} {saved[name].get('shape')}"
+        there = f"{array.dtype} {list(array.shape)}"
+        if here != there:
+            raise RunError(
+                f"{folder} holds {name} as {here}, this program has it as {there}: begin anew with "
+                "--fresh"
+            )
+
+
+def read_arrays(
+    folder: Path, manifest: Manifest, expected: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The arrays of a checkpoint, in the order of `expected`.
+
+    Raises:
+      ValueError: they differ from the arrays that were saved.
+    """
+    found = bounded.read_npz(folder / STATE)
+    if found.keys() == expected.keys():
+        with contextlib.suppress(ValueError):  # another size of its elements
+            arrays = {name: found[name].view(like.dtype) for name, like in expected.items()}
+            if describe(arrays) == manifest.arrays:
+                return arrays
+    raise ValueError("its arrays are not those that were saved")
+
+
+def host_arrays(tree: Any) -> dict[str, np.ndarray]:
+    """The leaves of a pytree by name, as numpy arrays; typed PRNG keys as their data."""
+    data = jax.tree.map(lambda leaf: jax.random.key_data(leaf) if is_key(leaf) else leaf, tree)
+    named = trees.named_leaves(jax.device_get(data))
+    if len(named) != len(jax.tree.leaves(data)):
+        raise ValueError("two arrays of the state have one name")
+    return {name: np.asarray(leaf) for name, leaf in named.items()}
+
+
+def storable(array: np.ndarray) -> np.ndarray:
+    """The array, or its bits as integers where numpy does not know its type (bfloat16)."""
+    return array if array.dtype.kind in bounded.KINDS else array.view(f"u{array.dtype.itemsize}")
+
+
+def describe(arrays: dict[str, np.ndarray]) -> dict[str, dict[str, Any]]:
+    """Shape, dtype and digest of each array."""
+    return {
+        name: {
+            "shape": list(array.shape),
+            "dtype": str(array.dtype),
+            "sha256": hashlib.sha256(array.tobytes()).hexdigest(),
+        }
+        for name, array in arrays.items()
+    }
+
+
+def place(array: np.ndarray, like: Any) -> Any:
+    """A restored array as the leaf of the template is."""
+    if isinstance(like, np.ndarray):
+        return array
+    leaf = jnp.asarray(array)
+    if is_key(like):
+        leaf = jax.random.wrap_key_data(leaf, impl=jax.random.key_impl(like))
+    return jax.device_put(leaf, like.sharding)
+
+
+def is_key(leaf: Any) -> bool:
+    """Whether a leaf is an array of typed PRNG keys."""
+    return isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)

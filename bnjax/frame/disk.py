@@ -1,81 +1,26 @@
-"""Files that are there whole or not at all, also after a power cut: temporary name, fsync, rename.
+"""The writer: every byte of a run reaches the disk through this module.
 
-Every change to a run folder goes through these few functions.
+A file or folder is there whole or not at all, also after a power cut: temporary name, fsync,
+rename, fsync of the folder around it. Only the first six functions change the disk. A test replaces
+them to record the operations in their order, or to let one fail.
 """
 
 import contextlib
-import hashlib
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-TEMPORARY = ".tmp"  # the suffix of what is not finished; the name begins with a dot
-BLOCK = 1 << 20
+TEMPORARY = ".tmp"  # suffix of an unfinished file or folder; its name begins with a dot
 
 
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` that becomes `path` if the block ends well.
-
-    Args:
-      path: of a file; what is there stays until the new one is on the disk.
-
-    Yields:
-      The path to write to.
-    """
-    temporary = temporary_name(path)
-    try:
-        yield temporary
-        publish(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def write_file(path: Path, content: bytes | memoryview) -> None:
+    """Write a file in place; it is on the disk after `sync`."""
+    with open(path, "wb") as file:
+        file.write(content)
 
 
-def write(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
-
-
-def temporary_name(path: Path) -> Path:
-    """A hidden name beside `path` that only this process uses."""
-    return path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
-
-
-def publish(temporary: Path, path: Path) -> None:
-    """Give a finished file or folder its name, once all of it is on the disk.
-
-    Args:
-      temporary: on the same file system; a folder is flushed with all that is in it.
-      path: of a file, replaced if it exists, or of a folder that does not exist. A folder in the
-        place of a file is no work of ours, and is set aside.
-    """
-    flush(temporary)
-    if path.is_dir() and not temporary.is_dir():
-        set_aside(path)
-    os.replace(temporary, path)
-    flush_entry(path.parent)
-
-
-def make_folder(path: Path) -> None:
-    """Make a folder, and those it is to be in, so that their names are on the disk, too."""
-    missing = [place for place in (path, *path.parents) if not place.exists()]
-    path.mkdir(parents=True, exist_ok=True)
-    for place in missing:
-        flush_entry(place.parent)
-
-
-def flush(path: Path) -> None:
-    """Have the system write a file, or a folder and all that is in it, to the disk."""
-    if path.is_dir():
-        for child in sorted(path.iterdir()):
-            flush(child)
-    flush_entry(path)
-
-
-def flush_entry(path: Path) -> None:
-    """Have the system write one file, or one folder's list of names, to the disk."""
+def sync(path: Path) -> None:
+    """Flush one file, or one folder's list of names, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -83,37 +28,112 @@ def flush_entry(path: Path) -> None:
         os.close(descriptor)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Delete what processes that were killed left unfinished in a folder."""
-    for path in folder.glob(f".*{TEMPORARY}"):
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+def rename(source: Path, target: Path) -> None:
+    """Rename a file or folder; a file replaces the target."""
+    os.replace(source, target)
 
 
-def remove(path: Path) -> None:
-    """Delete a folder so that no half of it is ever seen under its name."""
+def make_directory(path: Path) -> None:
+    """Make one folder; its parent exists."""
+    path.mkdir(exist_ok=True)
+
+
+def unlink(path: Path) -> None:
+    """Delete one file or link; it may be gone already."""
+    path.unlink(missing_ok=True)
+
+
+def remove_directory(path: Path) -> None:
+    """Delete one empty folder."""
+    path.rmdir()
+
+
+def write(path: Path, content: bytes | memoryview) -> None:
+    """Write a file, whole or not at all; an existing one stays until the new one is on the disk."""
+    with replacing(path) as temporary:
+        write_file(temporary, content)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path for a library that writes files itself; it becomes `path` at the end.
+
+    If the block raises, `path` is as before and the temporary file is deleted.
+    """
     temporary = temporary_name(path)
-    os.replace(path, temporary)
-    shutil.rmtree(temporary)
+    try:
+        yield temporary
+        publish(temporary, path)
+    finally:
+        if temporary.exists():
+            unlink(temporary)
+
+
+def temporary_name(path: Path) -> Path:
+    """A hidden name next to `path` that no other process uses."""
+    return path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Give a finished file or folder its name, once all its content is on the disk.
+
+    Args:
+      temporary: in the same folder as `path`.
+      path: of a file, which is replaced if it exists, or of a folder that does not exist. A folder
+        in the place of a file is not ours and is set aside.
+    """
+    flush(temporary)
+    if path.is_dir() and not temporary.is_dir():
+        set_aside(path)
+    rename(temporary, path)
+    sync(path.parent)
+
+
+def flush(path: Path) -> None:
+    """Flush a file, or a folder with all its content, to the disk."""
+    if path.is_dir():
+        for child in sorted(path.iterdir()):
+            flush(child)
+    sync(path)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and its missing parents, with their names on the disk."""
+    missing = [place for place in (path, *path.parents) if not place.exists()]
+    for place in reversed(missing):
+        make_directory(place)
+        sync(place.parent)
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a file or folder to the first of `<name>.old1`, `.old2`, … that does not exist.
-
-    Returns:
-      The new path.
-    """
+    """Rename a file or folder to the first free name of `<name>.old1`, `.old2`, …; return it."""
     count = 1
     while (unused := path.with_name(f"{path.name}.old{count}")).exists():
         count += 1
-    os.replace(path, unused)
-    flush_entry(path.parent)
+    rename(path, unused)
+    sync(path.parent)
     return unused
 
 
-def file_digest(path: Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+def remove(path: Path) -> None:
+    """Delete a folder; no half of it is ever seen under its name, even after a power cut."""
+    temporary = temporary_name(path)
+    rename(path, temporary)
+    sync(path.parent)
+    delete(temporary)
+
+
+def delete(path: Path) -> None:
+    """Delete a file, or a folder with all its content."""
+    if path.is_symlink() or not path.is_dir():
+        unlink(path)
+        return
+    for child in path.iterdir():
+        delete(child)
+    remove_directory(path)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete the unfinished files and folders that killed processes left in a folder."""
+    for path in folder.glob(f".*{TEMPORARY}"):
+        delete(path)

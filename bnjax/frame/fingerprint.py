@@ -12,7 +12,7 @@ import jax
 
 from bnjax.frame.layout import ALONE, Layout
 
-PACKAGES = ("bnjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+PACKAGES = ("bnjax", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
 # What a run may go on under when it differs: results then agree to rounding, not bit for bit,

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bnjax.errors import RunError
-from bnjax.frame import disk, inventory, plugins, sealed
-from bnjax.frame.files import plain, write_sealed
+from bnjax.frame import disk, inventory, plugins
+from bnjax.frame.files import ForeignFormat, plain, read_sealed, write_sealed
 from bnjax.frame.messages import warn
 from bnjax.frame.options import EXECUTION
 
@@ -197,7 +197,7 @@ def read_config(folder: Path) -> Description:
       RunError: it is missing, damaged, of another format, or not that of this folder.
     """
     try:
-        content = sealed.read(folder / CONFIG, FORMAT)
+        content = read_sealed(folder / CONFIG, FORMAT)
         if set(content) != {"format", *Description._fields}:
             raise ValueError("it has other entries than ours")
         found = Description(**{name: content[name] for name in Description._fields})
@@ -211,7 +211,7 @@ def read_config(folder: Path) -> Description:
             raise ValueError(f"it is of the study {found.study}")
         if (own := digest_of(found.options, found.plugins)) != original_name(here):
             raise ValueError(f"it is of the run {own}")
-    except sealed.ForeignFormat as error:
+    except ForeignFormat as error:
         raise RunError(
             f"{folder} was made by another version of bnjax ({error}): read it with that version "
             "(format 1: bnjax 0.1), or begin anew with --fresh"
@@ -248,7 +248,7 @@ def read_summary(folder: Path) -> Summary:
       RunError: it is missing, damaged or of another format.
     """
     try:
-        content = sealed.read(folder / SUMMARY, FORMAT)
+        content = read_sealed(folder / SUMMARY, FORMAT)
         found = Summary(*(content.get(name) for name in Summary._fields))
         if not (
             isinstance(found.verdicts, list)

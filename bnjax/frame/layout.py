@@ -13,7 +13,6 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bnjax.errors import UsageError
-from bnjax.frame import memory
 from bnjax.types import PyTree
 
 AXES = ("data", "probe")
@@ -64,7 +63,6 @@ def prepare(data: int, probe: int) -> None:
       data: as for `make_layout`.
       probe: likewise.
     """
-    memory.limit_heaps()
     devices = data * probe
     if devices == 1:
         return

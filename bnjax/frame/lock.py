@@ -1,4 +1,4 @@
-"""One process for a run folder; the others are told who has it."""
+"""One process per run folder; the others learn which one has it."""
 
 import contextlib
 import json
@@ -13,15 +13,15 @@ from filelock import FileLock, Timeout
 
 from bnjax.errors import RunError
 from bnjax.frame import bounded, inventory
-from bnjax.frame.printable import printable
+from bnjax.frame.messages import printable
 
 LOCKS = ".locks"
 LONGEST_OWNER = 1000  # characters
-LONGEST_SILENCE = 1.0  # seconds between taking a lock and having written who did
+LONGEST_SILENCE = 1.0  # seconds between taking a lock and writing the owner's name
 
 
 class Owner(NamedTuple):
-    """A process that says that it has a run folder."""
+    """The process that a file names as the owner of a run folder."""
 
     pid: int
     host: str
@@ -44,18 +44,16 @@ class Owner(NamedTuple):
 
 @contextlib.contextmanager
 def hold(folder: Path) -> Iterator[None]:
-    """Keep all other processes off a run folder as long as this one lives.
+    """Keep all other processes off a run folder while the block runs.
 
-    The system lets go of the lock when its owner dies, however it dies, so nothing stale is left.
+    The system releases the lock when its owner dies, however it dies.
 
     Args:
-      folder: `<root>/<experiment>/<name>`, which need not exist; the lock stands in
-        `<root>/.locks`.
+      folder: `<root>/<study>/<name>`, which need not exist; the lock is in `<root>/.locks`.
 
     Raises:
       RunError: another process has it, named with its host; or the lock cannot be made.
     """
-    root = folder.parent.parent
     lock, owner = names(folder)
     for path in (lock.parent, lock, owner):
         inventory.refuse_links(path, deep=False)
@@ -64,7 +62,7 @@ def hold(folder: Path) -> Iterator[None]:
         held = FileLock(lock, timeout=0).acquire()
     except Timeout as error:
         remedy = "wait until that ends, or give another --out"
-        raise RunError(f"{folder} is in use by {introduced(owner)}: {remedy}") from error
+        raise RunError(f"{folder} is in use by {find_owner(owner)}: {remedy}") from error
     except OSError as error:
         reason = error.strerror or error
         raise RunError(f"cannot lock {folder} ({reason}): give another --out") from error
@@ -74,23 +72,19 @@ def hold(folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            if not folder.exists():  # a call that was refused leaves nothing behind
+            if not folder.exists():  # a refused call leaves nothing behind
                 owner.unlink(missing_ok=True)
                 lock.unlink(missing_ok=True)
-                remove_if_empty(lock.parent, root)
-
-
-def names(folder: Path) -> tuple[Path, Path]:
-    """The lock of a run folder, and the file that names who has it."""
-    locks, name = folder.parent.parent / LOCKS, f"{folder.parent.name}-{folder.name}"
-    return locks / f"{name}.lock", locks / f"{name}.owner"
+                with contextlib.suppress(OSError):  # others have locks or runs there
+                    lock.parent.rmdir()
+                    lock.parent.parent.rmdir()
 
 
 def user(folder: Path) -> str:
-    """Who has a run folder at the moment; empty if nobody has. Nothing is written.
+    """The process that has a run folder at the moment; empty if none has. Nothing is written.
 
-    A process that starts in the very microseconds of this question may be told that the folder is
-    in use, so only a living owner on this machine is asked about, or one on another machine.
+    Asking takes the lock for microseconds, in which a starting process would find the folder in
+    use. So only a folder whose named owner may live is asked about.
     """
     import fcntl
 
@@ -107,18 +101,17 @@ def user(folder: Path) -> str:
     return ""
 
 
-def remove_if_empty(*folders: Path) -> None:
-    """Remove folders, inner ones first, as far as there is nothing in them."""
-    with contextlib.suppress(OSError):
-        for folder in folders:
-            folder.rmdir()
+def names(folder: Path) -> tuple[Path, Path]:
+    """The lock of a run folder, and the file that names its owner."""
+    locks, name = folder.parent.parent / LOCKS, f"{folder.parent.name}-{folder.name}"
+    return locks / f"{name}.lock", locks / f"{name}.owner"
 
 
-def introduced(path: Path) -> str:
-    """Who has just been found to have a run folder; waits a little until they have said so.
+def find_owner(path: Path) -> str:
+    """The owner of a folder that is in use.
 
-    Between its taking the lock and its writing its name, a process is unknown, or the file still
-    names one that has ended.
+    Between taking the lock and writing its name a process is unknown, or the file still names a
+    process that has ended; so this waits a little.
     """
     latest = time.monotonic() + LONGEST_SILENCE
     while not (found := read(path)) or not found.may_live():
@@ -129,7 +122,7 @@ def introduced(path: Path) -> str:
 
 
 def read(path: Path) -> Owner | None:
-    """The owner that a file names; None where it names none."""
+    """The owner that a file names, if any."""
     try:
         found = bounded.parse_json(bounded.read(path, LONGEST_OWNER).decode())
         return Owner(int(found["pid"]), str(found["host"]))

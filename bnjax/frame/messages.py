@@ -1,33 +1,43 @@
-"""One line for the person at the terminal, on the error stream."""
+"""One line for the person at the terminal, on the error stream, safe for that terminal."""
 
 import logging
 import sys
-from typing import Any
 
-from bnjax.frame.printable import printable
+LONGEST = 2000  # characters
 
 
 def warn(message: str) -> None:
-    """Something that the run survives."""
+    """Say something that the run survives."""
     print(f"warning: {printable(message)}", file=sys.stderr, flush=True)
 
 
 def complain(message: str) -> None:
-    """Something that ends the process."""
+    """Say why the process ends."""
     print(f"error: {printable(message)}", file=sys.stderr, flush=True)
 
 
 def hide_details() -> None:
-    """For a command: what Orbax's threads and tasks show of errors that it raises anyway is hidden.
+    """Hide the log of libraries, whose errors are raised as well; for a command, not a library."""
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
 
-    It changes the whole process, so no library function calls it.
+
+def printable(text: object, longest: int = LONGEST) -> str:
+    r"""A text without characters that a terminal obeys instead of showing.
+
+    Control characters, line breaks, marks that change the direction of writing and halves of
+    surrogate pairs become their escapes, so no file name moves the cursor or hides a line.
+
+    Args:
+      text: anything that `str` takes.
+      longest: characters; the rest becomes `…`.
+
+    Example:
+      >>> printable("runs/\x1b[31mred")
+      'runs/\\x1b[31mred'
     """
-    for name in ("absl", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    sys.unraisablehook = hide_late_writers
-
-
-def hide_late_writers(raised: Any) -> None:
-    """Show an error that nothing could catch, unless a write after a failed save made it."""
-    if str(raised.exc_value) != "Event loop is closed":
-        sys.__unraisablehook__(raised)
+    whole = str(text)
+    escaped = (
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in whole[:longest]
+    )
+    return "".join(escaped) + ("…" if len(whole) > longest else "")

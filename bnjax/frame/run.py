@@ -35,8 +35,7 @@ from bnjax.frame.files import plain
 from bnjax.frame.fingerprint import LAYOUT, fingerprint
 from bnjax.frame.interrupts import Interrupted, StopRequest, stop_on_signals
 from bnjax.frame.listener import Listener, Listeners
-from bnjax.frame.messages import warn
-from bnjax.frame.printable import printable
+from bnjax.frame.messages import printable, warn
 from bnjax.frame.published_curves import Published, read_published
 from bnjax.frame.results import Run
 from bnjax.frame.study import Study

@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bnjax.frame.printable import printable
+from bnjax.frame.messages import printable
 
 
 def terminal() -> Console:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bnjax.errors import RunError
-from bnjax.frame import checkpoints, disk, folder, inventory, manifest
+from bnjax.frame import checkpoints, disk, folder, inventory
 
 
 class Verdict(NamedTuple):
@@ -44,7 +44,7 @@ def verify(path: Path) -> Verdict:
     damage |= {place: "is not a folder" for place in not_folders(path)}
     for place in saved(path):
         run = f"{folder.original_name(path)}/{place.parent.name}"
-        if not (what := manifest.find_damage(place, run)):
+        if not (what := checkpoints.find_damage(place, run)):
             sound += 1
         elif place.exists():  # a run that goes on drops its older checkpoints
             damage[place] = what

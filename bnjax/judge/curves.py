@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bnjax.frame.results import Run as Results, late as last_rows
+from bnjax.frame.results import Run as Results
+from bnjax.frame.results import late as last_rows
 
 EQUAL_FIT_POINTS = 0.03  # gaps are compared between arms that fit equally well
 LAST_SHARE = 0.1  # of the steps, over which a final value is a median

@@ -10,7 +10,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from bnjax.frame.results import Run as Results, late as last_rows
+from bnjax.frame.results import Run as Results
+from bnjax.frame.results import late as last_rows
 from bnjax.judge.claim import (
     ONE_SEED_MARGIN,
     Comparison,

@@ -11,7 +11,7 @@ import numpy as np
 from bnjax.draw.numbers import COLUMNS
 from bnjax.draw.style import LOOKS, PUBLISHED, Look
 from bnjax.errors import RunError
-from bnjax.frame.printable import printable
+from bnjax.frame.messages import printable
 from bnjax.report import captions, curves, palette
 from bnjax.report.content import Figure
 from bnjax.report.pack import Numbers

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bnjax.draw.style import LOOKS
-from bnjax.frame.printable import printable
+from bnjax.frame.messages import printable
 from bnjax.frame.results import Run as Results
 from bnjax.report import quantities
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bnjax.frame.disk import replacing
-from bnjax.frame.printable import printable
+from bnjax.frame.messages import printable
 from bnjax.frame.run import Publication as Drawn
 from bnjax.report import content, pack, quantities, tables
 from bnjax.report.content import PAGE, Run

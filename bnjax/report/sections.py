@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bnjax.frame.printable import printable
+from bnjax.frame.messages import printable
 from bnjax.report import again, beside, captions, charts, comparison, facts, pack, tables, vector
 from bnjax.report.content import Figure, Run
 

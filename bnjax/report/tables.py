@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bnjax.frame.folder import NOT_IN_DIGEST
-from bnjax.frame.results import Run as Results, late as last_rows
+from bnjax.frame.results import Run as Results
+from bnjax.frame.results import late as last_rows
 from bnjax.report import again, curves, quantities
 
 LATE = 10  # the last tenth of the steps, over which minibatches are averaged

@@ -2,8 +2,6 @@
 
 Every opening for writing, mkdir, rename, unlink, rmdir, truncation and fsync below a folder that
 Python does is one point; a fault can come before each. After operation n is before operation n + 1.
-Orbax writes arrays in C++, unseen by this: short writes befall those too, and `kill -9` at random
-moments falls among them (test_kill.py).
 """
 
 import errno

@@ -11,7 +11,7 @@ import jax
 
 from bnjax import data
 from bnjax.draw import style
-from bnjax.frame import arms, displays, manifest, results
+from bnjax.frame import arms, checkpoints, displays, results
 from bnjax.studies.landscape import study as landscape
 
 PHASES = ("start", "compile", "step", "probe", "evaluation", "save", "results", "figure")
@@ -70,7 +70,7 @@ def pause(faults: dict[str, Any]) -> None:
         make = arms.test_probe
         arms.test_probe = lambda *given: watched({"test": make(*given)}, moment)["test"]
     elif moment.phase == "save":
-        manifest.make = moment.watch(manifest.make)
+        checkpoints.write_files = moment.watch(checkpoints.write_files)
     elif moment.phase == "results":
         results.metric_rows = moment.watch(results.metric_rows)
     else:

@@ -1,7 +1,7 @@
 """Run the full column of trials, all or some promises, and keep the table of how they went.
 
-python tests/full/faults/run_all.py              # all of them: hours
-python tests/full/faults/run_all.py kill disk    # these; the other rows stay as they are
+python tests/faults/run_all.py              # all of them: hours
+python tests/faults/run_all.py kill disk    # these; the other rows stay as they are
 """
 
 import importlib.metadata
@@ -16,13 +16,13 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-sys.path.extend(map(str, Path(__file__).parents[1:3]))  # tests/full and tests
+sys.path.insert(0, str(Path(__file__).parents[1]))
 import record
 
 from faults.trials import PROMISED
 
 RESULTS = record.ROOT / "tests" / "RESULTS.md"
-PACKAGES = ("jax", "jaxlib", "orbax-checkpoint", "numpy")
+PACKAGES = ("jax", "jaxlib", "numpy")
 
 
 class Part(NamedTuple):
@@ -36,14 +36,13 @@ class Part(NamedTuple):
 PARTS = {
     "kill": Part(
         "`kill -9` at random moments, same command: bit for bit an unbroken run",
-        ("tests/full/faults/test_kill.py",),
+        ("tests/faults/test_kill.py",),
     ),
     "points": Part(
         "a kill before every opening, rename, removal and fsync of saves and publishing that "
-        "Python does, and at each of them EIO, ENOSPC, or from there on writes (Orbax's in C++, "
-        "too) that fall short, one of the three in turn: never worse than the checkpoint before, "
-        "and the run goes on",
-        ("tests/full/faults/test_points.py",),
+        "Python does, and at each of them EIO, ENOSPC, or from there on writes that fall short, "
+        "one of the three in turn: never worse than the checkpoint before, and the run goes on",
+        ("tests/faults/test_points.py",),
     ),
     "damage": Part(
         "damaged checkpoint: found, said, set aside, the one before restored",
@@ -52,46 +51,51 @@ PARTS = {
     "locks": Part(
         "two to eight processes on one run: one wins, the others, once they have imported JAX, "
         "name it in < 2 s of a core's time each; a dead one's lock is taken over",
-        ("tests/full/faults/test_locks.py", "tests/test_lock.py"),
+        ("tests/faults/test_locks.py", "tests/test_lock.py"),
         workers=1,
     ),
     "signals": Part(
         "SIGTERM and SIGINT in each phase: saved and gone in ≤ 10 s, a second one at once; same "
         "command: bit for bit an unbroken run",
-        ("tests/full/faults/test_signals.py",),
+        ("tests/faults/test_signals.py",),
         workers=1,
     ),
     "disk": Part(
         "disk full, out of files, read-only, well again: nothing lost, no stale error",
-        ("tests/full/faults/test_disk.py",),
+        ("tests/faults/test_disk.py",),
     ),
     "resume": Part(
         "resume from every step of 20: bit for bit an unbroken run",
-        ("tests/full/faults/test_resume.py",),
+        ("tests/faults/test_resume.py",),
     ),
     "memory": Part(
         "NaN and out of memory: what was measured kept, the others finish, points halved and said",
-        ("tests/full/faults/test_memory.py",),
+        ("tests/faults/test_memory.py",),
     ),
     "inputs": Part(
         "command lines, run folders, archives and tables that are damaged or hostile: one line, "
         "nothing written elsewhere",
-        ("tests/full/test_calls.py", "tests/full/test_fuzz.py"),
+        ("tests/test_calls.py", "tests/test_fuzz.py"),
     ),
     "layouts": Part(
         "saved on 1, 2, 4, 8 devices, restored on each: every bit; 8 devices give the numbers of 1",
-        ("tests/full/test_devices.py",),
+        ("tests/test_devices.py",),
         workers=1,
     ),
     "processes": Part(
         "a process of a job dies: the others are gone within heartbeat + 5 s with a line, and the "
         "job goes on, also with another number of processes",
-        ("tests/full/faults/test_deaths.py",),
+        ("tests/faults/test_deaths.py",),
+    ),
+    "power": Part(
+        "power fails after any operation of the writer, and of the changes since the last fsync "
+        "any are missing: the last published checkpoint or the one before, no damage",
+        ("tests/faults/test_power.py",),
     ),
     "soak": Part(
         "soak, seconds: memory ≤ 64 MB above warm, handles and threads flat but while a "
         "checkpoint is written, one compilation",
-        ("tests/full/faults/test_soak.py",),
+        ("tests/faults/test_soak.py",),
     ),
 }
 HEAD = """# What the full column of trials found

@@ -15,14 +15,13 @@ from typing import Any
 
 import jax
 import matplotlib.figure
-import orbax.checkpoint
 import sklearn.datasets
 
 from bnjax.commands import command_line
 from bnjax.studies.landscape import study as landscape
 from faults import injection
 
-IMPORTED = (jax, matplotlib, orbax, sklearn)
+IMPORTED = (jax, matplotlib, sklearn)
 
 
 def serve() -> int:

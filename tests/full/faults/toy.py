@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bnjax.frame import manifest
+from bnjax.frame import checkpoints
 from faults.nursery import Ended, Nursery, Process
 
 STEPS = 20
@@ -106,14 +106,14 @@ def run_folder(out: Path) -> Path:
 
 def last_arrays(run: Path, unit: Path) -> dict[str, Any]:
     """Digests of the arrays of a unit's newest checkpoint."""
-    return manifest.read(unit / str(newest(run, unit))).arrays
+    return checkpoints.read_manifest(unit / str(newest(run, unit))).arrays
 
 
 def newest(run: Path, unit: Path) -> int:
     """The newest step of a unit; every step that has its name has to be sound."""
     steps = [int(path.name) for path in unit.iterdir() if not path.name.startswith(".")]
     for step in steps:
-        damage = manifest.find_damage(unit / str(step), f"{run.name}/{unit.name}")
+        damage = checkpoints.find_damage(unit / str(step), f"{run.name}/{unit.name}")
         assert not damage, f"{unit / str(step)}: {damage}"
     return max(steps, default=0)
 

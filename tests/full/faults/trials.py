@@ -32,6 +32,7 @@ PROMISED = {
     "inputs": Trials(100, 1000),  # of each kind: command lines, folders, archives, tables
     "layouts": Trials(9, 16),
     "processes": Trials(6, 100),
+    "power": Trials(200, 5000),
     "soak": Trials(0, 7200),  # seconds, beyond 2,000 steps
 }
 
