@@ -4,18 +4,20 @@ import contextlib
 import os
 import signal
 import sys
-import tempfile
 
-# Results must not depend on an accelerator or on a cache that an earlier run filled.
+import compiled
+
+# Results must not depend on an accelerator or on the cache of a user's runs.
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["BNJAX_CACHE_DIR"] = ""
 # jax 0.10 logs errors for programs that it reads from a cache, and reads them (jax-ml/jax#38445):
 # tests count the lines of bnjax. Read when JAX is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# Within one session the same program is compiled once, whichever tests need it.
-COMPILED = tempfile.TemporaryDirectory(prefix="bnjax-tests-")
-os.environ["JAX_COMPILATION_CACHE_DIR"] = COMPILED.name
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+# The same program is compiled once on a machine, whichever tests need it, however small it is.
+PROGRAMS = compiled.Programs()
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(PROGRAMS.folder)
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 from jaxtyping import install_import_hook
 
@@ -34,6 +36,12 @@ from bnjax.frame.config import RunConfig
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+def pytest_runtest_teardown(item, nextitem):
+    """After each file and at the end, even of a session that is ended halfway, nothing is lost."""
+    if nextitem is None or nextitem.path != item.path:
+        PROGRAMS.exchange()
 
 
 def cast(tree, dtype=jnp.float64):

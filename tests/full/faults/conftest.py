@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import compiled
 import pytest
 
 from faults.nursery import Nursery
@@ -10,17 +11,18 @@ from faults.toy import COMMON, PERCEPTRON, Toy
 
 
 @pytest.fixture(scope="session")
-def nursery(tmp_path_factory) -> Iterator[Nursery]:
+def nursery() -> Iterator[Nursery]:
     """Processes that share one cache of compiled programs, theirs alone."""
-    cache = tmp_path_factory.mktemp("compiled")
+    programs = compiled.Programs()
     parent = Nursery(
         {
-            "JAX_COMPILATION_CACHE_DIR": str(cache),
+            "JAX_COMPILATION_CACHE_DIR": str(programs.folder),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         }
     )
     yield parent
     parent.close()
+    programs.close()
 
 
 @pytest.fixture(scope="session")
