@@ -9,7 +9,7 @@ import optax
 
 from bnjax import data, losses, models, probes, train
 from bnjax.convolution import convolution
-from bnjax.convolution.convolution_table import NATIVE
+from bnjax.convolution.table import NATIVE
 
 STEP_SIZE = 0.001
 

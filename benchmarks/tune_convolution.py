@@ -4,7 +4,7 @@
 
 For each layer shape: milliseconds of the value (v), the input gradient (i) and the kernel gradient
 (k), first one by one, then inside `lax.map` over several points, where XLA chooses other layouts.
-What counts is the loop. `bnjax/arithmetic/convolution_table.py` holds the rules drawn from the
+What counts is the loop. `bnjax/convolution/table.py` holds the rules drawn from the
 last lines; a form within a few per cent of the fastest may be kept for simplicity. Runs unchanged
 on any backend.
 """
@@ -20,10 +20,10 @@ from typing import NamedTuple
 import jax
 from jax import Array, lax
 
-from bnjax.arithmetic.geometry import Geometry, make_axis
 from bnjax.convolution import winograd
-from bnjax.convolution.convolution_forms import FORMS, apply_form
-from bnjax.convolution.convolution_table import choose
+from bnjax.convolution.forms import FORMS, apply_form
+from bnjax.convolution.geometry import Geometry, make_axis
+from bnjax.convolution.table import choose
 
 
 class Layer(NamedTuple):

@@ -17,7 +17,7 @@ from bnjax.errors import RunError, UsageError
 from bnjax.frame import files, folder, results, seeded
 from bnjax.frame.partial_options import PartialConfig
 from bnjax.frame.results import Results
-from bnjax.models import norms, rectifier, resnet
+from bnjax.models import norms, resnet
 from bnjax.models.resnet import unstack
 from bnjax.studies.batchnorm_only import claims
 from bnjax.studies.batchnorm_only import measure_features as features
@@ -88,10 +88,10 @@ def test_layers_of_a_scan_have_their_own_names_and_activations(both):
 
 def test_zeros_are_counted_over_all_relus(both, monkeypatch):
     scanned, unrolled, variables, batch = both
-    share = rectifier.zero_share(scanned, **variables, images=batch.images)
+    share = resnet.zero_share(scanned, **variables, images=batch.images)
     outputs = []
-    relu = rectifier.nn.relu
-    monkeypatch.setattr(rectifier.nn, "relu", lambda x: outputs.append(relu(x)) or outputs[-1])
+    relu = resnet.nn.relu
+    monkeypatch.setattr(resnet.nn, "relu", lambda x: outputs.append(relu(x)) or outputs[-1])
     apart = {name: unstack(tree, 2) for name, tree in variables.items()}
     unrolled.apply(**apart, images=batch.images, train=False)
     assert len(outputs) == 13  # one for each 3×3 convolution
@@ -103,7 +103,7 @@ def test_zeros_are_counted_over_all_relus(both, monkeypatch):
 def test_a_network_that_does_not_count_its_zeros_is_refused(problem, batch):
     model, params, batch_stats, _ = problem
     with pytest.raises(UsageError, match="do not count their zeros"):
-        rectifier.zero_share(model, params, batch_stats, batch.images)
+        resnet.zero_share(model, params, batch_stats, batch.images)
 
 
 @pytest.mark.parametrize("scan", [False, True])

@@ -13,12 +13,12 @@ import pytest
 from jax import lax
 from jax.sharding import PartitionSpec
 
-from bnjax.arithmetic.geometry import Geometry, make_axis
-from bnjax.convolution import convolution, convolution_forms, convolution_table, winograd
+from bnjax.convolution import convolution, forms, table, winograd
+from bnjax.convolution.chunks import nearest_divisor
 from bnjax.convolution.convolution import convolve
-from bnjax.convolution.convolution_forms import DIMENSIONS, FORMS, apply_form
-from bnjax.convolution.convolution_table import Choice
-from bnjax.convolution.pieces import nearest_divisor
+from bnjax.convolution.forms import DIMENSIONS, FORMS, apply_form
+from bnjax.convolution.geometry import Geometry, make_axis
+from bnjax.convolution.table import Choice
 from bnjax.errors import UsageError
 
 REPOSITORY = Path(__file__).parents[1]
@@ -53,8 +53,8 @@ def legal(name, taps, strides):
 @pytest.fixture(autouse=True)
 def small_networks_use_winograd_too(monkeypatch):
     """The table's thresholds are about speed; below them every rule can be seen at small sizes."""
-    monkeypatch.setattr(convolution_table, "WIDE", 16)
-    monkeypatch.setattr(convolution_table, "WORTH_COMPILING", 0)
+    monkeypatch.setattr(table, "WIDE", 16)
+    monkeypatch.setattr(table, "WORTH_COMPILING", 0)
 
 
 # size, taps, strides, padding: even and odd, square and not, smaller than the kernel.
@@ -253,7 +253,7 @@ def test_winograd_rounds_like_direct_summation(size, channels):
 def test_a_batch_walked_through_in_pieces_gives_the_same(name, monkeypatch):
     images, kernel = problem((6, 6), channels=(5, 7), batch=6)
     monkeypatch.setattr(winograd, "CACHED_BYTES", 1)
-    monkeypatch.setattr(convolution_forms, "BAND_BYTES", 1)
+    monkeypatch.setattr(forms, "BAND_BYTES", 1)
     axis = make_axis(6, 3, 1, "SAME")
 
     def loss(form, images, kernel):
@@ -315,7 +315,7 @@ def test_matmul_precision_is_respected():
 @pytest.mark.parametrize("backend", ["gpu", "cuda", "rocm", "tpu", "METAL"])
 def test_backends_not_yet_measured_are_native(backend):
     axis = make_axis(8, 3, 1, "SAME")
-    assert convolution_table.choose(backend, Geometry(axis, axis), 64, 64) == Choice(
+    assert table.choose(backend, Geometry(axis, axis), 64, 64) == Choice(
         "native", "native", "native"
     )
 
@@ -324,7 +324,7 @@ def test_the_table_names_known_forms_that_apply():
     numbers = itertools.product([1, 2, 4, 32], [1, 3, 5], [1, 2], ["SAME", "VALID"], [3, 64, 512])
     for size, taps, stride, padding, channels in numbers:
         axis = make_axis(size, taps, stride, padding)
-        choice = convolution_table.choose("cpu", Geometry(axis, axis), channels, channels)
+        choice = table.choose("cpu", Geometry(axis, axis), channels, channels)
         assert all(name in FORMS and legal(name, (taps, taps), (stride, stride)) for name in choice)
 
 

@@ -12,7 +12,7 @@ import pytest
 from bnjax import data
 from bnjax.data import batches
 from bnjax.data.dataset import channel_statistics, from_arrays
-from bnjax.data.prepared import REBUILT_CIFAR10
+from bnjax.data.sources import REBUILT_CIFAR10
 from bnjax.errors import RunError, UsageError
 
 PREPARED = Path(os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets")

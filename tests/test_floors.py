@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = (
-    {"types", "errors"},
+    {"types", "errors", "fields"},
     {"arithmetic", "data"},
     {"convolution"},
     {"models", "probes"},

@@ -11,11 +11,11 @@ import scipy.stats
 from conftest import cast, tiny_model
 
 from bnjax import losses
-from bnjax.arithmetic.noise import NoiseScale, draw_noise
 from bnjax.data import make_pipeline
 from bnjax.errors import UsageError
 from bnjax.models.norms import noisy, none, weight_norm, with_exceptions
-from bnjax.models.norms.lp import LpNorm
+from bnjax.models.norms.batch import LpNorm
+from bnjax.models.norms.noise import NoiseScale, draw_noise
 
 DRAWS, EXAMPLES, UNITS = 500, 64, 8
 PAPER = NoiseScale(mean=0.5, deviation=1.25, mean_spread=0.1, deviation_spread=0.1)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from jax import lax
 
-from bnjax.arithmetic.pooling import max_pool, mean_pool
 from bnjax.errors import UsageError
+from bnjax.models.layers import max_pool, mean_pool
 
 
 def reference(images, window):

@@ -12,8 +12,7 @@ from test_data import prepared
 
 from bnjax import data, models, train
 from bnjax.commands import command_line as frame
-from bnjax.data import Batch, digits
-from bnjax.data import prepared as reading
+from bnjax.data import Batch, sources
 from bnjax.errors import UsageError
 from bnjax.frame import results
 from bnjax.frame.results import Results
@@ -41,16 +40,16 @@ def test_binary_digits_are_zero_or_one_and_split_like_the_digits():
     assert binary.train.pixels.shape == (1437, 8, 8, 1)
     assert binary.test.pixels.shape == (360, 8, 8, 1)
     np.testing.assert_array_equal(binary.test.labels, grey.test.labels)
-    levels = load_digits().images[digits.small_digits()[3]]
+    levels = load_digits().images[sources.small_digits()[3]]
     inputs = data.make_pipeline(binary, 60).standardise(binary.test.pixels)
     np.testing.assert_array_equal(inputs[..., 0], (levels >= 8).astype(float))
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_binary_mnist_is_mnist_without_its_margin_and_its_greys(monkeypatch):
-    whole = reading.read_split
+    whole = sources.read_split
     few = lambda builder, split, size: whole(builder, f"{split}[:300]", size)  # noqa: E731
-    monkeypatch.setattr(reading, "read_split", few)
+    monkeypatch.setattr(sources, "read_split", few)
     binary, grey = prepared("mnist", "binary_mnist"), prepared("mnist")
     assert binary.train.pixels.shape == (300, 28, 28, 1)
     assert binary.mean == (0.0,)

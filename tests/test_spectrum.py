@@ -15,9 +15,8 @@ from bnjax import losses, models, train
 from bnjax.data import Batch, make_pipeline
 from bnjax.errors import UsageError
 from bnjax.models.small import Small
-from bnjax.probes.lanczos import lanczos
-from bnjax.probes.pieces import mean_over
-from bnjax.probes.spectrum import density, mean_and_error, spectrum
+from bnjax.probes.points import mean_over
+from bnjax.probes.spectrum import density, lanczos, mean_and_error, spectrum
 from bnjax.studies.spectrum.measure import make_spectrum, probed_part
 
 EIGENVALUES = np.array([9.0, 4.0, 1.0, 0.5, 0.1, 0.0, -0.2, -3.0])

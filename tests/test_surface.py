@@ -11,10 +11,15 @@ from jax.flatten_util import ravel_pytree
 from sklearn.decomposition import PCA
 
 from bnjax import data, losses
-from bnjax.arithmetic.filters import filter_normalise
 from bnjax.arithmetic.principal import principal_components
 from bnjax.errors import UsageError
-from bnjax.probes.surface import coordinates, filter_direction, values_on_line, values_on_plane
+from bnjax.probes.surface import (
+    coordinates,
+    filter_direction,
+    filter_normalise,
+    values_on_line,
+    values_on_plane,
+)
 from bnjax.studies.surface import measure as surface
 from bnjax.studies.surface.measure import around
 from bnjax.train import TrainState

@@ -13,7 +13,7 @@ from conftest import tiny_model
 
 from bnjax import data, train
 from bnjax.commands import command_line as frame
-from bnjax.data.gaussian import make_gaussian
+from bnjax.data.sources import make_gaussian
 from bnjax.draw import style
 from bnjax.frame import arms as arms_of_runs
 from bnjax.frame import results

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bnjax.data import prepared, sources
+from bnjax.data import sources
 from bnjax.errors import RunError
 from bnjax.frame import cache
 from bnjax.frame.fingerprint import fingerprint
@@ -44,8 +44,8 @@ def examine(data_dir: Path | None = None) -> Iterator[Finding]:
     yield Finding("devices", f"{jax.device_count()} × {', '.join(kinds)}")
     yield precision()
     yield compilations()
-    folder = prepared.resolve_data_dir(data_dir)
-    for name in (*sources.EMBEDDED, *prepared.TFDS_DATASETS):
+    folder = sources.resolve_data_dir(data_dir)
+    for name in (*sources.EMBEDDED, *sources.TFDS_DATASETS):
         yield data_set(name, folder)
     for package, use in EXTRAS.items():
         there = importlib.util.find_spec(package) is not None

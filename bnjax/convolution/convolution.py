@@ -11,9 +11,9 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
-from bnjax.arithmetic.geometry import Geometry, Images, Kernel, Output, make_axis
-from bnjax.convolution.convolution_forms import apply_form
-from bnjax.convolution.convolution_table import Choice, choose
+from bnjax.convolution.forms import apply_form
+from bnjax.convolution.geometry import Geometry, Images, Kernel, Output, make_axis
+from bnjax.convolution.table import Choice, choose
 from bnjax.errors import UsageError
 
 

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from bnjax.arithmetic.geometry import Axis, Geometry, Images, Output, tap_matrices
-from bnjax.convolution.pieces import in_pieces
+from bnjax.convolution.chunks import in_pieces
+from bnjax.convolution.geometry import Axis, Geometry, Images, Output, tap_matrices
 
 Matrix: TypeAlias = tuple[tuple[float, ...], ...]
 Grid: TypeAlias = list[list[Array]]

@@ -1,12 +1,200 @@
-"""Data sets by name: made, embedded, or prepared by tensorflow-datasets."""
+"""Data sets by name: made, embedded in scikit-learn, or prepared by tensorflow-datasets.
 
+Reading a prepared folder needs no TensorFlow; only its first preparation does.
+"""
+
+import contextlib
 import os
+from pathlib import Path
 
-from bnjax.data.dataset import Dataset
-from bnjax.data.digits import load_binary_digits, load_digits
-from bnjax.data.gaussian import make_gaussian
-from bnjax.data.prepared import TFDS_DATASETS, load_tfds
-from bnjax.errors import UsageError
+import numpy as np
+
+from bnjax.data.dataset import Dataset, binary, from_arrays
+from bnjax.errors import RunError, UsageError, told
+
+DIGITS_TEST_SIZE = 360
+
+
+def load_digits() -> Dataset:
+    """Scikit-learn's 1,797 handwritten digits, enlarged from 8×8 to 32×32×3 pixels.
+
+    The split is stratified and fixed: 1,437 for training, 360 for testing.
+    """
+    from PIL import Image
+
+    small, labels, train, test = small_digits()
+    # Pillow resizes bytes in integer arithmetic: the same pixels on every machine.
+    large = np.stack(
+        [
+            np.asarray(Image.fromarray(image).resize((32, 32), Image.Resampling.BILINEAR))
+            for image in small
+        ]
+    )
+    pixels = np.repeat(large[..., None], 3, axis=-1)
+    return from_arrays(
+        "digits",
+        10,
+        (pixels[train], labels[train]),
+        (pixels[test], labels[test]),
+        note="scikit-learn's digits, 8×8 pixels enlarged to 32×32",
+    )
+
+
+def load_binary_digits() -> Dataset:
+    """The digits of `load_digits` at their own 8×8 pixels, each 0 or 1."""
+    pixels, labels, train, test = small_digits()
+    pixels = pixels[..., None]
+    return binary(
+        "binary_digits",
+        (pixels[train], labels[train]),
+        (pixels[test], labels[test]),
+        note="scikit-learn's digits, 8×8 binary pixels",
+    )
+
+
+def small_digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The digits `[1797, 8, 8]` uint8, their labels, and the rows of both splits."""
+    from sklearn.datasets import load_digits as load_bunch
+    from sklearn.model_selection import train_test_split
+
+    bunch = load_bunch()
+    pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
+    train, test = train_test_split(
+        np.arange(len(pixels)), test_size=DIGITS_TEST_SIZE, stratify=bunch.target, random_state=0
+    )
+    return pixels, bunch.target, np.sort(train), np.sort(test)
+
+
+def make_gaussian(
+    seed: int, *, positive: bool = False, num_examples: int = 1000, size: int = 10
+) -> Dataset:
+    """Inputs x and targets A x with Gaussian x, for the deep linear network.
+
+    The paper's text has a Gaussian A. Its curves do not: a loss that starts at 3.5e4 and falls to
+    a fifth within 100 steps of the standard network needs a matrix with one singular value far
+    above the others. Entries uniform in [0, 1) and a squared error without the factor ½ give the
+    published start, fall and course.
+
+    Args:
+      seed: of A and of all x.
+      positive: entries of A uniform in [0, 1), else standard normal.
+      num_examples: training examples; as many more, with the same A, for testing.
+      size: of x and of A x.
+
+    Returns:
+      A `Dataset` of inputs `[num_examples, 1, 1, size]` and targets `[num_examples, size]`.
+
+    Source: Santurkar et al. 2018, appendix A.1 (1,000 examples, 10×10).
+
+    Example:
+      >>> split = make_gaussian(0, num_examples=4, size=2).train
+      >>> split.pixels.shape, split.labels.shape
+      ((4, 1, 1, 2), (4, 2))
+    """
+    generator = np.random.default_rng(seed)
+    draw = generator.random if positive else generator.standard_normal
+    matrix = draw((size, size))
+    inputs = generator.standard_normal((2, num_examples, size))
+    train, test = (
+        (x.reshape(-1, 1, 1, size).astype(np.float32), (x @ matrix.T).astype(np.float32))
+        for x in inputs
+    )
+    entries = "U(0, 1)" if positive else "Gaussian"
+    note = f"Gaussian x, A x with {entries} entries, {num_examples:,} examples, seed {seed}"
+    name = "gaussian_positive" if positive else "gaussian"
+    return from_arrays(name, size, train, test, note)
+
+
+TFDS_DATASETS = ("mnist", "fashion_mnist", "cifar10", "cifar100")
+REBUILT_CIFAR10 = "CIFAR-10 (rebuilt, 92 images JPEG-substituted)"
+
+
+def load_tfds(name: str, data_dir: str | os.PathLike[str] | None) -> Dataset:
+    """Read a prepared tensorflow-datasets folder; images smaller than 32×32 are padded with 0.
+
+    `binary_mnist` is `mnist` at 28×28 pixels, each 0 or 1.
+
+    Args:
+      name: of a data set as tensorflow-datasets has it, or `binary_mnist`.
+      data_dir: folder of prepared data sets, see `resolve_data_dir`.
+
+    Returns:
+      A `Dataset` of uint8 pixels `[num_images, height, width, channels]` and int32 labels.
+
+    Raises:
+      UsageError: `data_dir` is not a folder.
+      RunError: the data set is not prepared there, or cannot be read.
+    """
+    folder = resolve_data_dir(data_dir)
+    is_binary, name = name == "binary_mnist", name.removeprefix("binary_")
+    remedy = (
+        f'prepare it with `pip install tensorflow && python -c "import tensorflow_datasets as t; '
+        f"t.builder('{name}', data_dir='{folder}').download_and_prepare()\"`, "
+        "or give the folder that holds it as data_dir (on a command line --data-dir)"
+    )
+    if not (folder / name).is_dir():
+        raise RunError(f"data set {name} is not in {folder}: {remedy}")
+    # Imported late: it costs most of a second, and digits does not need it.
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder(name, data_dir=folder)
+        size = 28 if is_binary else 32
+        train, test = (read_split(builder, split, size) for split in ("train", "test"))
+        num_classes = builder.info.features["label"].num_classes
+    except Exception as error:  # TFDS, array-record and decoders raise errors of every kind
+        raise RunError(f"{folder / name} cannot be read ({told(error)}): {remedy}") from error
+    note = describe(name, builder)
+    if is_binary:
+        return binary("binary_mnist", train, test, f"binary {note}")
+    return from_arrays(name, num_classes, train, test, note)
+
+
+def resolve_data_dir(data_dir: str | os.PathLike[str] | None) -> Path:
+    """The folder of prepared data sets: the argument, `$TFDS_DATA_DIR`, or TFDS's own default.
+
+    Args:
+      data_dir: as it was given; `~` is one's home.
+
+    Returns:
+      Its path; only one that was given must exist.
+
+    Raises:
+      UsageError: what was given is not a folder.
+
+    Example:
+      >>> resolve_data_dir("/").as_posix()
+      '/'
+    """
+    if data_dir is None:
+        return Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+    folder = Path(data_dir).expanduser()
+    if not folder.is_dir():
+        raise UsageError(f"data_dir={folder} is not a folder: give one with prepared data sets")
+    return folder
+
+
+def read_split(builder: object, split: str, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """All images `[num_images, height, width, channels]`, padded to `size`, and labels."""
+    with contextlib.redirect_stderr(None):
+        source = builder.as_data_source(split=split)  # type: ignore[attr-defined]
+    records = source.__getitems__(range(len(source)))
+    pixels = np.stack([record["image"] for record in records])
+    labels = np.array([record["label"] for record in records])
+    margin = [max(0, size - own) for own in pixels.shape[1:3]]
+    padding = [(0, 0), *((total // 2, total - total // 2) for total in margin), (0, 0)]
+    return np.pad(pixels, padding), labels
+
+
+def describe(name: str, builder: object) -> str:
+    """What must be said beside numbers made with this copy of the data set."""
+    sizes = {split: info.num_examples for split, info in builder.info.splits.items()}  # type: ignore[attr-defined]
+    if name == "cifar10" and (Path(builder.data_dir) / "jpeg_substituted.json").exists():  # type: ignore[attr-defined]
+        return REBUILT_CIFAR10
+    if name == "cifar100" and sizes["train"] < 50_000:
+        return f"CIFAR-100 subset ({sizes['train']:,} / {sizes['test']:,})"
+    return f"{name} ({sizes['train']:,} / {sizes['test']:,})"
+
 
 EMBEDDED = ("digits", "binary_digits")
 DATASETS = (*EMBEDDED, "gaussian", "gaussian_positive", *TFDS_DATASETS, "binary_mnist")

@@ -1,14 +1,12 @@
 """Models and normalisers, the only place that imports Flax."""
 
 from bnjax.models import initializers, norms
-from bnjax.models.deep_linear import DeepLinear, deep_linear
 from bnjax.models.model import Model, layer_names
 from bnjax.models.norms import Norm
 from bnjax.models.registry import FAMILIES, Family, by_name, register
 from bnjax.models.resnet import ResNet, resnet
-from bnjax.models.small import alexnet, lenet, mlp
-from bnjax.models.vgg import VGG, VGG_DEPTHS, vgg, vgg11, vgg13, vgg16, vgg19
-from bnjax.models.vgg38 import vgg38
+from bnjax.models.small import DeepLinear, alexnet, deep_linear, lenet, mlp
+from bnjax.models.vgg import VGG, VGG_DEPTHS, vgg, vgg11, vgg13, vgg16, vgg19, vgg38
 
 __all__ = [
     "FAMILIES",

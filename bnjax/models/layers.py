@@ -10,10 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from bnjax.convolution.convolution import convolve
+from bnjax.errors import UsageError
 from bnjax.models.norms import Norm
+from bnjax.types import Images
 
 
 class Convolution(nn.Module):
@@ -91,3 +94,83 @@ def drop(
 ) -> Float[Array, "batch features"]:
     """Dropout when training, from the random stream `dropout` (Srivastava et al. 2014)."""
     return nn.Dropout(share, deterministic=not train)(x) if share else x
+
+
+def max_pool(images: Images, window: int) -> Float[Array, "batch new_height new_width channels"]:
+    r"""Maximum over non-overlapping windows; rows and columns that fill no window are dropped.
+
+    $y_{bhwc} = \max_{0 \le i, j < n} x_{b,\,nh + i,\,nw + j,\,c}$
+
+    Args:
+      images: `[batch, height, width, channels]`.
+      window: side of the square window, pixels; also the stride.
+
+    Returns:
+      `[batch, height // window, width // window, channels]`.
+
+    Raises:
+      UsageError: a window below 1 or larger than the image.
+
+    Example:
+      >>> max_pool(jnp.arange(16.0).reshape(1, 4, 4, 1), 2).reshape(-1).tolist()
+      [5.0, 7.0, 13.0, 15.0]
+    """
+    return jnp.max(windows(images, window), axis=(2, 4))
+
+
+def mean_pool(images: Images, window: int) -> Float[Array, "batch new_height new_width channels"]:
+    """Mean over non-overlapping windows; shapes and errors as of `max_pool`.
+
+    Args:
+      images: `[batch, height, width, channels]`.
+      window: side of the square window, pixels; also the stride.
+
+    Example:
+      >>> mean_pool(jnp.arange(16.0).reshape(1, 4, 4, 1), 2).reshape(-1).tolist()
+      [2.5, 4.5, 10.5, 12.5]
+    """
+    return jnp.mean(windows(images, window), axis=(2, 4))
+
+
+def windows(
+    images: Images, window: int
+) -> Float[Array, "batch rows window columns window channels"]:
+    """The windows of images, those that are whole."""
+    batch, height, width, channels = images.shape
+    if not 1 <= window <= min(height, width):
+        raise UsageError(
+            f"window={window} does not fit images of {height}×{width} pixels: "
+            f"give 1 to {min(height, width)}"
+        )
+    rows, columns = height // window, width // window
+    cropped = images[:, : rows * window, : columns * window]
+    return cropped.reshape(batch, rows, window, columns, window, channels)
+
+
+MOST_WIDTH = 16.0
+
+
+def check_size(num_classes: int, width: float, dropout: float) -> None:
+    """Refuse a network that cannot be or that nobody means.
+
+    Args:
+      num_classes: number of logits.
+      width: factor on channels or units.
+      dropout: share of features that are dropped.
+
+    Raises:
+      UsageError: fewer than two classes, a width outside (0, 16], a share outside [0, 1).
+
+    Example:
+      >>> check_size(10, -1.0, 0.0)
+      Traceback (most recent call last):
+      bnjax.errors.UsageError: width=-1.0 must be above 0 and at most 16: 1.0 is the full network
+    """
+    if num_classes < 2:
+        raise UsageError(f"num_classes={num_classes} must be 2 or more")
+    if not 0 < width <= MOST_WIDTH:
+        raise UsageError(
+            f"width={width} must be above 0 and at most {MOST_WIDTH:g}: 1.0 is the full network"
+        )
+    if not 0 <= dropout < 1:
+        raise UsageError(f"dropout={dropout} must be 0 or more and below 1: give e.g. 0.5")

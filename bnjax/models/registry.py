@@ -5,14 +5,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from bnjax.errors import UsageError, require_new_name, told
-from bnjax.models.deep_linear import deep_linear
+from bnjax.models.layers import check_size
 from bnjax.models.model import Model
 from bnjax.models.norms import Norm, none
 from bnjax.models.resnet import resnet
-from bnjax.models.sizes import check_size
-from bnjax.models.small import alexnet, lenet, mlp
-from bnjax.models.vgg import vgg11, vgg13, vgg16, vgg19
-from bnjax.models.vgg38 import vgg38
+from bnjax.models.small import alexnet, deep_linear, lenet, mlp
+from bnjax.models.vgg import vgg11, vgg13, vgg16, vgg19, vgg38
 
 OPTIONS = ("width", "dropout", "depth")
 

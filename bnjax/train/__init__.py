@@ -2,8 +2,7 @@
 
 from bnjax.train.evaluation import Evaluation, make_evaluate
 from bnjax.train.gradient import Gradient, TrainState
-from bnjax.train.loop import Probe, Progress, run
-from bnjax.train.schedule import every
+from bnjax.train.loop import Probe, Progress, every, run
 from bnjax.train.step import Metrics, Program, init_state, make_program
 from bnjax.train.sweep import Sweep
 

@@ -8,9 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from bnjax.arithmetic.devices import spread_examples
 from bnjax.data import Dataset, Split
-from bnjax.data.batches import standardise_pixels
+from bnjax.data.batches import spread_examples, standardise_pixels
 from bnjax.fields import Field
 from bnjax.losses import Objective, correct, cross_entropy
 from bnjax.models import Model

@@ -10,9 +10,9 @@ import optax
 from jaxtyping import Array, Int
 
 from bnjax.arithmetic import trees
-from bnjax.arithmetic.devices import spread_examples
 from bnjax.arithmetic.selection import EVERYTHING, Selection
 from bnjax.data import Batch, Pipeline, Split
+from bnjax.data.batches import spread_examples
 from bnjax.fields import Field
 from bnjax.losses import Objective, cross_entropy
 from bnjax.models import Model

@@ -5,27 +5,17 @@ A `Norm` builds a fresh linen module for each layer by `build(name="norm")`; the
 `register` makes it known by name.
 """
 
-from bnjax.models.norms.batch import BatchNorm
-from bnjax.models.norms.combined import noisy, with_exceptions
-from bnjax.models.norms.constructors import (
-    batch_norm,
-    group_norm,
-    instance_norm,
-    layer_norm,
-    lp_norm,
-    none,
-    rms_norm,
-    unitize,
+from bnjax.models.norms.batch import BatchNorm, LpNorm, Unitization, batch_norm, lp_norm, unitize
+from bnjax.models.norms.kernel import (
+    WeightNorm,
+    WeightStandardisation,
     weight_norm,
     weight_standard,
 )
-from bnjax.models.norms.kernel import WeightNorm, WeightStandardisation
-from bnjax.models.norms.lp import LpNorm
-from bnjax.models.norms.noise import Noisy
-from bnjax.models.norms.norm import Norm
+from bnjax.models.norms.noise import Noisy, noisy
+from bnjax.models.norms.norm import Norm, none, with_exceptions
 from bnjax.models.norms.registry import REGISTRY, by_name, register
-from bnjax.models.norms.sample import SampleNorm
-from bnjax.models.norms.unitization import Unitization
+from bnjax.models.norms.sample import SampleNorm, group_norm, instance_norm, layer_norm, rms_norm
 
 __all__ = [
     "REGISTRY",

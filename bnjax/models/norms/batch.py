@@ -1,12 +1,16 @@
-"""Batch normalisation as a linen module with explicit running statistics."""
+"""Normalisers with statistics of the batch: BatchNorm, average ℓp norms, unitization."""
 
+import functools
+import math
 from collections.abc import Callable
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from bnjax.arithmetic.moments import batch_normalise, standardise
+from bnjax.arithmetic.moments import batch_normalise, moments, standardise
+from bnjax.errors import UsageError
+from bnjax.models.norms.norm import Norm, check_epsilon, check_momentum
 from bnjax.models.norms.running import advance, running
 
 
@@ -53,3 +57,196 @@ class BatchNorm(nn.Module):
         normalised, own = batch_normalise(x, scale, bias, self.epsilon)
         advance(self, {"mean": mean, "var": var}, own._asdict(), self.momentum)
         return normalised
+
+
+class LpNorm(nn.Module):
+    r"""Subtract the batch's mean, divide by its average ℓp norm.
+
+    $y = \gamma (x - \mu) / s_p + \beta$ per channel with $s_p = (\frac1m \sum_i |x_i|^p)^{1/p}$
+    and $s_\infty = \max_i |x_i|$, over the batch and, for images, the pixels. The norm is that of
+    x before the mean is taken off, so a constant channel is not blown up. For p = ∞ the paper's
+    "average" is ambiguous; the maximum is the limit of $s_p$ for p → ∞.
+
+    Called as `module(x, train=bool)`: x floating, `[batch, …, channels]`; y of the same shape and
+    dtype, without unit but for γ and β.
+
+    Collections: `params` (`scale` is γ, `bias` is β), `batch_stats` (`mean` is μ, `size` is
+    $s_p$, both in units of x) and `moments`, as `BatchNorm` has them; all `[channels]`.
+
+    Source: Santurkar et al. 2018, §3.3 and appendix A.4.
+    """
+
+    power: float  # p, 1 or more; `math.inf` for the maximum
+    momentum: float = 0.9
+    epsilon: float = 1e-5  # added to the norm, units of the input
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "*batch channels"], *, train: bool
+    ) -> Float[Array, "*batch channels"]:
+        """Normalise `x` over all axes but the last."""
+        channels = x.shape[-1]
+        scale = self.param("scale", nn.initializers.ones, (channels,), x.dtype)
+        bias = self.param("bias", nn.initializers.zeros, (channels,), x.dtype)
+        running_mean, running_size = running(self, ("mean", "size"), channels, x.dtype)
+        wide = running_mean.value.dtype
+        mean, size = running_mean.value, running_size.value
+        if train:
+            axes = tuple(range(x.ndim - 1))
+            mean, size = jnp.mean(x.astype(wide), axes), average_norm(x.astype(wide), self.power)
+            kept = {"mean": running_mean, "size": running_size}
+            advance(self, kept, {"mean": mean, "size": size}, self.momentum)
+        shape = (1,) * (x.ndim - 1) + (channels,)
+        centred = (x.astype(wide) - mean.reshape(shape)) / (size + self.epsilon).reshape(shape)
+        return centred.astype(x.dtype) * scale.reshape(shape) + bias.reshape(shape)
+
+
+def average_norm(x: Float[Array, "*batch channels"], power: float) -> Float[Array, " channels"]:
+    """(mean |x|^p)^(1/p) per channel over all other axes; the maximum for p = ∞."""
+    axes = tuple(range(x.ndim - 1))
+    if math.isinf(power):
+        return jnp.max(jnp.abs(x), axes)
+    if power == 1:
+        return jnp.mean(jnp.abs(x), axes)
+    # The smallest normal number keeps the root differentiable where a channel is all zero.
+    return (jnp.mean(jnp.abs(x) ** power, axes) + jnp.finfo(x.dtype).tiny) ** (1 / power)
+
+
+class Unitization(nn.Module):
+    r"""Standardise by the batch, then divide each sample by its own root mean square in part.
+
+    $\hat x = (x - \mu)/\sqrt{\sigma^2 + \epsilon}$ as in `BatchNorm`,
+    $r^2 = \overline{\hat x^2}$ over all elements of one sample, and
+    $y = \gamma\,\hat x\,(\alpha / \sqrt{r^2 + \epsilon} + 1 - \alpha) + \beta$
+    with a trained α per channel, 0 at the start: there it is BatchNorm.
+
+    Called as `module(x, train=bool)`: x floating, `[batch, …, channels]`; y of the same shape and
+    dtype, without unit but for γ and β.
+
+    Collections: `params` (`scale` is γ, `bias` is β, `share` is α), `batch_stats` and `moments` as
+    `BatchNorm` has them; all `[channels]`.
+
+    Source: Huang & Yu 2020 (2001.02814), as its published code has it.
+    """
+
+    momentum: float = 0.9
+    epsilon: float = 1e-5  # units of the input squared; beside the mean square of x̂ without one
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "*batch channels"], *, train: bool
+    ) -> Float[Array, "*batch channels"]:
+        """Normalise `x` over all axes but the last, then each sample over its own elements."""
+        channels = (x.shape[-1],)
+        scale = self.param("scale", nn.initializers.ones, channels, x.dtype)
+        bias = self.param("bias", nn.initializers.zeros, channels, x.dtype)
+        share = self.param("share", nn.initializers.zeros, channels, x.dtype)
+        mean, var = running(self, ("mean", "var"), x.shape[-1], x.dtype)
+        statistics = (mean.value, var.value)
+        if train:
+            own = moments(x, range(x.ndim - 1))
+            advance(self, {"mean": mean, "var": var}, own._asdict(), self.momentum)
+            statistics = own
+        standardised = standardise(x, *statistics, self.epsilon)
+        square = jnp.mean(jnp.square(standardised), axis=range(1, x.ndim), keepdims=True)
+        shape = (1,) * (x.ndim - 1) + channels
+        scale, bias, share = (value.reshape(shape) for value in (scale, bias, share))
+        factor = share / jnp.sqrt(square + self.epsilon) + 1 - share
+        return scale * standardised * factor + bias
+
+
+def batch_norm(
+    momentum: float = 0.9,
+    epsilon: float = 1e-5,
+    *,
+    scale_init: Callable[..., Array] = nn.initializers.ones,
+    use_scale: bool = True,
+    use_bias: bool = True,
+) -> Norm:
+    """Batch normalisation, y = γ (x − μ)/√(σ² + ε) + β with the batch's moments; see `BatchNorm`.
+
+    Args:
+      momentum: weight of the old running statistics at each step, in [0, 1).
+      epsilon: added to the variance, units of the input squared.
+      scale_init: `(key, shape, dtype) -> γ` before the first step.
+      use_scale: train a γ per channel, else it is 1.
+      use_bias: train a β per channel, else it is 0.
+
+    Returns:
+      A `Norm` named `batch`.
+
+    Raises:
+      UsageError: momentum outside [0, 1) or epsilon below 0.
+
+    Source: Ioffe & Szegedy 2015 (1502.03167).
+
+    Example:
+      >>> batch_norm(momentum=0.99).batch_statistics
+      True
+    """
+    check_momentum(momentum)
+    check_epsilon(epsilon)
+    build = functools.partial(
+        BatchNorm,
+        momentum=momentum,
+        epsilon=epsilon,
+        scale_init=scale_init,
+        use_scale=use_scale,
+        use_bias=use_bias,
+    )
+    return Norm("batch", build, batch_statistics=True, cancels_bias=True)
+
+
+def lp_norm(power: float, momentum: float = 0.9, epsilon: float = 1e-5) -> Norm:
+    """Mean of the batch, average ℓp norm of the batch; see `LpNorm`.
+
+    Args:
+      power: p, 1 or more; `math.inf` for the maximum.
+      momentum: weight of the old running statistics at each step, in [0, 1).
+      epsilon: added to the norm, units of the input.
+
+    Returns:
+      A `Norm` named `l1`, `l2`, `linf`, ….
+
+    Raises:
+      UsageError: a power below 1, momentum outside [0, 1) or epsilon below 0.
+
+    Source: Santurkar et al. 2018 (1805.11604), §3.3.
+
+    Example:
+      >>> lp_norm(1.0).name, lp_norm(math.inf).name
+      ('l1', 'linf')
+    """
+    if not power >= 1:
+        raise UsageError(f"power={power} must be 1 or more: give 1, 2 or math.inf")
+    check_momentum(momentum)
+    check_epsilon(epsilon)
+    name = "linf" if math.isinf(power) else f"l{power:g}"
+    build = functools.partial(LpNorm, power=power, momentum=momentum, epsilon=epsilon)
+    return Norm(name, build, batch_statistics=True)
+
+
+def unitize(momentum: float = 0.9, epsilon: float = 1e-5) -> Norm:
+    """Batch normalisation and a trained share of unit size for each sample; see `Unitization`.
+
+    Args:
+      momentum: weight of the old running statistics at each step, in [0, 1).
+      epsilon: added to the variance, units of the input squared, and to the mean square of what is
+        standardised already, which has no unit.
+
+    Returns:
+      A `Norm` named `unitize`.
+
+    Raises:
+      UsageError: momentum outside [0, 1) or epsilon below 0.
+
+    Source: Huang & Yu 2020 (2001.02814).
+
+    Example:
+      >>> unitize().name
+      'unitize'
+    """
+    check_momentum(momentum)
+    check_epsilon(epsilon)
+    build = functools.partial(Unitization, momentum=momentum, epsilon=epsilon)
+    return Norm("unitize", build, batch_statistics=True, cancels_bias=True)

@@ -4,6 +4,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from bnjax.models.norms.norm import Norm
+
 
 class WeightStandardisation(nn.Module):
     r"""Each output unit's kernel with mean 0 and, times its fan-in, variance $\gamma^2$.
@@ -56,3 +58,33 @@ class WeightNorm(nn.Module):
         length = jnp.sqrt(square + jnp.finfo(kernel.dtype).tiny)
         scale = self.param("scale", lambda _: length)
         return kernel * (scale / length).reshape((1,) * (kernel.ndim - 1) + (-1,))
+
+
+def weight_standard() -> Norm:
+    """Kernels of mean 0 and unit size, see `WeightStandardisation`.
+
+    Returns:
+      A `Norm` named `weight_standard`, of kernels: activations are left as they come.
+
+    Source: Qiao et al. 2019 (1903.10520), Brock et al. 2021 (2101.08692).
+
+    Example:
+      >>> weight_standard().build is None
+      True
+    """
+    return Norm("weight_standard", reparametrise=WeightStandardisation)
+
+
+def weight_norm() -> Norm:
+    """Kernels as lengths and directions, see `WeightNorm`.
+
+    Returns:
+      A `Norm` named `weight_norm`, of kernels: activations are left as they come.
+
+    Source: Salimans & Kingma 2016 (1602.07868).
+
+    Example:
+      >>> weight_norm().build is None
+      True
+    """
+    return Norm("weight_norm", reparametrise=WeightNorm)

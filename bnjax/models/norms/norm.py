@@ -1,10 +1,13 @@
-"""What a normaliser is to a model."""
+"""A normaliser as a model sees it."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import flax.linen as nn
 from jaxtyping import Array, Float
+
+from bnjax.errors import UsageError
 
 
 class Norm(NamedTuple):
@@ -68,3 +71,49 @@ class Norm(NamedTuple):
           Of the same shape; x itself where no normaliser is of outputs.
         """
         return x if self.build is None else self.build(name="norm")(x, train=train)
+
+
+def check_momentum(momentum: float) -> None:
+    """Refuse an impossible weight of old running statistics."""
+    if not 0 <= momentum < 1:
+        raise UsageError(f"momentum={momentum} must be in [0, 1): give e.g. 0.9")
+
+
+def check_epsilon(epsilon: float) -> None:
+    """Refuse what would make a root of a negative number."""
+    if not 0 <= epsilon < math.inf:
+        raise UsageError(f"epsilon={epsilon} must be 0 or more and finite: give e.g. 1e-5")
+
+
+def none() -> Norm:
+    """No normalisation: the "standard" network of Santurkar et al. 2018.
+
+    Returns:
+      A `Norm` named `none`.
+
+    Source: Santurkar et al. 2018 (1805.11604).
+
+    Example:
+      >>> none().name
+      'none'
+    """
+    return Norm("none")
+
+
+def with_exceptions(norm: Norm, exceptions: Mapping[str, Norm]) -> Norm:
+    """A normaliser for all layers but some, which have their own.
+
+    Args:
+      norm: of all other layers; the result is named like it.
+      exceptions: by the layer's name, e.g. `{"conv3": none()}`.
+
+    Returns:
+      A `Norm`.
+
+    Example:
+      >>> from bnjax.models.norms import batch_norm, none
+      >>> norm = with_exceptions(batch_norm(), {"conv3": none()})
+      >>> norm.for_layer("conv3").name, norm.for_layer("conv4").name
+      ('none', 'batch')
+    """
+    return norm._replace(exceptions=tuple(exceptions.items()))

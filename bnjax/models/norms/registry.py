@@ -10,20 +10,11 @@ import jax
 import jax.numpy as jnp
 
 from bnjax.errors import UsageError, require_new_name, told
-from bnjax.models.norms.combined import noisy
-from bnjax.models.norms.constructors import (
-    batch_norm,
-    group_norm,
-    instance_norm,
-    layer_norm,
-    lp_norm,
-    none,
-    rms_norm,
-    unitize,
-    weight_norm,
-    weight_standard,
-)
-from bnjax.models.norms.norm import Norm
+from bnjax.models.norms.batch import batch_norm, lp_norm, unitize
+from bnjax.models.norms.kernel import weight_norm, weight_standard
+from bnjax.models.norms.noise import noisy
+from bnjax.models.norms.norm import Norm, none
+from bnjax.models.norms.sample import group_norm, instance_norm, layer_norm, rms_norm
 from bnjax.types import Array, PRNGKey
 
 REGISTRY: dict[str, Callable[[], Norm]] = {

@@ -1,11 +1,14 @@
 """Normalisers whose statistics come from one sample at a time, whatever the batch."""
 
+import functools
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from bnjax.arithmetic.moments import accumulator
 from bnjax.errors import UsageError
+from bnjax.models.norms.norm import Norm, check_epsilon
 
 
 class SampleNorm(nn.Module):
@@ -70,3 +73,95 @@ def group_count(channels: int, most: int) -> int:
     """
     legal = [n for n in range(1, most + 1) if channels % n == 0 and channels // n >= 4]
     return max(legal, default=1)
+
+
+def layer_norm(epsilon: float = 1e-5) -> Norm:
+    """Each sample over all its channels and pixels; see `SampleNorm`.
+
+    Args:
+      epsilon: added to the variance, units of the input squared.
+
+    Returns:
+      A `Norm` named `layer`.
+
+    Raises:
+      UsageError: epsilon below 0.
+
+    Source: Ba, Kiros & Hinton 2016 (1607.06450).
+
+    Example:
+      >>> layer_norm().batch_statistics
+      False
+    """
+    check_epsilon(epsilon)
+    return Norm("layer", functools.partial(SampleNorm, groups=1, epsilon=epsilon))
+
+
+def group_norm(groups: int = 32, epsilon: float = 1e-5) -> Norm:
+    """Each sample over its pixels and groups of channels; see `SampleNorm`.
+
+    Args:
+      groups: number of groups; of narrow layers as many as leave four channels in each.
+      epsilon: added to the variance, units of the input squared.
+
+    Returns:
+      A `Norm` named `group`.
+
+    Raises:
+      UsageError: no group, or epsilon below 0.
+
+    Source: Wu & He 2018 (1803.08494).
+
+    Example:
+      >>> group_norm(groups=8).name
+      'group'
+    """
+    if groups < 1:
+        raise UsageError(f"groups={groups} must be 1 or more: give e.g. 32")
+    check_epsilon(epsilon)
+    return Norm("group", functools.partial(SampleNorm, groups=groups, epsilon=epsilon))
+
+
+def instance_norm(epsilon: float = 1e-5) -> Norm:
+    """Each sample over the pixels of one channel, see `SampleNorm`; not for dense layers.
+
+    Args:
+      epsilon: added to the variance, units of the input squared.
+
+    Returns:
+      A `Norm` named `instance`; its call raises a `UsageError` where a channel has one pixel.
+
+    Raises:
+      UsageError: epsilon below 0.
+
+    Source: Ulyanov et al. 2016 (1607.08022).
+
+    Example:
+      >>> instance_norm().name
+      'instance'
+    """
+    check_epsilon(epsilon)
+    build = functools.partial(SampleNorm, groups=None, epsilon=epsilon)
+    return Norm("instance", build, cancels_bias=True)
+
+
+def rms_norm(epsilon: float = 1e-5) -> Norm:
+    """Each sample by its root mean square over channels and pixels; see `SampleNorm`.
+
+    Args:
+      epsilon: added to the mean square, units of the input squared.
+
+    Returns:
+      A `Norm` named `rms`.
+
+    Raises:
+      UsageError: epsilon below 0.
+
+    Source: Zhang & Sennrich 2019 (1910.07467).
+
+    Example:
+      >>> rms_norm().name
+      'rms'
+    """
+    check_epsilon(epsilon)
+    return Norm("rms", functools.partial(SampleNorm, groups=1, centred=False, epsilon=epsilon))

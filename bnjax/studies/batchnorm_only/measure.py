@@ -19,8 +19,7 @@ from bnjax.fields import Field
 from bnjax.frame.arm import Arm, stream_key
 from bnjax.losses import Objective
 from bnjax.models import Model, norms
-from bnjax.models.rectifier import zero_share
-from bnjax.models.resnet import convolution_names
+from bnjax.models.resnet import convolution_names, zero_share
 from bnjax.studies.batchnorm_only import trained_network
 from bnjax.train import Sweep, TrainState, parts
 from bnjax.train.evaluation import make_evaluate

@@ -16,7 +16,7 @@ from bnjax.data import Batch, Dataset, Pipeline
 from bnjax.errors import UsageError
 from bnjax.frame.arm import Arm
 from bnjax.models import Model
-from bnjax.probes.pieces import mean_over
+from bnjax.probes.points import mean_over
 from bnjax.probes.spectrum import Spectrum, spectrum
 from bnjax.train import Probe, every
 from bnjax.train.gradient import Gradient, TrainState

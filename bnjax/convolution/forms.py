@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from bnjax.arithmetic.geometry import Axis, Geometry, Images, Kernel, Output, tap_matrices
-from bnjax.convolution.pieces import in_pieces
+from bnjax.convolution.chunks import in_pieces
+from bnjax.convolution.geometry import Axis, Geometry, Images, Kernel, Output, tap_matrices
 from bnjax.convolution.winograd import winograd
 
 # Of the images of a piece or of their output; the product in `bands` reads and makes three times

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import jax
 
-from bnjax.arithmetic.geometry import Geometry
 from bnjax.convolution import winograd
+from bnjax.convolution.geometry import Geometry
 
 
 class Choice(NamedTuple):

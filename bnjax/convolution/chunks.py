@@ -6,7 +6,7 @@ import jax
 from jax import lax
 from jaxtyping import Array
 
-from bnjax.arithmetic.geometry import Images, Output
+from bnjax.convolution.geometry import Images, Output
 
 
 def in_pieces(function: Callable[[Images], Output], images: Images, pieces: float) -> Output:

@@ -1,0 +1,417 @@
+"""From a model and a batch to `loss(params) -> scalar`, the only thing that probes know.
+
+The statistics that BatchNorm normalises with are a factor of every experiment on a landscape
+(Ghorbani et al. 2019 measure another Hessian under running statistics); here they are chosen.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Literal, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int
+
+from bnjax.data import Batch, Dataset
+from bnjax.errors import UsageError
+from bnjax.models import Model
+from bnjax.types import BatchStats, Labels, Logits, Loss, Params, PRNGKey, Scalar
+
+
+class Objective(NamedTuple):
+    """A training loss: what one example costs, how examples are put together, what a guess costs.
+
+    Attributes:
+      each: logits `[batch, num_classes]` and labels to the cost of each example, `[batch]`.
+      summed: over the batch, else averaged.
+      guess: the mean cost of an example at the best constant guess, units of `each`; needed by
+        `chance` only.
+    """
+
+    each: Callable[[Logits, Labels], Float[Array, " batch"]]
+    summed: bool = False
+    guess: Callable[[Dataset], float] | None = None
+
+    def __call__(self, logits: Logits, labels: Labels) -> Scalar:
+        """The loss of a batch.
+
+        Args:
+          logits: `[batch, num_classes]`.
+          labels: as `each` takes them.
+
+        Returns:
+          Scalar, units of `each`.
+        """
+        costs = self.each(logits, labels)
+        return costs.sum() if self.summed else costs.mean()
+
+
+def each_cross_entropy(logits: Logits, labels: Labels) -> Float[Array, " batch"]:
+    """Softmax cross-entropy of each example.
+
+    Args:
+      logits: `[batch, num_classes]`.
+      labels: integer classes `[batch]`.
+
+    Returns:
+      `[batch]`, nats, in the dtype of the logits.
+
+    Source: optax, `softmax_cross_entropy_with_integer_labels`.
+
+    Example:
+      >>> f"{each_cross_entropy(jnp.zeros((1, 10)), jnp.array([3]))[0]:.4f}"  # ln 10
+      '2.3026'
+    """
+    return optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels)
+
+
+def each_squared_error(logits: Logits, labels: Labels) -> Float[Array, " batch"]:
+    """Half the squared distance of each example to its target, or to the one-hot label.
+
+    Args:
+      logits: outputs `[batch, num_classes]`.
+      labels: targets `[batch, num_classes]`, or integer classes `[batch]`.
+
+    Returns:
+      `[batch]`, units of the outputs squared.
+
+    Source: optax, `l2_loss`, summed over the outputs.
+
+    Example:
+      >>> each_squared_error(jnp.array([[0.0, 3.0]]), jnp.array([1])).tolist()
+      [2.0]
+    """
+    targets = labels
+    if not jnp.issubdtype(labels.dtype, jnp.floating):
+        targets = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
+    return optax.losses.l2_loss(logits, targets).sum(axis=-1)
+
+
+def each_squared_distance(logits: Logits, labels: Labels) -> Float[Array, " batch"]:
+    """The whole squared distance, twice `each_squared_error`.
+
+    Args:
+      logits: outputs `[batch, num_classes]`.
+      labels: targets `[batch, num_classes]`, or integer classes `[batch]`.
+
+    Returns:
+      `[batch]`, units of the outputs squared.
+
+    Source: the published losses of Santurkar et al. 2018, Fig. 3 and 5b, which have no factor ½.
+
+    Example:
+      >>> each_squared_distance(jnp.array([[0.0, 3.0]]), jnp.array([[0.0, 1.0]])).tolist()
+      [4.0]
+    """
+    return 2 * each_squared_error(logits, labels)
+
+
+def guess_classes(dataset: Dataset) -> float:
+    """Cross-entropy of the best constant guess among balanced classes, ln C.
+
+    Args:
+      dataset: gives C, the number of classes.
+
+    Returns:
+      Nats.
+
+    Raises:
+      UsageError: the labels are targets.
+
+    Source: Gibbs' inequality: no constant guess costs less than the entropy of the labels.
+
+    Example:
+      >>> from bnjax.data import load
+      >>> round(guess_classes(load("digits")), 4)
+      2.3026
+    """
+    if dataset.is_regression:
+        raise UsageError(
+            f"cross-entropy needs classes, and {dataset.name} has targets: use squared_error"
+        )
+    return math.log(dataset.num_classes)
+
+
+def guess_half_square(dataset: Dataset) -> float:
+    """Half the squared distance to the mean: ½ Σ Var of targets, ½ (1 − 1/C) of C balanced classes.
+
+    Args:
+      dataset: gives the number of classes, or the training targets.
+
+    Returns:
+      Units of the outputs squared.
+
+    Source: elementary: the mean minimises the squared distance, and the variances of a one-hot
+    label sum to 1 − 1/C.
+
+    Example:
+      >>> from bnjax.data import load
+      >>> guess_half_square(load("digits"))
+      0.45
+    """
+    if dataset.is_regression:
+        return float(0.5 * jnp.sum(jnp.var(dataset.train.labels, axis=0)))
+    return 0.5 * (1 - 1 / dataset.num_classes)
+
+
+def guess_square(dataset: Dataset) -> float:
+    """The whole squared distance to the mean, twice `guess_half_square`.
+
+    Args:
+      dataset: gives the number of classes, or the training targets.
+
+    Returns:
+      Units of the outputs squared.
+
+    Source: as of `guess_half_square`.
+
+    Example:
+      >>> from bnjax.data import load
+      >>> guess_square(load("digits"))
+      0.9
+    """
+    return 2 * guess_half_square(dataset)
+
+
+# Squared error keeps its curvature where cross-entropy flattens out, so it can show the edge of
+# stability on data that a network fits (Cohen et al. 2021, 2103.00065). Whole and summed over the
+# batch it is the loss of the deep linear network of Santurkar et al. 2018 (`data.make_gaussian`).
+cross_entropy = Objective(each_cross_entropy, guess=guess_classes)
+squared_error = Objective(each_squared_error, guess=guess_half_square)
+summed_squared_error = Objective(each_squared_distance, summed=True, guess=guess_square)
+OBJECTIVES: dict[str, Objective] = {
+    "cross_entropy": cross_entropy,
+    "squared_error": squared_error,
+    "summed_squared_error": summed_squared_error,
+}
+
+
+def accuracy(logits: Logits, labels: Labels) -> Scalar:
+    """Share of examples whose largest logit is the label's; NaN where labels are no classes.
+
+    Args:
+      logits: `[batch, num_classes]`.
+      labels: integer classes `[batch]`, or targets `[batch, num_classes]`.
+
+    Returns:
+      Scalar in [0, 1], in the dtype of the logits.
+
+    Example:
+      >>> float(accuracy(jnp.array([[2.0, 1.0], [0.0, 1.0]]), jnp.array([0, 0])))
+      0.5
+    """
+    if jnp.issubdtype(labels.dtype, jnp.floating):
+        return jnp.full((), jnp.nan, logits.dtype)
+    return jnp.mean(correct(logits, labels), dtype=logits.dtype)
+
+
+def correct(logits: Logits, labels: Int[Array, " batch"]) -> Bool[Array, " batch"]:
+    """Whether the largest logit is the label's, for each example.
+
+    Args:
+      logits: `[batch, num_classes]`.
+      labels: integer classes `[batch]`.
+
+    Returns:
+      Booleans `[batch]`.
+
+    Example:
+      >>> correct(jnp.array([[2.0, 1.0], [0.0, 1.0]]), jnp.array([0, 0])).tolist()
+      [True, False]
+    """
+    return jnp.argmax(logits, axis=-1).astype(labels.dtype) == labels
+
+
+def chance(objective: Objective, dataset: Dataset) -> float:
+    """The loss of the best constant guess: ln C for C balanced classes, ½ Σ Var for targets.
+
+    Args:
+      objective: the loss.
+      dataset: gives the number of classes, or the training targets.
+
+    Returns:
+      The loss of a batch that is the whole split, where losses are summed; nats for cross-entropy.
+
+    Raises:
+      UsageError: the objective has no `guess`, or one that the labels do not go with.
+
+    Example:
+      >>> from bnjax.data import load
+      >>> round(chance(cross_entropy, load("digits")), 4)
+      2.3026
+    """
+    if objective.guess is None:
+        raise UsageError(
+            "this objective does not say what a guess costs: give Objective(…, guess=), e.g. "
+            "guess=bnjax.losses.guess_classes for a cross-entropy"
+        )
+    each = float(objective.guess(dataset))
+    return each * dataset.train.labels.shape[0] if objective.summed else each
+
+
+Statistics: TypeAlias = Literal["batch", "running", "frozen", "recalibrated"]
+
+
+def on_batch(
+    model: Model,
+    batch_stats: BatchStats,
+    batch: Batch,
+    statistics: Statistics = "batch",
+    *,
+    centre: Params | None = None,
+    calibration: Float[Array, "num_batches batch height width channels"] | None = None,
+    objective: Objective = cross_entropy,
+    weight_decay: float = 0.0,
+) -> Loss:
+    """The loss on one fixed batch as a function of the parameters; running statistics stay put.
+
+    Args:
+      model: a `bnjax.models.Model`.
+      batch_stats: the running statistics of training.
+      batch: the probed batch, floating-point images `[batch, height, width, channels]` and their
+        labels.
+      statistics: what BatchNorm normalises with:
+        `batch`, the statistics of the probed batch at the probed point (the paper's setting);
+        `running`, `batch_stats` as they are;
+        `frozen`, the statistics of the probed batch at `centre`, whatever the probed point;
+        `recalibrated`, the pooled statistics of `calibration` at `centre`.
+      centre: parameters; needed by `frozen` and `recalibrated`.
+      calibration: images in batches `[num_batches, batch, height, width, channels]`, 10³ to 10⁴
+        in all serve well (Wu & Johnson 2021, 2105.07576); needed by `recalibrated`.
+      objective: logits and labels to a scalar, see `OBJECTIVES`.
+      weight_decay: L2 coefficient, units of the loss over units of the parameters squared; if not
+        0, ½ · weight_decay · ‖params‖² is part of the loss.
+
+    Returns:
+      `loss(params) -> scalar`, nats for cross-entropy.
+
+    Raises:
+      UsageError: unknown `statistics`, what they need is missing, the model or the batch is of
+        another type, images are not floating point or not as many as labels, the decay is below 0,
+        or a normaliser keeps running statistics and reports no `moments`, which `frozen` and
+        `recalibrated` take.
+
+    Source: Santurkar et al. 2018 (1805.11604), Fig. 4, for `batch`; Ghorbani et al. 2019
+    (1901.10159) for `running`; Wu & Johnson 2021 (2105.07576) for `recalibrated`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from bnjax.data import Batch
+      >>> from bnjax.models import norms, vgg11
+      >>> model = vgg11(norm=norms.batch_norm(), width=0.0625)
+      >>> batch = Batch(jnp.zeros((2, 32, 32, 3)), jnp.array([0, 1]))
+      >>> variables = model.init(jax.random.key(0), batch.images)
+      >>> loss = on_batch(model, variables["batch_stats"], batch, statistics="batch")
+      >>> round(float(loss(variables["params"])), 4)  # ten equal logits: ln 10
+      2.3026
+    """
+    if not (isinstance(model, Model) and isinstance(batch, Batch)):
+        raise UsageError(
+            f"the model is a {type(model).__name__} and the batch a {type(batch).__name__}: give "
+            "bnjax.models.Model(module) and bnjax.data.Batch(images, labels)"
+        )
+    images, labels = batch.images, batch.labels
+    if labels.shape[:1] != images.shape[:1] or not jnp.issubdtype(images.dtype, jnp.floating):
+        raise UsageError(
+            f"the batch has images {images.dtype} {images.shape} and labels {labels.shape}: give "
+            "floating-point images and a label for each"
+        )
+    if isinstance(weight_decay, float | int) and not weight_decay >= 0:  # not of a traced one
+        raise UsageError(f"weight_decay={weight_decay} must be 0 or more")
+    train = statistics == "batch"
+    if statistics == "frozen":
+        if centre is None:
+            raise UsageError("statistics='frozen' needs the point they are taken at: give centre=")
+        batch_stats = model.moments(centre, batch_stats, batch.images, key=batch.key)
+    elif statistics == "recalibrated":
+        if centre is None or calibration is None:
+            raise UsageError(
+                "statistics='recalibrated' needs a point and images: give centre= and calibration="
+            )
+        batch_stats = pooled_statistics(model, centre, batch_stats, calibration, key=batch.key)
+    elif statistics not in ("batch", "running"):
+        raise UsageError(
+            f"statistics={statistics!r} is not known: choose batch, running, frozen or recalibrated"
+        )
+
+    def loss(params: Params) -> Scalar:
+        key = batch.key if train else None
+        logits, _ = model.apply(params, batch_stats, batch.images, train=train, key=key)
+        value = objective(logits, batch.labels)
+        return value + l2_penalty(params, weight_decay) if weight_decay else value
+
+    return loss
+
+
+def pooled_statistics(
+    model: Model,
+    params: Params,
+    batch_stats: BatchStats,
+    calibration: Float[Array, "num_batches batch height width channels"],
+    *,
+    key: PRNGKey | None = None,
+) -> BatchStats:
+    r"""Statistics of many batches at one point: mean of means, total variance.
+
+    $\mu = \frac1n\sum_b \mu_b$,  $\sigma^2 = \frac1n\sum_b \sigma_b^2 + \mathrm{Var}_b(\mu_b)$
+    per layer, each batch normalised by its own statistics in the layers below.
+
+    Args:
+      model: a `bnjax.models.Model`.
+      params: the point.
+      batch_stats: gives the structure.
+      calibration: images, standardised, `[num_batches, batch, height, width, channels]`.
+      key: typed PRNG key, for models that draw random numbers.
+
+    Returns:
+      A pytree like `batch_stats`, leaves `[channels]`: means (and an ℓp norm's sizes) in units of
+      the activations, variances in their square.
+
+    Raises:
+      UsageError: a normaliser keeps running statistics and reports no `moments`.
+
+    Source: Wu & Johnson 2021 (2105.07576), "PreciseBN".
+
+    Example:
+      >>> from bnjax.models import mlp, norms
+      >>> model = mlp(norm=norms.batch_norm(), width=0.02)
+      >>> images = jax.random.normal(jax.random.key(0), (3, 8, 2, 2, 1))  # three batches of eight
+      >>> variables = model.init(jax.random.key(1), images[0])
+      >>> pooled = pooled_statistics(model, **variables, calibration=images)
+      >>> jax.tree.map(jnp.shape, pooled["dense1"])
+      {'norm': {'mean': (2,), 'var': (2,)}}
+    """
+    each = jax.lax.map(
+        lambda images: model.moments(params, batch_stats, images, key=key), calibration
+    )
+
+    def pool(layer: dict) -> dict:
+        pooled = {name: values.mean(axis=0) for name, values in layer.items()}
+        if "var" in layer:
+            pooled["var"] += jnp.var(layer["mean"], axis=0)
+        return pooled
+
+    def is_layer(node: object) -> bool:
+        return isinstance(node, dict) and "mean" in node
+
+    return jax.tree.map(pool, each, is_leaf=is_layer)
+
+
+def l2_penalty(params: Params, weight_decay: float) -> Scalar:
+    """½ · weight_decay · ‖params‖², whose gradient is the weight decay of plain SGD.
+
+    Args:
+      params: pytree of floating-point arrays.
+      weight_decay: L2 coefficient, units of the loss over units of the parameters squared.
+
+    Returns:
+      Scalar, units of the loss.
+
+    Source: Loshchilov & Hutter 2019, where for plain SGD both are the same.
+
+    Example:
+      >>> float(l2_penalty({"w": jnp.array([3.0, 4.0])}, 0.1))
+      1.25
+    """
+    return 0.5 * weight_decay * optax.tree.norm(params, squared=True)
