@@ -31,7 +31,7 @@ def activations():
 def test_a_distribution_is_numpys(activations):
     before, after = activations
     measured = distribution(
-        jnp.asarray(before), jnp.asarray(after), edges=jnp.asarray(EDGES), unit=2
+        jnp.asarray(before), jnp.asarray(after), edges=jnp.asarray(EDGES), channel=2
     )
     inside = np.clip(before.ravel(), -1.999, 1.999)
     np.testing.assert_allclose(measured.histogram, np.histogram(inside, EDGES)[0] / inside.size)
@@ -40,7 +40,7 @@ def test_a_distribution_is_numpys(activations):
         measured.percentiles, np.percentile(before, levels, method="inverted_cdf")
     )
     np.testing.assert_allclose(
-        measured.unit_percentiles, np.percentile(before[..., 2], levels, method="inverted_cdf")
+        measured.channel_percentiles, np.percentile(before[..., 2], levels, method="inverted_cdf")
     )
     rows, moved = before.reshape(-1, 3), after.reshape(-1, 3)
     units = range(3)
@@ -70,8 +70,8 @@ def test_what_is_not_a_number_is_in_no_bin():
 
 def test_a_unit_or_edges_that_do_not_exist_are_refused():
     values = jnp.zeros((2, 3))
-    with pytest.raises(UsageError, match=r"unit=3 does not exist: choose from 0 to 2"):
-        distribution(values, edges=jnp.array([0.0, 1.0]), unit=3)
+    with pytest.raises(UsageError, match=r"channel=3 does not exist: choose from 0 to 2"):
+        distribution(values, edges=jnp.array([0.0, 1.0]), channel=3)
     with pytest.raises(UsageError, match="at least two"):
         distribution(values, edges=jnp.array([0.0]))
 

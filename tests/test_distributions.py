@@ -121,7 +121,7 @@ def test_a_unit_that_a_layer_does_not_have_is_refused_before_training(toy, tmp_p
     arguments = [*TOY, "--unit", "5", "--out", str(tmp_path)]
     assert frame.main(distributions.EXPERIMENT, arguments) == 2
     captured = capsys.readouterr()
-    assert "unit=5 does not exist: choose from 0 to 3" in captured.err
+    assert "channel=5 does not exist: choose from 0 to 3" in captured.err
     assert "step" not in captured.out
 
 
@@ -145,7 +145,7 @@ def made_up(factors, *, seeds=1, losses=None, accuracies=None):
     every = STEPS // PROBES
     arrays = {
         "distributions.percentiles": quantiles,
-        "distributions.unit_percentiles": quantiles,
+        "distributions.channel_percentiles": quantiles,
         "distributions.deviation": np.full(shape, 2.0),
         "train.loss": np.array([np.tile(losses[norm], (seeds, 1)) for norm in norms]),
         "train.finite": np.ones((len(norms), seeds, STEPS)),

@@ -40,7 +40,7 @@ def clouds(seed, samples, dims):
 def test_each_unit_agrees_with_scipy(samples, dims):
     a, b = clouds(1, samples, dims)
     expected = [scipy.stats.wasserstein_distance(x, y) for x, y in zip(a.T, b.T, strict=True)]
-    np.testing.assert_allclose(distances.per_unit(a, b), expected, rtol=1e-12)
+    np.testing.assert_allclose(distances.per_channel(a, b), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize(("samples", "dims"), SHAPES)
@@ -62,7 +62,7 @@ def test_the_exact_distance_of_a_tiny_step_does_not_cancel():
 
 def test_in_one_dimension_all_distances_are_the_same():
     a, b = clouds(3, 50, 1)
-    expected = distances.per_unit(a, b)[0]
+    expected = distances.per_channel(a, b)[0]
     np.testing.assert_allclose(distances.exact(a, b), expected, rtol=1e-9)
     slices = distances.sliced(KEY, a, b, directions=5)
     np.testing.assert_allclose(slices.distance, expected, rtol=1e-12)
@@ -75,8 +75,8 @@ def measured_all(a, b):
     """Everything that stands in an inequality, in one program."""
     slices = distances.sliced(KEY, a, b, directions=400)
     return {
-        "units": distances.per_unit(a, b),
-        "unit": distances.unit_bounds(a, b),
+        "units": distances.per_channel(a, b),
+        "unit": distances.channel_bounds(a, b),
         "full": distances.bounds(a, b),
         "exact": distances.exact(a, b),
         "paired": distances.paired(a, b),
@@ -134,7 +134,7 @@ def test_slices_of_a_shift_are_its_projections():
 def test_the_distance_of_two_gaussians_of_one_width_approaches_their_shift():
     generator = np.random.default_rng(6)
     a, b = (jnp.asarray(generator.normal(place, 1, (40_000, 1))) for place in (0.0, 0.7))
-    np.testing.assert_allclose(distances.per_unit(a, b), [0.7], atol=0.03)
+    np.testing.assert_allclose(distances.per_channel(a, b), [0.7], atol=0.03)
 
 
 @pytest.mark.parametrize("dims", [2, 3, 10, 1000])
@@ -149,7 +149,7 @@ def test_distances_do_not_see_the_order_of_samples_and_scale_with_them():
     a, b = clouds(8, 20, 4)
     order = np.random.default_rng(9).permutation(20)
     for measure in (
-        lambda a, b: distances.per_unit(a, b),
+        lambda a, b: distances.per_channel(a, b),
         lambda a, b: distances.sliced(KEY, a, b, directions=7).distance,
         distances.exact,
         lambda a, b: distances.bounds(a, b).upper,
@@ -242,11 +242,11 @@ def test_a_layer_of_pixels_is_measured_as_said():
         "lower": shift,
         "upper": np.sqrt(shift**2 + sum(variance)),
         "norm_bound": distances.normalised_bound(*affine, sites=6),
-        "unit": np.mean(units),
-        "unit_percentiles": [min(units), max(units)],
-        "unit_deviation": rows[0].std(axis=0).mean(),
+        "channel": np.mean(units),
+        "channel_percentiles": [min(units), max(units)],
+        "channel_deviation": rows[0].std(axis=0).mean(),
         "mean_change": changes[0],
-        "unit_lower": changes[0],
+        "channel_lower": changes[0],
         "variance_change": changes[1],
         "skewness_change": changes[2],
         "kurtosis_change": changes[3],
@@ -260,11 +260,11 @@ def test_some_pixels_stand_for_all_and_are_the_same_before_and_after():
     whole = earth_mover(KEY, before, 1.5 * before, pixels=256, exact=False)
     some = earth_mover(KEY, before, 1.5 * before, pixels=64, exact=False)
     assert np.isnan(whole.exact)
-    np.testing.assert_allclose(some.unit, whole.unit, rtol=0.05)
-    assert some.unit != whole.unit
+    np.testing.assert_allclose(some.channel, whole.channel, rtol=0.05)
+    assert some.channel != whole.channel
     np.testing.assert_array_equal(some.kurtosis_change, whole.kurtosis_change)
     still = earth_mover(KEY, before, before, pixels=3)
-    assert still.unit == still.exact == still.sliced == 0
+    assert still.channel == still.exact == still.sliced == 0
 
 
 @pytest.mark.parametrize("option", ["directions", "pixels"])
@@ -315,7 +315,7 @@ def test_a_run_leaves_results_figure_and_claims(toy, tmp_path):
     assert (path / "earth_mover.pdf").stat().st_size > 1_000
     measured = results.read(path)
     assert measured.axes["norm"].tolist() == ["batch", "unitize"]
-    assert measured.dims["earth_mover.unit_percentiles"][-2:] == ("shown_layer", "percentile")
+    assert measured.dims["earth_mover.channel_percentiles"][-2:] == ("shown_layer", "percentile")
     for name, values in measured.arrays.items():
         assert np.isfinite(values).all() or name == "earth_mover.norm_bound", name
     bound = measured.select("earth_mover.norm_bound", norm="batch", seed=0)
@@ -372,8 +372,8 @@ def made_up(factors, *, seeds=1, slope=0.0, bound=100.0, losses=None):
         "dimension": ones * dims,
         "norm_bound": ones * bound,
         "exact": ones,
-        **dict.fromkeys(("scaled", "unit", "skewness_change", "kurtosis_change"), strength),
-        **dict.fromkeys(("deviation", "unit_deviation"), ones),
+        **dict.fromkeys(("scaled", "channel", "skewness_change", "kurtosis_change"), strength),
+        **dict.fromkeys(("deviation", "channel_deviation"), ones),
     }
     arrays = {f"earth_mover.{name}": values for name, values in fields.items()}
     arrays = {name: ("norm", "seed", "probe_step", "shown_layer") for name in arrays}, arrays

@@ -67,7 +67,7 @@ def trained(batch):
 
 @pytest.mark.parametrize("shape", [(12, 5), (200, 2)])
 def test_the_equalities_hold_on_random_dense_layers(shape):
-    measured = measured_at(*random_layer(shape), units=range(shape[1]), input_norm=0.3)
+    measured = measured_at(*random_layer(shape), channels=range(shape[1]), input_norm=0.3)
     for name in EQUALITIES:
         equality = getattr(measured, name)
         assert np.abs(equality.residual).max() <= 1e-10, name
@@ -85,7 +85,7 @@ def test_the_equalities_hold_on_a_convolution_of_a_network(trained, batch):
         return cross_entropy(found.head(rows.reshape(shape)), batch.labels)
 
     rows = found.activations.reshape(-1, shape[-1])
-    measured = measured_at(head, rows, norm["scale"], norm["bias"], units=[0, 3])
+    measured = measured_at(head, rows, norm["scale"], norm["bias"], channels=[0, 3])
     for name in EQUALITIES:
         assert np.abs(getattr(measured, name).residual).max() <= 1e-10, name
 
@@ -105,7 +105,7 @@ def test_the_equalities_hold_on_a_convolution_of_a_network(trained, batch):
 
 
 def test_the_printed_coefficient_is_wrong():
-    measured = measured_at(*random_layer(), units=[0])
+    measured = measured_at(*random_layer(), channels=[0])
     assert np.abs(measured.printed.residual).max() > 1e-2
     # The inequality as printed is wrong as well: 1/√m takes away too much.
     assert (measured.lipschitz.left > measured.printed.right).all()
@@ -114,7 +114,7 @@ def test_the_printed_coefficient_is_wrong():
 def test_both_sides_against_dense_hessians():
     head, y, scale, shift = random_layer((9, 3), seed=4)
     units = [2, 0]
-    measured = measured_at(head, y, scale, shift, units=units)
+    measured = measured_at(head, y, scale, shift, channels=units)
 
     def normalise(y):
         return (y - y.mean(0, keepdims=True)) / y.std(0, keepdims=True) * scale[None] + shift[None]
@@ -133,7 +133,7 @@ def test_both_sides_against_dense_hessians():
     np.testing.assert_allclose(measured.steepness.layer_curvature, whole, rtol=1e-10)
     np.testing.assert_allclose(measured.steepness.gradient, v, rtol=1e-10, atol=1e-14)
     np.testing.assert_allclose(measured.variance, y.var(0), rtol=1e-12)
-    plain = jax.jit(lambda y: steepness(through, y, units=units))(y)
+    plain = jax.jit(lambda y: steepness(through, y, channels=units))(y)
     np.testing.assert_allclose(plain.curvature, measured.curvature.left, rtol=1e-9)
     np.testing.assert_allclose(plain.layer_curvature, whole, rtol=1e-10)
 
@@ -141,7 +141,7 @@ def test_both_sides_against_dense_hessians():
 def test_no_input_of_bounded_norm_beats_the_worst_gradient_and_one_reaches_it():
     head, y, scale, shift = random_layer((8, 3), seed=5)
     bound = 0.7
-    measured = measured_at(head, y, scale, shift, units=[0], input_norm=bound)
+    measured = measured_at(head, y, scale, shift, channels=[0], input_norm=bound)
     v = np.asarray(measured.steepness.gradient)
     generator = np.random.default_rng(0)
     best = np.zeros(3)
@@ -161,7 +161,7 @@ def test_no_input_of_bounded_norm_beats_the_worst_gradient_and_one_reaches_it():
 def test_epsilon_spoils_the_equality_by_about_its_share_of_the_variance():
     layer = random_layer()
     residuals = [
-        float(np.abs(measured_at(*layer, units=[0], epsilon=epsilon).lipschitz.residual).max())
+        float(np.abs(measured_at(*layer, channels=[0], epsilon=epsilon).lipschitz.residual).max())
         for epsilon in (1e-3, 1e-2)
     ]
     assert 1e-8 < residuals[0] < 1e-3
@@ -170,7 +170,7 @@ def test_epsilon_spoils_the_equality_by_about_its_share_of_the_variance():
 
 def test_a_unit_without_gradient_has_no_residual():
     _, y, scale, shift = random_layer()
-    measured = measured_at(lambda z: jnp.sum(z[:, 1:] ** 3), y, scale, shift, units=[0, 1])
+    measured = measured_at(lambda z: jnp.sum(z[:, 1:] ** 3), y, scale, shift, channels=[0, 1])
     for name in EQUALITIES:
         assert getattr(measured, name).residual[0] == 0
     assert measured.steepness.gradient_squared[0] == 0
@@ -178,8 +178,8 @@ def test_a_unit_without_gradient_has_no_residual():
 
 def test_impossible_arguments_are_named():
     head, y, scale, shift = random_layer()
-    with pytest.raises(UsageError, match=r"units \[5\] do not exist: choose from 0 to 4"):
-        theory(head, y, scale, shift, units=[0, 5])
+    with pytest.raises(UsageError, match=r"channels \[5\] do not exist: choose from 0 to 4"):
+        theory(head, y, scale, shift, channels=[0, 5])
 
 
 def test_interception_leaves_the_network_as_it_is(problem, batch):
@@ -221,12 +221,12 @@ def test_the_probe_is_in_64_bits_even_where_training_knows_32_only(norm, batch):
     assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {np.dtype("float64")}
     assert row.gradient_squared > 0
     if norm == "batch":
-        assert np.abs(row.unit_curvature_residual) <= 1e-10
+        assert np.abs(row.channel_curvature_residual) <= 1e-10
         assert row.lipschitz_residual <= 1e-10
         assert row.printed_residual > 1e-6
     else:
         assert np.isnan(row.lipschitz_residual).all()
-        assert row.unit_curvature >= 0  # behind a ReLU network: a convex loss of a linear map
+        assert row.channel_curvature >= 0  # behind a ReLU network: a convex loss of a linear map
 
 
 TOY = ["--steps", "4", "--batch-size", "16", "--probe-every", "2", "--evaluate-every", "4"]
@@ -244,7 +244,7 @@ def test_a_run_leaves_tables_figures_and_claims(toy, tmp_path):
         child.name for child in path.iterdir()
     }
     measured = results.read(path)
-    assert measured.arrays["theory.unit_curvature"].shape == (2, 2, 2, 2, 2)
+    assert measured.arrays["theory.channel_curvature"].shape == (2, 2, 2, 2, 2)
     loss = measured.arrays["theory.loss"][..., 0]
     np.testing.assert_allclose(loss, measured.arrays["train.loss"][:, :, ::2], rtol=1e-5)
     assert np.nanmax(np.abs(measured.arrays["theory.lipschitz_residual"])) <= 1e-10
@@ -282,12 +282,12 @@ def made_up(rough=3.0, residual=1e-14, aligned=1.0, quadratic=1.0, epsilon=0.0, 
         "theory.curvature": each,
         "theory.variance": np.ones(shape),
         "theory.lipschitz_residual": np.full(shape, residual),
-        "theory.unit_curvature_residual": np.full((*shape, units), -residual),
-        "theory.unit_worst_residual": np.full((*shape, units), residual),
+        "theory.channel_curvature_residual": np.full((*shape, units), -residual),
+        "theory.channel_worst_residual": np.full((*shape, units), residual),
         "theory.printed_share": np.zeros(shape),
         "theory.aligned_share": np.full(shape, aligned),
-        "theory.unit_alignment": np.full((*shape, units), 2 * aligned - 1),
-        "theory.unit_quadratic": np.full((*shape, units), quadratic),
+        "theory.channel_alignment": np.full((*shape, units), 2 * aligned - 1),
+        "theory.channel_quadratic": np.full((*shape, units), quadratic),
         "train.loss": np.full((2, 1, steps), train_loss),
         "train.finite": np.ones((2, 1, steps)),
     }

@@ -43,10 +43,10 @@ class Bounds(NamedTuple):
     upper: Float[Array, "*kept"]
 
 
-def per_unit(
-    a: Float[Array, "samples units"], b: Float[Array, "samples units"]
-) -> Float[Array, " units"]:
-    r"""Earth mover distance of each unit's own distribution, $\frac1n\sum_i|a_{(i)} - b_{(i)}|$.
+def per_channel(
+    a: Float[Array, "samples channels"], b: Float[Array, "samples channels"]
+) -> Float[Array, " channels"]:
+    r"""Earth mover distance of each channel's own distribution, $\frac1n\sum_i|a_{(i)} - b_{(i)}|$.
 
     In one dimension to pair sorted samples is an optimal coupling.
 
@@ -55,10 +55,10 @@ def per_unit(
       b: as many of the second.
 
     Returns:
-      `[units]`, units of the samples.
+      `[channels]`, units of the samples.
 
     Example:
-      >>> per_unit(jnp.array([[0.0], [1.0]]), jnp.array([[3.0], [2.0]])).tolist()
+      >>> per_channel(jnp.array([[0.0], [1.0]]), jnp.array([[3.0], [2.0]])).tolist()
       [2.0]
     """
     # Sorted along the last axis: XLA's sort on a CPU is slow over strides.
@@ -91,7 +91,7 @@ def sliced(
     """
     chosen = jax.random.normal(key, (a.shape[1], directions), a.dtype)
     chosen = chosen / jnp.linalg.norm(chosen, axis=0, keepdims=True)
-    distances = per_unit(*(jnp.matmul(x, chosen, precision="highest") for x in (a, b)))
+    distances = per_channel(*(jnp.matmul(x, chosen, precision="highest") for x in (a, b)))
     error = jnp.std(distances, ddof=1) / directions**0.5 if directions > 1 else jnp.nan
     return Sliced(jnp.mean(distances), jnp.asarray(error, a.dtype))
 
@@ -106,18 +106,20 @@ def slice_factor(dims: int) -> float:
     return math.exp(math.lgamma(dims / 2) - math.lgamma((dims + 1) / 2)) / math.sqrt(math.pi)
 
 
-def unit_bounds(a: Float[Array, "samples units"], b: Float[Array, "samples units"]) -> Bounds:
-    r"""Bounds of `per_unit`: $|\mu_j - \mu'_j|$, $\sqrt{(\mu_j - \mu'_j)^2 + \sigma_j^2 + …}$.
+def channel_bounds(
+    a: Float[Array, "samples channels"], b: Float[Array, "samples channels"]
+) -> Bounds:
+    r"""Bounds of `per_channel`: $|\mu_j - \mu'_j|$, $\sqrt{(\mu_j - \mu'_j)^2 + \sigma_j^2 + …}$.
 
     Args:
       a: samples of the first distribution.
       b: samples of the second; their number may differ.
 
     Returns:
-      `Bounds`, each `[units]`.
+      `Bounds`, each `[channels]`.
 
     Example:
-      >>> unit_bounds(jnp.array([[0.0], [2.0]]), jnp.array([[5.0], [7.0]])).lower.tolist()
+      >>> channel_bounds(jnp.array([[0.0], [2.0]]), jnp.array([[5.0], [7.0]])).lower.tolist()
       [5.0]
     """
     first, second = moments(a, axes=(0,)), moments(b, axes=(0,))
@@ -143,7 +145,7 @@ def bounds(a: Float[Array, "samples dims"], b: Float[Array, "samples dims"]) -> 
       5.0
     """
     # Both sides are sums over coordinates under one root.
-    return Bounds(*(jnp.linalg.norm(side) for side in unit_bounds(a, b)))
+    return Bounds(*(jnp.linalg.norm(side) for side in channel_bounds(a, b)))
 
 
 def paired(a: Float[Array, "samples dims"], b: Float[Array, "samples dims"]) -> Scalar:

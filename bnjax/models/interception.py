@@ -15,7 +15,7 @@ from bnjax.errors import UsageError
 from bnjax.models.model import Model, is_weight_layer
 from bnjax.types import BatchStats, Images, Logits, Params, PRNGKey
 
-Activations: TypeAlias = Float[Array, "batch *pixels units"]
+Activations: TypeAlias = Float[Array, "batch *pixels channels"]
 Place: TypeAlias = Callable[[Any], str | None]  # of a call's context: the name of its layer
 
 
@@ -46,7 +46,7 @@ def at_norms(
       key: as in `Model.apply`.
 
     Returns:
-      By layer, from one forward pass for all: y `[batch, …, units]`, and `head(z) -> logits`, z of
+      By layer, from one forward pass for all: y `[batch, …, channels]`, and `head(z) -> logits`, z of
       the shape of y.
 
     Raises:
@@ -86,7 +86,7 @@ def at_outputs(
       key: as in `Model.apply`.
 
     Returns:
-      By layer, the output `[batch, …, units]` before the non-linearity, normalised where the layer
+      By layer, the output `[batch, …, channels]` before the non-linearity, normalised where the layer
       has a normaliser, and `head(output) -> logits`.
 
     Raises:
@@ -141,7 +141,7 @@ def activations(
     """What enters each normaliser (`norm_call`) or leaves each weight layer (`weight_call`).
 
     Returns:
-      Arrays `[batch, …, units]` by the layer's name, in the order of use.
+      Arrays `[batch, …, channels]` by the layer's name, in the order of use.
     """
     found: dict[str, Activations] = {}
 
@@ -156,7 +156,7 @@ def activations(
     return found
 
 
-def units_of_norms(model: Model, images: jax.ShapeDtypeStruct) -> dict[str, int]:
+def channels_of_norms(model: Model, images: jax.ShapeDtypeStruct) -> dict[str, int]:
     """The number of units of each layer that has a normaliser; nothing is computed.
 
     Args:
@@ -164,13 +164,13 @@ def units_of_norms(model: Model, images: jax.ShapeDtypeStruct) -> dict[str, int]
       images: shape and dtype of a batch.
 
     Returns:
-      Numbers of units by the layer's name, in the order of use.
+      Numbers of channels by the layer's name, in the order of use.
 
     Example:
       >>> import jax, jax.numpy as jnp
       >>> from bnjax.models import deep_linear, norms
       >>> model = deep_linear(norm=norms.batch_norm(), depth=2)
-      >>> units_of_norms(model, jax.ShapeDtypeStruct((2, 1, 1, 10), jnp.float32))
+      >>> channels_of_norms(model, jax.ShapeDtypeStruct((2, 1, 1, 10), jnp.float32))
       {'dense1': 10, 'dense2': 10}
     """
     key = jax.random.key(0)

@@ -24,7 +24,7 @@ class Distribution(NamedTuple):
 
     histogram: Annotated[Float[Array, " bin"], Field("Histogram of activations", "share")]
     percentiles: Annotated[Float[Array, " percentile"], Field("Percentiles of activations")]
-    unit_percentiles: Annotated[Float[Array, " percentile"], Field("Percentiles of one channel")]
+    channel_percentiles: Annotated[Float[Array, " percentile"], Field("Percentiles of one channel")]
     mean: Annotated[Scalar, Field("Mean of channels")]
     deviation: Annotated[Scalar, Field("Deviation of channels")]
     mean_change: Annotated[
@@ -34,29 +34,29 @@ class Distribution(NamedTuple):
 
 
 def distribution(
-    before: Float[Array, "*batch units"],
-    after: Float[Array, "*batch units"] | None = None,
+    before: Float[Array, "*batch channels"],
+    after: Float[Array, "*batch channels"] | None = None,
     *,
     edges: Float[Array, " num_edges"],
     percentiles: Sequence[float] = PERCENTILES,
-    unit: int = 0,
+    channel: int = 0,
 ) -> Distribution:
     r"""The distribution of a layer's activations on one batch, and what an update does to it.
 
     Args:
-      before: activations `[batch, …, units]`, e.g. before the non-linearity.
+      before: activations `[batch, …, channels]`, e.g. before the non-linearity.
       after: the same activations on the same batch after an optimiser step, in the shape, dtype and
         units of `before`, which is not checked; None for no changes.
       edges: of the histogram, ascending, `[num_edges]`, units of the activations; what lies outside
         counts in the first or last bin, so no activation is dropped.
       percentiles: each in [0, 100], `[num_percentiles]`; not checked: below 0 is 0, above 100 NaN.
-      unit: the one whose own percentiles are taken.
+      channel: the one whose own percentiles are taken.
 
     Returns:
       A `Distribution`, in the dtype of the activations; percentiles of half precision are float32.
 
     Raises:
-      UsageError: no such unit, or edges that are fewer than two or not one-dimensional.
+      UsageError: no such channel, or edges that are fewer than two or not one-dimensional.
 
     Source: Santurkar et al. 2018, Fig. 1c and 8; Ioffe & Szegedy 2015, Fig. 1.
 
@@ -65,25 +65,25 @@ def distribution(
       >>> distribution(x, edges=jnp.array([0.0, 1.5, 4.0])).histogram.tolist()
       [0.5, 0.5]
     """
-    units = before.shape[-1]
-    if not 0 <= unit < units:
-        raise UsageError(f"unit={unit} does not exist: choose from 0 to {units - 1}")
+    channels = before.shape[-1]
+    if not 0 <= channel < channels:
+        raise UsageError(f"channel={channel} does not exist: choose from 0 to {channels - 1}")
     if edges.ndim != 1 or edges.shape[0] < 2:
         raise UsageError(f"edges has shape {edges.shape}: give at least two, ascending")
-    rows = before.reshape(-1, units)
+    rows = before.reshape(-1, channels)
     # A bin's number is how many inner edges lie at or below the value.
     bins = jnp.searchsorted(edges[1:-1], rows.ravel(), side="right")
     counts = jnp.zeros(edges.shape[0] - 1, rows.dtype).at[bins].add(1)
     mean, variance = rows.mean(axis=0), rows.var(axis=0)
     mean_change = variance_change = jnp.full((), jnp.nan, rows.dtype)
     if after is not None:
-        moved = after.reshape(-1, units)
+        moved = after.reshape(-1, channels)
         mean_change = jnp.mean(jnp.abs(moved.mean(axis=0) - mean))
         variance_change = jnp.mean(jnp.abs(moved.var(axis=0) - variance))
     return Distribution(
         histogram=jnp.where(jnp.isnan(rows).any(), jnp.nan, counts / rows.size),
         percentiles=percentiles_of(rows.ravel(), percentiles),
-        unit_percentiles=percentiles_of(rows[:, unit], percentiles),
+        channel_percentiles=percentiles_of(rows[:, channel], percentiles),
         mean=jnp.mean(mean),
         deviation=jnp.mean(jnp.sqrt(variance)),
         mean_change=mean_change,

@@ -1,7 +1,7 @@
 """Internal covariate shift as an earth mover distance: how far a step moves a layer's outputs.
 
 What a sample is: of a layer, one example's whole output, all pixels and channels of it in one
-vector; of a unit (channel), its output at one pixel of one example. The distribution is that of the
+vector; of a channel, its output at one pixel of one example. The distribution is that of the
 batch: each of its examples has the same mass, before and after the step.
 """
 
@@ -22,12 +22,12 @@ from bnjax.types import PRNGKey, Scalar
 
 
 class Affine(NamedTuple):
-    """γ and β of a layer's BatchNorm before and after the step, `[units]`, units of its output."""
+    """γ and β of a layer's BatchNorm before and after the step, `[channels]`, units of its output."""
 
-    scale: Float[Array, " units"]
-    bias: Float[Array, " units"]
-    next_scale: Float[Array, " units"]
-    next_bias: Float[Array, " units"]
+    scale: Float[Array, " channels"]
+    bias: Float[Array, " channels"]
+    next_scale: Float[Array, " channels"]
+    next_bias: Float[Array, " channels"]
 
 
 class EarthMover(NamedTuple):
@@ -48,13 +48,13 @@ class EarthMover(NamedTuple):
     lower: Annotated[Scalar, Field("Lower bound ‖μ₁ − μ₂‖")]
     upper: Annotated[Scalar, Field("Upper bound √(‖μ₁ − μ₂‖² + tr Σ₁ + tr Σ₂)")]
     norm_bound: Annotated[Scalar, Field("Bound by BatchNorm's γ and β")]  # NaN of other layers
-    unit: Annotated[Scalar, Field("Distance of channels, mean")]
-    unit_percentiles: Annotated[
+    channel: Annotated[Scalar, Field("Distance of channels, mean")]
+    channel_percentiles: Annotated[
         Float[Array, " percentile"], Field("Distance of channels, percentiles")
     ]
-    unit_lower: Annotated[Scalar, Field("Lower bound of channels, mean")]
-    unit_upper: Annotated[Scalar, Field("Upper bound of channels, mean")]
-    unit_deviation: Annotated[Scalar, Field("Deviation of channels, mean")]  # before the step
+    channel_lower: Annotated[Scalar, Field("Lower bound of channels, mean")]
+    channel_upper: Annotated[Scalar, Field("Upper bound of channels, mean")]
+    channel_deviation: Annotated[Scalar, Field("Deviation of channels, mean")]  # before the step
     mean_change: Annotated[Scalar, Field("Change of channels' mean")]  # mean of |μ'_j − μ_j|
     variance_change: Annotated[Scalar, Field("Change of channels' variance")]  # units squared
     skewness_change: Annotated[Scalar, Field("Change of channels' skewness")]  # no unit
@@ -63,8 +63,8 @@ class EarthMover(NamedTuple):
 
 def earth_mover(
     key: PRNGKey,
-    before: Float[Array, "batch *sites units"],
-    after: Float[Array, "batch *sites units"],
+    before: Float[Array, "batch *sites channels"],
+    after: Float[Array, "batch *sites channels"],
     *,
     directions: int = 64,
     pixels: int = 16,
@@ -76,14 +76,14 @@ def earth_mover(
 
     Args:
       key: typed PRNG key of directions and pixels.
-      before: outputs `[batch, …, units]`, e.g. before the non-linearity.
+      before: outputs `[batch, …, channels]`, e.g. before the non-linearity.
       after: those of the same examples after the step, in the shape, dtype and units of `before`,
         which is not checked.
       directions: of the sliced distance.
       pixels: so many random pixels of every example, drawn for each with replacement and the same
-        before and after, are the samples of a unit's distance and bounds; all of them where a layer
+        before and after, are the samples of a channel's distance and bounds; all of them where a layer
         has no more. Everything else is taken over all pixels.
-      percentiles: over units, in [0, 100].
+      percentiles: over channels, in [0, 100].
       exact: whether to solve for the distance in D dimensions, see `arithmetic.earth_mover.exact`.
       affine: of a layer behind BatchNorm whose batch this is, for the bound that they set.
 
@@ -104,22 +104,22 @@ def earth_mover(
     for name, value in (("directions", directions), ("pixels", pixels)):
         if value < 1:
             raise UsageError(f"{name}={value} must be 1 or more")
-    batch, units = before.shape[0], before.shape[-1]
+    batch, channels = before.shape[0], before.shape[-1]
     vectors = [x.reshape(batch, -1) for x in (before, after)]
-    images = [x.reshape(batch, -1, units) for x in (before, after)]
+    images = [x.reshape(batch, -1, channels) for x in (before, after)]
     sites = images[0].shape[1]
     direction_key, pixel_key = jax.random.split(key)
     slices = distances.sliced(direction_key, *vectors, directions=directions)
     full = distances.bounds(*vectors)
     if pixels < sites:
         shown = jax.random.randint(pixel_key, (batch, pixels, 1), 0, sites)
-        samples = [jnp.take_along_axis(x, shown, axis=1).reshape(-1, units) for x in images]
+        samples = [jnp.take_along_axis(x, shown, axis=1).reshape(-1, channels) for x in images]
     else:
-        samples = [x.reshape(-1, units) for x in images]
-    per_unit = distances.per_unit(*samples)
-    unit = distances.unit_bounds(*samples)
-    (mean, var, skewness, kurtosis), later = (shape_of(x.reshape(-1, units)) for x in images)
-    dims = sites * units
+        samples = [x.reshape(-1, channels) for x in images]
+    per_channel = distances.per_channel(*samples)
+    channel = distances.channel_bounds(*samples)
+    (mean, var, skewness, kurtosis), later = (shape_of(x.reshape(-1, channels)) for x in images)
+    dims = sites * channels
     nothing = jnp.full((), jnp.nan, before.dtype)
     return EarthMover(
         dimension=jnp.full((), dims, before.dtype),
@@ -132,11 +132,11 @@ def earth_mover(
         lower=full.lower,
         upper=full.upper,
         norm_bound=distances.normalised_bound(*affine, sites=sites) if affine else nothing,
-        unit=jnp.mean(per_unit),
-        unit_percentiles=percentiles_of(per_unit, percentiles),
-        unit_lower=jnp.mean(unit.lower),
-        unit_upper=jnp.mean(unit.upper),
-        unit_deviation=jnp.mean(jnp.sqrt(var)),
+        channel=jnp.mean(per_channel),
+        channel_percentiles=percentiles_of(per_channel, percentiles),
+        channel_lower=jnp.mean(channel.lower),
+        channel_upper=jnp.mean(channel.upper),
+        channel_deviation=jnp.mean(jnp.sqrt(var)),
         mean_change=jnp.mean(jnp.abs(later.mean - mean)),
         variance_change=jnp.mean(jnp.abs(later.var - var)),
         skewness_change=jnp.mean(jnp.abs(later.skewness - skewness)),
@@ -145,16 +145,16 @@ def earth_mover(
 
 
 class Shape(NamedTuple):
-    """Four moments of each unit, `[units]`."""
+    """Four moments of each channel, `[channels]`."""
 
-    mean: Float[Array, " units"]
-    var: Float[Array, " units"]
-    skewness: Float[Array, " units"]  # third standardised moment
-    kurtosis: Float[Array, " units"]  # fourth standardised moment; 3 for a Gaussian
+    mean: Float[Array, " channels"]
+    var: Float[Array, " channels"]
+    skewness: Float[Array, " channels"]  # third standardised moment
+    kurtosis: Float[Array, " channels"]  # fourth standardised moment; 3 for a Gaussian
 
 
-def shape_of(samples: Float[Array, "samples units"]) -> Shape:
-    """Mean, biased variance and standardised moments; those of a constant unit are 0."""
+def shape_of(samples: Float[Array, "samples channels"]) -> Shape:
+    """Mean, biased variance and standardised moments; those of a constant channel are 0."""
     mean, var = moments(samples, axes=(0,))
     scale = jnp.where(var > 0, jax.lax.rsqrt(jnp.where(var > 0, var, 1)), 0)
     standardised = (samples - mean[None]) * scale[None]

@@ -22,13 +22,13 @@ from bnjax.types import Array, Params, Points, PRNGKey, PyTree, Scalar
 
 
 def filter_norms(kernel: Array) -> Array:
-    """Euclidean norm of each filter: of all weights that lead to one output unit.
+    """Euclidean norm of each filter: of all weights that lead to one output channel.
 
     Args:
-      kernel: `[…, units]`, convolution (HWIO) or dense.
+      kernel: `[…, channels]`, convolution (HWIO) or dense.
 
     Returns:
-      `[units]`.
+      `[channels]`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -75,8 +75,8 @@ def filter_normalise(direction: Params, params: Params) -> Params:
 def filter_direction(key: PRNGKey, params: Params) -> Params:
     """A Gaussian direction, filter-normalised.
 
-    A filter is what leads to one unit, and units are the last axis of a kernel, as in Flax and
-    Haiku; of Equinox and PyTorch, whose units come first, transpose the weights before and the
+    A filter is what leads to one channel, and channels are the last axis of a kernel, as in Flax and
+    Haiku; of Equinox and PyTorch, whose channels come first, transpose the weights before and the
     direction after. A leaf's draw depends on the key and the leaf's name alone, so two networks
     that differ in the normaliser get the same draw for the same kernel.
 

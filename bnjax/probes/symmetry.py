@@ -20,12 +20,12 @@ class Symmetry(NamedTuple):
 def symmetry(kernel: Float[Array, "*fan_in units"], /) -> Symmetry:
     r"""The largest difference between two units of a layer.
 
-    $\max_k (\max_u w_{ku} - \min_u w_{ku})$: 0 if and only if all units have the same weights.
+    $\max_k (\max_u w_{ku} - \min_u w_{ku})$: 0 if and only if all channels have the same weights.
     Units that start alike stay alike where the next layer uses them alike: they get the same
     gradient, and any optimiser that works element by element gives them the same update.
 
     Args:
-      kernel: weights, `[*fan_in, units]`.
+      kernel: weights, `[*fan_in, channels]`.
 
     Returns:
       `Symmetry`, in units of the weights.

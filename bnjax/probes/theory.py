@@ -1,6 +1,6 @@
 r"""The theorems of Santurkar et al. 2018 on one normalised layer, measured side by side.
 
-One BatchNorm after one linear layer, per unit, over the m rows of a batch (for images batch times
+One BatchNorm after one linear layer, per channel, over the m rows of a batch (for images batch times
 pixels): $\hat y = (y - \mu)/\sigma$, $z = \gamma \hat y + \beta$, $g = \partial L/\partial z$,
 $v = \partial L/\partial y$, $H = \partial^2 L/\partial z^2$, $\hat H = \partial^2 L/\partial y^2$.
 Left sides come from automatic differentiation of the textbook formula, not from a closed
@@ -21,7 +21,7 @@ from bnjax.fields import Field
 from bnjax.types import PyTree, Scalar
 
 Rows: TypeAlias = Float[Array, "row channel"]
-PerUnit: TypeAlias = Float[Array, " channel"]
+PerChannel: TypeAlias = Float[Array, " channel"]
 Chosen: TypeAlias = Float[Array, " chosen_channel"]
 
 
@@ -34,7 +34,7 @@ class Steepness(NamedTuple):
 
     loss: Annotated[Scalar, Field("Loss of the batch")]
     gradient: Annotated[Rows, Field("v = ∂L/∂y")]
-    gradient_squared: Annotated[PerUnit, Field("‖v‖² of channels")]  # the Lipschitz term
+    gradient_squared: Annotated[PerChannel, Field("‖v‖² of channels")]  # the Lipschitz term
     curvature: Annotated[Chosen, Field("vᵀHv of chosen channels")]  # H of the channel alone
     layer_curvature: Annotated[Scalar, Field("vᵀHv of the layer")]
 
@@ -59,19 +59,19 @@ class Theory(NamedTuple):
     curvature: Equality  # Theorem 4.2, first line, of the chosen channels
     worst_gradient: Equality  # Theorem 4.4
     printed: Equality  # Theorem 4.1 with the coefficient 1/√m, as printed: no equality
-    scaled_gradient_squared: Annotated[PerUnit, Field("γ²/σ² ‖g‖²")]  # first term of Theorem 4.1
-    alignment: Annotated[PerUnit, Field("⟨g, ŷ⟩")]  # ∂L/∂γ; Theorem 4.2 assumes it is above 0
+    scaled_gradient_squared: Annotated[PerChannel, Field("γ²/σ² ‖g‖²")]  # first term of Theorem 4.1
+    alignment: Annotated[PerChannel, Field("⟨g, ŷ⟩")]  # ∂L/∂γ; Theorem 4.2 assumes it is above 0
     quadratic: Annotated[Chosen, Field("vᵀHv")]  # Theorem 4.2 assumes it is 0 or more
-    variance: Annotated[PerUnit, Field("σ²")]  # without epsilon, units of y squared
+    variance: Annotated[PerChannel, Field("σ²")]  # without epsilon, units of y squared
 
 
 def theory(
     head: Callable[[Rows], Scalar],
     y: Rows,
-    scale: PerUnit,
-    shift: PerUnit,
+    scale: PerChannel,
+    shift: PerChannel,
     *,
-    units: Sequence[int],
+    channels: Sequence[int],
     epsilon: float = 0.0,
     input_norm: float = 1.0,
 ) -> Theory:
@@ -83,7 +83,7 @@ def theory(
 
     4.2: $v^T \hat H v = \frac{\gamma^2}{\sigma^2} v^T H v
     - \frac{\gamma}{m \sigma^2} \langle g, \hat y\rangle \|v\|^2$, with H and $\hat H$ the blocks
-    of the unit.
+    of the channel.
 
     4.4: with $g_j^2 = \max_{\|X\|_2 \le \lambda} \|X^T g\|^2 = \lambda^2 \|g\|^2$ and likewise
     $\hat g_j^2 = \lambda^2 \|v\|^2$ for the gradient by the weights of a layer $y = X w$,
@@ -94,19 +94,19 @@ def theory(
     to a share of about $\epsilon / \sigma^2$.
 
     Args:
-      head: the loss as a function of the normaliser's output z `[rows, units]`.
-      y: the normaliser's input, `[rows, units]`.
-      scale: γ `[units]`.
-      shift: β `[units]`.
-      units: the chosen ones, for which Hessian-vector products are taken.
+      head: the loss as a function of the normaliser's output z `[rows, channels]`.
+      y: the normaliser's input, `[rows, channels]`.
+      scale: γ `[channels]`.
+      shift: β `[channels]`.
+      channels: the chosen ones, for which Hessian-vector products are taken.
       epsilon: of the normaliser, units of y squared.
       input_norm: λ of Theorem 4.4, the bound on the spectral norm of the layer's input.
 
     Returns:
-      A `Theory`. Where all terms on the right are 0 (a unit without gradient) the residual is 0.
+      A `Theory`. Where all terms on the right are 0 (a channel without gradient) the residual is 0.
 
     Raises:
-      UsageError: y is no matrix, or a unit that does not exist.
+      UsageError: y is no matrix, or a channel that does not exist.
 
     Source: Santurkar et al. 2018 (1805.11604), Theorems 4.1, 4.2 and 4.4.
 
@@ -114,13 +114,13 @@ def theory(
       >>> y = jnp.array([[0.0], [1.0], [4.0]])
       >>> target = jnp.array([[1.0], [0.0], [0.5]])
       >>> head = lambda z: jnp.sum((z - target) ** 4)
-      >>> measured = theory(head, y, 2 * jnp.ones(1), jnp.ones(1), units=[0])
+      >>> measured = theory(head, y, 2 * jnp.ones(1), jnp.ones(1), channels=[0])
       >>> bool(abs(measured.lipschitz.residual[0]) < 1e-5)
       True
       >>> bool(abs(measured.curvature.residual[0]) < 1e-5)
       True
     """
-    check(y, units)
+    check(y, channels)
 
     def normalise(y: Rows) -> Rows:
         return standardise(y, *moments(y, (0,)), epsilon) * scale[None] + shift[None]
@@ -141,13 +141,13 @@ def theory(
     def both(direction: Rows) -> tuple[Scalar, Scalar]:
         return jnp.sum(direction * hessian(direction)), jnp.sum(direction * full_hessian(direction))
 
-    quadratic, curvature = over_units(both, v, units)
+    quadratic, curvature = over_channels(both, v, channels)
     seen = Steepness(value, v, jnp.sum(v**2, axis=0), curvature[:-1], curvature[-1])
     statistics = moments(y, (0,))
     standardised = standardise(y, *statistics, epsilon)
 
     m = y.shape[0]
-    chosen = np.asarray(units)
+    chosen = np.asarray(channels)
     deviation_squared = statistics.var + epsilon
     factor = scale**2 / deviation_squared
     squared = jnp.sum(gradient**2, axis=0)
@@ -176,7 +176,7 @@ def theory(
     )
 
 
-def steepness(loss: Callable[[Rows], Scalar], y: Rows, *, units: Sequence[int]) -> Steepness:
+def steepness(loss: Callable[[Rows], Scalar], y: Rows, *, channels: Sequence[int]) -> Steepness:
     r"""The Lipschitz and curvature terms of a loss by the rows y of one layer.
 
     $\|v_j\|^2$ and $v_j^T H_{jj} v_j$ with $v = \partial L/\partial y$,
@@ -184,52 +184,54 @@ def steepness(loss: Callable[[Rows], Scalar], y: Rows, *, units: Sequence[int]) 
 
     Args:
       loss: as a function of y.
-      y: `[rows, units]`.
-      units: the chosen ones, for which Hessian-vector products are taken.
+      y: `[rows, channels]`.
+      channels: the chosen ones, for which Hessian-vector products are taken.
 
     Returns:
       A `Steepness`.
 
     Raises:
-      UsageError: y is no matrix, or a unit that does not exist.
+      UsageError: y is no matrix, or a channel that does not exist.
 
     Source: Santurkar et al. 2018, §4.1.
 
     Example:
-      >>> seen = steepness(lambda y: jnp.sum(y**2), jnp.ones((3, 2)), units=[1])
+      >>> seen = steepness(lambda y: jnp.sum(y**2), jnp.ones((3, 2)), channels=[1])
       >>> seen.gradient_squared.tolist(), seen.curvature.tolist()
       ([12.0, 12.0], [24.0])
     """
-    check(y, units)
+    check(y, channels)
     (value, gradient), tangent = jax.linearize(jax.value_and_grad(loss), y)
 
     def form(direction: Rows) -> Scalar:
         return jnp.sum(direction * tangent(direction)[1])
 
-    forms = over_units(form, gradient, units)
+    forms = over_channels(form, gradient, channels)
     return Steepness(value, gradient, jnp.sum(gradient**2, axis=0), forms[:-1], forms[-1])
 
 
-def check(y: Rows, units: Sequence[int]) -> None:
-    """Refuse what is no matrix, and units that it does not have."""
+def check(y: Rows, channels: Sequence[int]) -> None:
+    """Refuse what is no matrix, and channels that it does not have."""
     if y.ndim != 2:
-        raise UsageError(f"y has shape {y.shape}: flatten it to [batch · pixels, units]")
-    if illegal := [unit for unit in units if not 0 <= unit < y.shape[1]]:
-        raise UsageError(f"units {illegal} do not exist: choose from 0 to {y.shape[1] - 1}")
+        raise UsageError(f"y has shape {y.shape}: flatten it to [batch · pixels, channels]")
+    if illegal := [channel for channel in channels if not 0 <= channel < y.shape[1]]:
+        raise UsageError(f"channels {illegal} do not exist: choose from 0 to {y.shape[1] - 1}")
 
 
-def over_units(measure: Callable[[Rows], PyTree], direction: Rows, units: Sequence[int]) -> PyTree:
-    """A measurement of the part of a direction in each of some units and, last, of the whole of it.
+def over_channels(
+    measure: Callable[[Rows], PyTree], direction: Rows, channels: Sequence[int]
+) -> PyTree:
+    """A measurement of the part of a direction in each of some channels and, last, of the whole of it.
 
     Args:
-      measure: of a direction `[rows, units]`; its shapes get a leading axis `[num_chosen + 1]`.
-      direction: `[rows, units]`.
-      units: the chosen ones.
+      measure: of a direction `[rows, channels]`; its shapes get a leading axis `[num_chosen + 1]`.
+      direction: `[rows, channels]`.
+      channels: the chosen ones.
     """
-    masks = np.ones((len(units) + 1, direction.shape[1]))
-    masks[:-1] = np.arange(direction.shape[1]) == np.asarray(units, dtype=int)[:, None]
+    masks = np.ones((len(channels) + 1, direction.shape[1]))
+    masks[:-1] = np.arange(direction.shape[1]) == np.asarray(channels, dtype=int)[:, None]
 
-    def visit(mask: PerUnit) -> PyTree:
+    def visit(mask: PerChannel) -> PyTree:
         return measure(direction * mask[None])
 
     return jax.lax.map(visit, jnp.asarray(masks, direction.dtype))

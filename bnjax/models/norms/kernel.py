@@ -8,16 +8,16 @@ from bnjax.models.norms.norm import Norm
 
 
 class WeightStandardisation(nn.Module):
-    r"""Each output unit's kernel with mean 0 and, times its fan-in, variance $\gamma^2$.
+    r"""Each output channel's kernel with mean 0 and, times its fan-in, variance $\gamma^2$.
 
     $\hat w = \gamma\,(w - \bar w) / \sqrt{\max(n\,\mathrm{Var}(w), \epsilon)}$ over the n
-    inputs of a unit; γ is trained. The factor 1/√n, which keeps activations from growing where no
+    inputs of a channel; γ is trained. The factor 1/√n, which keeps activations from growing where no
     other normaliser follows, is that of Brock et al.
 
-    Called as `module(kernel)`: floating, `[…, units]`, output units last; $\hat w$ of the same
+    Called as `module(kernel)`: floating, `[…, channels]`, output channels last; $\hat w$ of the same
     shape and dtype, in units of γ.
 
-    Collections: `params` (`scale` is γ, `[units]`).
+    Collections: `params` (`scale` is γ, `[channels]`).
 
     Source: Qiao et al. 2019 (1903.10520), Brock et al. 2021 (2101.08692), eq. 2.
     """
@@ -37,14 +37,14 @@ class WeightStandardisation(nn.Module):
 
 
 class WeightNorm(nn.Module):
-    r"""Each output unit's kernel as a length and a direction, $\hat w = g\,w/\|w\|_2$.
+    r"""Each output channel's kernel as a length and a direction, $\hat w = g\,w/\|w\|_2$.
 
     The length g is trained and begins as ‖w‖, so the first function is that of the plain network.
 
-    Called as `module(kernel)`: floating, `[…, units]`, output units last; $\hat w$ of the same
+    Called as `module(kernel)`: floating, `[…, channels]`, output channels last; $\hat w$ of the same
     shape and dtype, in units of g, which are the kernel's.
 
-    Collections: `params` (`scale` is g, `[units]`).
+    Collections: `params` (`scale` is g, `[channels]`).
 
     Source: Salimans & Kingma 2016 (1602.07868), eq. 2.
     """

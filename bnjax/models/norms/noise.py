@@ -16,17 +16,19 @@ from bnjax.types import PRNGKey
 class NoiseScale(NamedTuple):
     """How strong the noise is; the defaults are the paper's (its appendix A.3)."""
 
-    mean: float = 0.5  # n_μ: a unit's mean is uniform within ± this
-    deviation: float = 1.25  # n_σ: a unit's deviation is uniform from 1 to this
-    mean_spread: float = 0.1  # r_μ: an example's shift is uniform within ± this of the unit's mean
-    deviation_spread: float = 0.1  # r_σ: deviation of an example's scale from the unit's
+    mean: float = 0.5  # n_μ: a channel's mean is uniform within ± this
+    deviation: float = 1.25  # n_σ: a channel's deviation is uniform from 1 to this
+    mean_spread: float = (
+        0.1  # r_μ: an example's shift is uniform within ± this of μ_j
+    )
+    deviation_spread: float = 0.1  # r_σ: deviation of an example's scale from the channel's
 
 
 class Noise(NamedTuple):
     """`scale · x + shift`; both have the shape of x."""
 
-    scale: Float[Array, "*batch units"]
-    shift: Float[Array, "*batch units"]
+    scale: Float[Array, "*batch channels"]
+    shift: Float[Array, "*batch channels"]
 
 
 def draw_noise(
@@ -34,12 +36,12 @@ def draw_noise(
 ) -> Noise:
     r"""Draw the noise of one layer at one step.
 
-    Per unit j: $\mu_j \sim U(-n_\mu, n_\mu)$, $\sigma_j \sim U(1, n_\sigma)$. Then per example and
-    pixel i: $m_{ij} \sim U(\mu_j - r_\mu, \mu_j + r_\mu)$, $s_{ij} \sim N(\sigma_j, r_\sigma)$.
+    Per channel j: $\mu_j \sim U(-n_\mu, n_\mu)$, $\sigma_j \sim U(1, n_\sigma)$. Then per
+    example and pixel i: $m_{ij} \sim U(\mu_j - r_\mu, \mu_j + r_\mu)$, $s_{ij} \sim N(\sigma_j, r_\sigma)$.
 
     Args:
       key: typed PRNG key of this layer and step.
-      shape: of the activations, units last.
+      shape: of the activations, channels last.
       dtype: floating.
       strength: the four constants.
 
@@ -58,9 +60,9 @@ def draw_noise(
     words = jax.random.key_data(key).reshape(-1)
     key = jax.random.wrap_key_data(jnp.resize(words, (4,)), impl="rbg")
     keys = jax.random.split(key, 4)
-    unit = (1,) * (len(shape) - 1) + shape[-1:]
-    mean = jax.random.uniform(keys[0], unit, dtype, -strength.mean, strength.mean)
-    deviation = jax.random.uniform(keys[1], unit, dtype, 1.0, strength.deviation)
+    channel = (1,) * (len(shape) - 1) + shape[-1:]
+    mean = jax.random.uniform(keys[0], channel, dtype, -strength.mean, strength.mean)
+    deviation = jax.random.uniform(keys[1], channel, dtype, 1.0, strength.deviation)
     spread = jax.random.uniform(keys[2], shape, dtype, -strength.mean_spread, strength.mean_spread)
     scale = deviation + strength.deviation_spread * jax.random.normal(keys[3], shape, dtype)
     return Noise(scale, mean + spread)

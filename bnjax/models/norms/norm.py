@@ -18,7 +18,7 @@ class Norm(NamedTuple):
       build: `build(name="norm")` gives a fresh linen module; it is called as
         `module(x, train=bool)`, x `[batch, …, channels]`, and returns x's own shape and dtype.
       reparametrise: `reparametrise(name="kernel_norm")` gives a fresh linen module, for
-        normalisers of kernels; it is called as `module(kernel)`, `[…, units]`, and returns the
+        normalisers of kernels; it is called as `module(kernel)`, `[…, channels]`, and returns the
         kernel's own shape and dtype.
       batch_statistics: whether what one example becomes depends on the others of its batch.
       cancels_bias: whether a constant added to a channel leaves the output as it was, so that the
@@ -48,7 +48,7 @@ class Norm(NamedTuple):
         """The kernel that a layer uses, from the one that is trained; within a layer's call.
 
         Args:
-          kernel: `[…, units]`, output units last.
+          kernel: `[…, channels]`, output channels last.
 
         Returns:
           Of the same shape; the kernel itself where no normaliser is of kernels.

@@ -75,7 +75,7 @@ def drift(
       norm: the arm.
       seed: likewise.
       layer: one of the shown ones.
-      levels: `percentiles`, or `unit_percentiles` for those of one unit.
+      levels: `percentiles`, or `channel_percentiles` for those of one unit.
 
     Returns:
       `[probe_step]`; NaN at the last one.
@@ -88,7 +88,7 @@ def drift(
 
 def unit_drift(results: Results, norm: str, seed: int, layer: str) -> np.ndarray:
     """`drift` of one unit's activations."""
-    return drift(results, norm, seed, layer, "unit_percentiles")
+    return drift(results, norm, seed, layer, "channel_percentiles")
 
 
 def mean_change(results: Results, norm: str, seed: int, layer: str) -> np.ndarray:

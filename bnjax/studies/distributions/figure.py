@@ -83,7 +83,7 @@ def draw_histogram(panel: Axes, results: Results, norm: str, layer: str) -> None
     steps, seed = results.axes["probe_step"], int(results.axes["seed"][0])
     histogram, quantiles, of_unit = (
         claims.field(results, f"distributions.{name}", norm, seed, layer)
-        for name in ("histogram", "percentiles", "unit_percentiles")
+        for name in ("histogram", "percentiles", "channel_percentiles")
     )
     inner = histogram[:, 1:-1]  # the outer bins hold all beyond, which is no density
     # Each step by its own peak, so that a narrow distribution does not fade the wide ones.

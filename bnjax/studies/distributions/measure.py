@@ -115,7 +115,7 @@ def make_distributions(
                 there,
                 edges=jnp.asarray(edges, here.dtype),
                 percentiles=percentiles,
-                unit=unit,
+                channel=unit,
             )
             for here, there in outputs
         ]

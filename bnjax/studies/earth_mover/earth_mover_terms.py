@@ -48,7 +48,7 @@ QUANTITIES = (
     Quantity(
         "unit",
         "the mean earth mover distance of a layer's units over their deviation",
-        functools.partial(relative, "unit", "unit_deviation"),
+        functools.partial(relative, "channel", "channel_deviation"),
     ),
 )
 MOMENTS = tuple(

@@ -109,7 +109,7 @@ def draw_layer(row: np.ndarray, results: Results, layer: str) -> None:
         label = numbers.hidden(f"{look.label}, bound by γ and β")
         full.plot(steps, over_seeds(of("norm_bound")), label=label, **thin | DOTTED)
         plot(slices, results, norm, steps, over_seeds(of("scaled") / of("deviation")))
-        quantiles = over_seeds(of("unit_percentiles") / of("unit_deviation")[..., None])
+        quantiles = over_seeds(of("channel_percentiles") / of("channel_deviation")[..., None])
         plot(units, results, norm, steps, quantiles[:, 1])
         units.fill_between(
             steps,

@@ -41,14 +41,14 @@ THEOREMS = (
         "vᵀĤv = γ²/σ² vᵀHv − γ/(mσ²) ⟨g, ŷ⟩ ‖v‖²",
         "Santurkar et al. 2018, Theorem 4.2, first line",
         "an inequality",
-        "unit_curvature_residual",
+        "channel_curvature_residual",
     ),
     Theorem(
         "theorem-4.4",
         "ĝ² = γ²/σ² (‖λg‖² − λ² m μ_g² − λ²/m ⟨g, ŷ⟩²)",
         "Santurkar et al. 2018, Theorem 4.4, corrected",
         "an inequality, with the terms uncorrected",
-        "unit_worst_residual",
+        "channel_worst_residual",
     ),
 )
 
@@ -128,8 +128,8 @@ def decide_printed(results: Results) -> Claim:
 
 def decide_assumptions(results: Results) -> list[Claim]:
     """How often the two assumptions of Theorem 4.2 hold, each alone and both together."""
-    convex = [quadratic >= 0 for quadratic in measured_by_seed(results, "unit_quadratic")]
-    aligned = [alignment > 0 for alignment in measured_by_seed(results, "unit_alignment")]
+    convex = [quadratic >= 0 for quadratic in measured_by_seed(results, "channel_quadratic")]
+    aligned = [alignment > 0 for alignment in measured_by_seed(results, "channel_alignment")]
     both = [a & b for a, b in zip(convex, aligned, strict=True)]
     source = "Santurkar et al. 2018, assumptions of Theorem 4.2"
     everywhere = [values.ravel() for values in measured_by_seed(results, "aligned_share")]

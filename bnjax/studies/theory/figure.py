@@ -22,8 +22,8 @@ UNIT_TABLE, LAYER_TABLE = "theory_units.csv", "theory_layers.csv"
 FIELDS = (("gradient_squared", "‖v‖²"), ("curvature", "vᵀĤv"))
 RESIDUALS = (
     ("lipschitz_residual", "4.1, 1/m", "#0072B2", "s"),
-    ("unit_curvature_residual", "4.2", "#D55E00", "o"),
-    ("unit_worst_residual", "4.4", "#009E73", "^"),
+    ("channel_curvature_residual", "4.2", "#D55E00", "o"),
+    ("channel_worst_residual", "4.4", "#009E73", "^"),
 )
 
 
@@ -110,7 +110,7 @@ def draw_assumptions(panel: Axes, results: Results) -> None:
     """The share of units at which each assumption of Theorem 4.2 holds, layer by layer."""
     steps = results.axes["probe_step"]
     aligned = results.select("theory.aligned_share", norm="batch")
-    quadratic = results.select("theory.unit_quadratic", norm="batch")
+    quadratic = results.select("theory.channel_quadratic", norm="batch")
     convex = np.where(np.isnan(quadratic), np.nan, quadratic >= 0).mean(axis=-1)
     for i, layer in enumerate(results.axes["probed_layer"]):
         shown: Any = {"linestyle": DASHES[i % len(DASHES)], "linewidth": 1.2}

@@ -31,22 +31,22 @@ from bnjax.train.gradient import Gradient, TrainState
 from bnjax.types import Params, Scalar
 
 PerLayer: TypeAlias = Float[Array, " probed_layer"]
-PerUnit: TypeAlias = Float[Array, "probed_layer channel"]
+PerChannel: TypeAlias = Float[Array, "probed_layer channel"]
 
 
 class TheoryRow(NamedTuple):
     """On one batch: ŷ = (y − μ)/σ, z = γŷ + β, g = ∂L/∂z, v = ∂L/∂y, H and Ĥ by z and by y.
 
-    y is what a layer hands to its normaliser, if any. Fields without `unit_` are over all channels
-    of a layer, the others of each chosen channel. Without normalisation the last fifteen are NaN.
+    y is what a layer hands to its normaliser, if any. Fields named `channel_` are of each chosen
+    channel, the others over all channels of a layer. Without normalisation the last fifteen are NaN.
     """
 
     loss: Annotated[PerLayer, Field("Loss of the batch")]  # the same for each layer but rounding
     gradient_squared: Annotated[PerLayer, Field("‖v‖² of the layer")]
     curvature: Annotated[PerLayer, Field("vᵀĤv of the layer")]
     variance: Annotated[PerLayer, Field("Variance of y, mean over channels")]
-    unit_gradient_squared: Annotated[PerUnit, Field("4.1, left side ‖v‖²")]
-    unit_curvature: Annotated[PerUnit, Field("4.2, left side vᵀĤv")]
+    channel_gradient_squared: Annotated[PerChannel, Field("4.1, left side ‖v‖²")]
+    channel_curvature: Annotated[PerChannel, Field("4.2, left side vᵀĤv")]
     lipschitz_right: Annotated[PerLayer, Field("4.1, right side, summed over channels")]
     lipschitz_residual: Annotated[PerLayer, Field("4.1, largest residual of a channel")]
     printed_share: Annotated[  # left ≤ right
@@ -55,15 +55,15 @@ class TheoryRow(NamedTuple):
     printed_residual: Annotated[PerLayer, Field("4.1 as printed, largest residual of a channel")]
     aligned_share: Annotated[PerLayer, Field("Share of channels with ⟨ŷ, g⟩ > 0", bounded=True)]
     scaled_gradient_squared: Annotated[PerLayer, Field("γ²/σ² ‖g‖², summed over channels")]
-    unit_lipschitz_right: Annotated[PerUnit, Field("4.1, right side")]
-    unit_lipschitz_residual: Annotated[PerUnit, Field("4.1, residual")]
-    unit_curvature_right: Annotated[PerUnit, Field("4.2, right side")]
-    unit_curvature_residual: Annotated[PerUnit, Field("4.2, residual")]
-    unit_worst: Annotated[PerUnit, Field("4.4, left side")]
-    unit_worst_right: Annotated[PerUnit, Field("4.4, right side")]
-    unit_worst_residual: Annotated[PerUnit, Field("4.4, residual")]
-    unit_alignment: Annotated[PerUnit, Field("⟨ŷ, g⟩ of channels")]
-    unit_quadratic: Annotated[PerUnit, Field("vᵀHv of channels")]
+    channel_lipschitz_right: Annotated[PerChannel, Field("4.1, right side")]
+    channel_lipschitz_residual: Annotated[PerChannel, Field("4.1, residual")]
+    channel_curvature_right: Annotated[PerChannel, Field("4.2, right side")]
+    channel_curvature_residual: Annotated[PerChannel, Field("4.2, residual")]
+    channel_worst: Annotated[PerChannel, Field("4.4, left side")]
+    channel_worst_right: Annotated[PerChannel, Field("4.4, right side")]
+    channel_worst_residual: Annotated[PerChannel, Field("4.4, residual")]
+    channel_alignment: Annotated[PerChannel, Field("⟨ŷ, g⟩ of channels")]
+    channel_quadratic: Annotated[PerChannel, Field("vᵀHv of channels")]
 
 
 def probes(arm: Arm) -> Mapping[str, Probe]:
@@ -153,7 +153,7 @@ def make_theory(
       >>> state = TrainState(jnp.int32(0), **start, opt_state=())
       >>> measure = make_theory(model, ["dense1"], [0, 1], normalised=True)
       >>> row = measure(state, Batch(images, jnp.arange(8) % 2), None)
-      >>> row.lipschitz_residual.item() < 1e-12, row.unit_curvature.shape
+      >>> row.lipschitz_residual.item() < 1e-12, row.channel_curvature.shape
       (True, (1, 2))
     """
 
@@ -161,14 +161,14 @@ def make_theory(
         rows = found.activations.reshape(-1, found.activations.shape[-1])
         head = head_loss(found, objective, batch)
         if not normalised:
-            seen = steepness(head, rows, units=units)
+            seen = steepness(head, rows, channels=units)
             return plain_row(seen, rows.var(axis=0).mean(), jnp.asarray(units))
         measured = theory(
             head,
             rows,
             norm["scale"],
             norm["bias"],
-            units=units,
+            channels=units,
             epsilon=epsilon,
             input_norm=input_norm,
         )
@@ -207,7 +207,7 @@ def head_loss(found: Interception, objective: Objective, batch: Batch) -> Callab
 def plain_row(seen: Steepness, variance: Scalar, units: Array) -> TheoryRow:
     """The row of a layer without normaliser, to which no theorem applies."""
     empty = {
-        field: jnp.full_like(seen.curvature if field.startswith("unit_") else seen.loss, jnp.nan)
+        field: jnp.full_like(seen.curvature if field.startswith("channel_") else seen.loss, jnp.nan)
         for field in TheoryRow._fields
     }
     return TheoryRow(**{**empty, **shared(seen, variance, units)})
@@ -225,15 +225,15 @@ def normalised_row(measured: Theory, units: Array) -> TheoryRow:
         printed_residual=jnp.abs(measured.printed.residual).max(),
         aligned_share=jnp.mean(measured.alignment > 0, dtype=dtype),
         scaled_gradient_squared=measured.scaled_gradient_squared.sum(),
-        unit_lipschitz_right=lipschitz.right[units],
-        unit_lipschitz_residual=lipschitz.residual[units],
-        unit_curvature_right=curvature.right,
-        unit_curvature_residual=curvature.residual,
-        unit_worst=worst.left[units],
-        unit_worst_right=worst.right[units],
-        unit_worst_residual=worst.residual[units],
-        unit_alignment=measured.alignment[units],
-        unit_quadratic=measured.quadratic,
+        channel_lipschitz_right=lipschitz.right[units],
+        channel_lipschitz_residual=lipschitz.residual[units],
+        channel_curvature_right=curvature.right,
+        channel_curvature_residual=curvature.residual,
+        channel_worst=worst.left[units],
+        channel_worst_right=worst.right[units],
+        channel_worst_residual=worst.residual[units],
+        channel_alignment=measured.alignment[units],
+        channel_quadratic=measured.quadratic,
     )
 
 
@@ -244,8 +244,8 @@ def shared(seen: Steepness, variance: Scalar, units: Array) -> dict[str, Array]:
         "gradient_squared": seen.gradient_squared.sum(),
         "curvature": seen.layer_curvature,
         "variance": variance,
-        "unit_gradient_squared": seen.gradient_squared[units],
-        "unit_curvature": seen.curvature,
+        "channel_gradient_squared": seen.gradient_squared[units],
+        "channel_curvature": seen.curvature,
     }
 
 
