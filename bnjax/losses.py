@@ -1,7 +1,7 @@
 """From a model and a batch to `loss(params) -> scalar`, the only thing that probes know.
 
-The statistics that BatchNorm normalises with are a factor of every experiment on a landscape
-(Ghorbani et al. 2019 measure another Hessian under running statistics); here they are chosen.
+The statistics that BatchNorm normalises with are an explicit choice here: a landscape depends on
+them (Ghorbani et al. 2019 measure another Hessian under running statistics).
 """
 
 import math
@@ -18,9 +18,11 @@ from bnjax.errors import UsageError
 from bnjax.models import Model
 from bnjax.types import BatchStats, Labels, Logits, Loss, Params, PRNGKey, Scalar
 
+Statistics: TypeAlias = Literal["batch", "running", "frozen", "recalibrated"]
+
 
 class Objective(NamedTuple):
-    """A training loss: what one example costs, how examples are put together, what a guess costs.
+    """A training loss: the cost of an example, sum or mean over examples, the cost of a guess.
 
     Attributes:
       each: logits `[batch, num_classes]` and labels to the cost of each example, `[batch]`.
@@ -34,15 +36,7 @@ class Objective(NamedTuple):
     guess: Callable[[Dataset], float] | None = None
 
     def __call__(self, logits: Logits, labels: Labels) -> Scalar:
-        """The loss of a batch.
-
-        Args:
-          logits: `[batch, num_classes]`.
-          labels: as `each` takes them.
-
-        Returns:
-          Scalar, units of `each`.
-        """
+        """The loss of a batch."""
         costs = self.each(logits, labels)
         return costs.sum() if self.summed else costs.mean()
 
@@ -56,12 +50,6 @@ def each_cross_entropy(logits: Logits, labels: Labels) -> Float[Array, " batch"]
 
     Returns:
       `[batch]`, nats, in the dtype of the logits.
-
-    Source: optax, `softmax_cross_entropy_with_integer_labels`.
-
-    Example:
-      >>> f"{each_cross_entropy(jnp.zeros((1, 10)), jnp.array([3]))[0]:.4f}"  # ln 10
-      '2.3026'
     """
     return optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels)
 
@@ -75,8 +63,6 @@ def each_squared_error(logits: Logits, labels: Labels) -> Float[Array, " batch"]
 
     Returns:
       `[batch]`, units of the outputs squared.
-
-    Source: optax, `l2_loss`, summed over the outputs.
 
     Example:
       >>> each_squared_error(jnp.array([[0.0, 3.0]]), jnp.array([1])).tolist()
@@ -99,10 +85,6 @@ def each_squared_distance(logits: Logits, labels: Labels) -> Float[Array, " batc
       `[batch]`, units of the outputs squared.
 
     Source: the published losses of Santurkar et al. 2018, Fig. 3 and 5b, which have no factor ½.
-
-    Example:
-      >>> each_squared_distance(jnp.array([[0.0, 3.0]]), jnp.array([[0.0, 1.0]])).tolist()
-      [4.0]
     """
     return 2 * each_squared_error(logits, labels)
 
@@ -118,13 +100,6 @@ def guess_classes(dataset: Dataset) -> float:
 
     Raises:
       UsageError: the labels are targets.
-
-    Source: Gibbs' inequality: no constant guess costs less than the entropy of the labels.
-
-    Example:
-      >>> from bnjax.data import load
-      >>> round(guess_classes(load("digits")), 4)
-      2.3026
     """
     if dataset.is_regression:
         raise UsageError(
@@ -141,14 +116,6 @@ def guess_half_square(dataset: Dataset) -> float:
 
     Returns:
       Units of the outputs squared.
-
-    Source: elementary: the mean minimises the squared distance, and the variances of a one-hot
-    label sum to 1 − 1/C.
-
-    Example:
-      >>> from bnjax.data import load
-      >>> guess_half_square(load("digits"))
-      0.45
     """
     if dataset.is_regression:
         return float(0.5 * jnp.sum(jnp.var(dataset.train.labels, axis=0)))
@@ -163,13 +130,6 @@ def guess_square(dataset: Dataset) -> float:
 
     Returns:
       Units of the outputs squared.
-
-    Source: as of `guess_half_square`.
-
-    Example:
-      >>> from bnjax.data import load
-      >>> guess_square(load("digits"))
-      0.9
     """
     return 2 * guess_half_square(dataset)
 
@@ -215,10 +175,6 @@ def correct(logits: Logits, labels: Int[Array, " batch"]) -> Bool[Array, " batch
 
     Returns:
       Booleans `[batch]`.
-
-    Example:
-      >>> correct(jnp.array([[2.0, 1.0], [0.0, 1.0]]), jnp.array([0, 0])).tolist()
-      [True, False]
     """
     return jnp.argmax(logits, axis=-1).astype(labels.dtype) == labels
 
@@ -231,10 +187,10 @@ def chance(objective: Objective, dataset: Dataset) -> float:
       dataset: gives the number of classes, or the training targets.
 
     Returns:
-      The loss of a batch that is the whole split, where losses are summed; nats for cross-entropy.
+      Nats for cross-entropy; where losses are summed, the sum over the whole training split.
 
     Raises:
-      UsageError: the objective has no `guess`, or one that the labels do not go with.
+      UsageError: the objective has no `guess`, or labels that do not fit it.
 
     Example:
       >>> from bnjax.data import load
@@ -250,9 +206,6 @@ def chance(objective: Objective, dataset: Dataset) -> float:
     return each * dataset.train.labels.shape[0] if objective.summed else each
 
 
-Statistics: TypeAlias = Literal["batch", "running", "frozen", "recalibrated"]
-
-
 def on_batch(
     model: Model,
     batch_stats: BatchStats,
@@ -264,7 +217,7 @@ def on_batch(
     objective: Objective = cross_entropy,
     weight_decay: float = 0.0,
 ) -> Loss:
-    """The loss on one fixed batch as a function of the parameters; running statistics stay put.
+    """The loss on one fixed batch as a function of the parameters; running statistics stay.
 
     Args:
       model: a `bnjax.models.Model`.
@@ -274,11 +227,11 @@ def on_batch(
       statistics: what BatchNorm normalises with:
         `batch`, the statistics of the probed batch at the probed point (the paper's setting);
         `running`, `batch_stats` as they are;
-        `frozen`, the statistics of the probed batch at `centre`, whatever the probed point;
+        `frozen`, the statistics of the probed batch at `centre` for every probed point;
         `recalibrated`, the pooled statistics of `calibration` at `centre`.
       centre: parameters; needed by `frozen` and `recalibrated`.
-      calibration: images in batches `[num_batches, batch, height, width, channels]`, 10³ to 10⁴
-        in all serve well (Wu & Johnson 2021, 2105.07576); needed by `recalibrated`.
+      calibration: images in batches `[num_batches, batch, height, width, channels]`, e.g. 10³ to
+        10⁴ in all; needed by `recalibrated`.
       objective: logits and labels to a scalar, see `OBJECTIVES`.
       weight_decay: L2 coefficient, units of the loss over units of the parameters squared; if not
         0, ½ · weight_decay · ‖params‖² is part of the loss.
@@ -287,10 +240,9 @@ def on_batch(
       `loss(params) -> scalar`, nats for cross-entropy.
 
     Raises:
-      UsageError: unknown `statistics`, what they need is missing, the model or the batch is of
-        another type, images are not floating point or not as many as labels, the decay is below 0,
-        or a normaliser keeps running statistics and reports no `moments`, which `frozen` and
-        `recalibrated` take.
+      UsageError: unknown `statistics` or a missing argument for them, a model or batch of another
+        type, images that are not floating point or not as many as labels, a decay below 0, or a
+        normaliser whose `moments`, which `frozen` and `recalibrated` take, are not reported.
 
     Source: Santurkar et al. 2018 (1805.11604), Fig. 4, for `batch`; Ghorbani et al. 2019
     (1901.10159) for `running`; Wu & Johnson 2021 (2105.07576) for `recalibrated`.
@@ -372,19 +324,10 @@ def pooled_statistics(
       UsageError: a normaliser keeps running statistics and reports no `moments`.
 
     Source: Wu & Johnson 2021 (2105.07576), "PreciseBN".
-
-    Example:
-      >>> from bnjax.models import mlp, norms
-      >>> model = mlp(norm=norms.batch_norm(), width=0.02)
-      >>> images = jax.random.normal(jax.random.key(0), (3, 8, 2, 2, 1))  # three batches of eight
-      >>> variables = model.init(jax.random.key(1), images[0])
-      >>> pooled = pooled_statistics(model, **variables, calibration=images)
-      >>> jax.tree.map(jnp.shape, pooled["dense1"])
-      {'norm': {'mean': (2,), 'var': (2,)}}
     """
-    each = jax.lax.map(
-        lambda images: model.moments(params, batch_stats, images, key=key), calibration
-    )
+
+    def moments(images: Array) -> BatchStats:
+        return model.moments(params, batch_stats, images, key=key)
 
     def pool(layer: dict) -> dict:
         pooled = {name: values.mean(axis=0) for name, values in layer.items()}
@@ -395,7 +338,7 @@ def pooled_statistics(
     def is_layer(node: object) -> bool:
         return isinstance(node, dict) and "mean" in node
 
-    return jax.tree.map(pool, each, is_leaf=is_layer)
+    return jax.tree.map(pool, jax.lax.map(moments, calibration), is_leaf=is_layer)
 
 
 def l2_penalty(params: Params, weight_decay: float) -> Scalar:
@@ -407,11 +350,5 @@ def l2_penalty(params: Params, weight_decay: float) -> Scalar:
 
     Returns:
       Scalar, units of the loss.
-
-    Source: Loshchilov & Hutter 2019, where for plain SGD both are the same.
-
-    Example:
-      >>> float(l2_penalty({"w": jnp.array([3.0, 4.0])}, 0.1))
-      1.25
     """
     return 0.5 * weight_decay * optax.tree.norm(params, squared=True)

@@ -250,7 +250,7 @@ def test_winograd_rounds_like_direct_summation(size, channels):
 
 
 @pytest.mark.parametrize("name", ["winograd", "flipped winograd", "bands"])
-def test_a_batch_walked_through_in_pieces_gives_the_same(name, monkeypatch):
+def test_a_batch_walked_through_in_chunks_gives_the_same(name, monkeypatch):
     images, kernel = problem((6, 6), channels=(5, 7), batch=6)
     monkeypatch.setattr(winograd, "CACHED_BYTES", 1)
     monkeypatch.setattr(forms, "BAND_BYTES", 1)
@@ -260,9 +260,9 @@ def test_a_batch_walked_through_in_pieces_gives_the_same(name, monkeypatch):
         weights = jnp.arange(6.0).reshape(6, 1, 1, 1)
         return jnp.sum(weights * form(images, kernel) ** 2)
 
-    pieces = functools.partial(apply_form, name, geometry=Geometry(axis, axis))
-    assert "scan" in str(jax.make_jaxpr(pieces)(images, kernel))
-    actual = jax.jit(jax.grad(functools.partial(loss, pieces), (0, 1)))(images, kernel)
+    chunks = functools.partial(apply_form, name, geometry=Geometry(axis, axis))
+    assert "scan" in str(jax.make_jaxpr(chunks)(images, kernel))
+    actual = jax.jit(jax.grad(functools.partial(loss, chunks), (0, 1)))(images, kernel)
     assert_close(actual, jax.grad(functools.partial(loss, reference), (0, 1))(images, kernel))
 
 
@@ -270,7 +270,7 @@ def test_a_batch_walked_through_in_pieces_gives_the_same(name, monkeypatch):
     ("number", "wanted", "divisor"),
     [(128, 4.2, 4), (127, 4.0, 1), (6, 2.9, 3), (1, 9.0, 1), (0, 1.0, 1)],
 )
-def test_pieces_divide_the_batch(number, wanted, divisor):
+def test_chunks_divide_the_batch(number, wanted, divisor):
     assert nearest_divisor(number, wanted) == divisor
 
 

@@ -194,7 +194,7 @@ def dense(loss, params):
 
 @pytest.fixture(scope="module", params=["none", "batch"])
 def network(request):
-    """A perceptron of one hidden layer in float64, its state, and two pieces of eight images."""
+    """A perceptron of one hidden layer in float64, its state, and two chunks of eight images."""
     glorot = models.initializers.by_name("glorot_uniform")
     norm = models.norms.by_name(request.param)
     model = models.Model(Small((), (5,), 4, norm, glorot, "tanh", 0.0))
@@ -253,17 +253,17 @@ def test_recalibrated_statistics_are_those_of_the_whole_part(network):
     np.testing.assert_allclose(found.largest[1], np.linalg.eigvalsh(hessian)[::-1][:2], rtol=1e-6)
 
 
-def test_pieces_give_the_loss_gradient_and_hessian_of_their_mean(network):
+def test_chunks_give_the_loss_gradient_and_hessian_of_their_mean(network):
     _, model, state, part = network
     params = state.params
 
-    def piece_loss(params, piece):
-        return losses.on_batch(model, state.batch_stats, piece, "running")(params)
+    def chunk_loss(params, chunk):
+        return losses.on_batch(model, state.batch_stats, chunk, "running")(params)
 
     @functools.partial(jax.jit, static_argnums=1)
-    def measured(params, pieces):
-        images = part.images.reshape(pieces, -1, 2, 2, 3)
-        loss = mean_over(piece_loss, Batch(images, part.labels.reshape(pieces, -1)))
+    def measured(params, chunks):
+        images = part.images.reshape(chunks, -1, 2, 2, 3)
+        loss = mean_over(chunk_loss, Batch(images, part.labels.reshape(chunks, -1)))
         direction = jax.tree.map(jnp.ones_like, params)
         return loss(params), jax.jvp(jax.grad(loss), (params,), (direction,))
 
@@ -297,7 +297,7 @@ def test_impossible_numbers_are_refused(options, message):
         spectrum(lambda p: jnp.sum(p["a"]), point(8), jax.random.key(0), **options)
 
 
-def test_a_loss_that_is_no_scalar_and_pieces_that_differ_are_refused():
+def test_a_loss_that_is_no_scalar_and_chunks_that_differ_are_refused():
     with pytest.raises(UsageError, match="must return one scalar"):
         spectrum(lambda w: w, jnp.ones(4), jax.random.key(0), lanczos_steps=2, top=1)
     with pytest.raises(UsageError, match="same leading axis"):

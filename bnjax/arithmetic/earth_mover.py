@@ -46,16 +46,9 @@ class Bounds(NamedTuple):
 def per_channel(
     a: Float[Array, "samples channels"], b: Float[Array, "samples channels"]
 ) -> Float[Array, " channels"]:
-    r"""Earth mover distance of each channel's own distribution, $\frac1n\sum_i|a_{(i)} - b_{(i)}|$.
+    r"""Earth mover distance of each channel, $\frac1n\sum_i|a_{(i)} - b_{(i)}|$ of sorted samples.
 
-    In one dimension to pair sorted samples is an optimal coupling.
-
-    Args:
-      a: samples of the first distribution.
-      b: as many of the second.
-
-    Returns:
-      `[channels]`, units of the samples.
+    In one dimension, pairing sorted samples is an optimal coupling.
 
     Example:
       >>> per_channel(jnp.array([[0.0], [1.0]]), jnp.array([[3.0], [2.0]])).tolist()
@@ -72,23 +65,7 @@ def sliced(
     *,
     directions: int,
 ) -> Sliced:
-    """Mean earth mover distance of the projections on random unit directions.
-
-    Args:
-      key: typed PRNG key of the directions.
-      a: samples of the first distribution.
-      b: as many of the second.
-      directions: how many, uniform on the sphere.
-
-    Returns:
-      `Sliced`; divided by `slice_factor(dims)` it is, in expectation over the directions, a lower
-      bound of the full distance.
-
-    Example:
-      >>> x = jax.random.normal(jax.random.key(0), (5, 1))
-      >>> round(float(sliced(jax.random.key(1), x, x + 2, directions=3).distance), 4)
-      2.0
-    """
+    """Mean earth mover distance of the projections on random unit directions."""
     chosen = jax.random.normal(key, (a.shape[1], directions), a.dtype)
     chosen = chosen / jnp.linalg.norm(chosen, axis=0, keepdims=True)
     distances = per_channel(*(jnp.matmul(x, chosen, precision="highest") for x in (a, b)))
@@ -97,31 +74,14 @@ def sliced(
 
 
 def slice_factor(dims: int) -> float:
-    r"""$c_D = \Gamma(D/2) / (\sqrt\pi\,\Gamma((D+1)/2))$, the mean of $|u_1|$ over the sphere.
-
-    Example:
-      >>> round(slice_factor(1), 9), round(slice_factor(3), 9)
-      (1.0, 0.5)
-    """
+    r"""$c_D = \Gamma(D/2) / (\sqrt\pi\,\Gamma((D+1)/2))$, the mean of $|u_1|$ over the sphere."""
     return math.exp(math.lgamma(dims / 2) - math.lgamma((dims + 1) / 2)) / math.sqrt(math.pi)
 
 
 def channel_bounds(
     a: Float[Array, "samples channels"], b: Float[Array, "samples channels"]
 ) -> Bounds:
-    r"""Bounds of `per_channel`: $|\mu_j - \mu'_j|$, $\sqrt{(\mu_j - \mu'_j)^2 + \sigma_j^2 + …}$.
-
-    Args:
-      a: samples of the first distribution.
-      b: samples of the second; their number may differ.
-
-    Returns:
-      `Bounds`, each `[channels]`.
-
-    Example:
-      >>> channel_bounds(jnp.array([[0.0], [2.0]]), jnp.array([[5.0], [7.0]])).lower.tolist()
-      [5.0]
-    """
+    r"""Bounds of `per_channel`: $|\mu_j - \mu'_j|$, $\sqrt{(\mu_j - \mu'_j)^2 + …}$."""
     first, second = moments(a, axes=(0,)), moments(b, axes=(0,))
     shift = jnp.abs(first.mean - second.mean)
     return Bounds(shift, jnp.sqrt(jnp.square(shift) + first.var + second.var))
@@ -132,17 +92,6 @@ def bounds(a: Float[Array, "samples dims"], b: Float[Array, "samples dims"]) -> 
 
     With biased variances they hold exactly for the empirical distributions of the samples, whatever
     these are. The upper one bounds slices as well, the lower one does not.
-
-    Args:
-      a: samples of the first distribution.
-      b: samples of the second; their number may differ.
-
-    Returns:
-      `Bounds` of scalars.
-
-    Example:
-      >>> bounds(jnp.zeros((2, 2)), jnp.array([[3.0, 4.0], [3.0, 4.0]])).upper.item()
-      5.0
     """
     # Both sides are sums over coordinates under one root.
     return Bounds(*(jnp.linalg.norm(side) for side in channel_bounds(a, b)))
@@ -158,13 +107,6 @@ def exact(a: Float[Array, "samples dims"], b: Float[Array, "samples dims"]) -> S
 
     Among couplings of n equal masses one is optimal that sends each sample to one other. Solved on
     the host (`scipy.optimize.linear_sum_assignment`): cheap up to a thousand samples, cubic beyond.
-
-    Args:
-      a: samples of the first distribution.
-      b: as many of the second.
-
-    Returns:
-      Scalar, units of the samples; at most `paired(a, b)`; NaN where a sample is not finite.
 
     Example:
       >>> exact(jnp.array([[0.0, 0.0], [1.0, 0.0]]), jnp.array([[1.0, 2.0], [0.0, 2.0]])).item()
@@ -203,22 +145,7 @@ def normalised_bound(
     $W_1 \le 2\sqrt D\,\max|\gamma| + \sqrt S\,\|\beta - \beta'\|$ holds, by the triangle over the
     points β and β'.
 
-    Args:
-      scale: γ before the step.
-      bias: β before the step.
-      next_scale: γ after it.
-      next_bias: β after it.
-      sites: S, pixels of a sample; 1 for a dense layer.
-
-    Returns:
-      Scalar, units of the layer's output.
-
     Source: Huang & Yu 2020; the case of many sites is derived here.
-
-    Example:
-      >>> one, zero = jnp.ones(8), jnp.zeros(8)
-      >>> round(float(normalised_bound(one, zero, one, zero, sites=1)), 4)
-      4.0
     """
     largest = jnp.maximum(jnp.max(jnp.abs(scale)), jnp.max(jnp.abs(next_scale)))
     factor = math.sqrt(2) if sites == 1 else 2.0

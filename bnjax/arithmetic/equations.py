@@ -26,12 +26,7 @@ class Equations(NamedTuple):
 
 
 def trace(function: Callable[..., Array], arguments: Sequence[Array]) -> Equations:
-    """The equations of `function(*arguments)`, with nested calls of `jit` taken apart.
-
-    Args:
-      function: takes arrays, returns one array.
-      arguments: only shapes and dtypes matter.
-    """
+    """The equations of `function(*arguments)`, with nested calls of `jit` taken apart."""
     nested = jax.make_jaxpr(function)(*arguments)
 
     def run(*values: Array) -> Array:
@@ -76,12 +71,7 @@ class Segment(NamedTuple):
 
 
 def segment(body: Sequence[Any], needed: Collection[Any]) -> Segment:
-    """Equations as one call: traced, differentiated and lowered once, however often it runs.
-
-    Args:
-      body: equations in order.
-      needed: variables that are read outside of `body`.
-    """
+    """Equations as one call: traced, differentiated and lowered once, however often it runs."""
     made = [variable for equation in body for variable in equation.outvars]
     read_here = dict.fromkeys(variable for equation in body for variable in variables(equation))
     inputs = tuple(variable for variable in read_here if variable not in set(made))

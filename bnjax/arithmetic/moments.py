@@ -30,14 +30,6 @@ def moments(x: Float[Array, "*shape"], axes: Sequence[int]) -> Moments:
 
     $\mu = \frac1m\sum_i x_i$,  $\sigma^2 = \frac1m\sum_i (x_i - \mu)^2$.
 
-    Args:
-      x: floating-point array. Types narrower than float32 are accumulated in float32.
-      axes: the axes to reduce over, e.g. `(0, 1, 2)` for BatchNorm of images
-        `[batch, height, width, channels]`.
-
-    Returns:
-      `Moments(mean, var)`, float32 or wider.
-
     Source: Ioffe & Szegedy 2015, Algorithm 1 (biased variance, as normalisation uses it).
 
     Example:
@@ -59,15 +51,6 @@ def standardise(
     epsilon: float,
 ) -> Float[Array, "*batch channels"]:
     r"""Channel-wise $(x - \mu) / \sqrt{\sigma^2 + \epsilon}$, in the dtype of `x`.
-
-    Args:
-      x: array whose last axis holds the channels.
-      mean: mean per channel, units of `x`.
-      var: variance per channel, units of `x` squared.
-      epsilon: added to the variance, units of `x` squared.
-
-    Returns:
-      Array of the shape and dtype of `x`, without unit.
 
     Source: Ioffe & Szegedy 2015, Algorithm 1.
 
@@ -99,22 +82,7 @@ def batch_normalise(
     two sums over the batch, shared with the gradients of γ and β, where differentiating the
     formula takes twice the time. It may itself be differentiated again.
 
-    Args:
-      x: array whose last axis holds the channels.
-      scale: γ, in the dtype of `x`.
-      bias: β, in the dtype of `x`.
-      epsilon: added to the variance, units of `x` squared.
-
-    Returns:
-      `y` of the shape and dtype of `x`, and the `Moments` of `x`, float32 or wider.
-
     Source: Ioffe & Szegedy 2015, Algorithm 1 and the derivatives below it.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> y, _ = batch_normalise(jnp.array([[1.0], [3.0]]), jnp.ones(1), jnp.zeros(1), 0.0)
-      >>> y.tolist()
-      [[-1.0], [1.0]]
     """
     y, statistics, _, _ = _normalise(x, scale, bias, epsilon)
     return y, statistics

@@ -18,13 +18,6 @@ def percentiles(
     Found bit by bit: numbers in the order of their bit patterns, one count for each bit. Exact, and
     five times as fast as sorting.
 
-    Args:
-      values: floating point; narrower types than float32 are widened.
-      levels: in [0, 100].
-
-    Returns:
-      One of the values for each level, float32 or wider; NaN where one of the values is.
-
     Source: Hyndman & Fan 1996, definition 1 (numpy's `inverted_cdf`).
 
     Example:

@@ -27,17 +27,6 @@ def principal_components(
     num_vectors]`, so nothing of size `[size, size]` is ever made. A direction's sign is such that
     the coordinate of largest magnitude is positive.
 
-    Args:
-      vectors: differences from a point of interest, say; coordinates count from their origin, not
-        from their mean.
-      num_components: from 1 to one less than the number of vectors.
-
-    Returns:
-      `Principal`, in the dtype of `vectors`.
-
-    Raises:
-      UsageError: impossible number of components.
-
     Example:
       >>> import jax.numpy as jnp
       >>> found = principal_components(jnp.array([[0.0, 0.0], [0.0, 2.0], [0.0, 4.0]]), 1)

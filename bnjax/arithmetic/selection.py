@@ -27,23 +27,7 @@ EVERYTHING = Selection(lambda params: params, lambda params, trained: trained)
 
 
 def leaves_where(predicate: trees.Predicate) -> Selection:
-    """The leaves whose name satisfies a predicate.
-
-    Args:
-      predicate: takes a name such as `conv3/norm/scale`.
-
-    Returns:
-      A `Selection` of trees with None in place of the other leaves.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> selection = leaves_where(lambda name: name == "a")
-      >>> params = {"a": jnp.ones(1), "b": jnp.zeros(1)}
-      >>> selection.split(params)["b"] is None
-      True
-      >>> selection.merge(params, {"a": 2 * jnp.ones(1), "b": None})["a"].tolist()
-      [2.0]
-    """
+    """The leaves whose name satisfies a predicate."""
 
     def split(params: Params) -> PyTree:
         return trees.partition(params, predicate)[0]
@@ -56,12 +40,6 @@ def leaves_where(predicate: trees.Predicate) -> Selection:
 
 def elements(indices: Mapping[str, Int[np.ndarray, " count"]]) -> Selection:
     """Single elements of leaves, whatever their place.
-
-    Args:
-      indices: by the leaf's name, positions in the flattened leaf, each at most once.
-
-    Returns:
-      A `Selection` of a mapping from names to vectors `[count]`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -92,28 +70,7 @@ def elements(indices: Mapping[str, Int[np.ndarray, " count"]]) -> Selection:
 def random_elements(
     key: PRNGKey, params: Params, count: int, among: trees.Predicate
 ) -> dict[str, Int[np.ndarray, " chosen"]]:
-    """Positions of `count` elements drawn without replacement from some leaves, uniformly.
-
-    Args:
-      key: typed PRNG key.
-      params: pytree of arrays or of their shapes.
-      count: of elements, in all leaves together.
-      among: takes a leaf's name.
-
-    Returns:
-      By name, the sorted positions in the flattened leaf; leaves without any are left out.
-
-    Raises:
-      UsageError: there are fewer than `count`.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> drawn = random_elements(
-      ...     jax.random.key(0), {"a": jnp.zeros(4), "b": jnp.zeros(9)}, 3, lambda name: name == "a"
-      ... )
-      >>> {name: len(places) for name, places in drawn.items()}
-      {'a': 3}
-    """
+    """Positions of `count` elements drawn without replacement from some leaves, uniformly."""
     sizes = {name: leaf.size for name, leaf in trees.named_leaves(params).items() if among(name)}
     total = sum(sizes.values())
     if not 1 <= count <= total:

@@ -16,14 +16,6 @@ Predicate: TypeAlias = Callable[[str], bool]
 def move(params: Params, direction: Params, step_size: Scalar) -> Params:
     """The point `params − step_size · direction`, each leaf in the dtype it had.
 
-    Args:
-      params: pytree of floating-point arrays.
-      direction: pytree of the same structure and shapes; descent where it is the gradient.
-      step_size: scalar, units of `params` over units of `direction`.
-
-    Returns:
-      A pytree like `params`.
-
     Example:
       >>> import jax.numpy as jnp
       >>> move({"w": jnp.ones(2)}, {"w": jnp.ones(2)}, jnp.float32(0.25))["w"].tolist()
@@ -33,20 +25,7 @@ def move(params: Params, direction: Params, step_size: Scalar) -> Params:
 
 
 def cosine(a: PyTree, b: PyTree) -> Scalar:
-    """Cosine of the angle between two pytrees, ⟨a, b⟩ / (‖a‖ ‖b‖); NaN where one of them is zero.
-
-    Args:
-      a: pytree of floating-point arrays.
-      b: pytree of the same structure and shapes.
-
-    Returns:
-      Scalar in [−1, 1], without unit.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> float(cosine({"w": jnp.array([1.0, 0.0])}, {"w": jnp.array([0.0, 2.0])}))
-      0.0
-    """
+    """Cosine of the angle between two pytrees, ⟨a, b⟩ / (‖a‖ ‖b‖); NaN where one is zero."""
     return optax.tree.vdot(a, b) / (optax.tree.norm(a) * optax.tree.norm(b))
 
 
@@ -55,32 +34,13 @@ def random_direction(key: PRNGKey, params: Params, norm: Scalar) -> Params:
 
     The control for a gradient direction: Santurkar et al. 2018 (§3.1) claim their observations
     for random directions too, and show no figure.
-
-    Args:
-      key: typed PRNG key.
-      params: pytree of floating-point arrays.
-      norm: scalar, the Euclidean norm of the whole tree that is returned.
-
-    Returns:
-      A pytree like `params`.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> direction = random_direction(jax.random.key(0), {"w": jnp.ones(3)}, jnp.array(2.0))
-      >>> round(float(optax.tree.norm(direction)), 5)
-      2.0
     """
     noise = optax.tree.random_like(key, params, jax.random.normal)
     return optax.tree.scale(norm / optax.tree.norm(noise), noise)
 
 
 def all_finite(tree: PyTree) -> Flag:
-    """Whether no element of any leaf is NaN or infinite; boolean scalar on the device.
-
-    Example:
-      >>> bool(all_finite({"w": jnp.array([1.0, jnp.inf])}))
-      False
-    """
+    """Whether no element of any leaf is NaN or infinite; boolean scalar on the device."""
     return jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]).all()
 
 
@@ -105,12 +65,7 @@ def named_leaves(tree: PyTree) -> dict[str, Any]:
 
 
 def stack(rows: Sequence[PyTree]) -> Any:
-    """One pytree of several that are alike, each leaf with a leading axis `[rows]`.
-
-    Example:
-      >>> stack([{"w": jnp.ones(2)}, {"w": jnp.zeros(2)}])["w"].tolist()
-      [[1.0, 1.0], [0.0, 0.0]]
-    """
+    """One pytree of several that are alike, each leaf with a leading axis `[rows]`."""
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows)
 
 
@@ -119,16 +74,6 @@ def partition(params: Params, predicate: Predicate) -> tuple[Params, Params]:
 
     Each part has the structure of `params` with `None` (an empty pytree) where the leaf went to
     the other part, so gradients and norms of a part see that part only. `combine` undoes it.
-
-    Args:
-      params: pytree.
-      predicate: takes a leaf's name such as `conv3/kernel`.
-
-    Returns:
-      `(selected, rest)`.
-
-    Raises:
-      UsageError: no leaf satisfies the predicate.
 
     Example:
       >>> import jax.numpy as jnp
@@ -159,19 +104,6 @@ def scaled_norm(tree: Params, kernels: Sequence[Scalar | None], power: int) -> S
 
     $\sqrt{\sum_i \|w_i\|^{2p} \|x_i\|^2}$: in coordinates w/‖w‖ a gradient is ‖w‖ times as large
     (p = 1), a displacement 1/‖w‖ times (p = −1).
-
-    Args:
-      tree: pytree of arrays.
-      kernels: for each leaf the norm of the kernel that it belongs to, None where it is left out.
-      power: p.
-
-    Returns:
-      A scalar; NaN where no leaf is a kernel.
-
-    Example:
-      >>> tree = {"bias": jnp.array([9.0]), "kernel": jnp.array([3.0, 4.0])}
-      >>> float(scaled_norm(tree, [None, jnp.array(2.0)], power=1))
-      10.0
     """
     squares = [
         jnp.sum(jnp.square(leaf)) * jnp.square(norm) ** power

@@ -1,4 +1,4 @@
-"""A batch walked through in pieces that stay in the processor's cache between two operations."""
+"""A batch processed in chunks that stay in the processor's cache between two operations."""
 
 from collections.abc import Callable
 
@@ -9,28 +9,20 @@ from jaxtyping import Array
 from bnjax.convolution.geometry import Images, Output
 
 
-def in_pieces(function: Callable[[Images], Output], images: Images, pieces: float) -> Output:
-    """`function` over the batch, in about `pieces` equal parts, one after the other.
+def in_chunks(function: Callable[[Images], Output], images: Images, chunks: float) -> Output:
+    """`function` over the batch, in about `chunks` equal parts, one after the other.
 
-    What a part makes on its way to the result is made again in the backward pass: kept for the
-    whole batch, it would travel to memory and back, which takes as long as the arithmetic.
-
-    Args:
-      function: images `[part, height, width, channels]` to `[part, …]`, each image by itself.
-      images: `[batch, height, width, channels]`.
-      pieces: wanted; the divisor of the batch whose ratio to it is nearest to 1 is taken.
-
-    Returns:
-      `[batch, …]`.
+    The backward pass recomputes the intermediate arrays of a part: kept for the whole batch, they
+    would travel to memory and back, which takes as long as the arithmetic.
 
     Example:
       >>> import jax.numpy as jnp
       >>> images = jnp.arange(4.0).reshape(4, 1, 1, 1)
-      >>> in_pieces(lambda part: 2 * part, images, 2.0).ravel().tolist()
+      >>> in_chunks(lambda part: 2 * part, images, 2.0).ravel().tolist()
       [0.0, 2.0, 4.0, 6.0]
     """
     batch = images.shape[0]
-    count = nearest_divisor(batch, pieces)
+    count = nearest_divisor(batch, chunks)
     if count == 1:
         return function(images)
     parts = images.reshape(count, batch // count, *images.shape[1:])

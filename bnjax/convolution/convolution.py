@@ -29,19 +29,6 @@ def convolve(
     $y_{bhwd} = \sum_{ijc} x_{b,\,s_h h + i - p_h,\,s_w w + j - p_w,\,c}\, k_{ijcd}$,
     zero outside of the image; equal to `lax.conv_general_dilated` up to rounding.
 
-    Args:
-      images: `[batch, height, width, in_channels]`, floating point.
-      kernel: `[kernel_height, kernel_width, in_channels, out_channels]`, dtype of `images`.
-      strides: steps in pixels, vertical and horizontal.
-      padding: `SAME` (output of ⌈size / stride⌉ pixels) or `VALID` (no padding).
-
-    Returns:
-      `[batch, out_height, out_width, out_channels]`, dtype of `images`.
-
-    Raises:
-      UsageError: shapes or dtypes that do not fit each other, unknown padding, a stride below 1,
-        or no output pixel left.
-
     Example:
       >>> import jax.numpy as jnp
       >>> convolve(jnp.ones((1, 3, 3, 1)), jnp.ones((3, 3, 1, 1)))[0, :, :, 0].tolist()

@@ -13,11 +13,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from bnjax.convolution.chunks import in_pieces
+from bnjax.convolution.chunks import in_chunks
 from bnjax.convolution.geometry import Axis, Geometry, Images, Kernel, Output, tap_matrices
 from bnjax.convolution.winograd import winograd
 
-# Of the images of a piece or of their output; the product in `bands` reads and makes three times
+# Of the images of a chunk or of their output; the product in `bands` reads and makes three times
 # as many.
 BAND_BYTES = 2**20
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
@@ -88,14 +88,14 @@ def bands(images: Images, kernel: Kernel, geometry: Geometry) -> Output:
     """One product for all taps: shifted columns side by side in, a partial sum per kernel row out.
 
     Both sides of the product are wide even where channels are few, and so is its kernel gradient.
-    What surrounds it moves memory, so the batch is walked through in pieces that stay in cache.
+    What surrounds it moves memory, so the batch is walked through in chunks that stay in cache.
     """
     height, width = geometry
     channels, features = kernel.shape[2:]
     matrix = kernel.transpose(1, 2, 0, 3).reshape(width.taps * channels, height.taps * features)
     zero = jnp.zeros((), images.dtype)
 
-    def piece(images: Images) -> Output:
+    def chunk(images: Images) -> Output:
         pads = [(0, 0, 0), (0, 0, 0), (width.pad_low, width.pad_high, 0), (0, 0, 0)]
         padded = lax.pad(images, zero, pads)
         columns = [_window(padded, j, width, dimension=2) for j in range(width.taps)]
@@ -108,7 +108,7 @@ def bands(images: Images, kernel: Kernel, geometry: Geometry) -> Output:
 
     pixels = images.shape[0] * height.size * width.size
     wider = pixels * max(channels, features) * images.dtype.itemsize
-    return in_pieces(piece, images, wider / max(BAND_BYTES, matrix.nbytes / 4))
+    return in_chunks(chunk, images, wider / max(BAND_BYTES, matrix.nbytes / 4))
 
 
 def _shift_rows(partial: Array, tap: int, axis: Axis) -> Array:

@@ -39,16 +39,7 @@ def choose(
     *,
     once: bool = False,
 ) -> Choice:
-    """The fastest forms known for a convolution.
-
-    Args:
-      backend: `cpu`, `gpu`, `tpu`; all but `cpu` are native; the other forms were
-        not measured there.
-      geometry: spatial axes.
-      in_channels: channels of the images.
-      out_channels: channels of the output.
-      once: the convolution stands outside of every loop and runs rarely: forms that compile fast.
-    """
+    """The fastest forms known for a convolution."""
     if backend != "cpu":
         return NATIVE
     height, width = geometry

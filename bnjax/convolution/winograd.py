@@ -14,13 +14,13 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from bnjax.convolution.chunks import in_pieces
+from bnjax.convolution.chunks import in_chunks
 from bnjax.convolution.geometry import Axis, Geometry, Images, Output, tap_matrices
 
 Matrix: TypeAlias = tuple[tuple[float, ...], ...]
 Grid: TypeAlias = list[list[Array]]
 
-# Larger pieces of a batch leave the cache between the transform and the product that reads it.
+# Larger chunks of a batch leave the cache between the transform and the product that reads it.
 CACHED_BYTES = 8 * 2**20
 
 
@@ -59,23 +59,13 @@ def winograd(
 ) -> Output:
     """A 3×3 convolution of stride 1 by products of transformed images and kernels.
 
-    The batch is walked through in pieces whose transform stays in the processor's cache.
-
-    Args:
-      images: `[batch, height, width, in_channels]`.
-      kernel: `[3, 3, in_channels, out_channels]`.
-      geometry: spatial axes for which `applies` holds.
-      exchanged: the kernel is `[3, 3, out_channels, in_channels]`; its products then read it
-        transposed, which costs nothing, where to transpose a wide kernel costs as much as they do.
-
-    Returns:
-      `[batch, out_height, out_width, out_channels]`.
+    The batch is walked through in chunks whose transform stays in the processor's cache.
     """
     batch = images.shape[0]
     algorithms = [_algorithm(axis) for axis in geometry]
     kernels = _transform(tap_matrices(kernel), [a.kernel for a in algorithms])
 
-    def piece(images: Images) -> Output:
+    def chunk(images: Images) -> Output:
         return _filter(images, kernels, geometry, algorithms, exchanged)
 
     products = len(kernels) * len(kernels[0])
@@ -83,7 +73,7 @@ def winograd(
     tiles = batch * _tiles(geometry.height) * _tiles(geometry.width)
     transformed_bytes = products * tiles * images.shape[3] * images.dtype.itemsize
     wanted = transformed_bytes / max(CACHED_BYTES, products * matrix_bytes)
-    return in_pieces(piece, images, wanted)
+    return in_chunks(chunk, images, wanted)
 
 
 def _algorithm(axis: Axis) -> Algorithm:

@@ -16,26 +16,6 @@ from bnjax.data.dataset import Batch, Dataset, Split
 from bnjax.errors import UsageError
 from bnjax.types import Images, Index, Pixels, PRNGKey, PyTree
 
-
-def spread_examples(examples: PyTree, mesh: jax.sharding.Mesh | None) -> PyTree:
-    """Have the compiler divide arrays of examples over the axis `data` of a mesh.
-
-    Sums and means over examples stay those of all of them: the compiler adds what the devices have.
-
-    Args:
-      examples: pytree of arrays `[examples, …]`; under `jax.jit`.
-      mesh: None leaves them as they are.
-
-    Returns:
-      The same arrays, to the last bit.
-    """
-    if mesh is None or mesh.shape["data"] == 1:
-        return examples
-    spec = jax.sharding.PartitionSpec("data")
-    sharding = jax.sharding.NamedSharding(mesh, spec)
-    return jax.lax.with_sharding_constraint(examples, sharding)
-
-
 SHIFT = 4  # pixels, the usual translation for CIFAR (He et al. 2016, §4.2)
 
 
@@ -49,16 +29,9 @@ def epoch_order(key: PRNGKey, epoch: Index | int, num_images: int) -> Int[Array,
 
     Returns:
       Indices `[2 · num_images]` int32; each half holds every index once.
-
-    Example:
-      >>> order = epoch_order(jax.random.key(0), 0, num_images=5)
-      >>> sorted(order[:5].tolist()), sorted(order[5:].tolist())
-      ([0, 1, 2, 3, 4], [0, 1, 2, 3, 4])
     """
-    orders = [
-        jax.random.permutation(jax.random.fold_in(key, epoch + later), num_images)
-        for later in (0, 1)
-    ]
+    keys = (jax.random.fold_in(key, epoch + later) for later in (0, 1))
+    orders = [jax.random.permutation(key, num_images) for key in keys]
     return jnp.concatenate(orders).astype(jnp.int32)
 
 
@@ -85,11 +58,8 @@ def augment(key: PRNGKey, images: Images) -> Images:
     padded = jnp.pad(images, ((0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)))
 
     def crop(image: Array, offset: Array) -> Array:
-        return jax.lax.dynamic_slice(
-            image,
-            (offset[0], offset[1], jnp.zeros_like(offset[0])),
-            (height, width, image.shape[-1]),
-        )
+        start = (offset[0], offset[1], jnp.zeros_like(offset[0]))
+        return jax.lax.dynamic_slice(image, start, (height, width, image.shape[-1]))
 
     return jax.vmap(crop)(padded, offsets)
 
@@ -114,44 +84,18 @@ class Pipeline:
         return ((epoch + 1) * self.num_images - 1) // self.batch_size
 
     def standardise(self, pixels: Pixels) -> Images:
-        """Pixels, uint8 or floating inputs, to images of mean 0 and deviation 1 in each channel.
-
-        Args:
-          pixels: `[num_images, height, width, channels]`.
-
-        Returns:
-          Of the same shape, in `dtype`, in units of the training split's own deviation.
-        """
+        """Pixels, uint8 or floating inputs, to images of mean 0 and deviation 1 in each channel."""
         return standardise_pixels(pixels, self.mean, self.std, jnp.dtype(self.dtype))
 
     @functools.partial(jax.jit, static_argnums=0)
     def order(self, key: PRNGKey, epoch: Index | int) -> Int[Array, " two_epochs"]:
-        """`epoch_order` of this split.
-
-        Args:
-          key: the key of the data stream.
-          epoch: counted from 0.
-
-        Returns:
-          Rows of the split, int32 `[2 · num_images]`: those of this epoch and of the next one, so
-          that a batch may go over the end.
-        """
+        """`epoch_order` of this split."""
         return epoch_order(key, epoch, self.num_images)
 
     def batch(
         self, split: Split, order: Int[Array, " two_epochs"], key: PRNGKey, step: Index
     ) -> Batch:
-        """The batch of a step, standardised and, if wished, augmented; to be called under `jit`.
-
-        Args:
-          split: the training split.
-          order: `order(key, epoch)` of the epoch in which the step's batch begins.
-          key: the key of the data stream; fixes the augmentation and the noise of the step too.
-          step: counted from 0.
-
-        Returns:
-          A `Batch` of `batch_size` examples.
-        """
+        """The batch of a step, standardised and, if wished, augmented; to be called under `jit`."""
         start = step.astype(jnp.int32) * self.batch_size % self.num_images
         indices = jax.lax.dynamic_slice_in_dim(order, start, self.batch_size)
         images = self.standardise(split.pixels[indices])
@@ -193,3 +137,15 @@ def make_pipeline(dataset: Dataset, batch_size: int, *, augmented: bool = False)
             f"{dataset.name}"
         )
     return Pipeline(num_images, batch_size, dataset.mean, dataset.std, augmented)
+
+
+def spread_examples(examples: PyTree, mesh: jax.sharding.Mesh | None) -> PyTree:
+    """Have the compiler divide arrays of examples over the axis `data` of a mesh.
+
+    Sums and means over examples stay those of all examples.
+    """
+    if mesh is None or mesh.shape["data"] == 1:
+        return examples
+    spec = jax.sharding.PartitionSpec("data")
+    sharding = jax.sharding.NamedSharding(mesh, spec)
+    return jax.lax.with_sharding_constraint(examples, sharding)

@@ -20,19 +20,7 @@ class Copies(NamedTuple):
 
 
 def make_copies(shift: int) -> Copies:
-    """Ten copies: the image and its moves by `shift` down, up, right and left; all five mirrored.
-
-    Args:
-      shift: pixels, 1 to `LARGEST_SHIFT`.
-
-    Raises:
-      UsageError: another shift.
-
-    Example:
-      >>> copies = make_copies(2)
-      >>> copies.mirrored.sum().item(), copies.down[:5].tolist(), copies.right[:5].tolist()
-      (5, [0, 2, -2, 0, 0], [0, 0, 0, 2, -2])
-    """
+    """Ten copies: the image and its moves by `shift` in four directions; all five mirrored."""
     if not 1 <= shift <= LARGEST_SHIFT:
         raise UsageError(f"shift {shift} must be from 1 to {LARGEST_SHIFT} pixels: give e.g. 2")
     down = jnp.array([0, shift, -shift, 0, 0] * 2, jnp.int32)
@@ -50,18 +38,7 @@ AVERAGED = {
 
 
 def copy_of(images: Images, copy: Copies) -> Images:
-    """One copy of each image.
-
-    Args:
-      images: standardised, so that 0 is the mean grey, `[batch, height, width, channels]`.
-      copy: a row of `Copies`: scalars, which may be traced.
-
-    Example:
-      >>> images = jnp.array([1.0, 2.0]).reshape(1, 1, 2, 1)
-      >>> moved = Copies(jnp.array(False), jnp.array(0), jnp.array(1))
-      >>> copy_of(images, moved).ravel().tolist()
-      [0.0, 1.0]
-    """
+    """One copy of each image."""
     _, height, width, _ = images.shape
     images = jnp.where(copy.mirrored, images[:, :, ::-1], images)
     rows, columns = (

@@ -1,6 +1,6 @@
-"""What a data set is once it is in memory: two splits of arrays and a few facts."""
+"""A data set in memory: two splits of arrays and a few facts."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +8,8 @@ import numpy as np
 
 from bnjax.errors import UsageError
 from bnjax.types import Images, Labels, Pixels, PRNGKey
+
+Arrays: TypeAlias = tuple[np.ndarray, np.ndarray]  # pixels or inputs, labels or targets
 
 THRESHOLD = 128  # grey levels of binary images: 1 from here up
 
@@ -42,7 +44,7 @@ class Dataset(NamedTuple):
     test: Split
     mean: tuple[float, ...]  # per channel over the training split, in units of 255 grey levels
     std: tuple[float, ...]
-    note: str  # what must be said beside numbers made with it
+    note: str  # a remark that every result must carry
 
     @property
     def is_regression(self) -> bool:
@@ -53,8 +55,8 @@ class Dataset(NamedTuple):
 def from_arrays(
     name: str,
     num_classes: int,
-    train: tuple[np.ndarray, np.ndarray],
-    test: tuple[np.ndarray, np.ndarray],
+    train: Arrays,
+    test: Arrays,
     note: str = "",
 ) -> Dataset:
     """A `Dataset` from numpy arrays; the per-channel mean and deviation are exact.
@@ -64,7 +66,7 @@ def from_arrays(
       num_classes: labels are 0 … num_classes − 1; of a regression the number of outputs.
       train: pixels `[num_images, height, width, channels]` uint8, labels `[num_images]`; or
         floating-point inputs, which are not standardised, and targets `[num_images, num_classes]`.
-      test: likewise.
+      test: as `train`.
       note: a remark that every result must carry, e.g. that it is a subset.
 
     Returns:
@@ -82,10 +84,9 @@ def from_arrays(
     """
     for split_name, (pixels, labels) in (("train", train), ("test", test)):
         check_split(split_name, pixels, labels, num_classes)
-    floating = np.issubdtype(train[0].dtype, np.floating)
     channels = train[0].shape[-1]
     mean, std = (0.0,) * channels, (1.0,) * channels
-    if not floating:
+    if not np.issubdtype(train[0].dtype, np.floating):
         mean, std = channel_statistics(train[0])
 
     def split(pixels: np.ndarray, labels: np.ndarray) -> Split:
@@ -95,12 +96,7 @@ def from_arrays(
     return Dataset(name, num_classes, split(*train), split(*test), mean, std, note)
 
 
-def binary(
-    name: str,
-    train: tuple[np.ndarray, np.ndarray],
-    test: tuple[np.ndarray, np.ndarray],
-    note: str,
-) -> Dataset:
+def binary(name: str, train: Arrays, test: Arrays, note: str) -> Dataset:
     """A data set of ten classes whose grey levels from 128 up become 1, the others 0.
 
     The pixels are the inputs: they are not standardised.
@@ -114,7 +110,7 @@ def binary(
 
 
 def check_split(name: str, pixels: np.ndarray, labels: np.ndarray, num_classes: int) -> None:
-    """Refuse arrays that are no images with a class, or targets, for each."""
+    """Refuse arrays that are not images with a class, or targets, for each."""
     regression = np.issubdtype(pixels.dtype, np.floating)
     if pixels.ndim != 4 or not (regression or pixels.dtype == np.uint8):
         raise UsageError(

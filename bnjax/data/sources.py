@@ -12,44 +12,66 @@ import numpy as np
 from bnjax.data.dataset import Dataset, binary, from_arrays
 from bnjax.errors import RunError, UsageError, told
 
-DIGITS_TEST_SIZE = 360
+EMBEDDED = ("digits", "binary_digits")
+TFDS_DATASETS = ("mnist", "fashion_mnist", "cifar10", "cifar100")
+DATASETS = (*EMBEDDED, "gaussian", "gaussian_positive", *TFDS_DATASETS, "binary_mnist")
+REBUILT_CIFAR10 = "CIFAR-10 (rebuilt, 92 images JPEG-substituted)"
 
 
-def load_digits() -> Dataset:
-    """Scikit-learn's 1,797 handwritten digits, enlarged from 8×8 to 32×32×3 pixels.
+def load(name: str, data_dir: str | os.PathLike[str] | None = None, *, seed: int = 0) -> Dataset:
+    """Load a data set whole, as arrays on the default device: uint8 images, or float32 inputs.
 
+    Args:
+      name: one of `DATASETS`. `digits`, `binary_digits` and `gaussian…` need no file and no
+        download.
+      data_dir: folder of prepared tensorflow-datasets; by default `$TFDS_DATA_DIR`, else
+        `~/tensorflow_datasets`.
+      seed: of `gaussian…`, see `make_gaussian`; other data sets have no seed.
+
+    Returns:
+      A `Dataset` with images of 32×32 pixels; CIFAR and digits have 3 channels, MNIST has 1.
+      Binary images keep their own size, 28×28×1 or 8×8×1, for perceptrons. `gaussian…` has inputs
+      `[1000, 1, 1, 10]` and targets `[1000, 10]`, float32.
+
+    Raises:
+      UsageError: unknown name, or `data_dir` is not a folder.
+      RunError: the set is not prepared there, or the folder is damaged.
+
+    Example:
+      >>> load("digits").train.pixels.shape
+      (1437, 32, 32, 3)
+
+    Source: digits, scikit-learn (UCI, Alpaydin & Kaynak 1998); the others, tensorflow-datasets.
+    """
+    if name not in DATASETS:
+        raise UsageError(f"dataset {name!r} is not known: choose from {', '.join(DATASETS)}")
+    if name in ("gaussian", "gaussian_positive"):
+        return make_gaussian(seed, positive=name == "gaussian_positive")
+    if name in EMBEDDED:
+        return load_digits(name)
+    return load_tfds(name, data_dir)
+
+
+def load_digits(name: str) -> Dataset:
+    """Scikit-learn's 1,797 handwritten digits.
+
+    `digits` is enlarged from 8×8 to 32×32×3 pixels, `binary_digits` has 8×8×1 pixels, each 0 or 1.
     The split is stratified and fixed: 1,437 for training, 360 for testing.
     """
+    pixels, labels, train, test = small_digits()
+    if name == "binary_digits":
+        note = "scikit-learn's digits, 8×8 binary pixels"
+        first, second = ((pixels[rows, ..., None], labels[rows]) for rows in (train, test))
+        return binary(name, first, second, note)
     from PIL import Image
 
-    small, labels, train, test = small_digits()
     # Pillow resizes bytes in integer arithmetic: the same pixels on every machine.
-    large = np.stack(
-        [
-            np.asarray(Image.fromarray(image).resize((32, 32), Image.Resampling.BILINEAR))
-            for image in small
-        ]
-    )
+    size, method = (32, 32), Image.Resampling.BILINEAR
+    large = np.stack([np.asarray(Image.fromarray(image).resize(size, method)) for image in pixels])
     pixels = np.repeat(large[..., None], 3, axis=-1)
-    return from_arrays(
-        "digits",
-        10,
-        (pixels[train], labels[train]),
-        (pixels[test], labels[test]),
-        note="scikit-learn's digits, 8×8 pixels enlarged to 32×32",
-    )
-
-
-def load_binary_digits() -> Dataset:
-    """The digits of `load_digits` at their own 8×8 pixels, each 0 or 1."""
-    pixels, labels, train, test = small_digits()
-    pixels = pixels[..., None]
-    return binary(
-        "binary_digits",
-        (pixels[train], labels[train]),
-        (pixels[test], labels[test]),
-        note="scikit-learn's digits, 8×8 binary pixels",
-    )
+    note = "scikit-learn's digits, 8×8 pixels enlarged to 32×32"
+    first, second = ((pixels[rows], labels[rows]) for rows in (train, test))
+    return from_arrays(name, 10, first, second, note)
 
 
 def small_digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -60,7 +82,7 @@ def small_digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     bunch = load_bunch()
     pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
     train, test = train_test_split(
-        np.arange(len(pixels)), test_size=DIGITS_TEST_SIZE, stratify=bunch.target, random_state=0
+        np.arange(len(pixels)), test_size=360, stratify=bunch.target, random_state=0
     )
     return pixels, bunch.target, np.sort(train), np.sort(test)
 
@@ -70,10 +92,10 @@ def make_gaussian(
 ) -> Dataset:
     """Inputs x and targets A x with Gaussian x, for the deep linear network.
 
-    The paper's text has a Gaussian A. Its curves do not: a loss that starts at 3.5e4 and falls to
-    a fifth within 100 steps of the standard network needs a matrix with one singular value far
-    above the others. Entries uniform in [0, 1) and a squared error without the factor ½ give the
-    published start, fall and course.
+    The paper's text has a Gaussian A, which does not give its curves: a loss that starts at 3.5e4
+    and falls to a fifth within 100 steps of the standard network needs a matrix with one singular
+    value far above the others. Entries uniform in [0, 1) and a squared error without the factor ½
+    reproduce the published curves.
 
     Args:
       seed: of A and of all x.
@@ -85,11 +107,6 @@ def make_gaussian(
       A `Dataset` of inputs `[num_examples, 1, 1, size]` and targets `[num_examples, size]`.
 
     Source: Santurkar et al. 2018, appendix A.1 (1,000 examples, 10×10).
-
-    Example:
-      >>> split = make_gaussian(0, num_examples=4, size=2).train
-      >>> split.pixels.shape, split.labels.shape
-      ((4, 1, 1, 2), (4, 2))
     """
     generator = np.random.default_rng(seed)
     draw = generator.random if positive else generator.standard_normal
@@ -105,25 +122,10 @@ def make_gaussian(
     return from_arrays(name, size, train, test, note)
 
 
-TFDS_DATASETS = ("mnist", "fashion_mnist", "cifar10", "cifar100")
-REBUILT_CIFAR10 = "CIFAR-10 (rebuilt, 92 images JPEG-substituted)"
-
-
 def load_tfds(name: str, data_dir: str | os.PathLike[str] | None) -> Dataset:
     """Read a prepared tensorflow-datasets folder; images smaller than 32×32 are padded with 0.
 
     `binary_mnist` is `mnist` at 28×28 pixels, each 0 or 1.
-
-    Args:
-      name: of a data set as tensorflow-datasets has it, or `binary_mnist`.
-      data_dir: folder of prepared data sets, see `resolve_data_dir`.
-
-    Returns:
-      A `Dataset` of uint8 pixels `[num_images, height, width, channels]` and int32 labels.
-
-    Raises:
-      UsageError: `data_dir` is not a folder.
-      RunError: the data set is not prepared there, or cannot be read.
     """
     folder = resolve_data_dir(data_dir)
     is_binary, name = name == "binary_mnist", name.removeprefix("binary_")
@@ -151,21 +153,7 @@ def load_tfds(name: str, data_dir: str | os.PathLike[str] | None) -> Dataset:
 
 
 def resolve_data_dir(data_dir: str | os.PathLike[str] | None) -> Path:
-    """The folder of prepared data sets: the argument, `$TFDS_DATA_DIR`, or TFDS's own default.
-
-    Args:
-      data_dir: as it was given; `~` is one's home.
-
-    Returns:
-      Its path; only one that was given must exist.
-
-    Raises:
-      UsageError: what was given is not a folder.
-
-    Example:
-      >>> resolve_data_dir("/").as_posix()
-      '/'
-    """
+    """The folder of prepared data sets: the argument, `$TFDS_DATA_DIR`, or TFDS's own default."""
     if data_dir is None:
         return Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
     folder = Path(data_dir).expanduser()
@@ -187,48 +175,10 @@ def read_split(builder: object, split: str, size: int) -> tuple[np.ndarray, np.n
 
 
 def describe(name: str, builder: object) -> str:
-    """What must be said beside numbers made with this copy of the data set."""
+    """The remark that results with this copy of the data set must carry."""
     sizes = {split: info.num_examples for split, info in builder.info.splits.items()}  # type: ignore[attr-defined]
     if name == "cifar10" and (Path(builder.data_dir) / "jpeg_substituted.json").exists():  # type: ignore[attr-defined]
         return REBUILT_CIFAR10
     if name == "cifar100" and sizes["train"] < 50_000:
         return f"CIFAR-100 subset ({sizes['train']:,} / {sizes['test']:,})"
     return f"{name} ({sizes['train']:,} / {sizes['test']:,})"
-
-
-EMBEDDED = ("digits", "binary_digits")
-DATASETS = (*EMBEDDED, "gaussian", "gaussian_positive", *TFDS_DATASETS, "binary_mnist")
-
-
-def load(name: str, data_dir: str | os.PathLike[str] | None = None, *, seed: int = 0) -> Dataset:
-    """Load a data set whole, as arrays on the default device: uint8 images, or float32 inputs.
-
-    Args:
-      name: one of `DATASETS`. `digits`, `binary_digits` and `gaussian…` need no file and no
-        download.
-      data_dir: folder of prepared tensorflow-datasets; by default `$TFDS_DATA_DIR`, else
-        `~/tensorflow_datasets`.
-      seed: of `gaussian…`, see `make_gaussian`; the others are what they are.
-
-    Returns:
-      A `Dataset` with images of 32×32 pixels; CIFAR and digits have 3 channels, MNIST has 1.
-      Binary images keep their own size, 28×28×1 or 8×8×1, for perceptrons. `gaussian…` has inputs
-      `[1000, 1, 1, 10]` and targets `[1000, 10]`, float32.
-
-    Raises:
-      UsageError: unknown name, or `data_dir` is not a folder.
-      RunError: the set is not prepared there, or the folder is damaged.
-
-    Example:
-      >>> load("digits").train.pixels.shape
-      (1437, 32, 32, 3)
-
-    Source: digits, scikit-learn (UCI, Alpaydin & Kaynak 1998); the others, tensorflow-datasets.
-    """
-    if name not in DATASETS:
-        raise UsageError(f"dataset {name!r} is not known: choose from {', '.join(DATASETS)}")
-    if name in ("gaussian", "gaussian_positive"):
-        return make_gaussian(seed, positive=name == "gaussian_positive")
-    if name in EMBEDDED:
-        return load_digits() if name == "digits" else load_binary_digits()
-    return load_tfds(name, data_dir)

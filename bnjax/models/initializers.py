@@ -36,11 +36,6 @@ def by_name(name: str) -> Callable[..., Array]:
       UsageError: there is none of that name.
 
     Source: Glorot & Bengio 2010, He et al. 2015 (1502.01852), LeCun et al. 1998, Saxe et al. 2014.
-
-    Example:
-      >>> import jax
-      >>> by_name("constant")(jax.random.key(0), (2, 1), "float32").tolist()
-      [[0.009999999776482582], [0.009999999776482582]]
     """
     if name not in REGISTRY:
         raise UsageError(f"initializer {name!r} is not known: choose from {', '.join(REGISTRY)}")

@@ -16,6 +16,7 @@ from bnjax.models.model import Model, is_weight_layer
 from bnjax.types import BatchStats, Images, Logits, Params, PRNGKey
 
 Activations: TypeAlias = Float[Array, "batch *pixels channels"]
+Forward: TypeAlias = Callable[[], Logits]  # one pass through the network
 Place: TypeAlias = Callable[[Any], str | None]  # of a call's context: the name of its layer
 
 
@@ -35,7 +36,7 @@ def at_norms(
     *,
     key: PRNGKey | None = None,
 ) -> dict[str, Interception]:
-    """The normalisers of some layers: each one's input y, and the logits as a function of output z.
+    """The normalisers of some layers: their inputs y, and the logits as functions of outputs z.
 
     Args:
       model: a `bnjax.models.Model`; a normaliser is the submodule `norm` of a layer.
@@ -46,8 +47,8 @@ def at_norms(
       key: as in `Model.apply`.
 
     Returns:
-      By layer, from one forward pass for all: y `[batch, …, channels]`, and `head(z) -> logits`, z of
-      the shape of y.
+      By layer, from one forward pass for all: y `[batch, …, channels]`, and `head(z) -> logits`
+      with z of the shape of y.
 
     Raises:
       UsageError: a layer has no normaliser or does not exist; the message lists those that have
@@ -63,7 +64,7 @@ def at_norms(
       >>> found.activations.shape, found.head(found.activations).shape
       ((2, 2, 2, 32), (2, 10))
     """
-    return intercept(model, norm_call, layers, params, batch_stats, images, key)
+    return _intercept(norm_call, layers, _forward(model, params, batch_stats, images, key))
 
 
 def at_outputs(
@@ -75,7 +76,7 @@ def at_outputs(
     *,
     key: PRNGKey | None = None,
 ) -> dict[str, Interception]:
-    """Some weight layers: each one's output, and the logits as a function of it.
+    """Some weight layers: their outputs, and the logits as functions of these.
 
     Args:
       model: a `bnjax.models.Model`.
@@ -86,63 +87,54 @@ def at_outputs(
       key: as in `Model.apply`.
 
     Returns:
-      By layer, the output `[batch, …, channels]` before the non-linearity, normalised where the layer
-      has a normaliser, and `head(output) -> logits`.
+      By layer, the output `[batch, …, channels]` before the non-linearity, normalised where the
+      layer has a normaliser, and `head(output) -> logits`.
 
     Raises:
       UsageError: a layer does not exist; the message lists those of the model.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> from bnjax.models import mlp, norms
-      >>> model, images = mlp(norm=norms.none(), width=0.02), jnp.ones((3, 2, 2, 1))
-      >>> variables = model.init(jax.random.key(0), images)
-      >>> found = at_outputs(model, ["dense2"], **variables, images=images)["dense2"]
-      >>> found.activations.shape, found.head(found.activations).shape
-      ((3, 2), (3, 10))
     """
-    return intercept(model, weight_call, layers, params, batch_stats, images, key)
+    return _intercept(weight_call, layers, _forward(model, params, batch_stats, images, key))
 
 
-def intercept(
-    model: Model,
-    place: Place,
-    layers: Sequence[str],
-    params: Params,
-    batch_stats: BatchStats,
-    images: Images,
-    key: PRNGKey | None,
-) -> dict[str, Interception]:
-    """Activations and heads at one place of some layers."""
-    seen = activations(model, place, params, batch_stats, images, key=key)
+def channels_of_norms(model: Model, images: jax.ShapeDtypeStruct) -> dict[str, int]:
+    """The number of channels of each layer that has a normaliser; nothing is computed.
+
+    Args:
+      model: a `bnjax.models.Model`.
+      images: shape and dtype of a batch.
+
+    Returns:
+      Numbers of channels by the layer's name, in the order of use.
+    """
+    key = jax.random.key(0)
+
+    def inputs(images: Images) -> dict[str, Activations]:
+        variables = model.init(key, images)
+        return _activations(norm_call, _forward(model, **variables, images=images, key=key))
+
+    shapes = jax.eval_shape(inputs, images)
+    return {name: found.shape[-1] for name, found in shapes.items()}
+
+
+def _forward(
+    model: Model, params: Params, batch_stats: BatchStats, images: Images, key: PRNGKey | None
+) -> Forward:
+    return lambda: model.apply(params, batch_stats, images, train=True, key=key)[0]
+
+
+def _intercept(place: Place, layers: Sequence[str], forward: Forward) -> dict[str, Interception]:
+    seen = _activations(place, forward)
     what = "layers with a normaliser" if place is norm_call else "weight layers"
     if unknown := [name for name in layers if name not in seen]:
         raise UsageError(
             f"layers {' '.join(unknown)} are not among the model's {what}: "
             f"{' '.join(seen) or 'it has none'}"
         )
-    return {
-        name: Interception(
-            seen[name], replacing(model, place, name, params, batch_stats, images, key=key)
-        )
-        for name in layers
-    }
+    return {name: Interception(seen[name], _head(place, name, forward)) for name in layers}
 
 
-def activations(
-    model: Model,
-    place: Place,
-    params: Params,
-    batch_stats: BatchStats,
-    images: Images,
-    *,
-    key: PRNGKey | None = None,
-) -> dict[str, Activations]:
-    """What enters each normaliser (`norm_call`) or leaves each weight layer (`weight_call`).
-
-    Returns:
-      Arrays `[batch, …, channels]` by the layer's name, in the order of use.
-    """
+def _activations(place: Place, forward: Forward) -> dict[str, Activations]:
+    """What enters each normaliser or leaves each weight layer, in the order of use."""
     found: dict[str, Activations] = {}
 
     def record(call: Callable[..., Any], inputs: Any, options: Any, context: Any) -> Any:
@@ -152,47 +144,11 @@ def activations(
         return output
 
     with nn.intercept_methods(record):
-        model.apply(params, batch_stats, images, train=True, key=key)
+        forward()
     return found
 
 
-def channels_of_norms(model: Model, images: jax.ShapeDtypeStruct) -> dict[str, int]:
-    """The number of units of each layer that has a normaliser; nothing is computed.
-
-    Args:
-      model: a `bnjax.models.Model`.
-      images: shape and dtype of a batch.
-
-    Returns:
-      Numbers of channels by the layer's name, in the order of use.
-
-    Example:
-      >>> import jax, jax.numpy as jnp
-      >>> from bnjax.models import deep_linear, norms
-      >>> model = deep_linear(norm=norms.batch_norm(), depth=2)
-      >>> channels_of_norms(model, jax.ShapeDtypeStruct((2, 1, 1, 10), jnp.float32))
-      {'dense1': 10, 'dense2': 10}
-    """
-    key = jax.random.key(0)
-
-    def inputs(images: Images) -> dict[str, Activations]:
-        variables = model.init(key, images)
-        return activations(model, norm_call, **variables, images=images, key=key)
-
-    shapes = jax.eval_shape(inputs, images)
-    return {name: found.shape[-1] for name, found in shapes.items()}
-
-
-def replacing(
-    model: Model,
-    place: Place,
-    layer: str,
-    params: Params,
-    batch_stats: BatchStats,
-    images: Images,
-    *,
-    key: PRNGKey | None = None,
-) -> Callable[[Activations], Logits]:
+def _head(place: Place, layer: str, forward: Forward) -> Callable[[Activations], Logits]:
     """The logits as a function of what the call at one place returns."""
 
     def head(output: Activations) -> Logits:
@@ -200,8 +156,7 @@ def replacing(
             return output if place(context) == layer else call(*inputs, **options)
 
         with nn.intercept_methods(replace):
-            logits, _ = model.apply(params, batch_stats, images, train=True, key=key)
-        return logits
+            return forward()
 
     return head
 

@@ -29,14 +29,6 @@ class Convolution(nn.Module):
       kernel_size: height and width, pixels.
       strides: pixels from one place of the kernel to the next.
       use_bias: add a trained bias, in front of the normaliser.
-
-    Example:
-      >>> import jax, jax.numpy as jnp
-      >>> from bnjax.models import norms
-      >>> layer = Convolution(8, norms.batch_norm(), nn.initializers.he_normal())
-      >>> variables = layer.init(jax.random.key(0), jnp.zeros((2, 4, 4, 3)), train=True)
-      >>> sorted(variables["params"])
-      ['bias', 'kernel', 'norm']
     """
 
     features: int
@@ -65,7 +57,7 @@ class Dense(nn.Module):
     """Affine layer with normaliser; the output is what a non-linearity would get.
 
     Attributes:
-      features: units of the output.
+      features: channels of the output.
       norm: normaliser of the output, or of the kernel; `norms.none()` for none.
       kernel_init: `(key, shape, dtype) -> kernel`, see `initializers.by_name`.
       use_bias: add a trained bias, in front of the normaliser.
@@ -100,42 +92,23 @@ def max_pool(images: Images, window: int) -> Float[Array, "batch new_height new_
     r"""Maximum over non-overlapping windows; rows and columns that fill no window are dropped.
 
     $y_{bhwc} = \max_{0 \le i, j < n} x_{b,\,nh + i,\,nw + j,\,c}$
-
-    Args:
-      images: `[batch, height, width, channels]`.
-      window: side of the square window, pixels; also the stride.
-
-    Returns:
-      `[batch, height // window, width // window, channels]`.
-
-    Raises:
-      UsageError: a window below 1 or larger than the image.
-
-    Example:
-      >>> max_pool(jnp.arange(16.0).reshape(1, 4, 4, 1), 2).reshape(-1).tolist()
-      [5.0, 7.0, 13.0, 15.0]
     """
     return jnp.max(windows(images, window), axis=(2, 4))
 
 
 def mean_pool(images: Images, window: int) -> Float[Array, "batch new_height new_width channels"]:
-    """Mean over non-overlapping windows; shapes and errors as of `max_pool`.
-
-    Args:
-      images: `[batch, height, width, channels]`.
-      window: side of the square window, pixels; also the stride.
-
-    Example:
-      >>> mean_pool(jnp.arange(16.0).reshape(1, 4, 4, 1), 2).reshape(-1).tolist()
-      [2.5, 4.5, 10.5, 12.5]
-    """
+    """Mean over non-overlapping windows; shapes and errors as of `max_pool`."""
     return jnp.mean(windows(images, window), axis=(2, 4))
 
 
 def windows(
     images: Images, window: int
 ) -> Float[Array, "batch rows window columns window channels"]:
-    """The windows of images, those that are whole."""
+    """The whole windows of images, by reshape.
+
+    So max-pooling needs no select-and-scatter, XLA's own gradient of it, which is slow on the CPU
+    and refused on GPUs in deterministic mode.
+    """
     batch, height, width, channels = images.shape
     if not 1 <= window <= min(height, width):
         raise UsageError(
@@ -147,30 +120,25 @@ def windows(
     return cropped.reshape(batch, rows, window, columns, window, channels)
 
 
-MOST_WIDTH = 16.0
+def scale_channels(full: int, width: float) -> int:
+    """A number of channels times a factor, 1 or more."""
+    return max(1, round(width * full))
+
+
+def check_pixels(images: Images, halvings: int, network: str) -> None:
+    """Refuse images that are too small to be halved so often."""
+    if min(images.shape[1:3]) < 2**halvings:
+        raise UsageError(
+            f"images have shape {images.shape}; {network} halves them {halvings} times and needs "
+            f"{2**halvings}×{2**halvings} pixels or more: resize or pad them"
+        )
 
 
 def check_size(num_classes: int, width: float, dropout: float) -> None:
-    """Refuse a network that cannot be or that nobody means.
-
-    Args:
-      num_classes: number of logits.
-      width: factor on channels or units.
-      dropout: share of features that are dropped.
-
-    Raises:
-      UsageError: fewer than two classes, a width outside (0, 16], a share outside [0, 1).
-
-    Example:
-      >>> check_size(10, -1.0, 0.0)
-      Traceback (most recent call last):
-      bnjax.errors.UsageError: width=-1.0 must be above 0 and at most 16: 1.0 is the full network
-    """
+    """Refuse fewer than two classes, a width outside (0, 16], a dropout outside [0, 1)."""
     if num_classes < 2:
         raise UsageError(f"num_classes={num_classes} must be 2 or more")
-    if not 0 < width <= MOST_WIDTH:
-        raise UsageError(
-            f"width={width} must be above 0 and at most {MOST_WIDTH:g}: 1.0 is the full network"
-        )
+    if not 0 < width <= 16:
+        raise UsageError(f"width={width} must be above 0 and at most 16: 1.0 is the full network")
     if not 0 <= dropout < 1:
         raise UsageError(f"dropout={dropout} must be 0 or more and below 1: give e.g. 0.5")

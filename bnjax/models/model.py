@@ -76,12 +76,6 @@ class Model:
 
         Raises:
           UsageError: a layer or normaliser cannot work with such images.
-
-        Example:
-          >>> from bnjax.models import mlp, norms
-          >>> model = mlp(norm=norms.batch_norm())
-          >>> model.shapes((2, 2, 1))["params"]["output"]["kernel"].shape
-          (100, 10)
         """
         images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
         found: dict[str, Any] = jax.eval_shape(self.init, jax.random.key(0), images)
@@ -163,20 +157,7 @@ class Model:
         *,
         key: PRNGKey | None = None,
     ) -> BatchStats:
-        """The statistics of this very batch, in the structure of `batch_stats`.
-
-        Args:
-          params: the point at which activations are computed.
-          batch_stats: gives the structure only.
-          images: standardised, `[batch, height, width, channels]`.
-          key: as in `apply`.
-
-        Returns:
-          A pytree like `batch_stats` with the batch's own statistics in every layer.
-
-        Raises:
-          UsageError: a normaliser keeps running statistics and reports no moments.
-        """
+        """The statistics of this very batch, in the structure of `batch_stats`."""
         variables = {"params": params, "batch_stats": batch_stats}
         _, updated = self.module.apply(
             variables,

@@ -121,11 +121,6 @@ def by_name(
     Raises:
       UsageError: unknown name, or an option that this network does not have, or an impossible
         value of one.
-
-    Example:
-      >>> from bnjax.models import norms
-      >>> by_name("lenet", norm=norms.none(), num_classes=10, initializer="he_normal").module.hidden
-      (120, 84)
     """
     if name not in FAMILIES:
         raise UsageError(f"model {name!r} is not known: choose from {', '.join(FAMILIES)}")

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from bnjax.errors import UsageError
 from bnjax.models import initializers
-from bnjax.models.layers import Convolution, Dense, check_size, drop
+from bnjax.models.layers import Convolution, Dense, check_size, drop, scale_channels
 from bnjax.models.model import Model
 from bnjax.models.norms import Norm, none
 from bnjax.types import BatchStats, Images, Logits, Params, PyTree, Scalar
@@ -23,13 +23,7 @@ ZEROS = "zeros"  # the collection of counts
 
 
 def rectify(module: nn.Module, name: str, x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """ReLU; its numbers of zeros and of outputs are stored for whoever asks for `ZEROS`.
-
-    Args:
-      module: the one in whose call this happens.
-      name: of the layer before it.
-      x: pre-activations `[batch, …]`.
-    """
+    """ReLU; its numbers of zeros and of outputs are stored if a caller asks for `ZEROS`."""
     y = nn.relu(x)
     if module.is_mutable_collection(ZEROS) and not module.is_initializing():
         counts = jnp.stack([jnp.sum(y == 0, dtype=y.dtype), jnp.asarray(y.size, y.dtype)])
@@ -38,24 +32,7 @@ def rectify(module: nn.Module, name: str, x: Float[Array, "..."]) -> Float[Array
 
 
 def zero_share(model: Model, params: Params, batch_stats: BatchStats, images: Images) -> Scalar:
-    """The share of zeros among the outputs of all ReLUs of a network, with running statistics.
-
-    Args:
-      model: one whose ReLUs are `rectify`, e.g. `bnjax.models.resnet`.
-      params: as `Model.init` returns them.
-      batch_stats: running statistics.
-      images: standardised, `[batch, height, width, channels]`.
-
-    Raises:
-      UsageError: the model's ReLUs do not count.
-
-    Example:
-      >>> from bnjax.models import norms, resnet
-      >>> model, images = resnet(8, norm=norms.batch_norm(), width=0.125), jnp.zeros((1, 8, 8, 3))
-      >>> variables = model.init(jax.random.key(0), images)
-      >>> float(zero_share(model, **variables, images=images))  # black images: no activation at all
-      1.0
-    """
+    """The share of zeros among the outputs of all ReLUs of a network, with running statistics."""
     variables = {"params": params, "batch_stats": batch_stats}
     _, counted = model.module.apply(variables, images, train=False, mutable=[ZEROS])
     counts = jax.tree.leaves(counted.get(ZEROS, {}))
@@ -170,9 +147,6 @@ def convolution_names(depth: int) -> tuple[str, ...]:
     Example:
       >>> convolution_names(8)
       ('conv1', 'conv2', 'conv3', 'conv4', 'conv5', 'conv6', 'conv7', 'shortcut2', 'shortcut3')
-
-    Raises:
-      UsageError: a depth that is not 6D + 2.
     """
     check_depth(depth)
     blocks = (depth - 2) // 6
@@ -181,15 +155,7 @@ def convolution_names(depth: int) -> tuple[str, ...]:
 
 
 def unstack(tree: PyTree, blocks: int) -> PyTree:
-    """Parameters or statistics of a scanned network as those of the same network without scan.
-
-    Args:
-      tree: mapping from layers; `stage1` … hold arrays with a leading axis of blocks.
-      blocks: of each stage, (depth − 2) / 6.
-
-    Returns:
-      The same with `conv2`, `conv3`, … in place of the stages, each as a layer of its own.
-    """
+    """Parameters or statistics of a scanned network as those of the same network without scan."""
     layers = {name: layer for name, layer in tree.items() if not name.startswith("stage")}
     for stage in (name for name in tree if name.startswith("stage")):
         number, count = int(stage.removeprefix("stage")), len(jax.tree.leaves(tree[stage])[0])
@@ -234,18 +200,11 @@ def resnet(
       UsageError: a depth that is not 6D + 2, unknown initialiser, an impossible size or share.
 
     Source: He et al. 2016 (1512.03385), §4.2.
-
-    Example:
-      >>> from bnjax.models import norms
-      >>> import jax, jax.numpy as jnp
-      >>> model = resnet(8, norm=norms.batch_norm())
-      >>> list(model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"])[:4]
-      ['conv1', 'conv2', 'conv3', 'conv4']
     """
     check_depth(depth)
     check_size(num_classes, width, dropout)
     kernel_init = initializers.by_name(initializer)
-    channels = tuple(max(1, round(width * full)) for full in STAGE_CHANNELS)
+    channels = tuple(scale_channels(full, width) for full in STAGE_CHANNELS)
     scan = depth > DEEPEST_UNROLLED if scan is None else scan
     return Model(ResNet(norm, kernel_init, (depth - 2) // 6, channels, num_classes, dropout, scan))
 

@@ -7,7 +7,15 @@ import flax.linen as nn
 
 from bnjax.errors import UsageError
 from bnjax.models import initializers
-from bnjax.models.layers import Convolution, Dense, check_size, drop, max_pool
+from bnjax.models.layers import (
+    Convolution,
+    Dense,
+    check_pixels,
+    check_size,
+    drop,
+    max_pool,
+    scale_channels,
+)
 from bnjax.models.model import Model
 from bnjax.models.norms import Norm, none
 from bnjax.types import Images, Logits
@@ -48,21 +56,13 @@ class Small(nn.Module):
     @nn.compact
     def __call__(self, images: Images, *, train: bool) -> Logits:
         """Images `[batch, height, width, channels]` to logits `[batch, num_classes]`."""
-        reduction = 2 ** sum(stage.pooled for stage in self.stages)
-        if min(images.shape[1:3]) < reduction:
-            raise UsageError(
-                f"images have shape {images.shape}; this network halves them and needs "
-                f"{reduction}×{reduction} pixels or more: resize or pad them"
-            )
+        check_pixels(images, sum(stage.pooled for stage in self.stages), "this network")
         act = ACTIVATIONS[self.activation]
         x = images
-        for index, stage in enumerate(self.stages, start=1):
-            size = (stage.kernel_size, stage.kernel_size)
-            conv = Convolution(
-                stage.features, self.norm, self.kernel_init, size, name=f"conv{index}"
-            )
-            x = act(conv(x, train=train))
-            x = max_pool(x, 2) if stage.pooled else x
+        for index, (features, size, pooled) in enumerate(self.stages, start=1):
+            options: dict[str, Any] = {"kernel_size": (size, size), "name": f"conv{index}"}
+            x = act(Convolution(features, self.norm, self.kernel_init, **options)(x, train=train))
+            x = max_pool(x, 2) if pooled else x
         x = x.reshape(x.shape[0], -1)
         for index, features in enumerate(self.hidden, start=1):
             x = drop(x, self.dropout if self.stages else 0.0, train=train)
@@ -82,16 +82,16 @@ def mlp(
     activation: Activation = "sigmoid",
     dropout: float = 0.0,
 ) -> Model:
-    """A perceptron of hidden layers with 100 units each; the default is Ioffe & Szegedy's.
+    """A perceptron with hidden layers of 100 channels; the default is Ioffe & Szegedy's.
 
     Args:
       norm: normaliser, before each non-linearity.
       num_classes: number of logits.
-      width: factor on the 100 units.
+      width: factor on the 100 channels.
       depth: weight layers; the paper's 4 are three hidden ones and the classifier.
       initializer: name of the kernel initialiser; the paper's is a small Gaussian.
       activation: the non-linearity; the paper's is the sigmoid.
-      dropout: share of the last hidden units that are dropped, when training.
+      dropout: share of the last hidden channels that are dropped, when training.
 
     Returns:
       A `Model`; its layers are `dense1` …, `output`.
@@ -100,17 +100,11 @@ def mlp(
       UsageError: a depth below 2, unknown initialiser or activation, an impossible size or share.
 
     Source: Ioffe & Szegedy 2015 (1502.03167), §4.1.
-
-    Example:
-      >>> from bnjax.models import norms
-      >>> mlp(norm=norms.batch_norm(), depth=3).module.hidden
-      (100, 100)
     """
     if depth < 2:
         raise UsageError(f"depth {depth} of a perceptron must be 2 or more: 4 is the paper's")
-    check_size(num_classes, width, dropout)
-    hidden = (max(1, round(100 * width)),) * (depth - 1)
-    return small((), hidden, norm, num_classes, initializer, activation, dropout)
+    hidden = (100,) * (depth - 1)
+    return small((), hidden, width, norm, num_classes, initializer, activation, dropout)
 
 
 def lenet(
@@ -122,12 +116,12 @@ def lenet(
     activation: Activation = "relu",
     dropout: float = 0.0,
 ) -> Model:
-    """LeNet-5 with rectifiers and maxima: 5×5 convolutions of 6 and 16 channels, 120 and 84 units.
+    """LeNet-5 with rectifiers and max-pooling: 5×5 convolutions of 6 and 16 channels, then 120, 84.
 
     Args:
       norm: normaliser, before each non-linearity.
       num_classes: number of logits.
-      width: factor on channels and units.
+      width: factor on all channels.
       initializer: name of the kernel initialiser.
       activation: the non-linearity.
       dropout: share dropped before each dense layer, when training.
@@ -139,16 +133,8 @@ def lenet(
       UsageError: unknown initialiser or activation, an impossible size or share.
 
     Source: LeCun et al. 1998, Fig. 2; convolutions are padded here, so any size from 4×4 will do.
-
-    Example:
-      >>> from bnjax.models import norms
-      >>> lenet(norm=norms.batch_norm(), width=0.5).module.hidden
-      (60, 42)
     """
-    check_size(num_classes, width, dropout)
-    stages = tuple(scaled(stage, width) for stage in LENET)
-    hidden = (max(1, round(120 * width)), max(1, round(84 * width)))
-    return small(stages, hidden, norm, num_classes, initializer, activation, dropout)
+    return small(LENET, (120, 84), width, norm, num_classes, initializer, activation, dropout)
 
 
 def alexnet(
@@ -160,12 +146,12 @@ def alexnet(
     activation: Activation = "relu",
     dropout: float = 0.0,
 ) -> Model:
-    """AlexNet's five convolutions in the size of CIFAR, and two dense layers of 1,024 units.
+    """AlexNet's five convolutions in the size of CIFAR, and two dense layers of 1,024 channels.
 
     Args:
       norm: normaliser, before each non-linearity.
       num_classes: number of logits.
-      width: factor on channels and units.
+      width: factor on all channels.
       initializer: name of the kernel initialiser.
       activation: the non-linearity.
       dropout: share dropped before each dense layer, when training (the paper: 0.5).
@@ -178,35 +164,26 @@ def alexnet(
 
     Source: Krizhevsky et al. 2012, its channels in the variant of one tower (1404.5997), with
       kernels of 5 and 3 pixels and stride 1 for images of 32×32.
-
-    Example:
-      >>> from bnjax.models import norms
-      >>> alexnet(norm=norms.none(), width=0.25).module.hidden
-      (256, 256)
     """
-    check_size(num_classes, width, dropout)
-    stages = tuple(scaled(stage, width) for stage in ALEXNET)
-    hidden = (max(1, round(1024 * width)),) * 2
-    return small(stages, hidden, norm, num_classes, initializer, activation, dropout)
-
-
-def scaled(stage: Stage, width: float) -> Stage:
-    """A stage with a multiple of its channels."""
-    return stage._replace(features=max(1, round(width * stage.features)))
+    return small(ALEXNET, (1024, 1024), width, norm, num_classes, initializer, activation, dropout)
 
 
 def small(
     stages: tuple[Stage, ...],
     hidden: tuple[int, ...],
+    width: float,
     norm: Norm,
     num_classes: int,
     initializer: str,
     activation: Activation,
     dropout: float,
 ) -> Model:
-    """The model of some stages and hidden layers."""
+    """The model of some stages and hidden layers, whose channels are multiplied by `width`."""
+    check_size(num_classes, width, dropout)
     if activation not in ACTIVATIONS:
         raise UsageError(f"activation {activation!r}: choose from {', '.join(ACTIVATIONS)}")
+    stages = tuple(s._replace(features=scale_channels(s.features, width)) for s in stages)
+    hidden = tuple(scale_channels(features, width) for features in hidden)
     kernel_init = initializers.by_name(initializer)
     return Model(Small(stages, hidden, num_classes, norm, kernel_init, activation, dropout))
 
@@ -248,13 +225,6 @@ def deep_linear(
       UsageError: depth or width below 1, or unknown initialiser.
 
     Source: Santurkar et al. 2018, appendix A.1.
-
-    Example:
-      >>> from bnjax.models import norms
-      >>> import jax, jax.numpy as jnp
-      >>> model = deep_linear(norm=norms.none(), depth=3)
-      >>> list(model.init(jax.random.key(0), jnp.zeros((1, 1, 1, 10)))["params"])
-      ['dense1', 'dense2', 'dense3']
     """
     if depth < 1 or width < 1:
         raise UsageError(f"depth={depth} and width={width} must be 1 or more: give e.g. 25 and 10")

@@ -4,6 +4,7 @@ VGG-38 is deep enough that its plain twin does not train.
 """
 
 import functools
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,16 @@ from jaxtyping import Array
 
 from bnjax.errors import UsageError
 from bnjax.models import initializers
-from bnjax.models.layers import Convolution, Dense, check_size, drop, max_pool, mean_pool
+from bnjax.models.layers import (
+    Convolution,
+    Dense,
+    check_pixels,
+    check_size,
+    drop,
+    max_pool,
+    mean_pool,
+    scale_channels,
+)
 from bnjax.models.model import Model
 from bnjax.models.norms import Norm, none
 from bnjax.types import Images, Logits
@@ -36,18 +46,11 @@ class VGG(nn.Module):
     @nn.compact
     def __call__(self, images: Images, *, train: bool) -> Logits:
         """Images `[batch, height, width, channels]` to logits `[batch, num_classes]`."""
-        reduction = 2 ** len(self.stages)
-        if min(images.shape[1:3]) < reduction:
-            raise UsageError(
-                f"images have shape {images.shape}; a VGG halves them {len(self.stages)} times and "
-                f"needs {reduction}×{reduction} pixels or more: resize or pad them"
-            )
-        x = images
-        index = 0
+        check_pixels(images, len(self.stages), "a VGG")
+        x, names = images, (f"conv{index}" for index in itertools.count(1))
         for convolutions, features in zip(self.stages, self.channels, strict=True):
-            for _ in range(convolutions):
-                index += 1
-                conv = Convolution(features, self.norm, self.kernel_init, name=f"conv{index}")
+            for name in itertools.islice(names, convolutions):
+                conv = Convolution(features, self.norm, self.kernel_init, name=name)
                 x = nn.relu(conv(x, train=train))
             x = max_pool(x, 2)
         x = x.reshape(x.shape[0], -1)
@@ -88,19 +91,12 @@ def vgg(
       UsageError: unknown depth or initialiser, an impossible size or share, see `check_size`.
 
     Source: Simonyan & Zisserman 2015 (1409.1556), Table 1.
-
-    Example:
-      >>> from bnjax.models import norms
-      >>> import jax, jax.numpy as jnp
-      >>> model = vgg(11, norm=norms.none(), width=0.0625)
-      >>> sorted(model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"])[0]
-      'conv1'
     """
     if depth not in VGG_DEPTHS:
         raise UsageError(f"VGG depth {depth} is not known: choose from {sorted(VGG_DEPTHS)}")
     check_size(num_classes, width, dropout)
     kernel_init = initializers.by_name(initializer)
-    channels = tuple(max(1, round(width * full)) for full in STAGE_CHANNELS)
+    channels = tuple(scale_channels(full, width) for full in STAGE_CHANNELS)
     return Model(
         VGG(VGG_DEPTHS[depth], channels, num_classes, tuple(hidden), norm, kernel_init, dropout)
     )
@@ -111,9 +107,7 @@ vgg13 = functools.partial(vgg, 13)
 vgg16 = functools.partial(vgg, 16)
 vgg19 = functools.partial(vgg, 19)
 
-
-STAGES, BLOCKS = 3, 5
-CHANNELS = 32
+STAGES, BLOCKS, CHANNELS = 3, 5, 32  # of VGG-38
 
 
 class VGG38(nn.Module):
@@ -133,11 +127,7 @@ class VGG38(nn.Module):
     @nn.compact
     def __call__(self, images: Images, *, train: bool) -> Logits:
         """Images `[batch, height, width, channels]` to logits `[batch, num_classes]`."""
-        if min(images.shape[1:3]) < 2**STAGES:
-            raise UsageError(
-                f"images have shape {images.shape}; VGG-38 halves them {STAGES} times and needs "
-                f"{2**STAGES}×{2**STAGES} pixels or more: resize or pad them"
-            )
+        check_pixels(images, STAGES, "VGG-38")
         names = (f"conv{index}" for index in range(1, 2 + 2 * STAGES * (BLOCKS + 1)))
 
         def convolve(x: Array) -> Array:
@@ -183,13 +173,8 @@ def vgg38(
     Source: the VGG of Simonyan & Zisserman 2015 (1409.1556) with the residual connections of He et
       al. 2016 (1512.03385); the plain twin is `residual=False`. No paper has this very network: its
       depth is that of unpublished comparisons after Frankle et al. 2020 (2003.00152).
-
-    Example:
-      >>> from bnjax.models import layer_names, norms
-      >>> len(layer_names(vgg38(norm=norms.none(), width=0.1), (32, 32, 3)))
-      38
     """
     check_size(num_classes, width, dropout)
-    features = max(1, round(CHANNELS * width))
     kernel_init = initializers.by_name(initializer)
+    features = scale_channels(CHANNELS, width)
     return Model(VGG38(features, num_classes, residual, norm, kernel_init, dropout))

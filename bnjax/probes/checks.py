@@ -11,20 +11,7 @@ from bnjax.types import Array, Loss, Params
 
 
 def check_scalar(loss: Loss, params: Params) -> None:
-    """Refuse a loss that does not return one scalar, and parameters in half precision or none.
-
-    Args:
-      loss: `loss(params) -> scalar`.
-      params: pytree of float32 or float64 arrays, see `check_dtypes`.
-
-    Raises:
-      UsageError: naming what the loss returns, or the parameter.
-
-    Example:
-      >>> check_scalar(jnp.square, jnp.ones(2))  # doctest: +ELLIPSIS
-      Traceback (most recent call last):
-      bnjax.errors.UsageError: the loss returns ...; it must return one scalar: reduce it, ...
-    """
+    """Refuse a loss that does not return one scalar, and parameters in half precision or none."""
     check_dtypes(params)
     result = jax.eval_shape(loss, params)
     if isinstance(result, tuple | dict):
@@ -39,19 +26,7 @@ def check_scalar(loss: Loss, params: Params) -> None:
 
 
 def check_dtypes(params: Params) -> None:
-    """Refuse parameters that are not float32 or float64, by name.
-
-    Args:
-      params: pytree of arrays. Differences of gradients in half precision are rounding.
-
-    Raises:
-      UsageError: naming the parameter, or that there is none.
-
-    Example:
-      >>> check_dtypes({"w": jnp.ones(2, jnp.int32)})  # doctest: +ELLIPSIS
-      Traceback (most recent call last):
-      bnjax.errors.UsageError: params has int32 at w; it must be float32 or float64: ...
-    """
+    """Refuse parameters that are not float32 or float64, by name."""
     named = trees.named_leaves(params)
     if not named:
         raise UsageError("params has no arrays: give a pytree with the parameters of the loss")
@@ -64,21 +39,7 @@ def check_dtypes(params: Params) -> None:
 
 
 def check_like(params: Params, other: Params, what: str) -> None:
-    """Refuse a pytree that has other leaves or shapes than the parameters; nothing is run.
-
-    Args:
-      params: pytree of arrays.
-      other: pytree that must have its structure and shapes.
-      what: how the message calls `other`.
-
-    Raises:
-      UsageError: naming the leaf that differs, or both structures.
-
-    Example:
-      >>> check_like({"w": jnp.ones(2)}, {"w": jnp.ones(3)}, "direction")  # doctest: +ELLIPSIS
-      Traceback (most recent call last):
-      bnjax.errors.UsageError: direction has shape (3,) at w, params (2,); they must be ...
-    """
+    """Refuse a pytree that has other leaves or shapes than the parameters; nothing is run."""
     expected: Any = jax.tree.structure(params)
     given: Any = jax.tree.structure(other)
     remedy = "they must be the same: build it with jax.tree.map over params"
@@ -93,22 +54,7 @@ def check_like(params: Params, other: Params, what: str) -> None:
 
 
 def check_grid(params: Params, directions: tuple[Params, ...], axes: tuple[Array, ...]) -> None:
-    """Refuse directions of another structure, and axes that are empty or not one-dimensional.
-
-    Args:
-      params: pytree of arrays.
-      directions: pytrees that must have its structure and shapes.
-      axes: coordinates along them, `[num_points]` each.
-
-    Raises:
-      UsageError: naming the shape.
-
-    Example:
-      >>> params = {"w": jnp.ones(2)}
-      >>> check_grid(params, (params,), (jnp.ones(0),))  # doctest: +ELLIPSIS
-      Traceback (most recent call last):
-      bnjax.errors.UsageError: coordinates have shape (0,); they must be ...
-    """
+    """Refuse directions of another structure, and axes that are empty or not one-dimensional."""
     check_dtypes(params)
     for direction in directions:
         check_like(params, direction, "a direction")

@@ -1,8 +1,7 @@
 """Internal covariate shift as an earth mover distance: how far a step moves a layer's outputs.
 
-What a sample is: of a layer, one example's whole output, all pixels and channels of it in one
-vector; of a channel, its output at one pixel of one example. The distribution is that of the
-batch: each of its examples has the same mass, before and after the step.
+A sample of a layer is the whole output of one example, all pixels and channels in one vector. A
+sample of a channel is its output at one pixel of one example. All samples have the same mass.
 """
 
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from bnjax.types import PRNGKey, Scalar
 
 
 class Affine(NamedTuple):
-    """γ and β of a layer's BatchNorm before and after the step, `[channels]`, units of its output."""
+    """γ and β of a layer's BatchNorm before and after the step, in units of its output."""
 
     scale: Float[Array, " channels"]
     bias: Float[Array, " channels"]
@@ -80,9 +79,9 @@ def earth_mover(
       after: those of the same examples after the step, in the shape, dtype and units of `before`,
         which is not checked.
       directions: of the sliced distance.
-      pixels: so many random pixels of every example, drawn for each with replacement and the same
-        before and after, are the samples of a channel's distance and bounds; all of them where a layer
-        has no more. Everything else is taken over all pixels.
+      pixels: random pixels of every example, drawn with replacement and the same before and after,
+        which are the samples of a channel's distance and bounds; a layer that has no more gives
+        all of its pixels. Everything else is taken over all pixels.
       percentiles: over channels, in [0, 100].
       exact: whether to solve for the distance in D dimensions, see `arithmetic.earth_mover.exact`.
       affine: of a layer behind BatchNorm whose batch this is, for the bound that they set.
@@ -118,7 +117,10 @@ def earth_mover(
         samples = [x.reshape(-1, channels) for x in images]
     per_channel = distances.per_channel(*samples)
     channel = distances.channel_bounds(*samples)
-    (mean, var, skewness, kurtosis), later = (shape_of(x.reshape(-1, channels)) for x in images)
+    first, later = (shape_of(x.reshape(-1, channels)) for x in images)
+    changes = [
+        jnp.mean(jnp.abs(after - before)) for before, after in zip(first, later, strict=True)
+    ]
     dims = sites * channels
     nothing = jnp.full((), jnp.nan, before.dtype)
     return EarthMover(
@@ -136,27 +138,18 @@ def earth_mover(
         channel_percentiles=percentiles_of(per_channel, percentiles),
         channel_lower=jnp.mean(channel.lower),
         channel_upper=jnp.mean(channel.upper),
-        channel_deviation=jnp.mean(jnp.sqrt(var)),
-        mean_change=jnp.mean(jnp.abs(later.mean - mean)),
-        variance_change=jnp.mean(jnp.abs(later.var - var)),
-        skewness_change=jnp.mean(jnp.abs(later.skewness - skewness)),
-        kurtosis_change=jnp.mean(jnp.abs(later.kurtosis - kurtosis)),
+        channel_deviation=jnp.mean(jnp.sqrt(first[1])),
+        mean_change=changes[0],
+        variance_change=changes[1],
+        skewness_change=changes[2],
+        kurtosis_change=changes[3],
     )
 
 
-class Shape(NamedTuple):
-    """Four moments of each channel, `[channels]`."""
-
-    mean: Float[Array, " channels"]
-    var: Float[Array, " channels"]
-    skewness: Float[Array, " channels"]  # third standardised moment
-    kurtosis: Float[Array, " channels"]  # fourth standardised moment; 3 for a Gaussian
-
-
-def shape_of(samples: Float[Array, "samples channels"]) -> Shape:
-    """Mean, biased variance and standardised moments; those of a constant channel are 0."""
+def shape_of(samples: Float[Array, "samples channels"]) -> tuple[Float[Array, " channels"], ...]:
+    """Mean, biased variance, skewness and kurtosis; the last two of a constant channel are 0."""
     mean, var = moments(samples, axes=(0,))
     scale = jnp.where(var > 0, jax.lax.rsqrt(jnp.where(var > 0, var, 1)), 0)
     standardised = (samples - mean[None]) * scale[None]
     third, fourth = (jnp.mean(standardised**power, axis=0) for power in (3, 4))
-    return Shape(mean, var, third, fourth)
+    return mean, var, third, fourth

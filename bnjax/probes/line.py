@@ -4,8 +4,6 @@ Loss variation, gradient predictiveness and effective β-smoothness of Santurkar
 (Fig. 4) are all read off the `Line` that one compiled call returns.
 """
 
-import functools
-from collections.abc import Callable
 from typing import Annotated, Literal, NamedTuple, TypeAlias
 
 import jax
@@ -71,21 +69,20 @@ def line(
     $\beta(\eta) = \|g(\eta) - g\|_2 / \|\eta d\|_2$ with $g(\eta) = \nabla L(\theta - \eta d)$,
     and its limit $\|Hd\| / \|d\|$ for η → 0 by one Hessian-vector product. Points are visited
     `chunk` at a time inside one program, so neither memory nor compilation grows with their
-    number. Pure: works under `jit`, in float32 and float64. NaN and inf are results and are
-    returned as they are.
+    number. Works under `jit`, in float32 and float64. NaN and inf are returned as they are.
 
     Args:
       loss: `loss(params) -> scalar`, differentiable; the batch and the statistics are inside it.
       params: pytree of floating-point arrays, the centre θ.
       step_sizes: η, `[num_step_sizes]`, positive for descent; units of θ over units of d.
       direction: pytree like `params`; by default the gradient at the centre.
-      random_key: typed PRNG key; draws a Gaussian direction of the gradient's norm, the control
-        that Santurkar et al. 2018 (§3.1) claim and do not show. Not together with `direction`.
+      random_key: typed PRNG key; draws a Gaussian direction of the gradient's norm, a control that
+        Santurkar et al. 2018 (§3.1) mention without a figure. Not together with `direction`.
       parameters: keeps only the leaves whose name (`"conv3/kernel"`) satisfies it; the others
         stay where they are, and gradients and norms are over the kept leaves. `direction`, if
         given, still has the structure of all of `params`.
-      centre: loss and gradient at `params` where they are known already, e.g. from training;
-        they have to be those of this very `loss`.
+      centre: value and gradient of `loss` at `params` where they are known already, e.g. from
+        training.
       limits: whether to measure the limits for η → 0; without, they are NaN.
       chunk: points at a time, for fewer and larger products; `auto` takes one on a CPU and what
         stays in the cache together on an accelerator, see `points.points_that_fit`.
@@ -123,13 +120,46 @@ def line(
         loss = lambda selected: whole_loss(trees.combine(selected, rest))  # noqa: E731
         if direction is not None:
             direction, _ = trees.partition(direction, parameters)
-    with jax.default_matmul_precision(precision):
-        if centre is None:
-            centre = jax.value_and_grad(loss)(params)
-        elif parameters is not None:
+        if centre is not None:
             centre = centre[0], trees.partition(centre[1], parameters)[0]
-        along = functools.partial(map_points, chunk=chunk, mesh=mesh)
-        return _line(loss, params, step_sizes, direction, random_key, centre, limits, along)
+    with jax.default_matmul_precision(precision):
+        centre_loss, gradient = centre or jax.value_and_grad(loss)(params)
+        gradient_norm = optax.tree.norm(gradient)
+        if random_key is not None:
+            direction = trees.random_direction(random_key, params, gradient_norm)
+        elif direction is None:
+            direction = gradient
+        direction_norm = optax.tree.norm(direction)
+        smoothness_limit = curvature_limit = jnp.full_like(direction_norm, jnp.nan)
+        if limits:
+            with running_once():
+                _, hessian_direction = jax.jvp(jax.grad(loss), (params,), (direction,))
+            smoothness_limit = optax.tree.norm(hessian_direction) / direction_norm
+            curvature_limit = optax.tree.vdot(direction, hessian_direction) / direction_norm**2
+        kernels = [
+            optax.tree.norm(leaf) if jnp.ndim(leaf) >= 2 else None
+            for leaf in jax.tree.leaves(params)
+        ]
+
+        def measure(step_size: Scalar) -> tuple[Scalar, ...]:
+            point = trees.move(params, direction, step_size)
+            point_loss, point_gradient = jax.value_and_grad(loss)(point)
+            change = optax.tree.sub(point_gradient, gradient)
+            distance = optax.tree.norm(change)
+            length = jnp.abs(step_size).astype(distance.dtype)
+            scaled_length = length * trees.scaled_norm(direction, kernels, -1)
+            return (  # in the order of `Line`
+                point_loss,
+                optax.tree.norm(point_gradient),
+                distance,
+                trees.cosine(point_gradient, gradient),
+                distance / (length * direction_norm),
+                trees.scaled_norm(change, kernels, 1) / scaled_length,
+            )
+
+        measured = map_points(measure, step_sizes, chunk=chunk, mesh=mesh)
+    central = centre_loss, gradient_norm, direction_norm, smoothness_limit, curvature_limit
+    return Line(*(step_sizes, *measured, *central))
 
 
 def losses_on_line(
@@ -157,83 +187,14 @@ def losses_on_line(
       Losses `[num_step_sizes]`, in the dtype and units of the loss.
 
     Raises:
-      UsageError: the loss is not scalar, a parameter is not float32 or float64, `direction` does
-        not match `params`, `step_sizes` is empty or not one-dimensional, `chunk` is below 1, or
-        `mesh` has no axis `probe`.
+      UsageError: as `line`.
 
     Source: Santurkar et al. 2018, Fig. 4a.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> losses_on_line(jnp.square, jnp.array(2.0), jnp.array([0.5, 1.0]), jnp.array(2.0)).tolist()
-      [1.0, 0.0]
     """
     step_sizes = jnp.asarray(step_sizes)
     _check(loss, params, step_sizes, direction)
-    losses: Points = values_on_line(
-        loss, params, direction, -step_sizes, chunk=chunk, mesh=mesh, precision=precision
-    )
-    return losses
-
-
-def _line(
-    loss: Loss,
-    params: Params,
-    step_sizes: Points,
-    direction: Params | None,
-    random_key: PRNGKey | None,
-    centre: tuple[Scalar, Params],
-    limits: bool,
-    along: Callable[..., tuple[Array, ...]],
-) -> Line:
-    centre_loss, gradient = centre
-    gradient_norm = optax.tree.norm(gradient)
-    if random_key is not None:
-        direction = trees.random_direction(random_key, params, gradient_norm)
-    elif direction is None:
-        direction = gradient
-    direction_norm = optax.tree.norm(direction)
-    smoothness_limit = curvature_limit = jnp.full_like(direction_norm, jnp.nan)
-    if limits:
-        with running_once():
-            _, hessian_direction = jax.jvp(jax.grad(loss), (params,), (direction,))
-        smoothness_limit = optax.tree.norm(hessian_direction) / direction_norm
-        curvature_limit = optax.tree.vdot(direction, hessian_direction) / direction_norm**2
-
-    def measure(step_size: Scalar) -> tuple[Scalar, ...]:
-        point = trees.move(params, direction, step_size)
-        point_loss, point_gradient = jax.value_and_grad(loss)(point)
-        change = optax.tree.sub(point_gradient, gradient)
-        distance = optax.tree.norm(change)
-        length = jnp.abs(step_size).astype(distance.dtype)
-        scaled_length = length * trees.scaled_norm(direction, kernels, -1)
-        return (
-            point_loss,
-            optax.tree.norm(point_gradient),
-            distance,
-            trees.cosine(point_gradient, gradient),
-            distance / (length * direction_norm),
-            trees.scaled_norm(change, kernels, 1) / scaled_length,
-        )
-
-    kernels = [
-        optax.tree.norm(leaf) if jnp.ndim(leaf) >= 2 else None for leaf in jax.tree.leaves(params)
-    ]
-    losses, norms, distances, cosines, smoothness, scaled = along(measure, step_sizes)
-    return Line(
-        step_sizes=step_sizes,
-        losses=losses,
-        gradient_norms=norms,
-        gradient_distances=distances,
-        cosines=cosines,
-        smoothness=smoothness,
-        scaled_smoothness=scaled,
-        loss=centre_loss,
-        gradient_norm=gradient_norm,
-        direction_norm=direction_norm,
-        smoothness_limit=smoothness_limit,
-        curvature_limit=curvature_limit,
-    )
+    options: dict = {"chunk": chunk, "mesh": mesh, "precision": precision}
+    return values_on_line(loss, params, direction, -step_sizes, **options)
 
 
 def _check(loss: Loss, params: Params, step_sizes: Points, direction: Params | None) -> None:
@@ -260,21 +221,13 @@ def rounding_noise(
       loss: `loss(params) -> scalar`.
       params: pytree of float32 or float64 arrays.
       precision: a value of `jax.default_matmul_precision`.
-      reference: likewise, the one that is trusted.
+      reference: the better precision.
 
     Returns:
       Scalar, units of the gradient. Divide by ‖η g‖ to compare it with β(η).
 
     Raises:
-      UsageError: the loss returns no scalar, or a parameter is not float32 or float64, or there is
-        none.
-
-    Source: `jax.default_matmul_precision`, whose default depends on the device.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> float(rounding_noise(lambda w: jnp.sum(w**2), jnp.ones(3)))
-      0.0
+      UsageError: the loss returns no scalar, or parameters are not float32 or float64.
     """
     check_scalar(loss, params)
     with jax.default_matmul_precision(precision):

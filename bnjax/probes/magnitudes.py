@@ -32,14 +32,12 @@ def kinds(
     """The kind of each parameter, read from the names in the tree.
 
     `scale` and `shift` are γ and β of normalisers. A `cancelled_bias` stands before a normaliser
-    to which a constant makes no difference: its gradient is rounding, and it would drag a mean
-    over biases down.
+    that subtracts constants: its gradient is rounding, and would lower a mean over biases.
 
     Args:
       params: as `Model.init` returns them.
-      batch_stats: likewise; `{}` of a model without running statistics.
-      cancels: by the layer's own name, such as `conv3`, whether the normaliser that it would have
-        cancels a bias. Asked of layers with a normaliser that has parameters or statistics.
+      batch_stats: as `Model.init` returns them; `{}` of a model without running statistics.
+      cancels: whether the normaliser of a layer, given by its name such as `conv3`, cancels a bias.
 
     Returns:
       One of `KINDS` by the leaf's name, such as `conv3/norm/scale`.
@@ -86,11 +84,6 @@ def magnitudes(gradient: Params, kind_of: Mapping[str, str]) -> Magnitudes:
       UsageError: a leaf without a kind.
 
     Source: definition; unpublished comparisons after Frankle et al. 2020 (2003.00152).
-
-    Example:
-      >>> g = {"a": jnp.array([3.0, -4.0]), "b": jnp.array([1.0])}
-      >>> magnitudes(g, {"a": "kernel", "b": "bias"}).mean[:2].tolist()
-      [3.5, 1.0]
     """
     names = trees.leaf_names(gradient)
     if unknown := [name for name in names if kind_of.get(name) not in KINDS]:

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from bnjax.errors import UsageError
 from bnjax.types import Array, Loss, Params, Points, PyTree, Scalar
 
-# What the points of one chunk may make on their way forward on an accelerator, in bytes: about its
-# cache. A choice by reasoning, not yet by measurement.
+# Bytes that one chunk of points may compute in its forward pass on an accelerator: about the size
+# of its cache. A choice by reasoning, not yet by measurement.
 ACCELERATOR_CACHE_BYTES = 48 * 2**20
 
 
@@ -18,8 +18,8 @@ def points_that_fit(loss: Loss, params: Params, num_points: int) -> int:
     """How many points of a line to measure at a time.
 
     On a CPU one: from a perceptron to VGG-11 several at once are slower, or at best a quarter
-    faster (`benchmarks/tune_chunk.py`). On an accelerator as many as stay in its cache together,
-    by the sum of all that the loss computes on its way forward; nothing is run.
+    faster (`benchmarks/tune_chunk.py`). On an accelerator as many as fit into its cache, judged by
+    the arrays of the loss's forward pass; nothing is run.
 
     Args:
       loss: `loss(params) -> scalar`.
@@ -28,13 +28,6 @@ def points_that_fit(loss: Loss, params: Params, num_points: int) -> int:
 
     Returns:
       From 1 to `num_points`.
-
-    Source: none; a rule of this project, on a CPU by measurement, on an accelerator by reasoning.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> 1 <= points_that_fit(lambda w: jnp.sum(w**2), jnp.zeros(1000), num_points=8) <= 8
-      True
     """
     if jax.default_backend() == "cpu":
         return 1
@@ -71,8 +64,6 @@ def map_points(
     Raises:
       UsageError: a chunk below 1, or a mesh without an axis `probe`.
 
-    Source: none; this project's arrangement of `jax.lax.map`, `jax.vmap` and `jax.shard_map`.
-
     Example:
       >>> map_points(jnp.square, jnp.array([1.0, 2.0, 3.0]), chunk=2).tolist()
       [1.0, 4.0, 9.0]
@@ -88,10 +79,9 @@ def map_points(
     # Padded with the last point, so that every device and every chunk does the same.
     rows = -(-count // (devices * chunk)) * devices
     padded = jnp.pad(step_sizes, (0, rows * chunk - count), mode="edge").reshape(rows, chunk)
-    single = chunk == 1
 
     def visit(rows: Array) -> PyTree:
-        if single:
+        if chunk == 1:
             return jax.lax.map(measure, rows[:, 0])
         together = jax.lax.map(jax.vmap(measure), rows)
         return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), together)
@@ -114,25 +104,22 @@ def map_points(
     return jax.tree.map(lambda leaf: leaf[:count], visited)
 
 
-def mean_over(piece_loss: Callable[[Params, PyTree], Scalar], pieces: PyTree) -> Loss:
-    r"""The loss $\frac1n \sum_p L_p(\theta)$ over n pieces, in the memory of one.
+def mean_over(chunk_loss: Callable[[Params, PyTree], Scalar], chunks: PyTree) -> Loss:
+    r"""The loss $\frac1n \sum_c L_c(\theta)$ over n chunks of examples, in the memory of one.
 
-    Differentiated, it adds up the pieces' gradients on its way forward, so nothing of a piece is
-    kept until a backward pass; a product with its Hessian is `jax.jvp` of `jax.grad`, as
-    anywhere. (`jax.jvp` of the loss itself is what JAX refuses of such a function.)
+    The forward pass of its derivative adds up the chunks' gradients, so no chunk is kept for a
+    backward pass. Use `jax.jvp` of `jax.grad` for a product with its Hessian; `jax.jvp` of the loss
+    itself is refused by JAX.
 
     Args:
-      piece_loss: `piece_loss(params, piece) -> scalar`; what it normalises with batch statistics,
-        it normalises piece by piece.
-      pieces: pytree of arrays with a leading axis `[num_pieces]`.
+      chunk_loss: `chunk_loss(params, chunk) -> scalar`; batch statistics are those of a chunk.
+      chunks: pytree of arrays with a leading axis `[num_chunks]`.
 
     Returns:
-      `loss(params) -> scalar`, in the dtype and units of `piece_loss`.
+      `loss(params) -> scalar`, in the dtype and units of `chunk_loss`.
 
     Raises:
-      UsageError: no pieces, a leaf without axes, or leaves that disagree on their number.
-
-    Source: none; a definition, and this project's way to differentiate it.
+      UsageError: no chunks, a leaf without axes, or leaves that disagree on their number.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -141,35 +128,34 @@ def mean_over(piece_loss: Callable[[Params, PyTree], Scalar], pieces: PyTree) ->
       >>> float(loss(w)), jax.jvp(jax.grad(loss), (w,), (jnp.ones(1),))[1].tolist()
       (8.0, [4.0])
     """
-    counts = {leaf.shape[0] if leaf.ndim else None for leaf in jax.tree.leaves(pieces)}
+    counts = {leaf.shape[0] if leaf.ndim else None for leaf in jax.tree.leaves(chunks)}
     if len(counts) != 1 or None in counts or 0 in counts:
         raise UsageError(
-            f"the pieces' leading axes have the sizes {sorted(map(str, counts))}: give every leaf "
-            "the same leading axis [num_pieces], 1 or more"
+            f"the chunks' leading axes have the sizes {sorted(map(str, counts))}: give every leaf "
+            "the same leading axis [num_chunks], 1 or more"
         )
     (count,) = counts
     if count == 1:
-        (only,) = [jax.tree.map(lambda leaf: leaf[0], pieces)]
-        return lambda params: piece_loss(params, only)
+        only = jax.tree.map(lambda leaf: leaf[0], chunks)
+        return lambda params: chunk_loss(params, only)
 
     @jax.custom_vjp
-    def loss(params: Params, pieces: PyTree) -> Scalar:
-        return jax.lax.map(lambda piece: piece_loss(params, piece), pieces).mean()
+    def loss(params: Params, chunks: PyTree) -> Scalar:
+        return jax.lax.map(lambda chunk: chunk_loss(params, chunk), chunks).mean()
 
-    def forward(params: Params, pieces: PyTree) -> tuple[Scalar, Params]:
-        def add(total: Any, piece: PyTree) -> tuple[Any, None]:
-            found = jax.value_and_grad(piece_loss)(params, piece)
+    def forward(params: Params, chunks: PyTree) -> tuple[Scalar, Params]:
+        def add(total: Any, chunk: PyTree) -> tuple[Any, None]:
+            found = jax.value_and_grad(chunk_loss)(params, chunk)
             return jax.tree.map(jnp.add, total, found), None
 
-        first = jax.tree.map(lambda leaf: leaf[0], pieces)
-        shapes = jax.eval_shape(jax.value_and_grad(piece_loss), params, first)
+        first = jax.tree.map(lambda leaf: leaf[0], chunks)
+        shapes = jax.eval_shape(jax.value_and_grad(chunk_loss), params, first)
         zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-        total, _ = jax.lax.scan(add, zero, pieces)
-        mean: tuple[Scalar, Params] = jax.tree.map(lambda leaf: leaf / count, total)
-        return mean
+        total, _ = jax.lax.scan(add, zero, chunks)
+        return jax.tree.map(lambda leaf: leaf / count, total)
 
     def backward(gradient: Params, cotangent: Scalar) -> tuple[Params, None]:
         return jax.tree.map(lambda leaf: cotangent.astype(leaf.dtype) * leaf, gradient), None
 
     loss.defvjp(forward, backward)
-    return lambda params: loss(params, pieces)
+    return lambda params: loss(params, chunks)

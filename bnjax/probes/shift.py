@@ -1,8 +1,8 @@
 """Internal covariate shift of every layer: how an update of the layers below turns a gradient.
 
-One forward pass through the updated network serves all layers: the part below layer i is taken
-from it, and only what depends on layer i and those above is run again, forward and backward. The
-loss's own equations tell which part that is, so any function of a mapping of layers will do.
+One forward pass through the updated network serves all layers: for layer i, only the equations that
+depend on layer i and those above run again, forward and backward. The loss's own jaxpr tells which
+these are, so any function of a mapping of layers will do.
 """
 
 import dataclasses
@@ -63,10 +63,9 @@ def shift(
     $G_i = \nabla_{W_i} L(W_1, …, W_k)$,
     $G'_i = \nabla_{W_i} L(W'_1, …, W'_{i-1}, W_i, …, W_k)$ on the same batch, with $W'$ the
     parameters after the actual optimiser step. A layer is an entry of `params`: a weight layer
-    with its bias and its normalisation parameters. Layer i is below layer j if the loss brings it
-    together with its data first; casts, norms and penalties of weights alone do not count, while
-    every array that the loss holds, a mask too, counts as data. Pure:
-    works under `jit`, in float32 and float64.
+    with its bias and its normalisation parameters. Layer i is below layer j if the loss combines it
+    with its data first; casts, norms and penalties of weights alone do not count. Every array that
+    the loss closes over counts as data. Works under `jit`, in float32 and float64.
 
     Args:
       loss: `loss(params) -> scalar`; the batch is inside it.
@@ -77,15 +76,13 @@ def shift(
       precision: a value of `jax.default_matmul_precision` for the probe.
 
     Returns:
-      A `Shift`, arrays `[num_layers]` in the dtype of the gradient: distances in its units, those
-      of the loss over those of the parameters, the others without unit. The first layer's distance
-      is 0: nothing is below it.
+      A `Shift`, arrays `[layer]` in the dtype of the gradient. The first layer's distance is 0:
+      nothing is below it.
 
     Raises:
-      UsageError: `params` is no mapping, or its only entry maps names to layers itself; the trees
-        do not match, the loss returns no scalar, a parameter is not float32 or float64, or there is
-        none; `layers` is a string, or names a layer that the loss does not use; or nothing is to
-        be measured, since `layers` is empty or the loss uses no layer.
+      UsageError: `params` is no mapping of layers, the trees do not match, the loss returns no
+        scalar, a parameter is not float32 or float64, or `layers` is a string, empty, or names a
+        layer that the loss does not use.
 
     Source: Santurkar et al. 2018, Definition 2.1.
 
@@ -102,48 +99,36 @@ def shift(
     params, next_params = dict(params), dict(next_params)  # other mappings flatten in other orders
     check_like(params, next_params, "next_params")
     with jax.default_matmul_precision(precision):
-        return _shift(loss, params, next_params, layers, gradient)
-
-
-def _shift(
-    loss: Loss,
-    params: dict[str, PyTree],
-    next_params: dict[str, PyTree],
-    layers: Sequence[str] | None,
-    gradient: Params | None,
-) -> Shift:
-    program, owners = take_apart(loss, params)
-    order = order_of_use(program, owners)
-    if isinstance(layers, str):
-        raise UsageError(f"layers={layers!r} must be a sequence of names: give [{layers!r}]")
-    measured = order if layers is None else tuple(layers)
-    if not measured:
-        raise UsageError(f"no layer is to be measured: choose from {list(order)}")
-    if unknown := [name for name in measured if name not in order]:
-        raise UsageError(f"layers {unknown} are not used by the loss: choose from {list(order)}")
-    if gradient is None:
-        gradient = jax.grad(loss)(params)
-
-    parts = parts_of(program, owners, order)
-    updated = equations.run(parts, values_of(program, next_params))
-
-    def measure(position: int) -> tuple[Scalar, Scalar, Scalar]:
-        name = order[position]
-        below = {layer: next_params[layer] for layer in order[:position]}
-
-        def tail(layer: PyTree) -> Scalar:
-            known = updated | values_of(program, {**params, **below, name: layer})
-            result: Scalar = equations.read(
-                equations.run(parts[position + 1 :], known), program.result
+        program, owners = take_apart(loss, params)
+        order = order_of_use(program, owners)
+        if isinstance(layers, str):
+            raise UsageError(f"layers={layers!r} must be a sequence of names: give [{layers!r}]")
+        measured = order if layers is None else tuple(layers)
+        if not measured:
+            raise UsageError(f"no layer is to be measured: choose from {list(order)}")
+        if unknown := [name for name in measured if name not in order]:
+            raise UsageError(
+                f"layers {unknown} are not used by the loss: choose from {list(order)}"
             )
-            return result
+        if gradient is None:
+            gradient = jax.grad(loss)(params)
+        parts = parts_of(program, owners, order)
+        updated = equations.run(parts, values_of(program, next_params))
 
-        before, after = gradient[name], jax.grad(tail)(params[name])
-        distance = optax.tree.norm(optax.tree.sub(after, before))
-        return distance, distance / optax.tree.norm(before), trees.cosine(before, after)
+        def measure(position: int) -> tuple[Scalar, Scalar, Scalar]:
+            name = order[position]
+            below = {layer: next_params[layer] for layer in order[:position]}
 
-    columns = zip(*(measure(order.index(name)) for name in measured), strict=True)
-    return Shift(measured, *(jnp.stack(column) for column in columns))
+            def tail(layer: PyTree) -> Scalar:
+                known = updated | values_of(program, {**params, **below, name: layer})
+                return equations.read(equations.run(parts[position + 1 :], known), program.result)
+
+            before, after = gradient[name], jax.grad(tail)(params[name])
+            distance = optax.tree.norm(optax.tree.sub(after, before))
+            return distance, distance / optax.tree.norm(before), trees.cosine(before, after)
+
+        columns = zip(*(measure(order.index(name)) for name in measured), strict=True)
+        return Shift(measured, *(jnp.stack(column) for column in columns))
 
 
 def layer_order(loss: Loss, params: Mapping[str, PyTree]) -> tuple[str, ...]:
@@ -160,9 +145,6 @@ def layer_order(loss: Loss, params: Mapping[str, PyTree]) -> tuple[str, ...]:
       UsageError: `params` is no mapping, or its only entry maps names to layers itself; the loss
         returns no scalar, a parameter is not float32 or float64, or there is none.
 
-    Source: none; this project's way to number layers, as Definition 2.1 of Santurkar et al. 2018
-    does.
-
     Example:
       >>> import jax.numpy as jnp
       >>> loss = lambda params: params["b"] * jnp.sin(params["a"] * params["b"])
@@ -174,7 +156,7 @@ def layer_order(loss: Loss, params: Mapping[str, PyTree]) -> tuple[str, ...]:
 
 
 def check_layers(params: Any) -> None:
-    """Refuse what does not map the names of layers to their parameters."""
+    """Refuse params that do not map the names of layers to their parameters."""
     if not isinstance(params, Mapping):
         raise UsageError(
             f"params is a {type(params).__name__}; it must map the names of layers to their "
@@ -200,8 +182,8 @@ def take_apart(loss: Loss, params: dict[str, PyTree]) -> tuple[Equations, list[s
 def order_of_use(program: Equations, owners: Sequence[str]) -> tuple[str, ...]:
     """The layers in the order in which the program brings them together with its data.
 
-    What is made of weights alone (casts, norms, penalties) is no use of them. A layer that never
-    meets data counts from where it is read first.
+    Computations on weights alone (casts, norms, penalties) do not count. A layer that never meets
+    data counts from its first use.
     """
     layer_of = dict(zip(program.inputs, owners, strict=True))
     origins = {variable: frozenset([name]) for variable, name in layer_of.items()}

@@ -23,7 +23,7 @@ Nodes = Float[Array, " lanczos_steps"]
 
 
 class Ritz(NamedTuple):
-    """What Lanczos knows of a symmetric matrix after m steps from one vector, `[m]` each.
+    """Ritz values and vectors of a symmetric matrix after m Lanczos steps, `[m]` each.
 
     Where the vector's Krylov space has fewer than m dimensions (low rank), the last nodes are NaN.
     Nodes and residuals are in units of the matrix (of a Hessian, the loss over parameters squared);
@@ -44,7 +44,7 @@ def lanczos(product: Callable[[Vector], Vector], start: Vector, given: Vector, s
     Args:
       product: `v -> H v`, H symmetric, `[size]` to `[size]`.
       start: the first Krylov vector, `[size]`, float32 or float64, of any length but 0.
-      given: the vector g whose share in each Ritz vector is wanted, likewise.
+      given: the vector g whose share in each Ritz vector is wanted, `[size]`.
       steps: m, from 1 to the size.
 
     Returns:
@@ -52,7 +52,6 @@ def lanczos(product: Callable[[Vector], Vector], start: Vector, given: Vector, s
 
     Raises:
       UsageError: `steps` is below 1.
-      ValueError: matfree's own, `steps` is above the size.
 
     Source: Golub & Meurant 1994 (quadrature); Parlett 1980, §13.2 (residuals).
 
@@ -68,12 +67,12 @@ def lanczos(product: Callable[[Vector], Vector], start: Vector, given: Vector, s
         steps, materialize=False, reortho="full", custom_vjp=False
     )(product, start)
     # A Krylov space of fewer than m dimensions leaves a rest of rounding errors, or exactly 0 and
-    # NaN after it: Lanczos ends there, and what matfree made of the steps beyond is cut away.
+    # NaN after it: Lanczos ends there, and matfree's further steps are cut off.
     last = jnp.linalg.norm(rest)
     scale = jnp.nanmax(jnp.abs(jnp.concatenate([diagonal, beside])))
     goes_on = beside > jnp.finfo(beside.dtype).eps * scale
     kept = jnp.concatenate([jnp.ones_like(goes_on, shape=(1,)), jnp.cumprod(goes_on, dtype=bool)])
-    # Cut rows stand apart, above all eigenvalues (Gershgorin), so they come last and are known.
+    # Cut rows get eigenvalues above all others (Gershgorin), so they come last.
     diagonal = jnp.where(kept, diagonal, 4 * scale + 1)
     beside = jnp.where(kept[1:], beside, 0)
     nodes, vectors = jnp.linalg.eigh(
@@ -151,8 +150,7 @@ def spectrum(
 
     Args:
       loss: `loss(params) -> scalar`, twice differentiable; the examples are inside it.
-      params: pytree of float32 or float64 arrays, the point. Of both at once, which is not refused,
-        vectors are float64 and the loss gets each leaf in its own dtype.
+      params: pytree of float32 or float64 arrays, the point.
       key: typed PRNG key of the random vectors.
       lanczos_steps: m, from 2 to the number of parameters.
       num_vectors: Gaussian vectors that a Lanczos run starts from.
@@ -164,8 +162,8 @@ def spectrum(
       A `Spectrum`; the loss in its own dtype, all else in that of the parameters.
 
     Raises:
-      UsageError: a parameter is not float32 or float64, or there is none; a loss that is no scalar;
-        or `lanczos_steps`, `top`, `num_vectors` or `num_trace_vectors` out of its range.
+      UsageError: a parameter is not float32 or float64, a loss that is no scalar, or
+        `lanczos_steps`, `top`, `num_vectors` or `num_trace_vectors` out of its range.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -178,17 +176,11 @@ def spectrum(
     """
     check_scalar(loss, params)
     point, unravel = ravel_pytree(params)
-    _check(point, lanczos_steps, num_vectors, num_trace_vectors, top)
+    _check(point.size, lanczos_steps, num_vectors, num_trace_vectors, top)
     flat_loss = lambda flat: loss(unravel(flat))  # noqa: E731
-    starts, signs = (
-        sampler(point, num=number)(jax.random.fold_in(key, use))
-        for use, (sampler, number) in enumerate(
-            [
-                (stochtrace.sampler_normal, num_vectors),
-                (stochtrace.sampler_signs, num_trace_vectors),
-            ]
-        )
-    )
+    keys = (jax.random.fold_in(key, use) for use in (0, 1))
+    starts = stochtrace.sampler_normal(point, num=num_vectors)(next(keys))
+    signs = stochtrace.sampler_signs(point, num=num_trace_vectors)(next(keys))
     with jax.default_matmul_precision(precision):
         value, gradient, samples = _quadratic_forms(flat_loss, point, signs)
         product = hessian_vector_product(flat_loss, point)
@@ -221,13 +213,8 @@ def hessian_vector_product(loss: Loss, params: Params) -> Callable[[PyTree], PyT
       params: pytree of floating-point arrays.
 
     Returns:
-      A function of a pytree like `params`, its dtypes too, to another; units of the gradient for a
+      A function from a pytree like `params`, in its dtypes, to another; units of the gradient for a
       direction in units of the parameters.
-
-    Raises:
-      TypeError, ValueError: JAX's own, and only when the function that is returned is called: a
-        loss that is no scalar, parameters that are not floating-point, or a vector of another
-        structure, shape or dtype.
 
     Source: Pearlmutter 1994, "Fast Exact Multiplication by the Hessian".
 
@@ -247,7 +234,7 @@ def density(nodes: ArrayLike, weights: ArrayLike, grid: ArrayLike, width: float)
 
     Args:
       nodes: Ritz values `[…, lanczos_steps]`, of one vector or of several; NaN counts nothing.
-      weights: likewise, each vector's add up to 1.
+      weights: of the same shape; those of a vector add up to 1.
       grid: where to evaluate it, `[size]`, floating-point, units of the nodes.
       width: of the kernel, above 0, units of the nodes.
 
@@ -285,10 +272,10 @@ def mean_and_error(samples: Float[Array, " num_samples"]) -> tuple[Scalar, Scala
 def _quadratic_forms(
     loss: Loss, point: Vector, vectors: Float[Array, "num_vectors size"]
 ) -> tuple[Scalar, Vector, Float[Array, " num_vectors"]]:
-    """Loss, gradient, and vᵀHv of each vector: a product passes through the first two anyway.
+    """Loss, gradient, and vᵀHv of each vector, from one pass per vector.
 
-    matfree's own estimator takes all vectors at once, with the memory for all of them, and divides
-    by N where the standard error of N samples takes N − 1.
+    matfree's estimator needs the memory of all vectors at once, and divides by N where the
+    standard error of N samples takes N − 1.
     """
 
     def visit(carry: tuple[Scalar, Vector], vector: Vector) -> tuple[tuple[Scalar, Vector], Scalar]:
@@ -304,16 +291,11 @@ def _quadratic_forms(
 
 
 def _check(
-    point: Vector,
-    lanczos_steps: int,
-    num_vectors: int,
-    num_trace_vectors: int,
-    top: int,
+    size: int, lanczos_steps: int, num_vectors: int, num_trace_vectors: int, top: int
 ) -> None:
-    if not 2 <= lanczos_steps <= point.size:
+    if not 2 <= lanczos_steps <= size:
         raise UsageError(
-            f"lanczos_steps={lanczos_steps} must be from 2 to the number of parameters, "
-            f"{point.size}"
+            f"lanczos_steps={lanczos_steps} must be from 2 to the number of parameters, {size}"
         )
     if not 1 <= top <= lanczos_steps:
         raise UsageError(f"top={top} must be from 1 to lanczos_steps={lanczos_steps}")

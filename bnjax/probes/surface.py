@@ -1,8 +1,8 @@
 """Loss surfaces: values on lines and planes through a point, along filter-normalised directions.
 
-A network does not change when a filter is doubled and what follows it is halved, or when a
-normaliser undoes it; the sharpness that a plot shows does. Directions whose every filter has the
-norm of the network's own make plots of different networks comparable (Li et al. 2018, §4).
+Doubling a filter and halving the next layer leaves a network as it is, but changes the sharpness
+in a plot. Directions whose filters have the norms of the network's own filters make plots of
+different networks comparable (Li et al. 2018, §4).
 """
 
 import zlib
@@ -22,44 +22,18 @@ from bnjax.types import Array, Params, Points, PRNGKey, PyTree, Scalar
 
 
 def filter_norms(kernel: Array) -> Array:
-    """Euclidean norm of each filter: of all weights that lead to one output channel.
-
-    Args:
-      kernel: `[…, channels]`, convolution (HWIO) or dense.
-
-    Returns:
-      `[channels]`.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> filter_norms(jnp.array([[3.0, 0.0], [4.0, 2.0]])).tolist()
-      [5.0, 2.0]
-    """
+    """Euclidean norm of each filter, the weights of one output channel, `[channels]`."""
     return jnp.sqrt(jnp.sum(jnp.square(kernel), axis=range(kernel.ndim - 1)))
 
 
 def filter_normalise(direction: Params, params: Params) -> Params:
-    r"""A direction whose every filter has the norm of the filter it moves.
+    r"""A direction whose filters have the norms of the filters that they move.
 
     $d_{ij} \leftarrow d_{ij} / \|d_{ij}\| \cdot \|\theta_{ij}\|$ for filter j of kernel i. Leaves
     with fewer than two axes (biases, scales and shifts of normalisers) are not moved: their
     direction is zero. So is that of a filter that is zero, in `params` or in `direction`.
 
-    Args:
-      direction: pytree like `params`.
-      params: pytree of floating-point arrays.
-
-    Returns:
-      A pytree like `params`.
-
     Source: Li et al. 2018 (1712.09913), §4.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> params = {"kernel": jnp.array([[3.0, 0.0], [4.0, 0.0]]), "bias": jnp.ones(2)}
-      >>> moved = filter_normalise({"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}, params)
-      >>> filter_norms(moved["kernel"]).tolist(), moved["bias"].tolist()
-      ([5.0, 0.0], [0.0, 0.0])
     """
 
     def normalise(move: Array, kernel: Array) -> Array:
@@ -75,8 +49,8 @@ def filter_normalise(direction: Params, params: Params) -> Params:
 def filter_direction(key: PRNGKey, params: Params) -> Params:
     """A Gaussian direction, filter-normalised.
 
-    A filter is what leads to one channel, and channels are the last axis of a kernel, as in Flax and
-    Haiku; of Equinox and PyTorch, whose channels come first, transpose the weights before and the
+    A filter is all weights of one output channel; channels are the last axis of a kernel, as in
+    Flax. For Equinox and PyTorch, whose channels come first, transpose the weights before and the
     direction after. A leaf's draw depends on the key and the leaf's name alone, so two networks
     that differ in the normaliser get the same draw for the same kernel.
 
@@ -113,7 +87,7 @@ def coordinates(points: int, low: float, high: float) -> np.ndarray:
     Args:
       points: 3 or more.
       low: below 0, finite; units of θ over units of the direction.
-      high: above 0, likewise.
+      high: above 0, finite; the same units.
 
     Returns:
       Whole multiples of one spacing, float64 `[points]`, units of the ends; from −high to high
@@ -121,8 +95,6 @@ def coordinates(points: int, low: float, high: float) -> np.ndarray:
 
     Raises:
       UsageError: too few points, 0 is not between the ends, or one of them is not finite.
-
-    Source: none; a grid of this project, made to hold the centre exactly.
 
     Example:
       >>> coordinates(5, -1.0, 1.0).tolist()
@@ -180,13 +152,12 @@ def values_on_line(
     check_grid(params, (direction,), (coordinates,))
     if chunk == "auto":
         chunk = points_that_fit(measure, params, coordinates.shape[0])
+
+    def visit(coordinate: Scalar) -> PyTree:
+        return measure(trees.move(params, direction, -coordinate))
+
     with jax.default_matmul_precision(precision):
-        return map_points(
-            lambda coordinate: measure(trees.move(params, direction, -coordinate)),
-            coordinates,
-            chunk=chunk,
-            mesh=mesh,
-        )
+        return map_points(visit, coordinates, chunk=chunk, mesh=mesh)
 
 
 def values_on_plane(
@@ -202,8 +173,8 @@ def values_on_plane(
 ) -> PyTree:
     r"""`measure` at $\theta + a\,d_1 + b\,d_2$ for every pair of coordinates.
 
-    Rows follow one another inside one program; a caller that wants to stop between rows takes
-    them one by one as `values_on_line(measure, move(params, d1, -a), d2, columns)`.
+    Rows follow one another inside one program. To stop between rows, call
+    `values_on_line(measure, move(params, d1, -a), d2, columns)` for each.
 
     Args:
       measure: `params -> pytree of scalars`.
@@ -220,30 +191,17 @@ def values_on_plane(
       Where rows and columns hold 0, that point is θ itself, to the last bit.
 
     Raises:
-      UsageError: as `values_on_line`, of parameters that are not float32 or float64 too.
+      UsageError: as `values_on_line`.
 
     Source: Li et al. 2018 (1712.09913), §3, eq. (1).
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> plane = (jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0]))
-      >>> rows, columns = jnp.array([0.0, 1.0]), jnp.array([2.0])
-      >>> values_on_plane(jnp.sum, jnp.zeros(2), plane, rows, columns).tolist()
-      [[2.0], [3.0]]
     """
     rows, columns = jnp.asarray(rows), jnp.asarray(columns)
     check_grid(params, directions, (rows, columns))
     first, second = directions
+    options: dict = {"chunk": chunk, "mesh": mesh, "precision": precision}
 
     def one_row(row: Scalar) -> PyTree:
-        return values_on_line(
-            measure,
-            trees.move(params, first, -row),
-            second,
-            columns,
-            chunk=chunk,
-            mesh=mesh,
-            precision=precision,
-        )
+        start = trees.move(params, first, -row)
+        return values_on_line(measure, start, second, columns, **options)
 
     return jax.lax.map(one_row, rows)

@@ -1,4 +1,4 @@
-"""Whether the units of a layer are alike: the symmetry that an initialisation must break."""
+"""Whether the channels of a layer are alike: the symmetry that an initialisation must break."""
 
 from typing import Annotated, NamedTuple
 
@@ -17,12 +17,12 @@ class Symmetry(NamedTuple):
     size: Annotated[Scalar, Field("Greatest absolute weight")]
 
 
-def symmetry(kernel: Float[Array, "*fan_in units"], /) -> Symmetry:
-    r"""The largest difference between two units of a layer.
+def symmetry(kernel: Float[Array, "*fan_in channels"], /) -> Symmetry:
+    r"""The largest difference between two channels of a layer.
 
     $\max_k (\max_u w_{ku} - \min_u w_{ku})$: 0 if and only if all channels have the same weights.
-    Units that start alike stay alike where the next layer uses them alike: they get the same
-    gradient, and any optimiser that works element by element gives them the same update.
+    Equal channels stay equal where the next layer uses them equally: they get the same gradient,
+    and any optimiser that works element by element gives them the same update.
 
     Args:
       kernel: weights, `[*fan_in, channels]`.

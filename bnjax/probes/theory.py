@@ -1,8 +1,9 @@
 r"""The theorems of Santurkar et al. 2018 on one normalised layer, measured side by side.
 
-One BatchNorm after one linear layer, per channel, over the m rows of a batch (for images batch times
-pixels): $\hat y = (y - \mu)/\sigma$, $z = \gamma \hat y + \beta$, $g = \partial L/\partial z$,
-$v = \partial L/\partial y$, $H = \partial^2 L/\partial z^2$, $\hat H = \partial^2 L/\partial y^2$.
+One BatchNorm follows one linear layer; everything is per channel, over the m rows of a batch (for
+images batch times pixels): $\hat y = (y - \mu)/\sigma$, $z = \gamma \hat y + \beta$,
+$g = \partial L/\partial z$, $v = \partial L/\partial y$, $H = \partial^2 L/\partial z^2$,
+$\hat H = \partial^2 L/\partial y^2$.
 Left sides come from automatic differentiation of the textbook formula, not from a closed
 derivative of BatchNorm, so that they know nothing of the right sides.
 """
@@ -85,7 +86,7 @@ def theory(
     - \frac{\gamma}{m \sigma^2} \langle g, \hat y\rangle \|v\|^2$, with H and $\hat H$ the blocks
     of the channel.
 
-    4.4: with $g_j^2 = \max_{\|X\|_2 \le \lambda} \|X^T g\|^2 = \lambda^2 \|g\|^2$ and likewise
+    4.4: with $g_j^2 = \max_{\|X\|_2 \le \lambda} \|X^T g\|^2 = \lambda^2 \|g\|^2$ and
     $\hat g_j^2 = \lambda^2 \|v\|^2$ for the gradient by the weights of a layer $y = X w$,
     $\hat g_j^2 = \frac{\gamma^2}{\sigma^2} (g_j^2 - \lambda^2 m \mu_g^2
     - \frac{\lambda^2}{m} \langle g, \hat y\rangle^2)$, $\mu_g$ the mean of g over the rows.
@@ -117,10 +118,8 @@ def theory(
       >>> measured = theory(head, y, 2 * jnp.ones(1), jnp.ones(1), channels=[0])
       >>> bool(abs(measured.lipschitz.residual[0]) < 1e-5)
       True
-      >>> bool(abs(measured.curvature.residual[0]) < 1e-5)
-      True
     """
-    check(y, channels)
+    _check(y, channels)
 
     def normalise(y: Rows) -> Rows:
         return standardise(y, *moments(y, (0,)), epsilon) * scale[None] + shift[None]
@@ -194,13 +193,8 @@ def steepness(loss: Callable[[Rows], Scalar], y: Rows, *, channels: Sequence[int
       UsageError: y is no matrix, or a channel that does not exist.
 
     Source: Santurkar et al. 2018, §4.1.
-
-    Example:
-      >>> seen = steepness(lambda y: jnp.sum(y**2), jnp.ones((3, 2)), channels=[1])
-      >>> seen.gradient_squared.tolist(), seen.curvature.tolist()
-      ([12.0, 12.0], [24.0])
     """
-    check(y, channels)
+    _check(y, channels)
     (value, gradient), tangent = jax.linearize(jax.value_and_grad(loss), y)
 
     def form(direction: Rows) -> Scalar:
@@ -210,8 +204,7 @@ def steepness(loss: Callable[[Rows], Scalar], y: Rows, *, channels: Sequence[int
     return Steepness(value, gradient, jnp.sum(gradient**2, axis=0), forms[:-1], forms[-1])
 
 
-def check(y: Rows, channels: Sequence[int]) -> None:
-    """Refuse what is no matrix, and channels that it does not have."""
+def _check(y: Rows, channels: Sequence[int]) -> None:
     if y.ndim != 2:
         raise UsageError(f"y has shape {y.shape}: flatten it to [batch · pixels, channels]")
     if illegal := [channel for channel in channels if not 0 <= channel < y.shape[1]]:
@@ -221,13 +214,7 @@ def check(y: Rows, channels: Sequence[int]) -> None:
 def over_channels(
     measure: Callable[[Rows], PyTree], direction: Rows, channels: Sequence[int]
 ) -> PyTree:
-    """A measurement of the part of a direction in each of some channels and, last, of the whole of it.
-
-    Args:
-      measure: of a direction `[rows, channels]`; its shapes get a leading axis `[num_chosen + 1]`.
-      direction: `[rows, channels]`.
-      channels: the chosen ones.
-    """
+    """`measure` of a direction's part in each chosen channel and, last, of the whole direction."""
     masks = np.ones((len(channels) + 1, direction.shape[1]))
     masks[:-1] = np.arange(direction.shape[1]) == np.asarray(channels, dtype=int)[:, None]
 

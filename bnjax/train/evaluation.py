@@ -41,24 +41,12 @@ def make_evaluate(
       model: a `bnjax.models.Model`.
       dataset: gives the standardisation.
       objective: the loss.
-      chunk: at most so many images at a time; the last ones are padded and masked, so every image
-        counts once.
+      chunk: largest number of images at a time; the last ones are padded and masked, so every
+        image counts once.
       mesh: devices with an axis `data` over which the images of a chunk are spread.
 
     Returns:
       `evaluate(params, batch_stats, split) -> Evaluation`, normalising with `batch_stats`.
-
-    Example:
-      >>> import numpy as np
-      >>> from bnjax.data.dataset import from_arrays
-      >>> from bnjax.models import mlp, norms
-      >>> pixels, labels = np.arange(8, dtype=np.uint8).reshape(8, 1, 1, 1), np.arange(8) % 2
-      >>> dataset = from_arrays("eight", 2, (pixels, labels), (pixels, labels))
-      >>> model = mlp(norm=norms.none(), num_classes=2, width=0.02, initializer="zeros")
-      >>> variables = model.init(jax.random.key(0), jnp.zeros((1, 1, 1, 1), jnp.float32))
-      >>> found = make_evaluate(model, dataset)(**variables, split=dataset.test)
-      >>> round(float(found.loss), 4), float(found.accuracy)  # ln 2
-      (0.6931, 0.5)
     """
     chunk_sums = compile_chunk(
         model.initialised, dataset.mean, dataset.std, dataset.is_regression, objective, mesh
@@ -72,8 +60,8 @@ def make_evaluate(
         sums = []
         for start in range(0, total, size):
             counted = min(size, total - start)
-            piece = jax.tree.map(lambda array, s=start: pad_rows(array[s : s + size], size), split)
-            sums.append(chunk_sums(params, batch_stats, *piece, jnp.int32(counted)))
+            part = jax.tree.map(lambda array, s=start: pad_rows(array[s : s + size], size), split)
+            sums.append(chunk_sums(params, batch_stats, *part, jnp.int32(counted)))
         return Evaluation(
             loss=sum(part.loss for part in sums) / (1 if objective.summed else total),
             accuracy=sum(part.accuracy for part in sums) / total,
@@ -91,10 +79,7 @@ def compile_chunk(
     objective: Objective,
     mesh: jax.sharding.Mesh | None,
 ) -> Callable[..., Any]:
-    """Sums over the first `counted` images of a chunk; compiled once for all equal models.
-
-    The result takes parameters, statistics, pixels, labels and `counted`.
-    """
+    """Sums over the first `counted` images of a chunk; compiled once for all equal models."""
 
     @jax.jit
     def chunk_sums(

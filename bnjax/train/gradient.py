@@ -40,28 +40,7 @@ def compute_gradient(
     batch: Batch,
     selection: Selection = EVERYTHING,
 ) -> Gradient:
-    """Loss and gradient on one batch, with the statistics of that batch.
-
-    Args:
-      model: a `bnjax.models.Model`.
-      objective: logits and labels to a scalar.
-      state: the point.
-      batch: the step's batch.
-      selection: which parameters to differentiate by.
-
-    Returns:
-      A `Gradient`; its statistics are the running ones after this batch.
-
-    Example:
-      >>> from bnjax.losses import cross_entropy
-      >>> from bnjax.models import mlp, norms
-      >>> model, images = mlp(norm=norms.none(), num_classes=2, width=0.02), jnp.ones((4, 2, 2, 1))
-      >>> batch = Batch(images, jnp.zeros(4, jnp.int32))
-      >>> state = TrainState(0, **model.init(jax.random.key(0), images), opt_state=())
-      >>> computed = compute_gradient(model, cross_entropy, state, batch)
-      >>> computed.loss.shape, sorted(computed.gradient)
-      ((), ['dense1', 'dense2', 'dense3', 'output'])
-    """
+    """Loss and gradient on one batch, with the statistics of that batch."""
 
     def loss(trained: PyTree) -> tuple[Scalar, tuple[Array, BatchStats]]:
         params = selection.merge(state.params, trained)
@@ -83,33 +62,7 @@ def accumulate_gradient(
     *,
     summed: bool = False,
 ) -> Gradient:
-    """The gradient of a batch from equal parts of it, one after the other, to save memory.
-
-    Args:
-      compute: loss and gradient of a part.
-      state: the point.
-      batch: the whole batch.
-      microbatches: number of parts; divides the batch.
-      summed: whether the loss is a sum over examples, else a mean.
-
-    Returns:
-      The `Gradient` of the whole batch, equal to that of one pass up to rounding.
-
-    Raises:
-      UsageError: the model normalises with statistics of the batch, which parts do not have, or
-        the parts are not equal.
-
-    Example:
-      >>> def compute(state, batch):
-      ...     mean = jnp.mean(batch.labels.astype(jnp.float32))
-      ...     return Gradient(mean, mean, {"w": mean}, {})
-      >>> state = TrainState(0, {}, {}, ())
-      >>> batch = Batch(jnp.zeros((4, 1, 1, 1)), jnp.arange(4, dtype=jnp.int32))
-      >>> float(accumulate_gradient(compute, state, batch, 2).loss)
-      1.5
-      >>> float(accumulate_gradient(compute, state, batch, 2, summed=True).loss)
-      3.0
-    """
+    """The gradient of a batch from equal parts of it, one after the other, to save memory."""
     if jax.tree.leaves(state.batch_stats):
         raise UsageError(
             f"microbatches={microbatches}: a network that normalises with statistics of the batch "
@@ -119,16 +72,14 @@ def accumulate_gradient(
     size = batch.labels.shape[0]
     if size % microbatches:
         raise UsageError(f"microbatches={microbatches} must divide the batch of {size}")
+    each = size // microbatches
 
     def part(index: Index) -> Gradient:
-        rows = [
-            jax.lax.dynamic_slice_in_dim(
-                array, index * (size // microbatches), size // microbatches
-            )
-            for array in (batch.images, batch.labels)
-        ]
+        def rows(array: Array) -> Array:
+            return jax.lax.dynamic_slice_in_dim(array, index * each, each)
+
         key = None if batch.key is None else jax.random.fold_in(batch.key, index)
-        return compute(state, Batch(rows[0], rows[1], key))
+        return compute(state, Batch(rows(batch.images), rows(batch.labels), key))
 
     parts = jax.lax.map(part, jnp.arange(microbatches, dtype=jnp.int32))
     mean = jax.tree.map(lambda leaf: leaf.mean(axis=0), parts)

@@ -1,7 +1,7 @@
-"""The training loop: an iterator that trains, and lets any probe ride along.
+"""The training loop: an iterator that trains, and runs any probe on the way.
 
-It never waits for the device: what it yields are arrays that may still be in the making. Whoever
-reads the numbers of step t while step t + 1 is under way keeps the device busy.
+The loop never waits for the device: the arrays that it yields may still be in the making. To keep
+the device busy, read the numbers of step t after step t + 1 was started.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -75,15 +75,14 @@ def run(
       split: the training split.
       key: typed PRNG key of the data stream.
       state: the state before step `start`; donated.
-      start: counted from 0.
-      stop: likewise.
-      probes: by name; at a step where one is due it sees the batch of that step and the
-        parameters before the update, as in Santurkar et al. 2018.
+      start: first step, counted from 0.
+      stop: one past the last step.
+      probes: by name; a probe that is due sees the batch of the step and the parameters before the
+        update, as in Santurkar et al. 2018.
 
     Yields:
       `Progress` for each step, or for each block of steps without a probe where the program has
-      blocks. Its state is donated to the next step: whoever needs it longer
-      copies it before going on.
+      blocks. Its state is donated to the next step: copy it to keep it longer.
 
     Example:
       >>> import jax, numpy as np, optax
@@ -104,17 +103,19 @@ def run(
       >>> [(progress.step, progress.measured) for progress in steps]
       [(0, {'size': (4,)}), (1, {}), (2, {'size': (4,)})]
     """
-    epoch = pipeline.epoch(start)
-    order = pipeline.order(key, epoch)
-    step = start
+
+    def due_at(step: int) -> dict[str, Probe]:
+        return {name: probe for name, probe in probes.items() if probe.when(step)}
+
+    step, epoch = start, -1
     while step < stop:
         if pipeline.epoch(step) != epoch:
             epoch = pipeline.epoch(step)
             order = pipeline.order(key, epoch)
-        due = {name: probe for name, probe in probes.items() if probe.when(step)}
+        due = due_at(step)
         if program.block is not None and not due:
             until = min(stop, step + program.block_steps, pipeline.last_step(epoch) + 1)
-            until = next((s for s in range(step, until) if any_due(probes, s)), until)
+            until = next((s for s in range(step, until) if due_at(s)), until)
             state, metrics = program.block(split, order, key, state, jnp.int32(until))
             yield Progress(step, until, state, metrics, {})
             step = until
@@ -125,8 +126,3 @@ def run(
         state, metrics = program.update(state, gradient)
         yield Progress(step, step + 1, state, metrics, measured)
         step += 1
-
-
-def any_due(probes: Mapping[str, Probe], step: int) -> bool:
-    """Whether some probe is due at a step."""
-    return any(probe.when(step) for probe in probes.values())

@@ -15,7 +15,7 @@ OptimizerName: TypeAlias = Literal[
     "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"
 ]
 MOMENTUM = 0.9
-# Where a search over learning rates begins: a convention, no optimum (Adam: Kingma & Ba 2015).
+# Where a search over learning rates starts: conventions, not optima.
 USUAL_RATES: Mapping[str, float] = {
     "sgd": 0.1,
     "momentum": 0.01,
@@ -33,7 +33,6 @@ PLAIN: Mapping[str, Callable[[float | Array], optax.GradientTransformation]] = {
     "rmsprop": optax.rmsprop,
     "adam": optax.adam,
 }
-DROP = 0.1
 
 
 class Rule(NamedTuple):
@@ -41,18 +40,12 @@ class Rule(NamedTuple):
 
     name: OptimizerName
     weight_decay: float = 0.0  # L2 coefficient
-    drops: tuple[
-        int, ...
-    ] = ()  # steps, counted from 0, from which on the rate is a tenth of before
+    drops: tuple[int, ...] = ()  # steps, counted from 0, at which the rate falls to a tenth
     decays: trees.Predicate | None = None  # by a parameter's name; None: all decay
 
 
 def drop_step(drop: float, steps: int) -> int:
     """The first step of a lower learning rate, given as a share of the run or as a step.
-
-    Args:
-      drop: a share if below 1, else a step, counted from 0.
-      steps: of the whole run.
 
     Example:
       >>> drop_step(0.5, 80), drop_step(60.0, 80)
@@ -78,16 +71,6 @@ def by_name(
       UsageError: unknown name.
 
     Source: optax; momentum 0.9, Sutskever et al. 2013, §3.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> optimizer, params = by_name("sgd", 0.1), jnp.array(1.0)
-      >>> state = optimizer.init(params)
-      >>> round(float(optimizer.update(jnp.array(2.0), state, params)[0]), 3)
-      -0.2
-      >>> state = by_name("sgd", 0.5).init(params)  # another rate, the same update function
-      >>> round(float(optimizer.update(jnp.array(2.0), state, params)[0]), 3)
-      -1.0
     """
     return build(Rule(name, weight_decay), lr)
 
@@ -95,13 +78,13 @@ def by_name(
 def build(rule: Rule, lr: float) -> optax.GradientTransformation:
     """The optimiser of a rule at a learning rate.
 
-    The learning rate is part of its state (`opt_state.hyperparams`), so a program that was compiled
-    for one works at any other.
+    The learning rate is part of its state (`opt_state.hyperparams`), so one compiled program works
+    at any rate.
 
     Args:
-      rule: the weight decay is added to the gradient before the optimiser sees it, but by `adamw`
-        to its update, decoupled from the gradient (Loshchilov & Hutter 2019).
-      lr: learning rate, units of parameters over units of what the optimiser makes of gradients.
+      rule: its weight decay is added to the gradient before the optimiser sees it; `adamw` adds
+        it to the update, decoupled from the gradient.
+      lr: learning rate.
 
     Returns:
       An optax optimiser.
@@ -109,7 +92,7 @@ def build(rule: Rule, lr: float) -> optax.GradientTransformation:
     Raises:
       UsageError: unknown name.
 
-    Source: optax; Loshchilov & Hutter 2019 for the decoupled decay.
+    Source: Loshchilov & Hutter 2019 for the decoupled decay.
 
     Example:
       >>> import jax.numpy as jnp
@@ -137,7 +120,7 @@ def build(rule: Rule, lr: float) -> optax.GradientTransformation:
         if not rule.drops:
             return chosen
         # All these optimisers multiply by the rate last, so this is a schedule of the rate.
-        schedule = optax.piecewise_constant_schedule(1.0, dict.fromkeys(rule.drops, DROP))
+        schedule = optax.piecewise_constant_schedule(1.0, dict.fromkeys(rule.drops, 0.1))
         return optax.chain(chosen, optax.scale_by_schedule(schedule))
 
     return optax.inject_hyperparams(make)(lr=lr)

@@ -1,4 +1,4 @@
-"""The parts of a network that Frankle et al. 2020 train while all else stays as it was drawn."""
+"""The parts of a network that Frankle et al. 2020 train while the rest stays as drawn."""
 
 import math
 from typing import Literal, TypeAlias
@@ -7,14 +7,8 @@ import jax
 import numpy as np
 from jaxtyping import Int
 
-from bnjax.arithmetic import trees
-from bnjax.arithmetic.selection import (
-    EVERYTHING,
-    Selection,
-    elements,
-    leaves_where,
-    random_elements,
-)
+from bnjax.arithmetic import selection, trees
+from bnjax.arithmetic.selection import Selection
 from bnjax.types import Params, PRNGKey
 
 Part: TypeAlias = Literal["all", "bn", "bn+output", "random", "random_anywhere", "output"]
@@ -47,14 +41,14 @@ def select(part: Part, shapes: Params, key: PRNGKey) -> Selection:
       2
     """
     if part == "all":
-        return EVERYTHING
+        return selection.EVERYTHING
     if part == "random":
-        return elements(random_per_channel(key, shapes))
+        return selection.elements(random_per_channel(key, shapes))
     if part == "random_anywhere":
         count = norm_size(shapes)
-        return elements(random_elements(key, shapes, count, lambda name: not of_norm(name)))
+        return selection.elements(selection.random_elements(key, shapes, count, not_of_norm))
     wanted = {"bn": (of_norm,), "bn+output": (of_norm, of_output), "output": (of_output,)}[part]
-    return leaves_where(lambda name: any(belongs(name) for belongs in wanted))
+    return selection.leaves_where(lambda name: any(belongs(name) for belongs in wanted))
 
 
 def of_norm(name: str) -> bool:
@@ -78,22 +72,7 @@ def norm_size(shapes: Params) -> int:
 
 
 def random_per_channel(key: PRNGKey, shapes: Params) -> dict[str, Int[np.ndarray, " chosen"]]:
-    """Of each channel's kernel as many random elements as the channel has of γ and β.
-
-    Args:
-      key: typed PRNG key.
-      shapes: of all parameters. Those of a scanned stage have a leading axis of blocks.
-
-    Returns:
-      By the kernel's name, positions in the flattened kernel, without repetition.
-
-    Example:
-      >>> norm = {"scale": np.zeros(2), "bias": np.zeros(2)}
-      >>> shapes = {"conv1": {"kernel": np.zeros((3, 3, 1, 2)), "norm": norm}}
-      >>> chosen = random_per_channel(jax.random.key(0), shapes)["conv1/kernel"]
-      >>> np.bincount(chosen % 2).tolist()  # of each of the two channels as many as γ and β
-      [2, 2]
-    """
+    """Of each channel's kernel as many random elements as the channel has of γ and β."""
     leaves = trees.named_leaves(shapes)
     generator = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     found = {}

@@ -33,23 +33,6 @@ def make_loss(
 
     Returns:
       `make(state, batch) -> loss`, where `loss(params) -> scalar`.
-
-    Example:
-      >>> import jax
-      >>> import jax.numpy as jnp
-      >>> import numpy as np
-      >>> from bnjax.data import make_pipeline
-      >>> from bnjax.data.dataset import from_arrays
-      >>> from bnjax.models import mlp, norms
-      >>> pixels, labels = np.arange(8, dtype=np.uint8).reshape(8, 1, 1, 1), np.arange(8) % 2
-      >>> dataset = from_arrays("eight", 2, (pixels, labels), (pixels, labels))
-      >>> pipeline = make_pipeline(dataset, batch_size=4)
-      >>> model = mlp(norm=norms.none(), num_classes=2, width=0.02, initializer="zeros")
-      >>> batch = Batch(jnp.ones((4, 1, 1, 1)), jnp.array([0, 1, 0, 1]))
-      >>> state = TrainState(0, **model.init(jax.random.key(0), batch.images), opt_state=())
-      >>> loss = make_loss(model, pipeline)(state, batch)
-      >>> round(float(loss(state.params)), 4)  # ln 2
-      0.6931
     """
 
     def make(state: TrainState, batch: Batch) -> Loss:

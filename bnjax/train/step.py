@@ -26,15 +26,15 @@ class Metrics(NamedTuple):
     loss: Annotated[Scalar, Field("Minibatch loss")]
     accuracy: Annotated[Scalar, Field("Minibatch accuracy", bounded=True)]  # NaN of a regression
     gradient_norm: Annotated[Scalar, Field("Minibatch gradient norm")]
-    # Where false, the state was left as it was.
+    # Where false, the step left the state as it was.
     finite: Annotated[Flag, Field("Loss and gradient are finite", bounded=True)]
 
 
 class Program(NamedTuple):
     """The compiled functions of a run; the split is an argument, not a constant inside.
 
-    A step is two programs, so that a probe can take the gradient that training computes anyway,
-    and training gives the same numbers, bit for bit, whether a probe rides along or not.
+    A step is two programs, so that a probe can reuse training's gradient, and training gives the
+    same numbers, bit for bit, with and without probes.
     """
 
     batch: Callable[[Split, Int[Array, " two_epochs"], PRNGKey, Index], Batch]
@@ -42,7 +42,7 @@ class Program(NamedTuple):
     update: Callable[[TrainState, Gradient], tuple[TrainState, Metrics]]
     # Several steps at once, up to a given one; None where starting a program costs nothing.
     block: Callable[..., tuple[TrainState, Metrics]] | None = None
-    block_steps: int = 1  # at most so many at once
+    block_steps: int = 1  # largest number of steps in a block
 
 
 def init_state(
@@ -63,13 +63,6 @@ def init_state(
 
     Returns:
       A `TrainState` at step 0.
-
-    Example:
-      >>> from bnjax.models import mlp, norms
-      >>> model, images = mlp(norm=norms.none(), width=0.02), jnp.zeros((1, 2, 2, 1))
-      >>> state = init_state(model, optax.sgd(0.1), jax.random.key(0), images)
-      >>> int(state.step), sorted(state.params)
-      (0, ['dense1', 'dense2', 'dense3', 'output'])
     """
     variables = model.init(key, images)
     opt_state = optimizer.init(selection.split(variables["params"]))
@@ -82,7 +75,7 @@ def apply_gradient(
     computed: Gradient,
     selection: Selection = EVERYTHING,
 ) -> tuple[TrainState, Metrics]:
-    """The optimiser's update; one that is not finite leaves everything but `step` as it was.
+    """The optimiser's update; where loss or gradient are not finite, only `step` changes.
 
     Args:
       optimizer: any optax optimiser; weight decay belongs there.
@@ -92,18 +85,10 @@ def apply_gradient(
 
     Returns:
       The state after the step, and the step's `Metrics`.
-
-    Example:
-      >>> optimizer, params = optax.sgd(0.25), {"w": jnp.array([1.0])}
-      >>> state = TrainState(jnp.int32(0), params, {}, optimizer.init(params))
-      >>> loss = jnp.array(0.5)
-      >>> after, metrics = apply_gradient(optimizer, state, Gradient(loss, loss, params, {}))
-      >>> int(after.step), after.params["w"].tolist(), float(metrics.gradient_norm)
-      (1, [0.75], 1.0)
     """
     trained = selection.split(state.params)
     updates, opt_state = optimizer.update(computed.gradient, state.opt_state, trained)
-    # Gated on the device: a NaN must never reach what a checkpoint keeps.
+    # Gated on the device: a NaN must never reach a checkpoint.
     finite = jnp.isfinite(computed.loss) & trees.all_finite(computed.gradient)
     new = state._replace(
         params=selection.merge(state.params, optax.apply_updates(trained, updates)),
@@ -137,36 +122,20 @@ def make_program(
       objective: logits and labels to a scalar.
       precision: matrix-product precision of training, a value of
         `jax.default_matmul_precision`; probes have their own.
-      block_steps: steps without a probe that are compiled into one program. More than one spares
-        an accelerator the wait for its host; the numbers then agree to rounding, not bit for bit,
-        with those of single steps.
+      block_steps: steps without a probe that are compiled into one program. With more than one an
+        accelerator does not wait for its host; the numbers then agree with those of single steps
+        to rounding, not bit for bit.
       selection: which parameters are trained.
       microbatches: parts of a batch whose gradients are computed one after the other.
       mesh: devices with an axis `data` over which each batch is spread. Statistics are those of
-        the whole batch whatever the mesh.
+        the whole batch on any mesh.
 
     Returns:
-      A `Program`. `update` donates its state: the state that was passed in is gone afterwards.
+      A `Program`. `update` donates its state: the caller cannot use that state afterwards.
 
     Raises:
       UsageError: at the first gradient, microbatches of a network that normalises with statistics
         of the batch.
-
-    Example:
-      >>> import numpy as np, optax
-      >>> from bnjax.data import make_pipeline
-      >>> from bnjax.data.dataset import from_arrays
-      >>> from bnjax.models import mlp, norms
-      >>> pixels, labels = np.arange(8, dtype=np.uint8).reshape(8, 1, 1, 1), np.arange(8) % 2
-      >>> dataset = from_arrays("eight", 2, (pixels, labels), (pixels, labels))
-      >>> pipeline, key = make_pipeline(dataset, batch_size=4), jax.random.key(0)
-      >>> model, optimizer = mlp(norm=norms.none(), num_classes=2, width=0.02), optax.sgd(0.1)
-      >>> program = make_program(model, optimizer, pipeline)
-      >>> state = init_state(model, optimizer, key, jnp.zeros((1, 1, 1, 1), jnp.float32))
-      >>> batch = program.batch(dataset.train, pipeline.order(key, 0), key, jnp.int32(0))
-      >>> state, metrics = program.update(state, program.gradient(state, batch))
-      >>> int(state.step), bool(metrics.finite)
-      (1, True)
     """
 
     def gradient(state: TrainState, batch: Batch) -> Gradient:

@@ -1,4 +1,4 @@
-"""Measurements after training that are a sequence of rows, so that they can stop between rows."""
+"""Measurements after training, row by row, so that they can stop between rows."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
@@ -12,12 +12,12 @@ MeasureRow: TypeAlias = Callable[[int], Any]  # row -> NamedTuple of arrays
 
 
 class Sweep(NamedTuple):
-    """Rows to measure on the trained network, each of them alike in shape."""
+    """Rows of equal shapes to measure on the trained network."""
 
     rows: int
     shapes: Any  # of one row: a NamedTuple of `jax.ShapeDtypeStruct`
-    # Called once where the sweep begins or goes on, with the trained state and all that the probes
-    # measured on the way; its result must depend on nothing else, so that rows agree after a stop.
+    # Called once where the sweep starts or resumes, with the trained state and everything that the
+    # probes measured. Its result must depend on nothing else, so that rows agree after a stop.
     begin: Callable[[TrainState, Measured], MeasureRow]
     axis: str = "row"  # the name of the axis of its rows
 
@@ -45,7 +45,7 @@ def run_sweeps(
     Args:
       sweeps: by name.
       state: the trained network.
-      measured: what `Sweep.begin` is handed.
+      measured: the second argument of `Sweep.begin`.
       start: rows of all sweeps together that are done already.
 
     Yields:

@@ -1,4 +1,10 @@
-"""Normalisers with statistics of the batch: BatchNorm, average ℓp norms, unitization."""
+"""Normalisers with statistics of the batch: BatchNorm, average ℓp norms, unitization.
+
+Each is called as `module(x, train=bool)`: x floating, `[batch, …, channels]`; the output has x's
+shape and dtype, and no unit but that of γ and β. Its collections are `params` (`scale` is γ, `bias`
+is β), `batch_stats` (the running statistics), and `moments`, the batch's own statistics, which are
+stored if a caller asks for that collection. All are `[channels]`, statistics float32 or wider.
+"""
 
 import functools
 import math
@@ -10,7 +16,7 @@ from jaxtyping import Array, Float
 
 from bnjax.arithmetic.moments import batch_normalise, moments, standardise
 from bnjax.errors import UsageError
-from bnjax.models.norms.norm import Norm, check_epsilon, check_momentum
+from bnjax.models.norms.norm import Norm, channelwise, check_epsilon, check_momentum
 from bnjax.models.norms.running import advance, running
 
 
@@ -18,16 +24,9 @@ class BatchNorm(nn.Module):
     r"""Batch normalisation with explicit running statistics.
 
     $y = \gamma (x - \mu) / \sqrt{\sigma^2 + \epsilon} + \beta$ per channel, with the batch's
-    $\mu, \sigma^2$ when training and the running ones otherwise. The running statistics follow
-    `momentum · running + (1 − momentum) · batch` (Flax counts momentum the other way round from
-    PyTorch: 0.9 here is 0.1 there) and store the biased variance (PyTorch: unbiased).
-
-    Called as `module(x, train=bool)`: x floating, `[batch, …, channels]`; y of the same shape and
-    dtype, without unit but for γ and β.
-
-    Collections: `params` (`scale` is γ, `bias` is β), `batch_stats` (`mean`, `var`), and
-    `moments`, the batch's own statistics, for whoever asks for that collection; all `[channels]`,
-    statistics float32 or wider, in units of x and of x squared.
+    $\mu, \sigma^2$ when training and the running ones otherwise. The running statistics (`mean`,
+    `var`) follow `momentum · running + (1 − momentum) · batch` (PyTorch counts momentum the other
+    way round: 0.9 here is 0.1 there) and store the biased variance (PyTorch: unbiased).
 
     Source: Ioffe & Szegedy 2015, Algorithms 1 and 2.
     """
@@ -52,8 +51,7 @@ class BatchNorm(nn.Module):
         mean, var = running(self, ("mean", "var"), x.shape[-1], x.dtype)
         if not train:
             standardised = standardise(x, mean.value, var.value, self.epsilon)
-            channel_shape = (1,) * (x.ndim - 1) + shape
-            return standardised * scale.reshape(channel_shape) + bias.reshape(channel_shape)
+            return standardised * channelwise(scale, x) + channelwise(bias, x)
         normalised, own = batch_normalise(x, scale, bias, self.epsilon)
         advance(self, {"mean": mean, "var": var}, own._asdict(), self.momentum)
         return normalised
@@ -64,14 +62,9 @@ class LpNorm(nn.Module):
 
     $y = \gamma (x - \mu) / s_p + \beta$ per channel with $s_p = (\frac1m \sum_i |x_i|^p)^{1/p}$
     and $s_\infty = \max_i |x_i|$, over the batch and, for images, the pixels. The norm is that of
-    x before the mean is taken off, so a constant channel is not blown up. For p = ∞ the paper's
-    "average" is ambiguous; the maximum is the limit of $s_p$ for p → ∞.
-
-    Called as `module(x, train=bool)`: x floating, `[batch, …, channels]`; y of the same shape and
-    dtype, without unit but for γ and β.
-
-    Collections: `params` (`scale` is γ, `bias` is β), `batch_stats` (`mean` is μ, `size` is
-    $s_p$, both in units of x) and `moments`, as `BatchNorm` has them; all `[channels]`.
+    x before the mean is subtracted, so a constant channel is not blown up. For p = ∞ the paper's
+    "average" is ambiguous; the maximum is the limit of $s_p$ for p → ∞. The running statistics are
+    `mean` (μ) and `size` ($s_p$), both in units of x.
 
     Source: Santurkar et al. 2018, §3.3 and appendix A.4.
     """
@@ -85,20 +78,17 @@ class LpNorm(nn.Module):
         self, x: Float[Array, "*batch channels"], *, train: bool
     ) -> Float[Array, "*batch channels"]:
         """Normalise `x` over all axes but the last."""
-        channels = x.shape[-1]
-        scale = self.param("scale", nn.initializers.ones, (channels,), x.dtype)
-        bias = self.param("bias", nn.initializers.zeros, (channels,), x.dtype)
-        running_mean, running_size = running(self, ("mean", "size"), channels, x.dtype)
-        wide = running_mean.value.dtype
-        mean, size = running_mean.value, running_size.value
+        scale = self.param("scale", nn.initializers.ones, x.shape[-1:], x.dtype)
+        bias = self.param("bias", nn.initializers.zeros, x.shape[-1:], x.dtype)
+        kept = running(self, ("mean", "size"), x.shape[-1], x.dtype)
+        mean, size = kept[0].value, kept[1].value
+        wide = x.astype(mean.dtype)
         if train:
-            axes = tuple(range(x.ndim - 1))
-            mean, size = jnp.mean(x.astype(wide), axes), average_norm(x.astype(wide), self.power)
-            kept = {"mean": running_mean, "size": running_size}
-            advance(self, kept, {"mean": mean, "size": size}, self.momentum)
-        shape = (1,) * (x.ndim - 1) + (channels,)
-        centred = (x.astype(wide) - mean.reshape(shape)) / (size + self.epsilon).reshape(shape)
-        return centred.astype(x.dtype) * scale.reshape(shape) + bias.reshape(shape)
+            mean, size = jnp.mean(wide, range(x.ndim - 1)), average_norm(wide, self.power)
+            variables = {"mean": kept[0], "size": kept[1]}
+            advance(self, variables, {"mean": mean, "size": size}, self.momentum)
+        centred = (wide - channelwise(mean, x)) / channelwise(size + self.epsilon, x)
+        return centred.astype(x.dtype) * channelwise(scale, x) + channelwise(bias, x)
 
 
 def average_norm(x: Float[Array, "*batch channels"], power: float) -> Float[Array, " channels"]:
@@ -118,39 +108,34 @@ class Unitization(nn.Module):
     $\hat x = (x - \mu)/\sqrt{\sigma^2 + \epsilon}$ as in `BatchNorm`,
     $r^2 = \overline{\hat x^2}$ over all elements of one sample, and
     $y = \gamma\,\hat x\,(\alpha / \sqrt{r^2 + \epsilon} + 1 - \alpha) + \beta$
-    with a trained α per channel, 0 at the start: there it is BatchNorm.
-
-    Called as `module(x, train=bool)`: x floating, `[batch, …, channels]`; y of the same shape and
-    dtype, without unit but for γ and β.
-
-    Collections: `params` (`scale` is γ, `bias` is β, `share` is α), `batch_stats` and `moments` as
-    `BatchNorm` has them; all `[channels]`.
+    with a trained α per channel (`share`), 0 at the start: there it is BatchNorm.
 
     Source: Huang & Yu 2020 (2001.02814), as its published code has it.
     """
 
     momentum: float = 0.9
-    epsilon: float = 1e-5  # units of the input squared; beside the mean square of x̂ without one
+    epsilon: float = 1e-5  # units of the input squared; added to r², which has no unit, too
 
     @nn.compact
     def __call__(
         self, x: Float[Array, "*batch channels"], *, train: bool
     ) -> Float[Array, "*batch channels"]:
         """Normalise `x` over all axes but the last, then each sample over its own elements."""
-        channels = (x.shape[-1],)
-        scale = self.param("scale", nn.initializers.ones, channels, x.dtype)
-        bias = self.param("bias", nn.initializers.zeros, channels, x.dtype)
-        share = self.param("share", nn.initializers.zeros, channels, x.dtype)
+        scale, bias, share = (
+            channelwise(self.param(name, init, x.shape[-1:], x.dtype), x)
+            for name, init in (
+                ("scale", nn.initializers.ones),
+                ("bias", nn.initializers.zeros),
+                ("share", nn.initializers.zeros),
+            )
+        )
         mean, var = running(self, ("mean", "var"), x.shape[-1], x.dtype)
         statistics = (mean.value, var.value)
         if train:
-            own = moments(x, range(x.ndim - 1))
+            statistics = own = moments(x, range(x.ndim - 1))
             advance(self, {"mean": mean, "var": var}, own._asdict(), self.momentum)
-            statistics = own
         standardised = standardise(x, *statistics, self.epsilon)
         square = jnp.mean(jnp.square(standardised), axis=range(1, x.ndim), keepdims=True)
-        shape = (1,) * (x.ndim - 1) + channels
-        scale, bias, share = (value.reshape(shape) for value in (scale, bias, share))
         factor = share / jnp.sqrt(square + self.epsilon) + 1 - share
         return scale * standardised * factor + bias
 
@@ -179,21 +164,10 @@ def batch_norm(
       UsageError: momentum outside [0, 1) or epsilon below 0.
 
     Source: Ioffe & Szegedy 2015 (1502.03167).
-
-    Example:
-      >>> batch_norm(momentum=0.99).batch_statistics
-      True
     """
     check_momentum(momentum)
     check_epsilon(epsilon)
-    build = functools.partial(
-        BatchNorm,
-        momentum=momentum,
-        epsilon=epsilon,
-        scale_init=scale_init,
-        use_scale=use_scale,
-        use_bias=use_bias,
-    )
+    build = functools.partial(BatchNorm, momentum, epsilon, scale_init, use_scale, use_bias)
     return Norm("batch", build, batch_statistics=True, cancels_bias=True)
 
 
@@ -212,18 +186,13 @@ def lp_norm(power: float, momentum: float = 0.9, epsilon: float = 1e-5) -> Norm:
       UsageError: a power below 1, momentum outside [0, 1) or epsilon below 0.
 
     Source: Santurkar et al. 2018 (1805.11604), §3.3.
-
-    Example:
-      >>> lp_norm(1.0).name, lp_norm(math.inf).name
-      ('l1', 'linf')
     """
     if not power >= 1:
         raise UsageError(f"power={power} must be 1 or more: give 1, 2 or math.inf")
     check_momentum(momentum)
     check_epsilon(epsilon)
     name = "linf" if math.isinf(power) else f"l{power:g}"
-    build = functools.partial(LpNorm, power=power, momentum=momentum, epsilon=epsilon)
-    return Norm(name, build, batch_statistics=True)
+    return Norm(name, functools.partial(LpNorm, power, momentum, epsilon), batch_statistics=True)
 
 
 def unitize(momentum: float = 0.9, epsilon: float = 1e-5) -> Norm:
@@ -231,8 +200,8 @@ def unitize(momentum: float = 0.9, epsilon: float = 1e-5) -> Norm:
 
     Args:
       momentum: weight of the old running statistics at each step, in [0, 1).
-      epsilon: added to the variance, units of the input squared, and to the mean square of what is
-        standardised already, which has no unit.
+      epsilon: added to the variance, units of the input squared, and to the mean square of the
+        standardised input, which has no unit.
 
     Returns:
       A `Norm` named `unitize`.
@@ -241,12 +210,8 @@ def unitize(momentum: float = 0.9, epsilon: float = 1e-5) -> Norm:
       UsageError: momentum outside [0, 1) or epsilon below 0.
 
     Source: Huang & Yu 2020 (2001.02814).
-
-    Example:
-      >>> unitize().name
-      'unitize'
     """
     check_momentum(momentum)
     check_epsilon(epsilon)
-    build = functools.partial(Unitization, momentum=momentum, epsilon=epsilon)
+    build = functools.partial(Unitization, momentum, epsilon)
     return Norm("unitize", build, batch_statistics=True, cancels_bias=True)

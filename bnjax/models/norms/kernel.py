@@ -1,23 +1,22 @@
-"""Normalisers of kernels: the activations are left as they come."""
+"""Normalisers of kernels; activations stay as they are.
+
+Each is called as `module(kernel)`: floating, `[…, channels]`, output channels last. The result has
+the kernel's shape and dtype. `params` holds `scale`, `[channels]`, in units of the result.
+"""
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from bnjax.models.norms.norm import Norm
+from bnjax.models.norms.norm import Norm, channelwise
 
 
 class WeightStandardisation(nn.Module):
     r"""Each output channel's kernel with mean 0 and, times its fan-in, variance $\gamma^2$.
 
     $\hat w = \gamma\,(w - \bar w) / \sqrt{\max(n\,\mathrm{Var}(w), \epsilon)}$ over the n
-    inputs of a channel; γ is trained. The factor 1/√n, which keeps activations from growing where no
-    other normaliser follows, is that of Brock et al.
-
-    Called as `module(kernel)`: floating, `[…, channels]`, output channels last; $\hat w$ of the same
-    shape and dtype, in units of γ.
-
-    Collections: `params` (`scale` is γ, `[channels]`).
+    inputs of a channel; γ (`scale`) is trained. The factor 1/√n keeps activations from growing
+    where no other normaliser follows.
 
     Source: Qiao et al. 2019 (1903.10520), Brock et al. 2021 (2101.08692), eq. 2.
     """
@@ -25,7 +24,9 @@ class WeightStandardisation(nn.Module):
     epsilon: float = 1e-4  # units of the kernel squared
 
     @nn.compact
-    def __call__(self, kernel: Float[Array, "*fan_in units"]) -> Float[Array, "*fan_in units"]:
+    def __call__(
+        self, kernel: Float[Array, "*fan_in channels"]
+    ) -> Float[Array, "*fan_in channels"]:
         """The kernel that the layer uses."""
         axes = tuple(range(kernel.ndim - 1))
         fan_in = kernel.size // kernel.shape[-1]
@@ -33,44 +34,38 @@ class WeightStandardisation(nn.Module):
         centred = kernel - jnp.mean(kernel, axes, keepdims=True)
         variance = jnp.mean(jnp.square(centred), axes, keepdims=True)
         inverse = 1 / jnp.sqrt(jnp.maximum(variance * fan_in, self.epsilon))
-        return centred * inverse * scale.reshape((1,) * (kernel.ndim - 1) + (-1,))
+        return centred * inverse * channelwise(scale, kernel)
 
 
 class WeightNorm(nn.Module):
     r"""Each output channel's kernel as a length and a direction, $\hat w = g\,w/\|w\|_2$.
 
-    The length g is trained and begins as ‖w‖, so the first function is that of the plain network.
-
-    Called as `module(kernel)`: floating, `[…, channels]`, output channels last; $\hat w$ of the same
-    shape and dtype, in units of g, which are the kernel's.
-
-    Collections: `params` (`scale` is g, `[channels]`).
+    The length g (`scale`) is trained and begins as ‖w‖, so that the network begins as the plain
+    one.
 
     Source: Salimans & Kingma 2016 (1602.07868), eq. 2.
     """
 
     @nn.compact
-    def __call__(self, kernel: Float[Array, "*fan_in units"]) -> Float[Array, "*fan_in units"]:
+    def __call__(
+        self, kernel: Float[Array, "*fan_in channels"]
+    ) -> Float[Array, "*fan_in channels"]:
         """The kernel that the layer uses."""
         axes = tuple(range(kernel.ndim - 1))
         square = jnp.sum(jnp.square(kernel), axes)
         # The smallest normal number keeps the root differentiable where a kernel is all zero.
         length = jnp.sqrt(square + jnp.finfo(kernel.dtype).tiny)
         scale = self.param("scale", lambda _: length)
-        return kernel * (scale / length).reshape((1,) * (kernel.ndim - 1) + (-1,))
+        return kernel * channelwise(scale / length, kernel)
 
 
 def weight_standard() -> Norm:
     """Kernels of mean 0 and unit size, see `WeightStandardisation`.
 
     Returns:
-      A `Norm` named `weight_standard`, of kernels: activations are left as they come.
+      A `Norm` named `weight_standard`.
 
     Source: Qiao et al. 2019 (1903.10520), Brock et al. 2021 (2101.08692).
-
-    Example:
-      >>> weight_standard().build is None
-      True
     """
     return Norm("weight_standard", reparametrise=WeightStandardisation)
 
@@ -79,12 +74,8 @@ def weight_norm() -> Norm:
     """Kernels as lengths and directions, see `WeightNorm`.
 
     Returns:
-      A `Norm` named `weight_norm`, of kernels: activations are left as they come.
+      A `Norm` named `weight_norm`.
 
     Source: Salimans & Kingma 2016 (1602.07868).
-
-    Example:
-      >>> weight_norm().build is None
-      True
     """
     return Norm("weight_norm", reparametrise=WeightNorm)

@@ -18,9 +18,7 @@ class NoiseScale(NamedTuple):
 
     mean: float = 0.5  # n_μ: a channel's mean is uniform within ± this
     deviation: float = 1.25  # n_σ: a channel's deviation is uniform from 1 to this
-    mean_spread: float = (
-        0.1  # r_μ: an example's shift is uniform within ± this of μ_j
-    )
+    mean_spread: float = 0.1  # r_μ: an example's shift is uniform within ± this of μ_j
     deviation_spread: float = 0.1  # r_σ: deviation of an example's scale from the channel's
 
 
@@ -37,23 +35,10 @@ def draw_noise(
     r"""Draw the noise of one layer at one step.
 
     Per channel j: $\mu_j \sim U(-n_\mu, n_\mu)$, $\sigma_j \sim U(1, n_\sigma)$. Then per
-    example and pixel i: $m_{ij} \sim U(\mu_j - r_\mu, \mu_j + r_\mu)$, $s_{ij} \sim N(\sigma_j, r_\sigma)$.
-
-    Args:
-      key: typed PRNG key of this layer and step.
-      shape: of the activations, channels last.
-      dtype: floating.
-      strength: the four constants.
-
-    Returns:
-      A `Noise` of that shape: $a_{ij} \leftarrow s_{ij} a_{ij} + m_{ij}$.
+    example and pixel i: $m_{ij} \sim U(\mu_j - r_\mu, \mu_j + r_\mu)$,
+    $s_{ij} \sim N(\sigma_j, r_\sigma)$.
 
     Source: Santurkar et al. 2018, Algorithm 1.
-
-    Example:
-      >>> noise = draw_noise(jax.random.key(0), (4, 2), "float32", NoiseScale())
-      >>> noise.shift.shape
-      (4, 2)
     """
     # XLA's own generator: JAX's default one takes seconds to compile for every layer on a CPU. The
     # draws then depend on the backend and its version, which a run's fingerprint holds.
@@ -69,19 +54,16 @@ def draw_noise(
 
 
 class Noisy(nn.Module):
-    r"""Noise on what `inner` makes of the layer's output; without noise when not training.
+    r"""The normaliser `inner` and, when training, noise on its output.
 
-    $y = s\,x + m$ element by element, x being what `inner` makes, with s and m as
-    `draw_noise` draws them. The random numbers come from the stream `noise`:
-    `Model.apply(..., key=...)`.
+    $y = s\,x + m$ element by element, where x is the output of `inner` and `draw_noise` draws s
+    and m. The random numbers come from the stream `noise`: `Model.apply(..., key=...)`.
 
     Called as `module(x, train=bool)`: x floating, `[batch, …, channels]`; y of the same shape and
-    dtype.
-
-    Collections: those of `inner`, under that name; the noise has none.
+    dtype. Collections are those of `inner`, under that name.
 
     Raises:
-      UsageError: in the call, training without a key; and what `inner` raises.
+      UsageError: in the call, training without a key.
 
     Source: Santurkar et al. 2018, Algorithm 1.
     """
@@ -115,15 +97,10 @@ def noisy(inner: Norm, strength: NoiseScale | None = None) -> Norm:
       strength: constants of the noise; by default the paper's.
 
     Returns:
-      A `Norm` named `noisy_<inner>`, or `noise`; layers with a normaliser of their own have the
+      A `Norm` named `noisy_<inner>`, or `noise`; a layer with a normaliser of its own has the
       noise behind that one. The convolutions of a ResNet have no bias in front of it.
 
     Source: Santurkar et al. 2018 (1805.11604), Algorithm 1.
-
-    Example:
-      >>> from bnjax.models.norms import batch_norm, none
-      >>> noisy(batch_norm()).name, noisy(none()).name
-      ('noisy_batch', 'noise')
     """
     return inner._replace(
         name="noise" if inner.build is inner.reparametrise is None else f"noisy_{inner.name}",

@@ -1,4 +1,4 @@
-"""A normaliser as a model sees it."""
+"""A normaliser as a model sees it, and the options that normalisers share."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -34,43 +34,24 @@ class Norm(NamedTuple):
     exceptions: tuple[tuple[str, "Norm"], ...] = ()
 
     def for_layer(self, layer: str | None) -> "Norm":
-        """The normaliser of one layer.
-
-        Args:
-          layer: its own name, e.g. `conv3`; None outside a model.
-
-        Returns:
-          The exception of that name, else this one.
-        """
+        """The normaliser of one layer."""
         return dict(self.exceptions).get(layer or "", self)
 
-    def kernel(self, kernel: Float[Array, "*fan_in units"]) -> Float[Array, "*fan_in units"]:
-        """The kernel that a layer uses, from the one that is trained; within a layer's call.
-
-        Args:
-          kernel: `[…, channels]`, output channels last.
-
-        Returns:
-          Of the same shape; the kernel itself where no normaliser is of kernels.
-        """
-        return (
-            kernel if self.reparametrise is None else self.reparametrise(name="kernel_norm")(kernel)
-        )
+    def kernel(self, kernel: Float[Array, "*fan_in channels"]) -> Float[Array, "*fan_in channels"]:
+        """The kernel that a layer uses, from the one that is trained; within a layer's call."""
+        build = self.reparametrise
+        return kernel if build is None else build(name="kernel_norm")(kernel)
 
     def output(
         self, x: Float[Array, "*batch channels"], *, train: bool
     ) -> Float[Array, "*batch channels"]:
-        """What a layer returns, from its affine output; within a layer's call.
-
-        Args:
-          x: `[batch, …, channels]`.
-          train: normalise with the batch's own statistics where there are any, else with the
-            running ones.
-
-        Returns:
-          Of the same shape; x itself where no normaliser is of outputs.
-        """
+        """What a layer returns, from its affine output; within a layer's call."""
         return x if self.build is None else self.build(name="norm")(x, train=train)
+
+
+def channelwise(values: Float[Array, " channels"], x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Values of channels in the shape that broadcasts along the last axis of x."""
+    return values.reshape((1,) * (x.ndim - 1) + (-1,))
 
 
 def check_momentum(momentum: float) -> None:
@@ -80,7 +61,7 @@ def check_momentum(momentum: float) -> None:
 
 
 def check_epsilon(epsilon: float) -> None:
-    """Refuse what would make a root of a negative number."""
+    """Refuse an epsilon that is negative or not finite."""
     if not 0 <= epsilon < math.inf:
         raise UsageError(f"epsilon={epsilon} must be 0 or more and finite: give e.g. 1e-5")
 
@@ -92,10 +73,6 @@ def none() -> Norm:
       A `Norm` named `none`.
 
     Source: Santurkar et al. 2018 (1805.11604).
-
-    Example:
-      >>> none().name
-      'none'
     """
     return Norm("none")
 
@@ -109,11 +86,5 @@ def with_exceptions(norm: Norm, exceptions: Mapping[str, Norm]) -> Norm:
 
     Returns:
       A `Norm`.
-
-    Example:
-      >>> from bnjax.models.norms import batch_norm, none
-      >>> norm = with_exceptions(batch_norm(), {"conv3": none()})
-      >>> norm.for_layer("conv3").name, norm.for_layer("conv4").name
-      ('none', 'batch')
     """
     return norm._replace(exceptions=tuple(exceptions.items()))

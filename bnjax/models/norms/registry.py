@@ -62,11 +62,7 @@ def register(name: str, make: Callable[[], Norm]) -> None:
 
 
 def check_call(norm: Norm) -> None:
-    """Refuse a normaliser that cannot be called, or does not say that it needs the batch.
-
-    Raises:
-      UsageError: the reason, of shapes alone; nothing is computed.
-    """
+    """Refuse a normaliser that cannot be called, or does not say that it needs the batch."""
     if norm.build is None:
         return
     reasons = []
@@ -113,10 +109,6 @@ def by_name(name: str) -> Norm:
 
     Raises:
       UsageError: there is none of that name.
-
-    Example:
-      >>> by_name("layer").name
-      'layer'
     """
     if name not in REGISTRY:
         raise UsageError(f"norm {name!r} is not known: choose from {', '.join(REGISTRY)}")

@@ -29,17 +29,6 @@ def running(
       and sizes are in units of the input, variances in their square.
 
     Source: Ioffe & Szegedy 2015 (1502.03167), §3.1, whose averages at inference they are.
-
-    Example:
-      >>> import jax
-      >>> class Kept(nn.Module):
-      ...     @nn.compact
-      ...     def __call__(self, x):
-      ...         mean, var = running(self, ("mean", "var"), x.shape[-1], x.dtype)
-      ...         return mean.value, var.value
-      >>> (mean, var), _ = Kept().init_with_output(jax.random.key(0), jnp.ones((4, 2)))
-      >>> mean.tolist(), var.tolist()
-      ([0.0, 0.0], [1.0, 1.0])
     """
     wide = accumulator(dtype)
     return tuple(
@@ -62,19 +51,6 @@ def advance(
       momentum: weight of the old ones (Flax counts it the other way round from PyTorch).
 
     Source: Ioffe & Szegedy 2015 (1502.03167), §3.1 (moving averages).
-
-    Example:
-      >>> import jax
-      >>> class Counted(nn.Module):
-      ...     @nn.compact
-      ...     def __call__(self, x):
-      ...         (kept,) = running(self, ("mean",), x.shape[-1], x.dtype)
-      ...         advance(self, {"mean": kept}, {"mean": x.mean(axis=0)}, momentum=0.75)
-      >>> x, both = jnp.full((4, 1), 2.0), ["batch_stats", "moments"]
-      >>> start = {"batch_stats": {"mean": jnp.zeros(1)}}
-      >>> _, found = Counted().apply(start, x, mutable=both)
-      >>> found["batch_stats"]["mean"].tolist(), found["moments"]["mean"].tolist()
-      ([0.5], [2.0])
     """
     if module.is_mutable_collection("moments"):
         for name, value in batch.items():

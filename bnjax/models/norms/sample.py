@@ -8,21 +8,20 @@ from jaxtyping import Array, Float
 
 from bnjax.arithmetic.moments import accumulator
 from bnjax.errors import UsageError
-from bnjax.models.norms.norm import Norm, check_epsilon
+from bnjax.models.norms.norm import Norm, channelwise, check_epsilon
 
 
 class SampleNorm(nn.Module):
     r"""Standardise each sample over its pixels and a group of channels, then scale and shift.
 
     $y = \gamma\,(x - \mu_g)/\sqrt{\sigma_g^2 + \epsilon} + \beta$ with the moments of group g of
-    one sample, γ and β per channel. One group is LayerNorm over channels and pixels, a group a
-    channel is InstanceNorm; uncentred ($\mu_g = 0$, $\sigma_g^2$ the mean square, no β) with one
-    group it is RMSNorm. Nothing is kept, so training and testing do the same.
+    one sample, γ and β per channel. One group gives LayerNorm over channels and pixels, a group per
+    channel InstanceNorm; one group without centring ($\mu_g = 0$, $\sigma_g^2$ the mean square, no
+    β) RMSNorm. There are no running statistics: training and testing do the same.
 
     Called as `module(x, train=bool)`: x floating, `[batch, …, channels]`; y of the same shape and
-    dtype, without unit but for γ and β.
-
-    Collections: `params` (`scale` is γ and, where centred, `bias` is β), both `[channels]`.
+    dtype, without unit but that of γ and β. `params` holds `scale` (γ) and, where centred, `bias`
+    (β), both `[channels]`.
 
     Raises:
       UsageError: in the call, a group of one number only, e.g. of InstanceNorm behind a dense
@@ -56,12 +55,10 @@ class SampleNorm(nn.Module):
             wide = wide - jnp.mean(wide, axes, keepdims=True)
         square = jnp.mean(jnp.square(wide), axes, keepdims=True)
         y = (wide / jnp.sqrt(square + self.epsilon)).reshape(x.shape).astype(x.dtype)
-        shape = (1,) * (x.ndim - 1) + (channels,)
-        y = y * self.param("scale", nn.initializers.ones, (channels,), x.dtype).reshape(shape)
+        y = y * channelwise(self.param("scale", nn.initializers.ones, (channels,), x.dtype), x)
         if not self.centred:
             return y
-        bias = self.param("bias", nn.initializers.zeros, (channels,), x.dtype)
-        return y + bias.reshape(shape)
+        return y + channelwise(self.param("bias", nn.initializers.zeros, (channels,), x.dtype), x)
 
 
 def group_count(channels: int, most: int) -> int:
@@ -88,10 +85,6 @@ def layer_norm(epsilon: float = 1e-5) -> Norm:
       UsageError: epsilon below 0.
 
     Source: Ba, Kiros & Hinton 2016 (1607.06450).
-
-    Example:
-      >>> layer_norm().batch_statistics
-      False
     """
     check_epsilon(epsilon)
     return Norm("layer", functools.partial(SampleNorm, groups=1, epsilon=epsilon))
@@ -111,10 +104,6 @@ def group_norm(groups: int = 32, epsilon: float = 1e-5) -> Norm:
       UsageError: no group, or epsilon below 0.
 
     Source: Wu & He 2018 (1803.08494).
-
-    Example:
-      >>> group_norm(groups=8).name
-      'group'
     """
     if groups < 1:
         raise UsageError(f"groups={groups} must be 1 or more: give e.g. 32")
@@ -135,10 +124,6 @@ def instance_norm(epsilon: float = 1e-5) -> Norm:
       UsageError: epsilon below 0.
 
     Source: Ulyanov et al. 2016 (1607.08022).
-
-    Example:
-      >>> instance_norm().name
-      'instance'
     """
     check_epsilon(epsilon)
     build = functools.partial(SampleNorm, groups=None, epsilon=epsilon)
@@ -158,10 +143,6 @@ def rms_norm(epsilon: float = 1e-5) -> Norm:
       UsageError: epsilon below 0.
 
     Source: Zhang & Sennrich 2019 (1910.07467).
-
-    Example:
-      >>> rms_norm().name
-      'rms'
     """
     check_epsilon(epsilon)
     return Norm("rms", functools.partial(SampleNorm, groups=1, centred=False, epsilon=epsilon))

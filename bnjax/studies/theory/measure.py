@@ -38,7 +38,7 @@ class TheoryRow(NamedTuple):
     """On one batch: ŷ = (y − μ)/σ, z = γŷ + β, g = ∂L/∂z, v = ∂L/∂y, H and Ĥ by z and by y.
 
     y is what a layer hands to its normaliser, if any. Fields named `channel_` are of each chosen
-    channel, the others over all channels of a layer. Without normalisation the last fifteen are NaN.
+    channel, the others over all channels of a layer. Without normalisation the last 15 are NaN.
     """
 
     loss: Annotated[PerLayer, Field("Loss of the batch")]  # the same for each layer but rounding
