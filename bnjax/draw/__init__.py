@@ -1,1 +1,24 @@
-"""What all figures share: style, panels, labels, the numbers behind what is drawn."""
+"""Figures drawn from tables: a `Drawing` has panels, and a panel keeps the rows that it drew.
+
+drawing = draw.Drawing("sharpness", title="Sharpness along the gradient")
+(panel,) = drawing.panels
+draw.curves(panel, run, run["sharpness_along_gradient"])
+panel.reference(2 / run.options["lr"], "2/lr")
+panel.set(xlabel=draw.STEP, ylabel="gᵀHg/‖g‖²")
+panel.legend()
+drawing.save(folder)  # sharpness.png, .pdf, .svg, .csv
+"""
+
+from bnjax.draw.arms import bands, curves, loss_label, mark_ends, running_medians, training
+from bnjax.draw.drawing import COLUMNS, Drawing, Table
+from bnjax.draw.panel import Panel, Series, shared_levels
+from bnjax.draw.style import LOOKS, PUBLISHED, PUBLISHED_NOTE, Look, shades, styled
+from bnjax.draw.ticks import STEP
+from bnjax.draw.words import network, setting, spread, subject, unit, untrained
+
+__all__ = [
+    "COLUMNS", "LOOKS", "PUBLISHED", "PUBLISHED_NOTE", "STEP", "Drawing", "Look", "Panel",
+    "Series", "Table", "bands", "curves", "loss_label", "mark_ends", "network",
+    "running_medians", "setting", "shades", "shared_levels", "spread", "styled", "subject",
+    "training", "unit", "untrained",
+]  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bnjax.draw.numbers import COLUMNS
+from bnjax.draw.drawing import COLUMNS
 from bnjax.draw.style import LOOKS, PUBLISHED, Look
 from bnjax.errors import RunError
 from bnjax.frame.messages import printable

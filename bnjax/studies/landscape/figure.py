@@ -1,176 +1,284 @@
-"""The figure of a landscape run: loss, gradient and smoothness along the gradient, and training."""
+"""The figures of a landscape run: loss, gradient and smoothness along a line; their differences."""
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from bnjax.draw import style
-from bnjax.draw.elements import draw_training, setting, spread, subject, unit
-from bnjax.draw.line_panels import KEYS, draw_band, draw_smoothness, mark_plateaus
-from bnjax.draw.style import LOOKS
-from bnjax.frame.published_curves import Published
-from bnjax.frame.results import Results
+from bnjax import draw
+from bnjax.draw import LOOKS, STEP, Drawing, Panel
+from bnjax.frame.published_curves import Curve, Published
+from bnjax.frame.results import Run
 from bnjax.studies.landscape import claims
-from bnjax.studies.landscape.differences_figure import at_step_sizes, draw_differences
-from bnjax.studies.landscape.published_landscape import family
 
-
-class PublishedPanels(NamedTuple):
-    """The published curves of panels a, b and c, of the differences, and the runs' learning rate.
-
-    Those of the differences have the step size in their names: `fig11a_vgg_difference_eta0.05`.
-    """
-
-    names: tuple[str, str, str]
-    differences: str
-    lr: float
-
-
+# By network: the published panels beside a, b and c, those of the differences (with the step size
+# at the end, `fig11a_vgg_difference_eta0.05`), and the learning rate of their runs.
 PUBLISHED = {
-    "vgg": PublishedPanels(
+    "vgg": (
         ("fig12b_vgg_loss", "fig12c_vgg_gradpred", "fig12d_vgg_beta"), "fig11a_vgg_difference", 0.1
     ),
-    "dln": PublishedPanels(
+    "dln": (
         ("fig10a_dln_loss", "fig10b_dln_gradpred", "fig10c_dln_beta"), "fig11b_dln_difference", 1e-6
     ),
+}  # fmt: skip
+ROWS = {
+    "loss": ("a  Loss variation", "loss L(θ − ηd)  "),
+    "predictiveness": ("b  Gradient predictiveness", "‖∇L(θ − ηd) − ∇L(θ)‖₂"),
+    "smoothness": ("c  Effective β-smoothness", "β = ‖Δ∇L‖₂ / ‖ηd‖₂"),
 }
-ROWS = ("loss", "predictiveness", "smoothness")
-TITLES = ("a  Loss variation", "b  Gradient predictiveness", "c  Effective β-smoothness")
-TEST = {"marker": "o", "linestyle": "none", "markersize": 4, "fillstyle": "none"}
+TEXT = (
+    "Band: least and greatest over the step sizes η of the loss L(θ − ηd) (a) and of ‖g(η) − "
+    "g‖₂ (b), both on the batch of the step. (c) Effective smoothness β(η) = ‖g(η) − g‖₂ / "
+    "‖ηd‖₂, the greatest over η; dotted: its limit ‖Hd‖₂/‖d‖₂ for η → 0; grey: 2/lr, the edge "
+    "of stability, and 1/η_min, the value of a gradient that has vanished after the smallest "
+    "step (saturation). (d) Training loss."
+)
+ALONG = {  # title and source
+    "gradient": ("the gradient", "Santurkar et al. 2018, Fig. 4, 10, 12, 13"),
+    "random": (
+        "random directions of the gradient's norm",
+        "Santurkar et al. 2018, Section 3.1 (claimed there, not shown)",
+    ),
+}
+# What else a panel of smoothness shows in the colour of each arm.
+KEYS: dict[str, Any] = {
+    "largest over η": {"linewidth": 1.4},
+    "η → 0": {"linestyle": ":", "linewidth": 0.9},
+    "rounding": {"linestyle": (0, (1, 4)), "linewidth": 0.8},
+}
+MOST_LABELS = 6  # of step sizes, for which there is room
 
 
-def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]:
-    """Draw `landscape` from a run's results, one figure a direction and rate.
-
-    Args:
-      results: as `bnjax.frame.results.read` returns them.
-      published: curves to draw beside the measured ones; may be empty.
-      folder: where the figures go.
-
-    Returns:
-      The paths of the files.
-    """
-    paths: list[Path] = []
-    for rate, here in claims.each_rate(results):
-        end = f"_{rate}" if rate else ""
-        paths += draw_landscape(here, published, folder, end)
-        along = PUBLISHED.get(family(here.config))
-        at_steps = at_step_sizes(published, along.differences) if along else {}
-        paths += draw_differences(here, at_steps, folder, f"gradient_difference{end}")
-    return paths
+def each_rate(run: Run) -> Iterator[tuple[str, str, Run]]:
+    """What ends names and titles, and the run at one rate, `step_size` in units of parameters."""
+    if "lr" not in run.data.dims:
+        yield "", "", run
+        return
+    for lr in run.values("lr"):
+        here = run.sel(lr=lr)
+        sizes = (lr * here["step_size"]).astype("f4")
+        scaled = Run(here.data.assign_coords(step_size=sizes), here.options, here.facts)
+        yield f"_lr{lr:g}", f", learning rate {lr:g}", scaled
 
 
-def draw_landscape(results: Results, published: Published, folder: Path, end: str) -> list[Path]:
-    """The figures at one learning rate, one a direction; `end` is that of their names."""
-    paths: list[Path] = []
-    columns = side_by_side([str(norm) for norm in results.axes["norm"]])
-    for direction in results.axes["direction"]:
-        name = f"landscape{end}" if direction == "gradient" else f"landscape_{direction}{end}"
-        along = PUBLISHED.get(family(results.config)) if direction == "gradient" else None
-        with style.mosaic(*arrangement(len(columns))) as (drawn, panels):
-            for row in ROWS:  # before anything is drawn, so that each scale is that of all columns
-                for i in range(1, len(columns)):
-                    panels[f"{row} {i}"].sharey(panels[f"{row} 0"])
-            for i, norms in enumerate(columns):
-                loss, predictiveness, smoothness = line = [panels[f"{row} {i}"] for row in ROWS]
-                draw_band(loss, results, norms, direction, "losses")
-                draw_band(predictiveness, results, norms, direction, "gradient_distances")
-                draw_smoothness(smoothness, results, norms, direction)
-                last = i + 1 == len(columns)
-                mark_plateaus(smoothness, results, beside=len(columns) > 1, named=last)
-                for panel, panel_name in zip(line, along.names if along else (), strict=False):
-                    style.overlay(panel, norms, published, panel_name)
-            draw_training(panels["training"], results)
-            for panel in drawn.axes:
-                style.step_limits(panel, len(results.axes["step"]))
-                style.log_scale(panel)
-                panel.grid(visible=True)
-            name_panels(panels, columns, unit(results))
-            add_legend(drawn, panels, results)
-            note = f"\n{style.PUBLISHED_NOTE}, lr {along.lr:g}" if published and along else ""
-            style.caption(drawn, caption(results, direction) + note)
-            paths += style.save(drawn, folder, name)
-    return paths
+def landscape(run: Run, published: Published) -> Iterator[Drawing]:
+    """A figure for each direction and rate: bands over η, and training (Fig. 4)."""
+    for name, title, here in each_rate(run):
+        for direction in here.values("direction"):
+            along, source = ALONG[direction]
+            stem = "landscape" if direction == "gradient" else f"landscape_{direction}"
+            heading = f"Loss landscape along {along}{title}"
+            what = {"title": heading, "text": TEXT, "source": source}
+            yield along_line(here, direction, published, f"{stem}{name}", what)
+
+
+def along_line(
+    run: Run, direction: str, published: Published, name: str, what: Mapping[str, str]
+) -> Drawing:
+    """One direction at one rate. Two arms share panels; of more, each has a column with `none`."""
+    columns = side_by_side(run.norms)
+    several = len(columns) > 1
+    grid = [[f"{row} {i}" for i in range(len(columns))] for row in ROWS]
+    if several:
+        layout, size = [*grid, ["training"] * len(columns)], (1.5 + 2.8 * len(columns), 10.5)
+    else:
+        layout, size = [[*grid[0], *grid[1]], [*grid[2], "training"]], (9.0, 6.8)
+    drawing = Drawing(name, layout, size, **what)
+    names, _, lr = PUBLISHED.get(run.options["model"][:3], ((), "", 0.0))
+    shown = published if direction == "gradient" else {}
+    line = run.sel(direction=direction)
+    for row in grid:  # before anything is drawn, so that each scale is that of all columns
+        for key in row[1:]:
+            drawing[key].axes.sharey(drawing[row[0]].axes)
+    for i, norms in enumerate(columns):
+        panels = [drawing[f"{row} {i}"] for row in ROWS]
+        arms = Run(line.data.sel(norm=norms), line.options, line.facts)
+        few = len(norms) < 3
+        for panel, field in zip(panels, ("line_losses", "line_gradient_distances"), strict=False):
+            low, high = (
+                end("step_size", skipna=False) for end in (arms[field].min, arms[field].max)
+            )
+            draw.bands(panel, low, high, edges=True, hatch=few, alpha=0.3 if few else 0.12)
+            for norm in norms:
+                draw.mark_ends(panel, run, norm)
+        draw_smoothness(panels[2], arms)
+        for value, plateau in plateaus(run):
+            panels[2].reference(value, plateau, beside=several, named=norms == columns[-1])
+        for panel, curve in zip(panels, names, strict=False):
+            panel.published(shown, curve, norms)
+        for panel, (title, label) in zip(panels, ROWS.values(), strict=True):
+            label += draw.unit(run) if panel is panels[0] else ""
+            if not several:
+                panel.set(title=title, ylabel=label, xlabel=STEP)
+                continue
+            panel.set(ylabel="" if i else f"{title}\n{label}")
+            panel.axes.tick_params(labelleft=i == 0)
+            panel.axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        if several:
+            panels[0].set(title=LOOKS[norms[-1]].label)
+    draw.training(drawing["training"], run, test=True)
+    drawing["training"].set(title="d  Training", xlabel=STEP)
+    for panel in drawing.panels:
+        panel.set(log=True, steps=run.data.sizes["step"])
+    test = {"marker": "o", "linestyle": "none", "markersize": 4, "fillstyle": "none"}
+    for key, style in [
+        *((f"c: {key}", style) for key, style in KEYS.items()),
+        ("d: test set", test),
+    ]:
+        if key != "c: rounding" or "rounding_gradient_error" in run:
+            panels[2].key(key, color="0.35", **style)
+    drawing.legend([panel for panel in drawing.panels if panel is not drawing["training"]], ncols=5)
+    note = f"\n{draw.PUBLISHED_NOTE}, lr {lr:g}" if shown and names else ""
+    drawing.caption = caption(run, direction) + note
+    return drawing
 
 
 def side_by_side(norms: list[str]) -> list[list[str]]:
-    """The arms of each column of panels: two, or more without `none`, in one; else each beside it.
+    """The arms of each column of panels.
 
     Example:
-      >>> side_by_side(["none", "batch"])
-      [['none', 'batch']]
-      >>> side_by_side(["none", "batch", "l1"])
-      [['none', 'batch'], ['none', 'l1']]
+      >>> side_by_side(["none", "batch"]), side_by_side(["none", "batch", "l1"])
+      ([['none', 'batch']], [['none', 'batch'], ['none', 'l1']])
     """
     if len(norms) < 3 or "none" not in norms:
         return [norms]
     return [["none", norm] for norm in norms if norm != "none"]
 
 
-def arrangement(columns: int) -> tuple[list[list[str]], tuple[float, float]]:
-    """The panels row by row, and the size of the figure in inches."""
-    names = [[f"{row} {i}" for i in range(columns)] for row in ROWS]
-    if columns == 1:
-        loss, predictiveness, smoothness = names
-        return [loss + predictiveness, [*smoothness, "training"]], (9.0, 6.8)
-    return [*names, ["training"] * columns], (1.5 + 2.8 * columns, 10.5)
+def draw_smoothness(panel: Panel, arms: Run) -> None:
+    """For each arm the largest β over step sizes, its η → 0 limit, and its rounding."""
+    largest = arms["line_smoothness"].max("step_size", skipna=False)
+    draw.curves(panel, arms, largest, **KEYS["largest over η"])
+    other: Any = {"legend": False, "ends": False}
+    draw.curves(panel, arms, arms["line_smoothness_limit"], "{}, η → 0", **other, **KEYS["η → 0"])
+    if "rounding_gradient_error" in arms:
+        length = float(arms["step_size"].min()) * arms["line_direction_norm"]
+        noise = arms["rounding_gradient_error"] / length
+        draw.curves(panel, arms, noise, "{}, rounding", **other, **KEYS["rounding"])
 
 
-def name_panels(panels: dict[str, Axes], columns: list[list[str]], loss_unit: str) -> None:
-    """Titles and axes of panels: one column has those of its own, several those of their rows."""
-    labels = (f"loss L(θ − ηd)  {loss_unit}", "‖∇L(θ − ηd) − ∇L(θ)‖₂", "β = ‖Δ∇L‖₂ / ‖ηd‖₂")
-    panels["training"].set_xlabel("training step")
-    for row, title, label in zip(ROWS, TITLES, labels, strict=True):
-        first = panels[f"{row} 0"]
-        if len(columns) == 1:
-            first.set(title=title, ylabel=label, xlabel="training step")
-        else:
-            first.set_ylabel(f"{title}\n{label}")
-            for i in range(len(columns)):
-                panels[f"{row} {i}"].tick_params(labelleft=i == 0)
-                panels[f"{row} {i}"].xaxis.set_major_locator(MaxNLocator(4, integer=True))
-    if len(columns) > 1:
-        for i, norms in enumerate(columns):
-            panels[f"{ROWS[0]} {i}"].set_title(LOOKS[norms[-1]].label)
+def plateaus(run: Run) -> list[tuple[float, str]]:
+    """The values that a plateau of β may be, as one line where they coincide."""
+    saturation = 1 / float(run["step_size"].min())
+    edge = 2 / run.options["lr"]
+    if run.options["optimizer"] != "sgd":
+        return [(saturation, "1/η_min, saturation")]
+    if abs(edge / saturation - 1) < 0.01:
+        return [(edge, "2/lr, edge of stability,\n= 1/η_min, saturation")]
+    return [(edge, "2/lr, edge of stability"), (saturation, "1/η_min, saturation")]
 
 
-def add_legend(drawn: Figure, panels: dict[str, Axes], results: Results) -> None:
-    """One legend below all panels: the arms, and what else is drawn in their colours."""
-    handles: dict[str, list[Any]] = {}
-    for panel in drawn.axes:
-        if panel is not panels["training"]:
-            for handle, name in zip(*panel.get_legend_handles_labels(), strict=True):
-                handles.setdefault(name, []).append(handle)
-    # A band of panel a over the line of panel c.
-    shown: dict[str, Any] = {name: (found[0], found[-1]) for name, found in handles.items()}
-    keys = {f"c: {name}": look for name, look in KEYS.items()} | {"d: test set": TEST}
-    if "rounding.gradient_error" not in results.arrays:
-        del keys["c: rounding"]
-    meanings = [Line2D([], [], color="0.35", **look) for look in keys.values()]
-    drawn.legend([*shown.values(), *meanings], [*shown, *keys], loc="outside lower center", ncols=5)
-
-
-def caption(results: Results, direction: str) -> str:
-    """What was run, on what."""
-    config = results.config
-    low, high = results.axes["step_size"][[0, -1]]
-    points = len(results.axes["step_size"])
-    parts = [
-        subject(results),
-        f"{setting(config)}, {config['statistics']} "
-        f"statistics, η from {low:.3g} to {high:.3g} along the {direction} ({points} points), "
-        f"{spread(results)}",
-    ]
-    if config["parameters"] != "all":
-        parts[1] += f", {config['parameters']} layer only"
+def caption(run: Run, direction: str) -> str:
+    """What was run, on what, and how each arm's β ends."""
+    sizes, options = run["step_size"].values, run.options
+    part = "" if options["parameters"] == "all" else f", {options['parameters']} layer only"
     fates: dict[str, list[str]] = {}
-    for norm in map(str, results.axes["norm"]):
-        reason = claims.plateau(results, norm).reason.removeprefix(f"{norm} ")
+    for norm in run.norms:
+        reason = claims.plateau(run, norm).reason.removeprefix(f"{norm} ")
         fates.setdefault(reason, []).append(LOOKS[norm].label)
-    parts += [f"{', '.join(labels)}: {reason}" for reason, labels in fates.items()]
-    return "\n".join(parts)
+    lines = [
+        draw.subject(run),
+        f"{draw.setting(run)}, {options['statistics']} statistics, η from {sizes[0]:.3g} to "
+        f"{sizes[-1]:.3g} along the {direction} ({len(sizes)} points), {draw.spread(run)}{part}",
+        *(f"{', '.join(labels)}: {reason}" for reason, labels in fates.items()),
+    ]
+    return "\n".join(lines)
+
+
+def differences(run: Run, published: Published) -> Iterator[Drawing]:
+    """‖g(η) − g‖ against η at some steps (Fig. 11): a figure for each rate, a panel an arm."""
+    for name, title, here in each_rate(run):
+        _, paper, _ = PUBLISHED.get(run.options["model"][:3], ((), "", 0.0))
+        curves = at_step_sizes(published, paper) if paper else {}
+        probed, sizes = here["probe_step"].values, here["step_size"].values
+        evenly = probed[np.unique(np.linspace(0, len(probed) - 1, 5).round().astype(int))]
+        steps = run.options["difference_steps"] or evenly.tolist()
+        # One scale: what is compared is how large the difference is, not the shape alone.
+        drawing = Drawing(
+            f"gradient_difference{name}",
+            (1, len(run.norms)),
+            size=(1.2 + 3.2 * len(run.norms), 3.6),
+            sharey=True,
+            title=f"Gradient difference against the step size{title}",
+            text="‖g(η) − g‖₂ against η at some training steps; it grows linearly at an edge of "
+            "stability and stays at ‖g‖ where the gradient has vanished.",
+            source="Santurkar et al. 2018, Fig. 11",
+        )
+        compared = False
+        middle = here["line_gradient_distances"].sel(direction="gradient").median("seed")
+        for panel, norm in zip(drawing.panels, run.norms, strict=True):
+            for step, shade in zip(steps, draw.shades(len(steps)), strict=True):
+                style: Any = {"color": shade, "marker": "o", "markersize": 3.5}
+                panel.line(sizes, middle.sel(norm=norm, probe_step=step), f"step {step}", **style)
+                known = [(eta, nearest(c, step)) for eta, c in curves.get(norm, {}).items()]
+                x, y = np.reshape([point for point in known if np.isfinite(point[1])], (-1, 2)).T
+                if len(x):
+                    series, compared = f"step {step}, {draw.PUBLISHED}", True
+                    panel.line(x, y, series, legend=False, color=shade, linewidth=0.6)
+            panel.vertical(here.options["lr"], "learning rate")
+            panel.set(title=LOOKS[norm].label, xlabel="step size η", xscale="log", log=True)
+            if len(sizes) <= MOST_LABELS:
+                panel.set(xticks=(sizes, tick_labels(sizes.tolist())))
+                panel.axes.set_xticks([], minor=True)
+            panel.set(xlim=(sizes[0] / 1.2, sizes[-1] * 1.2))
+        drawing.panels[0].set(ylabel="‖∇L(θ − ηd) − ∇L(θ)‖₂")
+        drawing.legend(drawing.panels[:1])
+        drawing.caption = (
+            f"{draw.subject(run)}; along the gradient, {draw.spread(run)}; dashed: the learning "
+            "rate" + f"; {draw.PUBLISHED_NOTE}, of the nearest step that was read off" * compared
+        )
+        yield drawing
+
+
+def at_step_sizes(published: Published, name: str) -> Mapping[str, Mapping[float, Curve]]:
+    """The published curves of panels `<name>_eta<step size>` by arm and step size, rising.
+
+    Example:
+      >>> curve = Curve(np.arange(2), np.ones(2), np.ones(2))
+      >>> given = {("fig11_eta2e-1", "batch"): curve, ("fig11_etas", "batch"): curve}
+      >>> {norm: list(curves) for norm, curves in at_step_sizes(given, "fig11").items()}
+      {'batch': [0.2]}
+    """
+    found: dict[str, dict[float, Curve]] = {}
+    for (panel, series), curve in published.items():
+        size = re.fullmatch(rf"{name}_eta(\d+(?:\.\d+)?(?:e[-+]?\d+)?)", panel)
+        if size and 0 < float(size[1]) < math.inf:
+            found.setdefault(series, {})[float(size[1])] = curve
+    return {series: dict(sorted(curves.items())) for series, curves in found.items()}
+
+
+def nearest(curve: Curve, step: int) -> float:
+    """The middle of a published band at its nearest step; NaN farther than from step to step.
+
+    Example:
+      >>> curve = Curve(np.array([0.0, 300.0, 600.0]), np.arange(3.0), np.arange(3.0))
+      >>> nearest(curve, 310), nearest(curve, 1000)
+      (1.0, nan)
+    """
+    distances = np.abs(curve.steps - step)
+    if np.min(distances) > np.max(np.diff(curve.steps), initial=0):
+        return float("nan")
+    i = int(np.argmin(distances))
+    return float((curve.low[i] + curve.high[i]) / 2)
+
+
+def tick_labels(sizes: Sequence[float]) -> list[str]:
+    """Rising step sizes as texts; empty where one would run into the last before it.
+
+    Example:
+      >>> tick_labels([0.05, 0.1, 0.2]), tick_labels([1e-8, 1e-6, 1e-5, 3e-5])
+      (['0.05', '0.1', '0.2'], ['1e-08', '1e-06', '1e-05', ''])
+    """
+    room, last = 0.19 * math.log(sizes[-1] / sizes[0]), 0.0
+    labels: list[str] = []
+    for size in sizes:
+        fits = not labels or math.log(size / last) >= room
+        labels.append(f"{size:.2g}" if fits else "")
+        last = size if fits else last
+    return labels
+
+
+FIGURES = (landscape, differences)

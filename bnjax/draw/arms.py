@@ -1,0 +1,133 @@
+"""What a figure draws of every arm: curves over its seeds, bands, its training, its end."""
+
+from typing import Any, Literal
+
+import numpy as np
+import xarray
+from scipy.ndimage import median_filter
+
+from bnjax.draw.panel import Panel
+from bnjax.draw.style import LOOKS
+from bnjax.draw.words import unit
+from bnjax.frame.results import Run
+
+SHOWN_WINDOWS = 50  # of a long training curve
+LEAST_WINDOW, MOST_IN_WINDOW = 10, 500  # minibatches; below the least each is drawn by itself
+
+
+def curves(
+    panel: Panel,
+    run: Run,
+    values: xarray.DataArray,
+    name: str = "{}",
+    *,
+    kind: Literal["line", "points"] = "line",
+    ends: bool = True,
+    **style: Any,
+) -> None:
+    """A line for every arm: the median over its seeds, where one has ended over the others.
+
+    Args:
+      panel: to draw on.
+      run: of the values.
+      values: `(norm, seed, x)`, in any order and perhaps without `seed`; `x` is any axis, e.g.
+        `run["shift_cosines"].sel(layer="conv1")`.
+      name: of a series; `{}` stands for the label of the arm.
+      kind: which method of the panel draws.
+      ends: whether crosses mark where seeds diverged.
+      style: further arguments of that method: `legend`, `marker`, `linewidth`, …
+    """
+    for norm, here in each_arm(values):
+        (axis,), look = here.dims, LOOKS[norm]
+        getattr(panel, kind)(here[axis], here, name.format(look.label), look, **style)
+        if ends:
+            mark_ends(panel, run, norm)
+
+
+def bands(
+    panel: Panel, low: xarray.DataArray, high: xarray.DataArray, name: str = "{}", **style: Any
+) -> None:
+    """A band for every arm, between the medians over seeds of two arrays; see `curves`.
+
+    The range over seeds: `low=values.min("seed", skipna=False)`.
+    """
+    for (norm, lower), (_, upper) in zip(each_arm(low), each_arm(high), strict=True):
+        (axis,), look = lower.dims, LOOKS[norm]
+        panel.band(lower[axis], lower, upper, name.format(look.label), look, **style)
+
+
+def each_arm(values: xarray.DataArray) -> list[tuple[str, xarray.DataArray]]:
+    """Arms and their values, median over seeds."""
+    middle = values.median("seed") if "seed" in values.dims else values
+    return [(str(norm), middle.sel(norm=norm)) for norm in values["norm"].values]
+
+
+def mark_ends(panel: Panel, run: Run, norm: str) -> None:
+    """A cross on the time axis for each seed of the arm that diverged."""
+    for finite in run["train_finite"].sel(norm=norm).transpose("seed", "step").values:
+        for step in np.flatnonzero(finite == 0)[:1]:
+            panel.marks(int(step), f"{LOOKS[norm].label}, diverged", LOOKS[norm])
+
+
+def training(panel: Panel, run: Run, *, test: bool = False) -> None:
+    """The training loss of every arm and that of chance; of a long run faintly, and its median.
+
+    Args:
+      panel: to draw on; its y axis gets label and scale.
+      run: of the losses.
+      test: with the losses on the test set; series are then `<arm>, minibatch` and `<arm>, test
+        set`.
+    """
+    window = median_window(run)
+    for norm in run.norms:
+        look, losses = LOOKS[norm], run["train_loss"].sel(norm=norm)
+        name = f"{look.label}, minibatch" if test else look.label
+        if window:
+            each, first = f"{look.label}, every minibatch of one seed", losses.isel(seed=0)
+            faint: Any = {"linestyle": "-", "linewidth": 0.4, "alpha": 0.25, "legend": False}
+            panel.line(losses["step"], first, each, look, **faint)
+            losses = running_medians(losses, window)
+        # Above the minibatches of other arms.
+        panel.line(losses["step"], losses.median("seed"), name, look, zorder=2.5 if window else 2)
+        if test:
+            found = run["test_loss"].sel(norm=norm).median("seed")
+            hollow: Any = {"fillstyle": "none", "zorder": 3}
+            panel.points(found["test_step"], found, f"{look.label}, test set", look, **hollow)
+        mark_ends(panel, run, norm)
+    panel.reference(run.facts["chance_loss"], "chance")
+    panel.set(ylabel=f"{'' if test else 'minibatch '}{loss_label(run)}", log=True)
+
+
+def loss_label(run: Run) -> str:
+    """The axis of a training loss, and what is drawn of it."""
+    window = median_window(run)
+    return f"loss  {unit(run)}" + f"\nmedian of {window}, faint: each" * bool(window)
+
+
+def median_window(run: Run) -> int:
+    """Minibatches of the running median of a long training curve; 0 where each one is drawn.
+
+    The deep linear network sees all examples at each step: there is no noise to see through.
+    """
+    window = min(run.data.sizes["step"] // SHOWN_WINDOWS, MOST_IN_WINDOW) // 2 * 2 + 1
+    return window if window >= LEAST_WINDOW and run.options["model"] != "dln" else 0
+
+
+def running_medians(values: xarray.DataArray, window: int) -> xarray.DataArray:
+    """Medians of the `window` steps around each; what comes after the first NaN stays NaN.
+
+    Example:
+      >>> values = xarray.DataArray([1.0, 9.0, 2.0, 3.0, np.nan], dims="step")
+      >>> running_medians(values, 3).values.tolist()
+      [1.0, 2.0, 3.0, 3.0, nan]
+    """
+
+    def medians(row: np.ndarray) -> np.ndarray:
+        gone = np.isnan(row)
+        end = int(np.argmax(gone)) if gone.any() else len(row)
+        found = np.full_like(row, np.nan)
+        found[:end] = median_filter(row[:end], window, mode="reflect") if end else []
+        return found
+
+    place = values.get_axis_num("step")
+    return values.copy(data=np.apply_along_axis(medians, place, values.values))
