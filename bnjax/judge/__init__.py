@@ -1,5 +1,5 @@
 """Claims: a sentence, the rule that decides it (stated before the run), numbers, a verdict."""
 
-from bnjax.judge.claim import Claim, Comparison, Interval, Verdict, decide_ratio, interval
+from bnjax.judge.verdict import Number, Verdict
 
-__all__ = ["Claim", "Comparison", "Interval", "Verdict", "decide_ratio", "interval"]
+__all__ = ["Number", "Verdict"]

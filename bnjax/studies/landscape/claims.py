@@ -1,210 +1,170 @@
-"""The claims of Santurkar et al. 2018, Fig. 4, decided on the arrays of a landscape run.
+"""The claims of Santurkar et al. 2018, Fig. 4, at equal step and at equal loss."""
 
-Each comparison is made at equal step and at equal loss, and a claim that rests on an arm that is
-dead or diverged is inconclusive (`claims.pairs`).
-"""
-
-import functools
-from collections.abc import Callable
-from typing import NamedTuple
+import dataclasses
+from collections.abc import Mapping
+from typing import TypeAlias
 
 import numpy as np
+import xarray
 
-from bnjax.frame.results import Results, last_rows
-from bnjax.judge.claim import RATIO_RULE, Claim, Verdict
-from bnjax.judge.learning_rates import at_each_lr
-from bnjax.judge.pairs import (
-    BELOW_CHANCE,
-    agreement,
-    beside_none,
-    compare_pairs,
-    describe,
-    reasons_against,
-    why_not_trained,
-)
-from bnjax.studies.landscape.published_landscape import family, summaries
+from bnjax.frame.results import Run, late
+from bnjax.judge.kit import PLAIN_SGD, Decided, OneArm, Quantity, Ratio, single
+from bnjax.judge.names import label
+from bnjax.judge.verdict import Decision, seeds
 
+EARLY = 1500  # steps, where the paper's networks have not yet fitted their training set
 EDGE_TOLERANCE = 0.25  # how near to 2 (edge) or to 1 (saturation) ‖g(lr) − g‖ / ‖g‖ must be
-
-RULE = (
-    "median over probed steps of the ratio none/{norm} of {quantity}, at equal step and at equal "
-    f"loss, only where both arms are {BELOW_CHANCE}; "
-    f"{RATIO_RULE}; supported if above 1 in both comparisons, not "
-    "supported if below 1 in both, else inconclusive; inconclusive if an arm is dead or diverged"
-)
+PAPER = "Santurkar et al. 2018, Fig. 4"
 
 
-class Quantity(NamedTuple):
-    """Something of one probed step that a claim compares; larger means rougher."""
-
-    identifier: str
-    sentence: str
-    source: str
-    name: str
-    values: Callable[[Results, str, int], np.ndarray]  # of norm and seed: [probe_step]
+def along(run: Run, name: str) -> xarray.DataArray:
+    """A field of the line along the gradient."""
+    return run[f"line_{name}"].sel(direction="gradient")
 
 
-def field(results: Results, name: str, norm: str, seed: int) -> np.ndarray:
-    """A field of the line along the gradient, `[probe_step, …]`."""
-    return results.select(f"line.{name}", norm=norm, seed=seed, direction="gradient")
-
-
-def band_width(results: Results, norm: str, seed: int) -> np.ndarray:
+def band_width(run: Run) -> xarray.DataArray:
     """Largest minus smallest loss over the step sizes."""
-    losses = field(results, "losses", norm, seed)
-    return losses.max(axis=-1) - losses.min(axis=-1)
+    losses = along(run, "losses")
+    return losses.max("step_size", skipna=False) - losses.min("step_size", skipna=False)
 
 
-def largest_distance(results: Results, norm: str, seed: int) -> np.ndarray:
+def largest_distance(run: Run) -> xarray.DataArray:
     """Largest ‖g(η) − g‖ over the step sizes."""
-    return field(results, "gradient_distances", norm, seed).max(axis=-1)
+    return along(run, "gradient_distances").max("step_size", skipna=False)
 
 
-def largest_smoothness(results: Results, norm: str, seed: int) -> np.ndarray:
+def largest_smoothness(run: Run) -> xarray.DataArray:
     """Largest β(η) over the step sizes."""
-    return field(results, "smoothness", norm, seed).max(axis=-1)
+    return along(run, "smoothness").max("step_size", skipna=False)
 
 
-QUANTITIES = (
-    Quantity(
-        "fig4a",
-        "{norm} makes the loss vary less along the gradient",
-        "Santurkar et al. 2018, Fig. 4a",
-        "the width of the loss band",
-        band_width,
+LOSS_BAND = Quantity("the loss band", band_width, "narrower", "wider")
+PREDICTIVENESS = Quantity("the largest change of the gradient ‖g(η) − g‖", largest_distance)
+SMOOTHNESS = Quantity("the largest β(η)", largest_smoothness)
+PROBED_LOSS = Quantity("the probed loss", lambda run: along(run, "loss"))
+
+# A curve in a few numbers: the value at the first probe, the early median, the largest value, …
+SUMMARIES = {
+    "first": lambda curve: curve[0],
+    f"median to step {EARLY}": lambda curve: curve.sel(probe_step=slice(None, EARLY)).median(),
+    "largest": lambda curve: curve.max(),
+    "late median": lambda curve: late(curve, "probe_step").median(),
+}
+Rows: TypeAlias = Mapping[str, tuple[float, ...]]
+PUBLISHED: dict[tuple[str, Quantity], tuple[tuple[str, ...], Rows]] = {
+    ("vgg", LOSS_BAND): (
+        ("largest",),
+        {"none": (9.67,), "batch": (5.20,), "l1": (4.62,), "l2": (4.34,), "linf": (4.21,)},
     ),
-    Quantity(
-        "fig4b",
-        "{norm} makes the gradient more predictive",
-        "Santurkar et al. 2018, Fig. 4b",
-        "the upper edge of ‖g(η) − g‖",
-        largest_distance,
+    ("vgg", PREDICTIVENESS): (
+        ("first", "largest"),
+        {"none": (2.41, 254.9), "batch": (144.7, 144.7), "linf": (26.0, 38.0)},
     ),
-    Quantity(
-        "fig4c",
-        "{norm} makes the loss smoother",
-        "Santurkar et al. 2018, Fig. 4c",
-        "the largest β(η)",
-        largest_smoothness,
+    ("vgg", SMOOTHNESS): (
+        ("first", f"median to step {EARLY}", "largest"),
+        {
+            "none": (11.5, 20.5, 45.6),
+            "batch": (25.3, 17.6, 25.3),
+            "l1": (25.3, 17.5, 25.3),
+            "l2": (25.6, 17.4, 25.6),
+            "linf": (28.5, 17.3, 28.5),
+        },
+    ),
+    ("dln", SMOOTHNESS): (
+        ("largest", "late median"),
+        {"none": (1.2e15, 2.2e6), "batch": (8.1e6, 2.02e6)},
+    ),
+}
+EDGES = {
+    "dln": "late β 2.2e6 without normalisation, 2.02e6 with BatchNorm (‖g(lr) − g‖/‖g‖ 1.99: edge)",
+    "vgg": "saturation, β = 1/η_min = 19.96 to 19.98 for all five networks",
+}
+
+
+def family(run: Run) -> str:
+    """The published network that a run may be compared with: `vgg`, `dln`, or one of no such."""
+    return str(run.options["model"])[:3]
+
+
+def in_words(names: tuple[str, ...], rows: Rows) -> str:
+    """Numbers of some arms in one line."""
+    parts = [f"{label(norm)} {' / '.join(f'{x:.3g}' for x in row)}" for norm, row in rows.items()]
+    return f"{' / '.join(names)}: {', '.join(parts)}" if parts else ""
+
+
+def rough(figure: str, says: str, quantity: Quantity) -> Ratio:
+    """The claim that a quantity is larger without normalisation."""
+
+    def measured(run: Run, arms: tuple[str, ...]) -> str:
+        names, _ = PUBLISHED.get((family(run), quantity), ((), {}))
+        rows: dict[str, tuple[float, ...]] = {}
+        for norm in arms:
+            curves = [c for c in quantity.of(run).sel(norm=norm) if np.isfinite(c).any()]
+            numbers = [[float(SUMMARIES[name](curve)) for name in names] for curve in curves]
+            rows |= {norm: tuple(np.median(numbers, axis=0))} if numbers and names else {}
+        return in_words(names, rows)
+
+    def published(run: Run, norm: str) -> str:
+        names, rows = PUBLISHED.get((family(run), quantity), ((), {}))
+        found = in_words(names, {arm: rows[arm] for arm in ("none", norm) if arm in rows})
+        return found or ("curves without numbers" if family(run) in ("vgg", "dln") else "")
+
+    return Ratio(
+        identifier=figure + "-{norm}",
+        says=says,
+        quantity=quantity,
+        loss=PROBED_LOSS,
+        source=f"{PAPER}{figure[-1]}",
+        published=published,
+        notes=measured,
+    )
+
+
+def at_learning_rate(run: Run, name: str) -> xarray.DataArray:
+    """A field of the line at η = lr, over the last quarter of probes."""
+    sizes = run["line_step_sizes"].sel(direction="gradient")
+    sizes = sizes.max([axis for axis in sizes.dims if axis != "step_size"])
+    nearest = int(np.abs(np.log(sizes / run.options["lr"])).fillna(np.inf).argmin("step_size"))
+    return late(along(run, name).isel(step_size=nearest), "probe_step")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Edge(OneArm):
+    """Which reference line a late plateau of β is: 2/lr (edge of stability) or 1/η_min."""
+
+    def decide(self, run: Run, noun: str, values: xarray.DataArray) -> Decided:
+        """Late medians over seeds and probes at η = lr."""
+        turn = float((values / late(along(run, "gradient_norm"), "probe_step")).median())
+        cosine = float(at_learning_rate(run, "cosines").median())
+        rule = (
+            f"{noun} at η = lr, median over the last quarter of the probes: edge (supported) if "
+            f"within {EDGE_TOLERANCE} of 2 and the cosine of the two gradients below "
+            f"{-1 + EDGE_TOLERANCE}; saturation (not supported) if within {EDGE_TOLERANCE} of 1; "
+            "else inconclusive"
+        )
+        decision: tuple[Decision, str] = "inconclusive", "late β is neither edge nor saturation"
+        if abs(turn - 2) < EDGE_TOLERANCE and cosine < -1 + EDGE_TOLERANCE:
+            decision = "supported", "the gradient turns round in one step (edge of stability)"
+        elif abs(turn - 1) < EDGE_TOLERANCE:
+            decision = "not supported", "the gradient vanishes in one step (saturation)"
+        count = len(run.seeds)
+        numbers = [single(noun, turn, count, 2.0), single("cosine", cosine, count, -1.0)]
+        measured = f"{noun} is {turn:.3g} at η = lr, with cosine {cosine:.3g} ({seeds(count)})"
+        return Decided(rule, numbers, measured, *decision)
+
+
+CLAIMS = (
+    rough("fig4a", "{norm} makes the loss vary less along the gradient", LOSS_BAND),
+    rough("fig4b", "{norm} makes the gradient more predictive", PREDICTIVENESS),
+    rough("fig4c", "{norm} makes the loss smoother", SMOOTHNESS),
+    Edge(
+        identifier="edge-{norm}",
+        says="the late smoothness of {norm} is that of the edge of stability, 2/lr",
+        quantity=Quantity(
+            "‖g(η) − g‖/‖g‖", lambda run: at_learning_rate(run, "gradient_distances")
+        ),
+        source="Cohen et al. 2021 (2103.00065); the plateau of Santurkar et al. 2018, Fig. 4c",
+        published=lambda run, norm: EDGES.get(family(run), ""),
+        conditions=(PLAIN_SGD,),
     ),
 )
-
-
-def each_rate(results: Results) -> list[tuple[str, Results]]:
-    """The results at each learning rate, as those of a run that had only this one.
-
-    Args:
-      results: of a run; with several rates its axis `step_size` is in units of the rate.
-
-    Returns:
-      What to add to a name, e.g. `lr0.1`, or nothing where there is one rate; and results whose
-      axis `step_size` is in parameter units per gradient unit.
-    """
-    if "lr" not in results.axes:
-        return [("", results)]
-    relative = results.axes["step_size"]
-    return [
-        (f"lr{lr:g}", here._replace(axes={**here.axes, "step_size": (lr * relative).astype("f4")}))
-        for lr, here in at_each_lr(results)
-    ]
-
-
-def claims(results: Results) -> list[Claim]:
-    """All claims of Fig. 4, at each learning rate."""
-    found = []
-    for rate, here in each_rate(results):
-        for claim in claims_at_one_rate(here):
-            name = claim.identifier, claim.sentence
-            if rate:
-                name = f"{claim.identifier}-{rate}", f"{claim.sentence} (lr {rate[2:]})"
-            found.append(claim._replace(identifier=name[0], sentence=name[1]))
-    return found
-
-
-def claims_at_one_rate(results: Results) -> list[Claim]:
-    """Those of every normaliser that ran beside `none`, and each arm's plateau."""
-    norms = [str(norm) for norm in results.axes["norm"]]
-    compared = beside_none(results)
-    return [
-        *(compare(results, quantity, norm) for norm in compared for quantity in QUANTITIES),
-        *(plateau(results, norm) for norm in norms),
-    ]
-
-
-def compare(results: Results, quantity: Quantity, norm: str) -> Claim:
-    """Decide whether `none` is rougher than `norm` in one quantity."""
-    reasons = reasons_against(results, ("none", norm))
-    comparisons = compare_pairs(
-        results,
-        losses=functools.partial(field, results, "loss"),
-        values=functools.partial(quantity.values, results),
-        above="none",
-        below=norm,
-    )
-    verdict, reasons = agreement(comparisons, reasons)
-    measured, published = summaries(results, quantity.identifier, quantity.values, ("none", norm))
-    if family(results.config) == "vgg" and quantity.identifier == "fig4b" and norm == "batch":
-        published += "; ratio none/batch: median 2.2, 90th percentile 9.8, 1/60 at step 0"
-    return Claim(
-        identifier=f"{quantity.identifier}-{norm}",
-        sentence=quantity.sentence.format(norm=norm),
-        source=quantity.source,
-        rule=RULE.format(norm=norm, quantity=quantity.name),
-        measured="; ".join(filter(None, (describe(comparisons), measured))),
-        published=published
-        or ("curves without numbers" if family(results.config) in ("vgg", "dln") else ""),
-        verdict=verdict,
-        reason="; ".join(reasons),
-    )
-
-
-def at_learning_rate(results: Results, norm: str) -> tuple[float, float]:
-    """Late medians of ‖g(lr) − g‖ / ‖g‖ and of cos(g(lr), g), over the last quarter of probes."""
-    step_sizes = results.axes["step_size"]
-    column = int(np.abs(np.log(step_sizes / results.config["lr"])).argmin())
-    late = last_rows(len(results.axes["probe_step"]), 4)
-    relative, cosines = [], []
-    for seed in results.axes["seed"].tolist():
-        distances = field(results, "gradient_distances", norm, seed)[late, column]
-        relative.append(distances / field(results, "gradient_norm", norm, seed)[late])
-        cosines.append(field(results, "cosines", norm, seed)[late, column])
-    if not np.isfinite(relative).any():
-        return np.nan, np.nan
-    return float(np.nanmedian(relative)), float(np.nanmedian(cosines))
-
-
-def plateau(results: Results, norm: str) -> Claim:
-    """Which reference line a late plateau of β is: 2/lr (edge of stability) or 1/η_min."""
-    relative, cosine = at_learning_rate(results, norm)
-    reason = why_not_trained(results, norm)
-    if results.config["optimizer"] != "sgd":
-        reason = f"2/lr is the edge of plain SGD, not of {results.config['optimizer']}"
-    verdict: Verdict
-    if reason:
-        verdict = "inconclusive"
-    elif abs(relative - 2) < EDGE_TOLERANCE and cosine < -1 + EDGE_TOLERANCE:
-        verdict, reason = "supported", "gradient turns round in one step (edge of stability)"
-    elif abs(relative - 1) < EDGE_TOLERANCE:
-        verdict, reason = "not supported", "gradient vanishes in one step (saturation)"
-    else:
-        verdict, reason = "inconclusive", "late β is neither edge nor saturation"
-    return Claim(
-        identifier=f"edge-{norm}",
-        sentence=f"the late smoothness of {norm} is that of the edge of stability, 2/lr",
-        source="Cohen et al. 2021 (2103.00065); the plateau of Santurkar et al. 2018, Fig. 4c",
-        rule=(
-            "medians over the last quarter of the probes at η = lr: edge (supported) if "
-            f"‖g(η) − g‖/‖g‖ is within {EDGE_TOLERANCE} of 2 and the cosine below "
-            f"{-1 + EDGE_TOLERANCE}; saturation (not supported) if it is within "
-            f"{EDGE_TOLERANCE} of 1; else inconclusive; inconclusive for a dead arm"
-        ),
-        measured=f"‖g(lr) − g‖/‖g‖ = {relative:.3g}, cosine {cosine:.3g}",
-        published=(
-            {
-                "dln": "late β 2.2e6 none, 2.02e6 batch; ‖g(lr) − g‖/‖g‖ 1.99 batch: an edge",
-                "vgg": "saturation, β = 1/η_min = 19.96 to 19.98 for all five networks",
-            }.get(family(results.config), "")
-        ),
-        verdict=verdict,
-        reason=reason,
-    )
