@@ -5,222 +5,194 @@ A comparison with an arm that diverged or never left chance is inconclusive; tha
 where another does not is a claim of its own.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
 
-import numpy as np
-
-from bnjax.frame.results import Results
-from bnjax.judge.claim import (
-    A_FACTOR,
-    ONE_SEED_POINTS,
-    SOME_POINTS,
-    Claim,
-    Verdict,
-    difference,
-    difference_bounds,
-    format_interval,
-    format_points,
-    interval,
-    over_seeds,
-    ratio_bounds,
-)
-from bnjax.judge.curves import ACCURACY, GAP, LOSS, STEPS, Quantity, why_not_equally_fitted
-from bnjax.judge.learning_rates import PAPER, at_each_lr, learning_rates, no_arm_trains
-from bnjax.judge.pairs import beside_none, reasons_against
+from bnjax.frame.results import Run
+from bnjax.judge.compare import CHANCE, why_not_trained
+from bnjax.judge.curves import ACCURACY, EQUALLY_FITTED, GAP, LOSS, STEPS
+from bnjax.judge.kit import Above, Difference, Ratio, each_rate, whole_run
+from bnjax.judge.names import label, sentence
+from bnjax.judge.verdict import Decision, Verdict, seeds
 
 LP_NORMS = ("l1", "l2", "linf")
 # What BatchNorm gains over none in the paper: who ends behind it by less does as well.
 AS_WELL_POINTS = 0.03
 AS_WELL_FACTOR = 1.25
-
-RULE = (
-    f"{{quantity}}: {{comparison}}, {over_seeds('mean', '{one_seed}')}; supported "
-    "if it lies above {limit:g}, not supported if below, else inconclusive; inconclusive if an arm "
-    "is dead or diverged"
-)
-
-
-class Question(NamedTuple):
-    """A claim on two arms: is `norm` ahead of `other` by more than `limit`?"""
-
-    identifier: str
-    sentence: str
-    source: str
-    quantity: Quantity
-    limit: float  # 1 or a ratio around it, 0 or a difference of shares
-    published: Mapping[str, str]  # by network, vgg or dln
-
+PAPER = "Santurkar et al. 2018"
 
 # By network. Times are those of the first published point at 90 % or below the loss, of points that
 # lie 100 steps (VGG) and 50 steps (deep linear) apart.
 PUBLISHED_STEPS = {
-    "vgg": (
-        "minibatch at 90 %, lr 0.1: 4000 none, 1600 batch (Fig. 3a); 3300 none, 1600 batch, 1600 "
-        "l1, 1800 l2, 1600 linf (Fig. 5a)"
-    ),
-    "dln": "loss 5000, lr 1e-6: 750 none, 150 batch, 100 l1, 150 l2, 500 linf (Fig. 5b)",
+    "vgg": "minibatch at 90 %, lr 0.1: 4000 without normalisation, 1600 BatchNorm (Fig. 3a); 3300 "
+    "without, 1600 BatchNorm, 1600 ℓ₁, 1800 ℓ₂, 1600 ℓ∞ (Fig. 5a)",
+    "dln": "loss 5000, lr 1e-6: 750 without normalisation, 150 BatchNorm, 100 ℓ₁, 150 ℓ₂, 500 ℓ∞ "
+    "(Fig. 5b)",
 }
 PUBLISHED_LOSSES = {
-    "dln": "last loss, lr 1e-6: 1661 none, 479 batch, 97.5 l1, 482 l2, 986 linf (Fig. 5b)"
+    "dln": "last loss, lr 1e-6: 1661 without normalisation, 479 BatchNorm, 97.5 ℓ₁, 482 ℓ₂, 986 ℓ∞ "
+    "(Fig. 5b)"
 }
-PUBLISHED_ACCURACY = {"vgg": "CIFAR-10, test: 83 % batch, 80 % none (augmented: 92 %, 88 %)"}
+PUBLISHED_ACCURACY = {"vgg": "CIFAR-10, test: 83 % BatchNorm, 80 % without (augmented: 92 %, 88 %)"}
 PUBLISHED_LP_ACCURACY = {"vgg": "training minibatches only: all arms end at 97 to 100 % (Fig. 5a)"}
 
-FASTER = Question(
-    "faster", "{norm} trains faster than {other}", "Fig. 1a, b", STEPS, 1.0, PUBLISHED_STEPS
-)
-LOWER = Question(
-    "lower-loss",
-    "{norm} ends at a lower training loss than {other}",
-    "Fig. 5b",
-    LOSS,
-    1.0,
-    PUBLISHED_LOSSES,
-)
-BETTER = Question(
-    "accuracy",
-    "{norm} ends at a higher test accuracy than {other}",
-    "Fig. 1a, b",
-    ACCURACY,
-    0.0,
-    PUBLISHED_ACCURACY,
-)
-NARROWER = Question(
-    "gap",
-    "{norm} generalises better than {other}: training and test accuracy differ less",
-    "Fig. 1a, b and the conjecture of its conclusions",
-    GAP,
-    0.0,
-    PUBLISHED_ACCURACY,
-)
-AS_FAST = Question(
-    "as-fast",
-    f"{{norm}} trains as fast as {{other}}, within a factor of {AS_WELL_FACTOR:g}",
-    "Fig. 5",
-    STEPS,
-    1 / AS_WELL_FACTOR,
-    PUBLISHED_STEPS,
-)
-AS_ACCURATE = Question(
-    "as-accurate",
-    f"{{norm}} ends at {{other}}'s test accuracy, or less than {100 * AS_WELL_POINTS:g} points "
-    "below",
-    "§3.3 and Fig. 5a",
-    ACCURACY,
-    -AS_WELL_POINTS,
-    PUBLISHED_LP_ACCURACY,
-)
-AS_LOW = Question(
-    "as-low",
-    f"{{norm}} ends at {{other}}'s training loss, or above it by less than a factor of "
-    f"{AS_WELL_FACTOR:g}",
-    "§3.3 and Fig. 5b",
-    LOSS,
-    1 / AS_WELL_FACTOR,
-    PUBLISHED_LOSSES,
-)
+
+def of_network(published: Mapping[str, str]) -> Callable[[Run, str], str]:
+    """The published numbers of the run's network."""
+    return lambda run, norm: published.get(run.options["model"][:3], "")
 
 
-def claims(results: Results) -> list[Claim]:
-    """All claims for the normalisers that ran, at each learning rate and across them."""
-    norms = [str(norm) for norm in results.axes["norm"]]
-    normalised = beside_none(results)
-    lp_norms = [norm for norm in norms if norm in LP_NORMS] if "batch" in norms else []
-    classes = has_classes(results)
-    against_none = [FASTER, BETTER] if classes else [FASTER, LOWER]
-    against_batch = [AS_FAST, AS_ACCURATE if classes else AS_LOW]
-    if "fit.accuracy" in results.arrays:
-        against_none = [*against_none, NARROWER]
-    decided: list[Claim] = []
-    for lr, at_lr in at_each_lr(results):
-        suffix = f"-lr{lr:g}" if "lr" in results.axes else ""
-        decided += [
-            ask(at_lr, q, norm, "none", suffix) for norm in normalised for q in against_none
-        ]
-        decided += [
-            ask(at_lr, q, norm, "batch", suffix) for norm in lp_norms for q in against_batch
-        ]
-        if not classes and "l1" in lp_norms:
-            decided.append(ask(at_lr, LOWER, "l1", "batch", suffix))
-        decided += no_arm_trains(at_lr, norms, lr)
-    if "lr" in results.axes:
-        decided += [learning_rates(results, norm) for norm in normalised]
-    return decided
-
-
-def has_classes(results: Results) -> bool:
+def classifies(run: Run, norm: str) -> bool:
     """Whether there is an accuracy."""
-    return bool(results.config["model"] != "dln")
+    return bool(run.options["model"] != "dln")
 
 
-def ask(results: Results, question: Question, norm: str, other: str, suffix: str) -> Claim:
-    """Decide a question on two arms at one learning rate."""
-    quantity = question.quantity
-    seeds = results.axes["seed"].tolist()
-    arms = {arm: [quantity.value(results, arm, seed) for seed in seeds] for arm in (other, norm)}
-    reasons = reasons_against(results, arms)
-    if quantity is GAP and not reasons and (unequal := why_not_equally_fitted(results, [*arms])):
-        reasons = [unequal]
-    shown = ", ".join(
-        f"{arm} {' '.join(quantity.show(value) for value in values)}"
-        for arm, values in arms.items()
-    )
-    verdict: Verdict = "inconclusive"
-    if not reasons:
-        verdict, advantage, reason = decide(
-            quantity, arms[norm], arms[other], len(results.axes["step"]), question.limit
+def regresses(run: Run, norm: str) -> bool:
+    """Whether there is none."""
+    return not classifies(run, norm)
+
+
+FASTER = Ratio(
+    identifier="faster-{norm}-none",
+    says="{norm} trains faster than no normalisation",
+    quantity=STEPS,
+    at=(),
+    source=f"{PAPER}, Fig. 1a, b",
+    published=of_network(PUBLISHED_STEPS),
+)
+LOWER = Ratio(
+    identifier="lower-loss-{norm}-none",
+    says="{norm} ends at a lower training loss than no normalisation",
+    quantity=LOSS,
+    at=(),
+    when=regresses,
+    source=f"{PAPER}, Fig. 5b",
+    published=of_network(PUBLISHED_LOSSES),
+)
+BETTER = Difference(
+    identifier="accuracy-{norm}-none",
+    says="{norm} ends at a higher test accuracy than no normalisation",
+    quantity=ACCURACY,
+    above="{norm}",
+    below="none",
+    when=classifies,
+    source=f"{PAPER}, Fig. 1a, b",
+    published=of_network(PUBLISHED_ACCURACY),
+)
+NARROWER = Difference(
+    identifier="gap-{norm}-none",
+    says="{norm} generalises better than no normalisation: training and test accuracy differ less",
+    quantity=GAP,
+    when=lambda run, norm: "fit_accuracy" in run,
+    conditions=(EQUALLY_FITTED,),
+    source=f"{PAPER}, Fig. 1a, b and the conjecture of its conclusions",
+    published=of_network(PUBLISHED_ACCURACY),
+)
+AS_FAST = Ratio(
+    identifier="as-fast-{norm}-batch",
+    says=f"{{norm}} trains as fast as BatchNorm, within a factor of {AS_WELL_FACTOR:g}",
+    quantity=STEPS,
+    above="batch",
+    at=(),
+    only=LP_NORMS,
+    rule=Above(1 / AS_WELL_FACTOR),
+    source=f"{PAPER}, Fig. 5",
+    published=of_network(PUBLISHED_STEPS),
+)
+AS_ACCURATE = Difference(
+    identifier="as-accurate-{norm}-batch",
+    says="{norm} ends at BatchNorm's test accuracy, or less than "
+    f"{100 * AS_WELL_POINTS:g} points below",
+    quantity=ACCURACY,
+    above="{norm}",
+    below="batch",
+    only=LP_NORMS,
+    when=classifies,
+    rule=Above(-AS_WELL_POINTS),
+    source=f"{PAPER}, §3.3 and Fig. 5a",
+    published=of_network(PUBLISHED_LP_ACCURACY),
+)
+AS_LOW = Ratio(
+    identifier="as-low-{norm}-batch",
+    says="{norm} ends at BatchNorm's training loss, or above it by less than a factor of "
+    f"{AS_WELL_FACTOR:g}",
+    quantity=LOSS,
+    above="batch",
+    at=(),
+    only=LP_NORMS,
+    when=regresses,
+    rule=Above(1 / AS_WELL_FACTOR),
+    source=f"{PAPER}, §3.3 and Fig. 5b",
+    published=of_network(PUBLISHED_LOSSES),
+)
+L1_LOWER = Ratio(
+    identifier="lower-loss-{norm}-batch",
+    says="{norm} ends at a lower training loss than BatchNorm",
+    quantity=LOSS,
+    above="batch",
+    at=(),
+    only=("l1",),
+    when=regresses,
+    source=f"{PAPER}, Fig. 5b",
+    published=of_network(PUBLISHED_LOSSES),
+)
+
+
+@whole_run
+def no_arm_trains(run: Run) -> Iterator[Verdict]:
+    """A line of its own for a learning rate at which every arm is dead or diverged."""
+    for _, here in each_rate(run):
+        reasons = [why_not_trained(here, norm) for norm in run.norms]
+        if all(reasons):
+            lr = here.options["lr"]
+            yield Verdict(
+                f"lr{lr:g}",
+                f"At least one network trains at learning rate {lr:g}",
+                "a condition of every comparison at this learning rate",
+                f"a network trains if no seed diverges and each ends below {CHANCE}",
+                "; ".join(reasons),
+                "",
+                "not supported",
+                "no arm trains: give a smaller --lr, or more --steps; what was measured is kept",
+            )
+
+
+@whole_run
+def learning_rates(run: Run) -> Iterator[Verdict]:
+    """Whether a normaliser trains at learning rates at which none does not."""
+    compared = [n for n in run.norms if n != "none"] if "none" in run.norms else []
+    rates = [(here.options["lr"], here) for _, here in each_rate(run)]
+    for norm in compared if "lr" in run.data.dims else []:
+        fates, ahead, behind = [], [], []
+        for lr, here in rates:
+            own, none = (why_not_trained(here, arm) for arm in (norm, "none"))
+            ahead += [f"{lr:g}"] if none and not own else []
+            behind += [f"{lr:g}"] if own and not none else []
+            fates.append(
+                f"lr {lr:g}: {own or f'{label(norm)} trains'}; {none or 'no normalisation trains'}"
+            )
+        verdict: Decision = "inconclusive"
+        reason = "both train at the same learning rates: --lrs with larger or smaller ones may tell"
+        if ahead and behind:
+            reason = "each trains at a learning rate at which the other does not"
+        elif ahead:
+            verdict, reason = "supported", f"only {label(norm)} trains at lr {', '.join(ahead)}"
+        elif behind:
+            verdict, reason = "not supported", f"only none trains at lr {', '.join(behind)}"
+        yield Verdict(
+            f"learning-rates-{norm}",
+            sentence(f"{label(norm)} trains at learning rates at which no normalisation does not"),
+            f"{PAPER}, §1 and Fig. 1; Ioffe & Szegedy 2015",
+            f"a network trains at a learning rate if no seed diverges and each ends below {CHANCE} "
+            "within the run; supported if the normalised one trains at some at which the other "
+            "does not and never the reverse, not supported if only the reverse, else inconclusive",
+            f"{'; '.join(fates)} ({seeds(len(run.seeds))})",
+            "",
+            verdict,
+            reason,
         )
-        reasons = [reason] if reason else []
-        shown = f"{advantage}: {shown}"
-    first, second = (norm, other) if quantity.larger_is_better else (other, norm)
-    return Claim(
-        identifier=f"{question.identifier}-{norm}-{other}{suffix}",
-        sentence=question.sentence.format(norm=norm, other=other),
-        source=f"{PAPER}, {question.source}",
-        rule=RULE.format(
-            quantity=quantity.name(results),
-            comparison=f"{first} / {second}" if quantity.is_ratio else f"{first} − {second}",
-            one_seed=A_FACTOR if quantity.is_ratio else SOME_POINTS,
-            limit=question.limit,
-        ),
-        measured=shown,
-        published=question.published.get(results.config["model"][:3], ""),
-        verdict=verdict,
-        reason="; ".join(reasons),
-    )
 
 
-def decide(
-    quantity: Quantity,
-    own: Sequence[float],
-    others: Sequence[float],
-    steps: int,
-    limit: float,
-) -> tuple[Verdict, str, str]:
-    """Verdict, the advantage with its interval, and why there is no verdict.
-
-    An arm that never got to the target counts with the length of the run: that bounds the ratio
-    from one side, and a bound decides only on that side.
-    """
-    first, second = (own, others) if quantity.larger_is_better else (others, own)
-    left, right = np.array(first), np.array(second)
-    at_least, at_most = bool(np.isinf(left).any()), bool(np.isinf(right).any())
-    left, right = (np.where(np.isinf(side), steps, side) for side in (left, right))
-    if quantity.is_ratio:
-        estimate = interval((left / right).tolist())
-        low, high = ratio_bounds(estimate)
-        shown = format_interval(estimate)
-    else:
-        estimate = difference((left - right).tolist())
-        low, high = difference_bounds(estimate, ONE_SEED_POINTS)
-        shown = format_points(estimate)
-    if at_least or at_most:
-        shown = f"{'at least' if at_least else 'at most'} {shown}"
-    if at_least and at_most:
-        return "inconclusive", "no ratio", "both arms have a seed that never got to the target"
-    if low > limit and not at_most:
-        return "supported", shown, ""
-    if high < limit and not at_least:
-        return "not supported", shown, ""
-    return "inconclusive", shown, f"the interval holds {limit:g}, or a bound does not decide"
+CLAIMS = (
+    *(FASTER, LOWER, BETTER, NARROWER, AS_FAST, AS_ACCURATE, AS_LOW, L1_LOWER),
+    *(no_arm_trains, learning_rates),
+)
