@@ -45,9 +45,9 @@ def act(study: Study, arguments: Sequence[str]) -> None:
         plan.show(study, options)
     else:
         from bnjax.frame.run import run
-        from bnjax.report.page import write_page
+        from bnjax.report.publish import publish
 
-        run(study, options, write_page)
+        run(study, options, publish)
 
 
 def start(study: str | Study, *arguments: str, listeners: Sequence[Any] = ()) -> Path:
@@ -78,9 +78,9 @@ def start(study: str | Study, *arguments: str, listeners: Sequence[Any] = ()) ->
     if options.plan:
         raise UsageError("--plan begins no run: give it on the command line, where it prints")
     from bnjax.frame.run import run
-    from bnjax.report.page import write_page
+    from bnjax.report.publish import publish
 
-    return run(study, options, write_page, listeners=listeners, ends_process=False)
+    return run(study, options, publish, listeners=listeners, ends_process=False)
 
 
 def prepare(study: Study, arguments: Sequence[str]) -> Any:

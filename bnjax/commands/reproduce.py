@@ -25,7 +25,7 @@ from bnjax.frame import files, folder, terminal
 from bnjax.frame import study as studies
 from bnjax.frame.run import run
 from bnjax.frame.study import Study
-from bnjax.report.page import write_page
+from bnjax.report.publish import publish
 
 ALL_NORMS = ("none", "batch", "l1", "l2", "linf")
 
@@ -125,7 +125,7 @@ def reproduce(options: Options) -> None:
         if options.plan:
             plan.show(study, chosen_options)
         elif not options.dry_run:
-            summary = folder.read_summary(run(study, chosen_options, write_page))
+            summary = folder.read_summary(run(study, chosen_options, publish))
             verdicts += [{"part": part.name, **verdict} for verdict in summary.verdicts]
     if not (options.dry_run or options.plan):
         files.write_json(options.out / "reproduce.json", {"verdicts": verdicts})

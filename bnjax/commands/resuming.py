@@ -14,7 +14,7 @@ from bnjax.errors import RunError, UsageError
 from bnjax.frame import folder, inventory, stored_options
 from bnjax.frame import study as studies
 from bnjax.frame.run import run
-from bnjax.report.page import write_page
+from bnjax.report.publish import publish
 
 
 def resume(
@@ -56,7 +56,7 @@ def resume(
         raise RunError(
             f"the options of {path} do not serve ({error}): give the original command"
         ) from error
-    run(study, options, write_page)
+    run(study, options, publish)
 
 
 def find_study(name: str) -> studies.Study:

@@ -1,22 +1,20 @@
 """One run from its options to its folder: what is not done yet is done, and written down.
 
-Arrays are written first. Then each claim is judged and each figure drawn, each on its own: one that
-fails is said, and neither the arrays nor the others are lost.
+Arrays are written before anything is judged or drawn.
 """
 
 import contextlib
 import functools
 import itertools
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 from jax.sharding import Mesh
 
 from bnjax import data, losses
-from bnjax.errors import RunError, UsageError, told
+from bnjax.errors import RunError
 from bnjax.frame import (
     cache,
     display,
@@ -40,31 +38,14 @@ from bnjax.frame.published_curves import Published, read_published
 from bnjax.frame.results import Run
 from bnjax.frame.study import Study
 
-VERDICTS = ("supported", "not supported", "inconclusive")
-
-
-class Publication(NamedTuple):
-    """What the page of a run is made of."""
-
-    study: Study
-    run: Run
-    verdicts: Sequence[Mapping[str, Any]]
-    drawings: Sequence[Any]  # as the study's figures return them
-    published: Published
-
-
-# Writes a page into a run's folder; returns its path, or None where there is to be none.
-WritePage: TypeAlias = Callable[[Publication, Path], Path | None]
-
-
-def no_page(publication: Publication, folder: Path) -> None:
-    """Write none."""
+# Judges and draws what a run's folder holds, and writes its summary last.
+Publish: TypeAlias = Callable[[Study, Published, Path, Sequence[Listener]], None]
 
 
 def run(
     study: Study,
     options: Any,
-    write_page: WritePage = no_page,
+    publish: Publish,
     *,
     listeners: Sequence[Listener] = (),
     ends_process: bool = True,
@@ -74,7 +55,7 @@ def run(
     Args:
       study: what is trained, measured, claimed and drawn.
       options: checked.
-      write_page: makes the page.
+      publish: judges and draws what is measured, and marks the run finished.
       listeners: are told of arms, steps, probes, verdicts and figures.
       ends_process: whether the process may be ended if it is asked to stop and no step ends, or at
         a second signal; one that is not the run's own, such as a notebook's, may not.
@@ -112,7 +93,7 @@ def run(
         who = layout.make_layout(options.data_devices, options.probe_devices)
         tell_others = processes.find_stop_teller() if who.together else lambda: None
         stop = held.enter_context(stop_on_signals(tell_others, ends_process=ends_process))
-        write = functools.partial(publish, study, published, write_page, path, listeners)
+        write = functools.partial(publish, study, published, path, listeners)
         if not finished:
             complete(study, options, console, who, watch, stop, listeners, write)
         elif who.writes:
@@ -243,85 +224,6 @@ def run_options(options: Any) -> dict[str, Any]:
     if isinstance(found.get("lr"), list) and len(found["lr"]) == 1:
         found["lr"] = found["lr"][0]
     return found
-
-
-def publish(
-    study: Study,
-    published: Published,
-    write_page: WritePage,
-    path: Path,
-    listeners: Sequence[Listener] = (),
-) -> None:
-    """Judge and draw what a folder holds; the summary, written last, marks the run finished.
-
-    Raises:
-      RunError: claims, figures or the page that failed, after all others are written.
-    """
-    measured = results.read(path)
-    failed: dict[str, str] = {}
-    verdicts: list[dict[str, Any]] = []
-    drawings: list[Any] = []
-    files: list[Path] = []
-    listener = Listeners(*listeners)
-    with warnings.catch_warnings():  # what an arm that diverged did not measure is NaN
-        warnings.filterwarnings("ignore", "All-NaN|Mean of empty|invalid value", RuntimeWarning)
-        for number, claim in enumerate(study.part("CLAIMS", ())):
-            with noting(failed, f"claim {getattr(claim, '__name__', number + 1)}"):
-                verdicts += [plain_verdict(one) for one in several(claim(measured))]
-        listener.judge(verdicts)
-        for number, figure in enumerate(study.part("FIGURES", ())):
-            with noting(failed, f"figure {getattr(figure, '__name__', number + 1)}"):
-                for drawing in several(figure(measured, published)):
-                    written = drawing.save(path)
-                    files += written
-                    drawings.append(drawing)
-                    listener.draw(drawing.name, written)
-        with noting(failed, "page"):
-            page = write_page(Publication(study, measured, verdicts, drawings, published), path)
-            files += [page] if page else []
-    kept = sorted(f"{folder.MODELS}/{file.name}" for file in path.glob(f"{folder.MODELS}/*.npz"))
-    names = [folder.METRICS, folder.RESULTS, *(file.name for file in files), *kept]
-    folder.write_summary(path, verdicts, failed, names)
-    if failed:
-        first, why = next(iter(failed.items()))
-        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        raise RunError(
-            f"{first}{more} of {path} failed: {why}: all arrays, {len(verdicts)} verdicts and "
-            f"{len(drawings)} figures are kept; the same command tries again"
-        )
-
-
-@contextlib.contextmanager
-def noting(failed: dict[str, str], name: str) -> Any:
-    """Within the block an error is noted under a name; the disk's and the memory's are raised."""
-    try:
-        yield
-    except (OSError, MemoryError):
-        raise
-    except Exception as error:  # whatever a claim or a figure raises
-        failed[name] = f"{type(error).__name__}: {told(error)}"
-
-
-def several(found: Any) -> Iterable[Any]:
-    """What a claim or a figure returns, as several; one has a name of its own."""
-    is_one = hasattr(found, "_asdict") or hasattr(found, "save")
-    return [found] if is_one else [] if found is None else found
-
-
-def plain_verdict(verdict: Any) -> dict[str, Any]:
-    """A verdict as plain values.
-
-    Raises:
-      UsageError: a verdict that there is not.
-    """
-    if verdict.verdict not in VERDICTS:
-        raise UsageError(
-            f"claim {verdict.identifier} has the verdict {verdict.verdict!r}: it must be one of "
-            f"{', '.join(VERDICTS)}"
-        )
-    content: dict[str, Any] = plain(verdict._asdict())
-    content["numbers"] = [plain(number._asdict()) for number in verdict.numbers]
-    return content
 
 
 def describe(facts: Mapping[str, Any]) -> str:

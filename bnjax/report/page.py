@@ -5,12 +5,12 @@ import html
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from typing import Any as Drawn
 
 import numpy as np
 
 from bnjax.frame.disk import replacing
 from bnjax.frame.messages import printable
-from bnjax.frame.run import Publication as Drawn
 from bnjax.report import content, pack, quantities, tables
 from bnjax.report.content import PAGE, Run
 from bnjax.report.sections import VERDICTS, Section, keys, section, set_side_by_side

@@ -176,9 +176,8 @@ def caption(run: Run, direction: str) -> str:
     sizes, options = run["step_size"].values, run.options
     part = "" if options["parameters"] == "all" else f", {options['parameters']} layer only"
     fates: dict[str, list[str]] = {}
-    for norm in run.norms:
-        reason = claims.plateau(run, norm).reason.removeprefix(f"{norm} ")
-        fates.setdefault(reason, []).append(LOOKS[norm].label)
+    for norm, edge in zip(run.norms, claims.CLAIMS[-1](run), strict=True):
+        fates.setdefault(edge.reason, []).append(LOOKS[norm].label)
     lines = [
         draw.subject(run),
         f"{draw.setting(run)}, {options['statistics']} statistics, η from {sizes[0]:.3g} to "
