@@ -14,7 +14,6 @@ import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from bnjax.choices import LINEAR_DATASETS
@@ -27,31 +26,27 @@ from bnjax.frame.run import run
 from bnjax.frame.study import Study
 from bnjax.report.publish import publish
 
-ALL_NORMS = ("none", "batch", "l1", "l2", "linf")
-
 
 class Part(NamedTuple):
     """One run: a study, the presets of which model, and options of its own."""
 
-    name: str
-    study: str
-    model: str = ""  # empty: the study's own VGG
-    options: Mapping[str, Any] = MappingProxyType({})
+    study: Study
+    model: str  # empty: that of the presets
+    options: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """How `--only` calls it: the study, and the model if it is not the usual one."""
+        return "-".join(filter(None, (self.study.name, self.model)))
 
 
-PARTS = (
-    Part("vgg_training", "vgg_training"),
-    Part("distributions", "distributions"),
-    Part("distributions-dln", "distributions", "dln"),
-    Part("noisy_batchnorm", "noisy_batchnorm"),
-    Part("shift", "shift"),
-    Part("shift-dln", "shift", "dln"),
-    Part("landscape", "landscape", options={"norms": ALL_NORMS}),
-    Part("landscape-dln", "landscape", "dln", {"norms": ALL_NORMS}),
-    Part("lp_norms", "lp_norms"),
-    Part("lp_norms-dln", "lp_norms", "dln"),
-    Part("theory", "theory"),
-)
+def parts() -> list[Part]:
+    """The parts of all studies that take part."""
+    return [
+        Part(study, model, options)
+        for study in map(studies.find, studies.names())
+        for model, options in study.reproduced.items()
+    ]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,7 +85,7 @@ class Options:
 
 def configure(part: Part, options: Options) -> tuple[Study, Any]:
     """The study of a part and its options, checked."""
-    study = studies.find(part.study)
+    study = part.study
     names: tuple[str, ...] = ("steps", "probe_every", "evaluate_every")
     if not part.model:
         names += ("dataset", "batch_size")
@@ -111,22 +106,23 @@ def configure(part: Part, options: Options) -> tuple[Study, Any]:
 
 def reproduce(options: Options) -> None:
     """Run the parts one after the other, and put their claims into one table."""
-    names = [part.name for part in PARTS]
+    every = parts()
+    names = [part.name for part in every]
     if unknown := [name for name in options.only if name not in names]:
         raise UsageError(f"--only {' '.join(unknown)}: choose from {' '.join(names)}")
-    chosen = [part for part in PARTS if not options.only or part.name in options.only]
-    configured = [(part, *configure(part, options)) for part in chosen]
+    chosen = [part for part in every if not options.only or part.name in options.only]
+    configured = [(part.name, *configure(part, options)) for part in chosen]
     console = terminal.terminal()
     verdicts = []
-    for part, study, chosen_options in configured:
+    for name, study, chosen_options in configured:
         path = options.out / study.name / folder.digest(chosen_options)
         state = "finished" if folder.is_finished(path) else "begun" if path.exists() else "new"
-        console.print(f"{part.name}: {path} ({state})")
+        console.print(f"{name}: {path} ({state})")
         if options.plan:
             plan.show(study, chosen_options)
         elif not options.dry_run:
             summary = folder.read_summary(run(study, chosen_options, publish))
-            verdicts += [{"part": part.name, **verdict} for verdict in summary.verdicts]
+            verdicts += [{"part": name, **verdict} for verdict in summary.verdicts]
     if not (options.dry_run or options.plan):
         files.write_json(options.out / "reproduce.json", {"verdicts": verdicts})
         console.print(terminal.claims_table(verdicts))

@@ -95,7 +95,7 @@ def rebuild(
     if record.plugins or record.options.get("plugins"):
         raise RunError(f"{path} was made with --plugins, files that would be run: {remedy}")
     try:
-        options = stored_options.build(kind, record.options)
+        options: Any = stored_options.build(kind, record.options)
         if options.data_dir is not None and data_dir is None:
             raise UsageError(
                 f"{path} reads data from {options.data_dir}: if you know that folder, add "

@@ -250,7 +250,7 @@ def build_program(arm: Arm, mesh: jax.sharding.Mesh | None = None) -> Program:
 def compile_program(
     model: Model, rule: optimizers.Rule, pipeline: Pipeline, **options: Any
 ) -> Program:
-    """The program of all arms of one rule; the rate is in the optimiser's state, 0 is never used."""
+    """The program of all arms of a rule: the rate is in the optimiser's state, 0 is never used."""
     return train.make_program(model, optimizers.build(rule, 0.0), pipeline, **options)
 
 

@@ -249,7 +249,8 @@ def read_summary(folder: Path) -> Summary:
     """
     try:
         content = read_sealed(folder / SUMMARY, FORMAT)
-        found = Summary(*(content.get(name) for name in Summary._fields))
+        fields: Any = (content.get(name) for name in Summary._fields)
+        found = Summary(*fields)
         if not (
             isinstance(found.verdicts, list)
             and all(isinstance(one, dict) and set(VERDICT) <= set(one) for one in found.verdicts)

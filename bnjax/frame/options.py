@@ -93,7 +93,8 @@ class Base(Execution):
     """What every study needs: arms and seeds, a network, data, and when to measure."""
 
     preset: str = "quick"
-    """quick: minutes on two cores. paper: the setting of the publication."""
+    """quick: minutes on two cores. paper: the setting of the publication. toy: seconds, to see that
+    all works."""
     norms: tuple[str, ...] = ("none", "batch")
     """The arms: one network for each normaliser, alike in all else: none batch layer group instance
     rms unitize weight_standard weight_norm l1 l2 linf noisy_batch noise, or what --plugins add."""

@@ -153,8 +153,8 @@ def field_axes(probe: str, group: Group, field: str) -> tuple[str, ...]:
         if np.ndim(getattr(group.shapes, field)) == len(group.axes) - 1:
             return group.axes
         raise UsageError(
-            f"{probe}_{field} has shape {getattr(group.shapes, field).shape} at each step, and does "
-            f"not say along which axes: annotate the field {field} of "
+            f"{probe}_{field} has shape {getattr(group.shapes, field).shape} at each step, and "
+            f"does not say along which axes: annotate the field {field} of "
             f'{type(group.shapes).__name__}, e.g. Float[Array, "layer"]'
         )
     return (*group.axes, *own)
@@ -220,7 +220,7 @@ def to_dataset(
     """The records of all jobs as one data set with named axes, labels and units."""
     outer = (*options.factors, "seed")
     stacked = stack(finished, [len(axes[axis]) for axis in outer])
-    variables = {"complete": (outer, stacked["complete"])}
+    variables: dict[str, Any] = {"complete": (outer, stacked["complete"])}
     for probe, group in layout.items():
         if probe.startswith("_"):
             continue

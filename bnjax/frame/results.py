@@ -1,7 +1,7 @@
 """What a run measured: one `xarray.Dataset`, its options, and the facts of where it ran.
 
-On disk it is one self-describing netCDF file, `results.nc`, that `xarray.open_dataset` opens without
-bnjax. Version 3 of the format: scipy reads it in Python, so no C library parses a damaged file.
+On disk it is one self-describing netCDF file, `results.nc`, that `xarray.open_dataset` opens
+without bnjax. Version 3 of the format: scipy reads it in Python, so no C library parses a damaged file.
 """
 
 import dataclasses
@@ -28,8 +28,8 @@ class Run:
 
     `run["line_losses"]` is an `xarray.DataArray` with axes by name, e.g. `(norm, seed, probe_step,
     direction, step_size)`. NaN marks what was not measured because an arm had ended. A variable is
-    named `<probe>_<field>`; its attributes `long_name`, `units`, `definition`, `probe` and `bounded`
-    come from the declaration of the field (`bnjax.fields`).
+    named `<probe>_<field>`; its attributes `long_name`, `units`, `definition`, `probe` and
+    `bounded` come from the declaration of the field (`bnjax.fields`).
     """
 
     data: xarray.Dataset

@@ -8,11 +8,12 @@ its `__init__.py` (or in the file) and loads no JAX. The parts are found by thei
 | `probes(arm)` | `measure.py` | the probes that ride along, by name |
 | `after(arm)` | `measure.py` | sweeps over the trained network, by name (optional) |
 | `axes(options)` | `measure.py` | values of the study's own axes (optional) |
-| `check(options, dataset)` | `measure.py` | refuses what does not go together (optional) |
-| `build_model(arm_options, norm, num_classes)` | `measure.py` | another network (optional) |
-| `select(arm_options, shapes, seed)`, `decays(arm_options)` | `measure.py` | what is trained, what decays (optional) |
-| `keep(arm, state)` | `measure.py` | arrays of the trained network for a file of its own (optional) |
-| `fewer_points(arm_options)` | `measure.py` | smaller chunks where memory is short (optional) |
+| `check_options(options)`, `check(options, dataset)` | `measure.py` | refuse (optional) |
+| `build_model(options, norm, num_classes)` | `measure.py` | another network (optional) |
+| `select(options, shapes, seed)` | `measure.py` | which parameters are trained (optional) |
+| `decays(options)` | `measure.py` | which parameters decay (optional) |
+| `keep(arm, state)` | `measure.py` | arrays of the trained network, for a file (optional) |
+| `fewer_points(options)` | `measure.py` | smaller chunks where memory is short (optional) |
 | `CLAIMS` | `claims.py` | callables `run -> verdicts` |
 | `FIGURES` | `figure.py` | callables `(run, published) -> drawings` |
 """
@@ -44,9 +45,13 @@ class Study:
       question: what it asks, in one sentence.
       source: the publication.
       options: the class of its options, composed of the groups of `bnjax.frame.options`.
-      presets: by name, the options that differ from the defaults. The first one is the default; a
-        model may have presets of its own, named e.g. `quick dln`.
-      shown: variables whose newest values a terminal shows while it runs; empty: some of each probe.
+      presets: by name, the options that differ from the defaults. The first one is the default;
+        `toy` takes seconds and shows that all works; a model may have presets of its own, named
+        e.g. `quick dln`.
+      reproduced: by model ("" for the presets' own), the options with which `bnjax reproduce` runs
+        it.
+      shown: variables whose newest values a terminal shows while it runs; empty: some of each
+        probe.
       axis_labels: what people call the study's own axes, by name.
       parts: parts in place of those that would be found, by name.
     """
@@ -58,6 +63,7 @@ class Study:
     presets: Mapping[str, Mapping[str, Any]] = dataclasses.field(
         default_factory=lambda: {"quick": {}}
     )
+    reproduced: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     shown: tuple[str, ...] = ()
     axis_labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
     parts: Mapping[str, Any] = dataclasses.field(default_factory=dict)

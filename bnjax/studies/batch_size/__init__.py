@@ -88,6 +88,15 @@ STUDY = Study(
         },
         # 30 epochs of CIFAR-10 on a network that fits one accelerator: the batch of 2 takes 750,000
         # steps a normaliser. The publications trained on ImageNet (Wu & He) and MNIST (Ba et al.).
+        "toy": {
+            "model": "mlp",
+            "width": 0.1,
+            "steps": 4,
+            "probe_every": 2,
+            "evaluate_every": 2,
+            "norms": ("none", "batch"),
+            "batch_sizes": (4, 8),
+        },
         "paper": {
             "norms": ("none", "batch", "layer", "group", "instance", "rms", "weight_standard"),
             "batch_sizes": (2, 4, 8, 16, 32, 64, 128, 256),

@@ -100,6 +100,16 @@ STUDY = Study(
             "probe_every": 50,
             "evaluate_every": 30,
         },
+        "toy": {
+            **publications.RESNET,
+            "depths": (8,),
+            "width": 0.25,
+            "steps": 4,
+            "probe_every": 2,
+            "evaluate_every": 2,
+            "batch_size": 8,
+            "trained": ("bn", "random"),
+        },
         "paper": {
             **publications.RESNET,
             "dataset": "cifar10",

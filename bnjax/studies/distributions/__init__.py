@@ -54,8 +54,19 @@ STUDY = Study(
     question="Does BatchNorm make the distributions of activations more stable?",
     source="Santurkar et al. 2018, Fig. 1c, 6, 8 and 9",
     options=Options,
+    reproduced={"": {}, "dln": {}},
     presets={
         "quick": {},
+        "toy": {
+            "model": "mlp",
+            "width": 0.1,
+            "steps": 6,
+            "probe_every": 2,
+            "evaluate_every": 3,
+            "batch_size": 32,
+            "layers": ("dense1", "dense2"),
+            "bins": 20,
+        },
         "paper": {
             **publications.VGG,
             "layers": ("conv2", "conv3", "conv9", "conv11", "conv13"),

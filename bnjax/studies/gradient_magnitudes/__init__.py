@@ -31,6 +31,14 @@ STUDY = Study(
     options=Options,
     presets={
         "quick": {},
+        "toy": {
+            "model": "mlp",
+            "width": 0.1,
+            "steps": 6,
+            "probe_every": 2,
+            "evaluate_every": 3,
+            "batch_size": 32,
+        },
         "paper": {
             "dataset": "cifar100",
             "model": "vgg38_residual",

@@ -22,6 +22,8 @@ from bnjax.frame.study import Study
 
 SPACING = {"min_step": 0.5, "max_step": 4.0, "points": 4}
 
+ALL_NORMS = ("none", "batch", "l1", "l2", "linf")  # the publication's
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Line(options.ProbePrecision):
@@ -90,9 +92,19 @@ STUDY = Study(
     "loss smoother along the gradient?",
     source="Santurkar et al. 2018, Fig. 4, 10, 11, 12, 13",
     options=Options,
+    reproduced={"": {"norms": ALL_NORMS}, "dln": {"norms": ALL_NORMS}},
     presets={
         # BatchNorm passes the losses that it shares with none in a dozen steps.
         "quick": {"probe_every": 3},
+        "toy": {
+            "model": "mlp",
+            "width": 0.1,
+            "steps": 6,
+            "probe_every": 2,
+            "evaluate_every": 3,
+            "batch_size": 32,
+            "seeds": 2,
+        },
         "paper": {**publications.VGG, "probe_every": 100},
         **publications.deep_linear_presets(
             lr=(publications.DEEP_LINEAR_RATE,),

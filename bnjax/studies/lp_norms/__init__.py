@@ -30,8 +30,18 @@ STUDY = Study(
     question="Do ℓp norms, which fix no variance, train as well as BatchNorm?",
     source="Santurkar et al. 2018, §3.3 and Fig. 5",
     options=Options,
+    reproduced={"": {}, "dln": {}},
     presets={
         "quick": {"steps": 120, "evaluate_every": 30},
+        "toy": {
+            "model": "mlp",
+            "width": 0.1,
+            "steps": 6,
+            "probe_every": 2,
+            "evaluate_every": 3,
+            "batch_size": 32,
+            "window": 3,
+        },
         "paper": {**publications.VGG, "window": 101},
         **publications.deep_linear_presets(
             lr=publications.DEEP_LINEAR_RATE,

@@ -34,8 +34,18 @@ STUDY = Study(
     question="Does BatchNorm still help when noise makes its distributions less stable?",
     source="Santurkar et al. 2018, Fig. 2 and 8, Algorithm 1",
     options=Options,
+    reproduced={"": {}},
     presets={
         "quick": {"steps": 160, "batch_size": 64, "evaluate_every": 40},
+        "toy": {
+            "model": "mlp",
+            "width": 0.1,
+            "steps": 6,
+            "probe_every": 2,
+            "evaluate_every": 3,
+            "batch_size": 32,
+            "layers": ("dense1", "dense2"),
+        },
         "paper": {
             **publications.VGG,
             "layers": ("conv2", "conv9", "conv13"),

@@ -161,6 +161,19 @@ STUDY = Study(
     options=Options,
     presets={
         "quick": {"steps": 51, "batch_size": 32, "probe_every": 10, "evaluate_every": 51},
+        "toy": {
+            "model": "mlp",
+            "width": 0.1,
+            "steps": 6,
+            "probe_every": 2,
+            "evaluate_every": 3,
+            "batch_size": 32,
+            "window": 3,
+            "optimizers": ("sgd", "adam"),
+            "initializers": ("he_normal", "zeros"),
+            "dropouts": (0.0,),
+            "multiples": (0.1, 1.0),
+        },
         "paper": {
             "dataset": "cifar10",
             "model": "alexnet",

@@ -29,8 +29,18 @@ STUDY = Study(
     question="Does BatchNorm reduce internal covariate shift?",
     source="Santurkar et al. 2018, §2.2, Definition 2.1 and Fig. 3",
     options=Options,
+    reproduced={"": {}, "dln": {}},
     presets={
         "quick": {"steps": 100},
+        "toy": {
+            "model": "mlp",
+            "width": 0.1,
+            "steps": 6,
+            "probe_every": 2,
+            "evaluate_every": 3,
+            "batch_size": 32,
+            "layers": ("dense2",),
+        },
         "paper": {
             **publications.VGG,
             "lr": (0.1, 0.01),

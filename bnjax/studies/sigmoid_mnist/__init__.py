@@ -63,6 +63,16 @@ STUDY = Study(
             "probe_every": 100,
             "evaluate_every": 100,
         },
+        "toy": {
+            **PERCEPTRON,
+            "width": 0.1,
+            "dataset": "binary_digits",
+            "steps": 20,
+            "probe_every": 10,
+            "evaluate_every": 10,
+            "inputs": 50,
+            "singles": 4,
+        },
         "paper": {
             **PERCEPTRON,
             "dataset": "binary_mnist",

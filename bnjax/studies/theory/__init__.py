@@ -51,8 +51,19 @@ STUDY = Study(
     question="Do the theorems on BatchNorm hold, and how often are their assumptions met?",
     source="Santurkar et al. 2018, Section 4",
     options=Options,
+    reproduced={"": {}},
     presets={
         "quick": {},
+        "toy": {
+            "model": "mlp",
+            "width": 0.1,
+            "steps": 6,
+            "probe_every": 2,
+            "evaluate_every": 3,
+            "batch_size": 32,
+            "layers": ("dense1", "dense3"),
+            "units": (0, 1),
+        },
         "paper": {
             **publications.VGG,
             "layers": ("conv2", "conv9", "conv13"),
