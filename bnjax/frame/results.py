@@ -1,7 +1,8 @@
 """What a run measured: one `xarray.Dataset`, its options, and the facts of where it ran.
 
 On disk it is one self-describing netCDF file, `results.nc`, that `xarray.open_dataset` opens
-without bnjax. Version 3 of the format: scipy reads it in Python, so no C library parses a damaged file.
+without bnjax. Version 3 of the format: scipy reads it in Python, so no C library parses a damaged
+file.
 """
 
 import dataclasses
