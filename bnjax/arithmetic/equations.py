@@ -1,7 +1,7 @@
 """A function as its list of equations, and running only some of them.
 
-JAX's own way to look inside a function (see "Writing custom Jaxpr interpreters in JAX"); the probe
-of internal covariate shift uses it to share what layers have in common.
+See "Writing custom Jaxpr interpreters in JAX". The probe of internal covariate shift uses it to
+share the common part of all layers.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence

@@ -23,9 +23,9 @@ def principal_components(
     r"""The directions in which vectors vary most about their mean.
 
     With $C$ the vectors less their mean, $C = U S V^T$; directions are rows of $V^T$ and shares
-    $S_k^2 / \sum_j S_j^2$. $U$ and $S$ are taken from the Gram matrix $C C^T$ `[num_vectors,
-    num_vectors]`, so nothing of size `[size, size]` is ever made. A direction's sign is such that
-    the coordinate of largest magnitude is positive.
+    $S_k^2 / \sum_j S_j^2$. $U$ and $S$ come from the Gram matrix $C C^T$, so no matrix of
+    `[size, size]` is needed. Signs are such that the coordinate of largest magnitude is positive.
+    Coordinates count from the vectors' origin, not from their mean.
 
     Example:
       >>> import jax.numpy as jnp
@@ -52,8 +52,5 @@ def principal_components(
     farthest = jnp.abs(coordinates).argmax(axis=0)
     signs = jnp.where(coordinates[farthest, jnp.arange(num_components)] < 0, -1, 1)
     signs = signs.astype(vectors.dtype)
-    return Principal(
-        directions * signs[:, None],
-        coordinates * signs[None],
-        kept / jnp.where(total > 0, total, 1),
-    )
+    shares = kept / jnp.where(total > 0, total, 1)
+    return Principal(directions * signs[:, None], coordinates * signs[None], shares)

@@ -1,4 +1,4 @@
-"""Which parameters are trained: a subset taken out of the tree, and put back."""
+"""Which parameters are trained: a subset of the tree, taken out and put back."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -13,10 +13,9 @@ from bnjax.types import Params, PRNGKey, PyTree
 
 
 class Selection(NamedTuple):
-    """Two pure functions: what is trained, and all parameters with that put in place.
+    """Two pure functions: the trained part of parameters, and parameters with a new trained part.
 
-    `merge(params, split(params))` is `params`, bit for bit, and what is not in
-    `split(params)` no optimiser ever sees.
+    `merge(params, split(params))` is `params`, bit for bit. Optimisers see `split(params)` only.
     """
 
     split: Callable[[Params], PyTree]
@@ -27,7 +26,7 @@ EVERYTHING = Selection(lambda params: params, lambda params, trained: trained)
 
 
 def leaves_where(predicate: trees.Predicate) -> Selection:
-    """The leaves whose name satisfies a predicate."""
+    """The leaves whose name, such as `conv3/norm/scale`, satisfies a predicate."""
 
     def split(params: Params) -> PyTree:
         return trees.partition(params, predicate)[0]
@@ -39,7 +38,7 @@ def leaves_where(predicate: trees.Predicate) -> Selection:
 
 
 def elements(indices: Mapping[str, Int[np.ndarray, " count"]]) -> Selection:
-    """Single elements of leaves, whatever their place.
+    """Single elements of leaves, by positions in each flattened leaf.
 
     Example:
       >>> import jax.numpy as jnp
@@ -70,7 +69,7 @@ def elements(indices: Mapping[str, Int[np.ndarray, " count"]]) -> Selection:
 def random_elements(
     key: PRNGKey, params: Params, count: int, among: trees.Predicate
 ) -> dict[str, Int[np.ndarray, " chosen"]]:
-    """Positions of `count` elements drawn without replacement from some leaves, uniformly."""
+    """Positions of `count` elements, drawn uniformly without replacement from leaves by name."""
     sizes = {name: leaf.size for name, leaf in trees.named_leaves(params).items() if among(name)}
     total = sum(sizes.values())
     if not 1 <= count <= total:

@@ -1,4 +1,4 @@
-"""What probes need of pytrees and `optax.tree` lacks: points on a line, angles, subsets, paths."""
+"""Pytree helpers that `optax.tree` lacks: points on a line, angles, subsets, names of leaves."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -32,8 +32,8 @@ def cosine(a: PyTree, b: PyTree) -> Scalar:
 def random_direction(key: PRNGKey, params: Params, norm: Scalar) -> Params:
     """A Gaussian direction over all of `params`, uniform on the sphere of the given norm.
 
-    The control for a gradient direction: Santurkar et al. 2018 (§3.1) claim their observations
-    for random directions too, and show no figure.
+    A control for the gradient direction: Santurkar et al. 2018 (§3.1) state their observations for
+    random directions too, without a figure.
     """
     noise = optax.tree.random_like(key, params, jax.random.normal)
     return optax.tree.scale(norm / optax.tree.norm(noise), noise)

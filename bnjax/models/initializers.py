@@ -25,12 +25,12 @@ def by_name(name: str) -> Callable[..., Array]:
     """The initialiser `(key, shape, dtype) -> kernel` of that name.
 
     Args:
-      name: a key of `REGISTRY`; `glorot_uniform` is the paper's (Santurkar et al. 2018);
+      name: a key of `REGISTRY`; `glorot_uniform` is that of Santurkar et al. 2018;
         `two_over_root_n` is Gaussian of deviation 2/√n for n inputs, `small_normal` of deviation
-        0.01; `constant` (0.01) and `zeros` are symmetric: all units of a layer stay alike.
+        0.01; with `constant` (0.01) and `zeros` all channels of a layer stay equal.
 
     Returns:
-      The initialiser; kernels have their output units last.
+      The initialiser; kernels have their output channels last.
 
     Raises:
       UsageError: there is none of that name.

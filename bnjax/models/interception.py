@@ -1,7 +1,7 @@
-"""One layer of a model taken out from outside: what enters it, and all that comes after it.
+"""One layer of a model, intercepted from outside: its input, and the network above it.
 
 The module needs no change: `flax.linen.intercept_methods` sees each call of a submodule by its
-path. What lies below the layer is not run again by a head; the compiler drops it.
+path. A head does not run the layers below again: the compiler drops them.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ class Interception(NamedTuple):
     """One layer on one batch, in training mode."""
 
     activations: Activations
-    head: Callable[[Activations], Logits]  # from what stands behind the place to the logits
+    head: Callable[[Activations], Logits]  # from the output at the place to the logits
 
 
 def at_norms(

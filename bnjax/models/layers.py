@@ -1,8 +1,8 @@
 """Weight layers with their normaliser inside.
 
-A layer's parameters stand under one name (`conv3`: kernel, bias and `norm`), so that "the third
-convolution" is the same key of the tree in every arm of an experiment. Biases stay beside every
-normaliser, as in the common VGG with BatchNorm; before BatchNorm their gradient is zero.
+A layer's parameters have one key in the tree (`conv3`: kernel, bias and `norm`), the same one with
+every normaliser. Layers keep their bias before a normaliser, as in the common VGG with BatchNorm;
+before BatchNorm its gradient is zero.
 Parameters take the dtype of the images that the model is initialised with.
 """
 

@@ -1,4 +1,4 @@
-"""A model as pure functions, with batch statistics in and out: all that others see of it."""
+"""A model as pure functions, with batch statistics in and out."""
 
 import dataclasses
 from typing import Any
@@ -40,9 +40,9 @@ class Model:
 
     @property
     def initialised(self) -> "Model":
-        """The same network once it has parameters: equal for all that differ in kernel_init alone.
+        """The same network without its kernel_init: its `init` gives zeros.
 
-        Its `init` gives zeros. What is compiled for it serves them all.
+        Equal for networks that differ in kernel_init alone, so that they share compiled programs.
         """
         if "kernel_init" not in {field.name for field in dataclasses.fields(self.module)}:
             return self
@@ -78,8 +78,7 @@ class Model:
           UsageError: a layer or normaliser cannot work with such images.
         """
         images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
-        found: dict[str, Any] = jax.eval_shape(self.init, jax.random.key(0), images)
-        return found
+        return jax.eval_shape(self.init, jax.random.key(0), images)
 
     def apply(
         self,
@@ -122,9 +121,9 @@ class Model:
         train: bool = True,
         key: PRNGKey | None = None,
     ) -> dict[str, Array]:
-        """What each weight layer hands to its non-linearity, normalised where a normaliser stands.
+        """The input of each layer's non-linearity, normalised where the layer has a normaliser.
 
-        The layers are intercepted from outside; the module needs no change.
+        Layers are intercepted from outside; the module needs no change.
 
         Args:
           params: as `init` returns them.
@@ -136,15 +135,10 @@ class Model:
         Returns:
           Activations `[batch, …, features]` by the layer's name (`conv3`), in the order of use.
         """
-        _, variables = self.module.apply(
-            {"params": params, "batch_stats": batch_stats},
-            images,
-            train=train,
-            mutable=["batch_stats", "intermediates"],
-            capture_intermediates=is_weight_layer,
-            rngs=streams(key),
+        capture = {"capture_intermediates": is_weight_layer}
+        layers = self._collect(
+            "intermediates", params, batch_stats, images, train=train, key=key, **capture
         )
-        layers = variables["intermediates"]
         if by_layer := getattr(self.module, "by_layer", None):  # where blocks are scanned
             layers = by_layer(layers)
         return {name: outputs["__call__"][0] for name, outputs in layers.items()}
@@ -158,15 +152,7 @@ class Model:
         key: PRNGKey | None = None,
     ) -> BatchStats:
         """The statistics of this very batch, in the structure of `batch_stats`."""
-        variables = {"params": params, "batch_stats": batch_stats}
-        _, updated = self.module.apply(
-            variables,
-            images,
-            train=True,
-            mutable=["batch_stats", "moments"],
-            rngs=streams(key),
-        )
-        found = updated.get("moments", {})
+        found = self._collect("moments", params, batch_stats, images, train=True, key=key)
         expected: Any = jax.tree.structure(batch_stats)
         if expected != jax.tree.structure(found):
             missing = sorted({*trees.leaf_names(batch_stats)} ^ {*trees.leaf_names(found)})
@@ -178,6 +164,26 @@ class Model:
             )
         return found
 
+    def _collect(
+        self,
+        collection: str,
+        params: Params,
+        batch_stats: BatchStats,
+        images: Images,
+        *,
+        train: bool,
+        key: PRNGKey | None,
+        **options: Any,
+    ) -> Any:
+        variables, mutable = (
+            {"params": params, "batch_stats": batch_stats},
+            ["batch_stats", collection],
+        )
+        _, updated = self.module.apply(
+            variables, images, train=train, mutable=mutable, rngs=streams(key), **options
+        )
+        return updated.get(collection, {})
+
 
 def draw_variables(module: nn.Module, key: PRNGKey, images: Images) -> dict[str, Any]:
     """The variables of a module before the first step."""
@@ -185,9 +191,8 @@ def draw_variables(module: nn.Module, key: PRNGKey, images: Images) -> dict[str,
     return dict(variables)
 
 
-# Compiled once for all modules that are equal. It runs once, too, so on a CPU it is compiled
-# without optimisation, which takes a tenth of the time; JAX takes options of the compiler only
-# where nothing is traced.
+# Compiled once for all equal modules. It runs once, so on a CPU it is compiled without
+# optimisation, in a tenth of the time; JAX takes compiler options only where nothing is traced.
 initialise = jax.jit(draw_variables, static_argnums=0)
 initialise_fast = jax.jit(
     draw_variables, static_argnums=0, compiler_options={"xla_backend_optimization_level": 0}

@@ -1,4 +1,4 @@
-"""Every network by name, for configurations."""
+"""Networks by name, for configurations."""
 
 import functools
 from collections.abc import Callable
@@ -19,10 +19,10 @@ class Family(NamedTuple):
     """How to build a network, and which options it has beside norm, classes and initialiser.
 
     Attributes:
-      build: `build(norm=, num_classes=, initializer=, …) -> Model`, where `norm` is a `Norm`,
-        `initializer` a name that `initializers.by_name` knows, and … the options.
-      options: of `width`, `dropout` and `depth`, those that it takes.
-      depth: the usual one, of families that come in any.
+      build: `build(norm=, num_classes=, initializer=, …) -> Model` with a `Norm`, a name for
+        `initializers.by_name`, and the options.
+      options: which of `width`, `dropout` and `depth` it takes.
+      depth: the usual depth, if the family has several.
     """
 
     build: Callable[..., Model]
@@ -83,7 +83,7 @@ def register(name: str, family: Family) -> None:
     given = {option: usual[option] for option in family.options}
     try:
         made = family.build(norm=none(), num_classes=10, initializer="glorot_uniform", **given)
-    except Exception as error:  # it is the user's own code: whatever it raises
+    except Exception as error:  # a user's code may raise anything
         raise UsageError(
             f"model {name!r} cannot be built by build(norm=…, num_classes=10, "
             f"initializer='glorot_uniform'{''.join(f', {o}=…' for o in given)}): "
@@ -111,16 +111,15 @@ def by_name(
       norm: normaliser.
       num_classes: number of logits.
       initializer: name of the kernel initialiser.
-      width: factor on channels or units.
-      depth: weight layers, of families that come in any depth; None for the family's usual one.
+      width: factor on channels.
+      depth: weight layers, of families with several depths; None for the usual one.
       dropout: share dropped before dense layers.
 
     Returns:
       A `Model`.
 
     Raises:
-      UsageError: unknown name, or an option that this network does not have, or an impossible
-        value of one.
+      UsageError: unknown name, an option that this network does not have, or an impossible value.
     """
     if name not in FAMILIES:
         raise UsageError(f"model {name!r} is not known: choose from {', '.join(FAMILIES)}")

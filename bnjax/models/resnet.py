@@ -1,7 +1,7 @@
 """Residual networks for CIFAR of any depth (He et al. 2016, §4.2).
 
-A deep one repeats the blocks of a stage as a scan over their stacked parameters, so that its
-compilation takes no longer than that of a shallow one.
+Deep networks repeat the blocks of a stage as a scan over stacked parameters, so that they compile
+as fast as shallow ones. ReLUs can count their zeros.
 """
 
 from collections.abc import Callable
@@ -20,6 +20,9 @@ from bnjax.models.norms import Norm, none
 from bnjax.types import BatchStats, Images, Logits, Params, PyTree, Scalar
 
 ZEROS = "zeros"  # the collection of counts
+COLLECTIONS = ("params", "batch_stats", "moments", "intermediates", ZEROS)
+STAGE_CHANNELS = (16, 32, 64)
+DEEPEST_UNROLLED = 26
 
 
 def rectify(module: nn.Module, name: str, x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -37,16 +40,10 @@ def zero_share(model: Model, params: Params, batch_stats: BatchStats, images: Im
     _, counted = model.module.apply(variables, images, train=False, mutable=[ZEROS])
     counts = jax.tree.leaves(counted.get(ZEROS, {}))
     if not counts:
-        raise UsageError(
-            f"the ReLUs of {type(model.module).__name__} do not count their zeros: use resnet"
-        )
+        name = type(model.module).__name__
+        raise UsageError(f"the ReLUs of {name} do not count their zeros: use resnet")
     totals = sum(leaf.reshape(-1, 2).sum(axis=0) for leaf in counts)
     return totals[0] / totals[1]
-
-
-STAGE_CHANNELS = (16, 32, 64)
-DEEPEST_UNROLLED = 26
-COLLECTIONS = ("params", "batch_stats", "moments", "intermediates", ZEROS)
 
 
 class Blocks(nn.Module):
@@ -56,11 +53,9 @@ class Blocks(nn.Module):
     kernel_init: Callable[..., Any]
 
     def convolution(self, name: str, features: int, **options: Any) -> Convolution:
-        """A convolution; a module behind it, be it of noise alone, stands for its bias."""
-        use_bias = self.norm.for_layer(name).build is None
-        return Convolution(
-            features, self.norm, self.kernel_init, use_bias=use_bias, name=name, **options
-        )
+        """A convolution, without bias if a normaliser or noise follows it."""
+        options |= {"use_bias": self.norm.for_layer(name).build is None, "name": name}
+        return Convolution(features, self.norm, self.kernel_init, **options)
 
     def block(
         self, x: Array, features: int, names: tuple[str, str, str], *, stride: int, train: bool
@@ -123,7 +118,7 @@ class ResNet(Blocks):
         return Dense(self.num_classes, none(), self.kernel_init, name="output")(x, train=train)
 
     def by_layer(self, tree: PyTree) -> PyTree:
-        """A mapping from layers, scanned ones taken apart, in the order of their use."""
+        """A mapping by layer in the order of use, with scanned blocks as single layers."""
         layers = unstack(tree, self.blocks)
 
         def place(name: str) -> tuple[int, int]:
@@ -189,7 +184,7 @@ def resnet(
       dropout: share of the features that are dropped before the classifier, when training.
       scan: compile one block of a stage and repeat it; by default for more than 26 layers. The
         parameters of the blocks of `stage1` … are then stacked, see `unstack`, and exceptions of
-        the normaliser go by the names `first` and `second` within a block.
+        the normaliser use the names `first` and `second` within a block.
 
     Returns:
       A `Model`; its layers are `conv1`, `conv2` …, `shortcut<block>`, `output` whatever the

@@ -27,9 +27,8 @@ class Distribution(NamedTuple):
     channel_percentiles: Annotated[Float[Array, " percentile"], Field("Percentiles of one channel")]
     mean: Annotated[Scalar, Field("Mean of channels")]
     deviation: Annotated[Scalar, Field("Deviation of channels")]
-    mean_change: Annotated[
-        Scalar, Field("Change of channels' mean in one step")
-    ]  # mean |μ'_j − μ_j|
+    # Averages over channels of |μ'_j − μ_j| and of |σ'_j² − σ_j²|.
+    mean_change: Annotated[Scalar, Field("Change of channels' mean in one step")]
     variance_change: Annotated[Scalar, Field("Change of channels' variance in one step")]
 
 
@@ -45,12 +44,11 @@ def distribution(
 
     Args:
       before: activations `[batch, …, channels]`, e.g. before the non-linearity.
-      after: the same activations on the same batch after an optimiser step, in the shape, dtype and
-        units of `before`, which is not checked; None for no changes.
-      edges: of the histogram, ascending, `[num_edges]`, units of the activations; what lies outside
-        counts in the first or last bin, so no activation is dropped.
-      percentiles: each in [0, 100], `[num_percentiles]`; not checked: below 0 is 0, above 100 NaN.
-      channel: the one whose own percentiles are taken.
+      after: the same activations on the same batch after an optimiser step; None for no changes.
+      edges: of the histogram, ascending, `[num_edges]`, units of the activations; values outside
+        count in the first or last bin.
+      percentiles: each in [0, 100].
+      channel: the channel of `channel_percentiles`.
 
     Returns:
       A `Distribution`, in the dtype of the activations; percentiles of half precision are float32.
@@ -71,21 +69,21 @@ def distribution(
     if edges.ndim != 1 or edges.shape[0] < 2:
         raise UsageError(f"edges has shape {edges.shape}: give at least two, ascending")
     rows = before.reshape(-1, channels)
-    # A bin's number is how many inner edges lie at or below the value.
+    # The number of a bin is the number of inner edges at or below the value.
     bins = jnp.searchsorted(edges[1:-1], rows.ravel(), side="right")
     counts = jnp.zeros(edges.shape[0] - 1, rows.dtype).at[bins].add(1)
     mean, variance = rows.mean(axis=0), rows.var(axis=0)
-    mean_change = variance_change = jnp.full((), jnp.nan, rows.dtype)
+    changes = [jnp.full((), jnp.nan, rows.dtype)] * 2
     if after is not None:
         moved = after.reshape(-1, channels)
-        mean_change = jnp.mean(jnp.abs(moved.mean(axis=0) - mean))
-        variance_change = jnp.mean(jnp.abs(moved.var(axis=0) - variance))
+        pairs = (moved.mean(axis=0), mean), (moved.var(axis=0), variance)
+        changes = [jnp.mean(jnp.abs(new - old)) for new, old in pairs]
     return Distribution(
         histogram=jnp.where(jnp.isnan(rows).any(), jnp.nan, counts / rows.size),
         percentiles=percentiles_of(rows.ravel(), percentiles),
         channel_percentiles=percentiles_of(rows[:, channel], percentiles),
         mean=jnp.mean(mean),
         deviation=jnp.mean(jnp.sqrt(variance)),
-        mean_change=mean_change,
-        variance_change=variance_change,
+        mean_change=changes[0],
+        variance_change=changes[1],
     )

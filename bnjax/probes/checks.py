@@ -1,4 +1,4 @@
-"""What every probe refuses, before anything is compiled."""
+"""Checks of arguments that every probe runs before anything is compiled."""
 
 from typing import Any
 

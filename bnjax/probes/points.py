@@ -24,7 +24,7 @@ def points_that_fit(loss: Loss, params: Params, num_points: int) -> int:
     Args:
       loss: `loss(params) -> scalar`.
       params: pytree of arrays.
-      num_points: more than that are never taken.
+      num_points: the largest number to return.
 
     Returns:
       From 1 to `num_points`.
@@ -55,8 +55,8 @@ def map_points(
       step_sizes: `[num_step_sizes]`, 1 or more, in the units that `measure` takes.
       chunk: points that one pass through the program measures together.
       mesh: devices; None for the current one, or, inside a `jax.shard_map` that is manual along an
-        axis `probe`, for those of that axis. Arrays that `measure` closes over must not be on a
-        mesh already: those need the `shard_map` around all of it.
+        axis `probe`, for those of that axis. If `measure` closes over arrays on a mesh, use the
+        `shard_map`.
 
     Returns:
       The pytree with a leading axis `[num_step_sizes]`, in the dtypes and units of `measure`.
@@ -76,7 +76,7 @@ def map_points(
     inside = mesh is None and "probe" in around.manual_axes
     devices = around.shape["probe"] if inside else 1 if mesh is None else mesh.shape["probe"]
     count = step_sizes.shape[0]
-    # Padded with the last point, so that every device and every chunk does the same.
+    # Padded with the last point to equal work for every device and chunk.
     rows = -(-count // (devices * chunk)) * devices
     padded = jnp.pad(step_sizes, (0, rows * chunk - count), mode="edge").reshape(rows, chunk)
 
@@ -96,7 +96,7 @@ def map_points(
     elif mesh is None:
         visited = visit(padded)
     else:
-        # Sharding by the compiler: an explicit mesh would want every closed-over array placed.
+        # An explicit mesh would require a placement of every closed-over array.
         automatic = (jax.sharding.AxisType.Auto,) * len(mesh.axis_names)
         mesh = jax.sharding.Mesh(mesh.devices, mesh.axis_names, axis_types=automatic)
         spec = jax.sharding.PartitionSpec("probe")

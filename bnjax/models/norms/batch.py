@@ -14,9 +14,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from bnjax.arithmetic.moments import batch_normalise, moments, standardise
+from bnjax.arithmetic.moments import batch_normalise, channelwise, moments, standardise
 from bnjax.errors import UsageError
-from bnjax.models.norms.norm import Norm, channelwise, check_epsilon, check_momentum
+from bnjax.models.norms.norm import Norm, check_epsilon, check_momentum
 from bnjax.models.norms.running import advance, running
 
 
@@ -159,11 +159,6 @@ def batch_norm(
 
     Returns:
       A `Norm` named `batch`.
-
-    Raises:
-      UsageError: momentum outside [0, 1) or epsilon below 0.
-
-    Source: Ioffe & Szegedy 2015 (1502.03167).
     """
     check_momentum(momentum)
     check_epsilon(epsilon)
@@ -184,8 +179,6 @@ def lp_norm(power: float, momentum: float = 0.9, epsilon: float = 1e-5) -> Norm:
 
     Raises:
       UsageError: a power below 1, momentum outside [0, 1) or epsilon below 0.
-
-    Source: Santurkar et al. 2018 (1805.11604), §3.3.
     """
     if not power >= 1:
         raise UsageError(f"power={power} must be 1 or more: give 1, 2 or math.inf")
@@ -205,11 +198,6 @@ def unitize(momentum: float = 0.9, epsilon: float = 1e-5) -> Norm:
 
     Returns:
       A `Norm` named `unitize`.
-
-    Raises:
-      UsageError: momentum outside [0, 1) or epsilon below 0.
-
-    Source: Huang & Yu 2020 (2001.02814).
     """
     check_momentum(momentum)
     check_epsilon(epsilon)

@@ -8,7 +8,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from bnjax.models.norms.norm import Norm, channelwise
+from bnjax.arithmetic.moments import channelwise
+from bnjax.models.norms.norm import Norm
 
 
 class WeightStandardisation(nn.Module):
@@ -64,8 +65,6 @@ def weight_standard() -> Norm:
 
     Returns:
       A `Norm` named `weight_standard`.
-
-    Source: Qiao et al. 2019 (1903.10520), Brock et al. 2021 (2101.08692).
     """
     return Norm("weight_standard", reparametrise=WeightStandardisation)
 
@@ -75,7 +74,5 @@ def weight_norm() -> Norm:
 
     Returns:
       A `Norm` named `weight_norm`.
-
-    Source: Salimans & Kingma 2016 (1602.07868).
     """
     return Norm("weight_norm", reparametrise=WeightNorm)

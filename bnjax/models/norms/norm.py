@@ -49,11 +49,6 @@ class Norm(NamedTuple):
         return x if self.build is None else self.build(name="norm")(x, train=train)
 
 
-def channelwise(values: Float[Array, " channels"], x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Values of channels in the shape that broadcasts along the last axis of x."""
-    return values.reshape((1,) * (x.ndim - 1) + (-1,))
-
-
 def check_momentum(momentum: float) -> None:
     """Refuse an impossible weight of old running statistics."""
     if not 0 <= momentum < 1:
@@ -71,8 +66,6 @@ def none() -> Norm:
 
     Returns:
       A `Norm` named `none`.
-
-    Source: Santurkar et al. 2018 (1805.11604).
     """
     return Norm("none")
 

@@ -69,7 +69,7 @@ def check_call(norm: Norm) -> None:
     for shape in ((4, 8, 8, 16), (4, 16)):  # images, or dense layers alone
         try:
             output, variables = try_call(norm.build(name=None), shape)
-        except Exception as error:  # it is the user's own code: whatever it raises
+        except Exception as error:  # a user's code may raise anything
             reasons.append(f"{type(error).__name__}: {told(error)}")
             continue
         if getattr(output, "shape", None) != shape:
@@ -87,7 +87,7 @@ def check_call(norm: Norm) -> None:
 
 
 def try_call(module: nn.Module, shape: tuple[int, ...]) -> tuple[Any, Any]:
-    """Shapes of what a module makes in training, and of its variables; it is tested, too."""
+    """Shapes of a module's output and variables in training; testing mode is tried, too."""
     x = jax.ShapeDtypeStruct(shape, jnp.float32)
 
     def call(key: PRNGKey, x: Array, *, train: bool) -> Any:
@@ -117,5 +117,5 @@ def by_name(name: str) -> Norm:
 
 @functools.cache
 def made(make: Callable[[], Norm]) -> Norm:
-    """What a constructor makes, made once: equal models share their compiled programs."""
+    """A constructor's result, made once: equal models share their compiled programs."""
     return make()

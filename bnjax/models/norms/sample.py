@@ -6,9 +6,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from bnjax.arithmetic.moments import accumulator
+from bnjax.arithmetic.moments import accumulator, channelwise
 from bnjax.errors import UsageError
-from bnjax.models.norms.norm import Norm, channelwise, check_epsilon
+from bnjax.models.norms.norm import Norm, check_epsilon
 
 
 class SampleNorm(nn.Module):
@@ -80,11 +80,6 @@ def layer_norm(epsilon: float = 1e-5) -> Norm:
 
     Returns:
       A `Norm` named `layer`.
-
-    Raises:
-      UsageError: epsilon below 0.
-
-    Source: Ba, Kiros & Hinton 2016 (1607.06450).
     """
     check_epsilon(epsilon)
     return Norm("layer", functools.partial(SampleNorm, groups=1, epsilon=epsilon))
@@ -102,8 +97,6 @@ def group_norm(groups: int = 32, epsilon: float = 1e-5) -> Norm:
 
     Raises:
       UsageError: no group, or epsilon below 0.
-
-    Source: Wu & He 2018 (1803.08494).
     """
     if groups < 1:
         raise UsageError(f"groups={groups} must be 1 or more: give e.g. 32")
@@ -119,11 +112,6 @@ def instance_norm(epsilon: float = 1e-5) -> Norm:
 
     Returns:
       A `Norm` named `instance`; its call raises a `UsageError` where a channel has one pixel.
-
-    Raises:
-      UsageError: epsilon below 0.
-
-    Source: Ulyanov et al. 2016 (1607.08022).
     """
     check_epsilon(epsilon)
     build = functools.partial(SampleNorm, groups=None, epsilon=epsilon)
@@ -138,11 +126,6 @@ def rms_norm(epsilon: float = 1e-5) -> Norm:
 
     Returns:
       A `Norm` named `rms`.
-
-    Raises:
-      UsageError: epsilon below 0.
-
-    Source: Zhang & Sennrich 2019 (1910.07467).
     """
     check_epsilon(epsilon)
     return Norm("rms", functools.partial(SampleNorm, groups=1, centred=False, epsilon=epsilon))
