@@ -1,10 +1,9 @@
 r"""The earth mover distance between two sets of samples, and what bounds it.
 
 $W_1(P, Q) = \min \mathbb E\|x - y\|_2$ over all couplings of $x \sim P$ and $y \sim Q$. Here P and
-Q are empirical: each of the n samples given has mass 1/n. Whatever coupling one takes bounds $W_1$
-from above:
+Q are empirical: each of the n samples given has mass 1/n. Every coupling gives an upper bound:
 
-* the pairs as they come, $\mathbb E\|a_i - b_i\|$: tight where sample i of both sets is the same
+* pairs in their order, $\mathbb E\|a_i - b_i\|$: tight where sample i of both sets is the same
   example before and after a small step;
 * independence, by Jensen $\sqrt{\|\mu_1 - \mu_2\|^2 + \mathrm{tr}\Sigma_1 + \mathrm{tr}\Sigma_2}$.
 
@@ -37,7 +36,7 @@ class Sliced(NamedTuple):
 
 
 class Bounds(NamedTuple):
-    """What the first two moments say of an earth mover distance, units of the samples."""
+    """Bounds of an earth mover distance by the first two moments, units of the samples."""
 
     lower: Float[Array, "*kept"]
     upper: Float[Array, "*kept"]
@@ -90,23 +89,24 @@ def channel_bounds(
 def bounds(a: Float[Array, "samples dims"], b: Float[Array, "samples dims"]) -> Bounds:
     r"""Bounds of the full distance, $\|\mu_1-\mu_2\| \le W_1 \le \sqrt{\|\mu_1-\mu_2\|^2 + …}$.
 
-    With biased variances they hold exactly for the empirical distributions of the samples, whatever
-    these are. The upper one bounds slices as well, the lower one does not.
+    With biased variances they hold exactly for the empirical distributions of the samples. The
+    upper one bounds slices as well, the lower one does not.
     """
     # Both sides are sums over coordinates under one root.
     return Bounds(*(jnp.linalg.norm(side) for side in channel_bounds(a, b)))
 
 
 def paired(a: Float[Array, "samples dims"], b: Float[Array, "samples dims"]) -> Scalar:
-    r"""$\frac1n\sum_i\|a_i - b_i\|_2$: the distance under the coupling of samples as they come."""
+    r"""$\frac1n\sum_i\|a_i - b_i\|_2$: the distance with samples coupled in order."""
     return jnp.mean(jnp.linalg.norm(a - b, axis=-1))
 
 
 def exact(a: Float[Array, "samples dims"], b: Float[Array, "samples dims"]) -> Scalar:
     r"""The earth mover distance in D dimensions, by an optimal assignment of the samples.
 
-    Among couplings of n equal masses one is optimal that sends each sample to one other. Solved on
-    the host (`scipy.optimize.linear_sum_assignment`): cheap up to a thousand samples, cubic beyond.
+    For n equal masses some assignment of samples is an optimal coupling. Solved on the host
+    (`scipy.optimize.linear_sum_assignment`): cheap up to a thousand samples, cubic beyond. NaN
+    where a sample is not finite.
 
     Example:
       >>> exact(jnp.array([[0.0, 0.0], [1.0, 0.0]]), jnp.array([[1.0, 2.0], [0.0, 2.0]])).item()
@@ -115,7 +115,7 @@ def exact(a: Float[Array, "samples dims"], b: Float[Array, "samples dims"]) -> S
     squares = [jnp.sum(jnp.square(x), axis=-1) for x in (a, b)]
     products = jnp.matmul(a, b.T, precision="highest")
     costs = jnp.sqrt(jnp.maximum(squares[0][:, None] + squares[1][None] - 2 * products, 0))
-    # Samples of one pair may be so near to each other that the formula above cancels.
+    # The formula above cancels where the samples of a pair are close to each other.
     costs = jnp.fill_diagonal(costs, jnp.linalg.norm(a - b, axis=-1), inplace=False)
     result = jax.ShapeDtypeStruct((), costs.dtype)
     return jax.pure_callback(assign, result, costs, vmap_method="sequential")
@@ -137,13 +137,12 @@ def normalised_bound(
     *,
     sites: int,
 ) -> Scalar:
-    r"""The bound that BatchNorm's own γ and β set, whatever the layer computes.
+    r"""The bound by BatchNorm's γ and β, for any layer.
 
-    $W_1 \le \sqrt{2D}\,\max|\gamma| + \|\beta - \beta'\|$ where a sample is a vector of channels,
-    $D$ of them. Where it holds S sites (pixels) of each channel, normalised by one mean and
-    variance, $D$ counts them all, and the sites' means may differ from β: only
-    $W_1 \le 2\sqrt D\,\max|\gamma| + \sqrt S\,\|\beta - \beta'\|$ holds, by the triangle over the
-    points β and β'.
+    $W_1 \le \sqrt{2D}\,\max|\gamma| + \|\beta - \beta'\|$ where a sample is a vector of
+    $D$ channels. With S sites (pixels) per channel, $D$ counts all of them, and the sites' means
+    may differ from β: only $W_1 \le 2\sqrt D\,\max|\gamma| + \sqrt S\,\|\beta - \beta'\|$ holds, by the triangle
+    inequality over the points β and β'.
 
     Source: Huang & Yu 2020; the case of many sites is derived here.
     """

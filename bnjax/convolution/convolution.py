@@ -1,4 +1,4 @@
-"""One convolution that is fast everywhere: value and both gradients each in their best form."""
+"""A convolution whose value and gradients each use the form that is fastest for their shape."""
 
 import contextlib
 import contextvars
@@ -66,9 +66,8 @@ _ONCE: contextvars.ContextVar[bool] = contextvars.ContextVar("once", default=Fal
 def running_once() -> Iterator[None]:
     """Within the block, convolutions are traced in forms that compile fast rather than run fast.
 
-    For a part of a program that runs rarely and outside of every loop, such as a Hessian-vector
-    product beside a line of gradients: there compiling is what costs, and XLA's own convolution
-    is not slow.
+    For rare computations outside of every loop, such as one Hessian-vector product: there compiling
+    takes longer than running, and XLA's own convolution is not slow.
     """
     token = _ONCE.set(True)
     try:
@@ -88,8 +87,8 @@ def _convolve(images: Images, kernel: Kernel, geometry: Geometry) -> Output:
 
 
 def _term(form: str, images: Images, kernel: Kernel, geometry: Geometry) -> Output:
-    # What a form makes of its fixed argument (patches, transforms) is several times as large: made
-    # again in the backward pass rather than kept from the forward pass.
+    # Patches and transforms of the fixed argument are several times as large as the argument: the
+    # backward pass recomputes them.
     @jax.checkpoint
     def term(images: Images, kernel: Kernel) -> Output:
         return apply_form(form, images, kernel, geometry)
@@ -99,7 +98,7 @@ def _term(form: str, images: Images, kernel: Kernel, geometry: Geometry) -> Outp
 
 # Reverse mode runs the transposes of the two terms below and nothing else: of the first, which is
 # linear in the images, for the input gradient; of the second for the kernel gradient. Zero tangents
-# are symbolic, so that what is not differentiated (the images of a first layer) costs nothing.
+# are symbolic, so that arguments without a derivative (images of a first layer) cost nothing.
 @functools.partial(_convolve.defjvp, symbolic_zeros=True)
 def _convolve_jvp(
     geometry: Geometry, primals: tuple[Images, Kernel], tangents: tuple[Any, Any]

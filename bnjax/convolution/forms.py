@@ -88,7 +88,7 @@ def bands(images: Images, kernel: Kernel, geometry: Geometry) -> Output:
     """One product for all taps: shifted columns side by side in, a partial sum per kernel row out.
 
     Both sides of the product are wide even where channels are few, and so is its kernel gradient.
-    What surrounds it moves memory, so the batch is walked through in chunks that stay in cache.
+    The other operations move memory, so the batch is processed in chunks that stay in cache.
     """
     height, width = geometry
     channels, features = kernel.shape[2:]

@@ -134,7 +134,7 @@ def _intercept(place: Place, layers: Sequence[str], forward: Forward) -> dict[st
 
 
 def _activations(place: Place, forward: Forward) -> dict[str, Activations]:
-    """What enters each normaliser or leaves each weight layer, in the order of use."""
+    """Inputs of normalisers or outputs of weight layers, in the order of use."""
     found: dict[str, Activations] = {}
 
     def record(call: Callable[..., Any], inputs: Any, options: Any, context: Any) -> Any:

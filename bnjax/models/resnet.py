@@ -47,7 +47,7 @@ def zero_share(model: Model, params: Params, batch_stats: BatchStats, images: Im
 
 
 class Blocks(nn.Module):
-    """What the blocks of a network share."""
+    """Base class of modules that contain residual blocks."""
 
     norm: Norm
     kernel_init: Callable[..., Any]

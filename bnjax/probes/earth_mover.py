@@ -32,8 +32,8 @@ class Affine(NamedTuple):
 class EarthMover(NamedTuple):
     """Between a layer's outputs on the batch before and after the step's actual update.
 
-    In units of the layer's output, unless said otherwise; μ and Σ are means and covariances. What
-    is said of channels is the average over the layer's channels.
+    In units of the layer's output, unless said otherwise; μ and Σ are means and covariances. Fields
+    of channels are averages over the layer's channels.
     """
 
     dimension: Annotated[Scalar, Field("Dimension D of the layer")]

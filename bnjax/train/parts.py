@@ -15,7 +15,7 @@ Part: TypeAlias = Literal["all", "bn", "bn+output", "random", "random_anywhere",
 
 
 def select(part: Part, shapes: Params, key: PRNGKey) -> Selection:
-    """What is trained in one arm.
+    """The trained part of a network.
 
     Args:
       part: `all`; `bn`, γ and β of every normaliser; `bn+output`, these and the last layer;
@@ -29,7 +29,7 @@ def select(part: Part, shapes: Params, key: PRNGKey) -> Selection:
       A `Selection` for `init_state` and `make_program`.
 
     Raises:
-      UsageError: there is nothing to train.
+      UsageError: no parameter is selected.
 
     Source: Frankle et al. 2020 (2003.00152), §3 and §4.
 

@@ -38,14 +38,14 @@ class Norm(NamedTuple):
         return dict(self.exceptions).get(layer or "", self)
 
     def kernel(self, kernel: Float[Array, "*fan_in channels"]) -> Float[Array, "*fan_in channels"]:
-        """The kernel that a layer uses, from the one that is trained; within a layer's call."""
+        """The kernel that a layer uses, from the trained one; called by a layer."""
         build = self.reparametrise
         return kernel if build is None else build(name="kernel_norm")(kernel)
 
     def output(
         self, x: Float[Array, "*batch channels"], *, train: bool
     ) -> Float[Array, "*batch channels"]:
-        """What a layer returns, from its affine output; within a layer's call."""
+        """The output of a layer, from its affine output; called by a layer."""
         return x if self.build is None else self.build(name="norm")(x, train=train)
 
 
