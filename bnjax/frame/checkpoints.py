@@ -48,6 +48,9 @@ class Manifest(NamedTuple):
     arrays: dict[str, dict[str, Any]]  # by name: shape, dtype, SHA-256 of the C-ordered bytes
 
 
+TYPES = {"format": int, "run": str, "step": int, "files": dict, "arrays": dict}
+
+
 def save(checkpoints: Checkpoints, step: int, tree: Any) -> None:
     """Save a pytree of arrays under a step, and delete all but the last few checkpoints.
 
@@ -185,22 +188,17 @@ def read_manifest(folder: Path) -> Manifest:
     """
     try:
         content = files.read_sealed(folder / MANIFEST, FORMAT)
-        if set(content) != set(Manifest._fields):
-            raise ValueError(f"it does not have just {', '.join(Manifest._fields)}")
-        found = Manifest(**content)
         if not (
-            isinstance(found.run, str)
-            and type(found.step) is int
-            and inventory.is_inventory(found.files)
-            and isinstance(found.arrays, dict)
-            and all(isinstance(entry, dict) for entry in found.arrays.values())
+            {name: type(value) for name, value in content.items()} == TYPES
+            and inventory.is_inventory(content["files"])
+            and all(isinstance(entry, dict) for entry in content["arrays"].values())
         ):
-            raise ValueError("it has values of other types than ours")
+            raise ValueError("it has other entries than ours")
     except files.ForeignFormat:
         raise
     except ValueError as error:
         raise ValueError(f"its {MANIFEST} does not serve: {error}") from error
-    return found
+    return Manifest(**content)
 
 
 def foreign(error: files.ForeignFormat) -> str:
@@ -215,19 +213,13 @@ def is_complete(manifest: Manifest) -> bool:
 
 def check_fit(folder: Path, saved: dict[str, Any], expected: dict[str, np.ndarray]) -> None:
     """Refuse a checkpoint of other arrays than this program has; nothing is cast."""
-    if different := sorted(saved.keys() ^ expected.keys()):
-        name = different[0]
-        holds, has = ("", "none") if name in saved else ("no ", "it")
-        raise RunError(
-            f"{folder} holds {holds}{name}, this program has {has}: what is measured was changed; "
-            "begin anew with --fresh"
-        )
-    for name, array in expected.items():
-        here = f"{saved[name].get('dtype')} {saved[name].get('shape')}"
-        there = f"{array.dtype} {list(array.shape)}"
-        if here != there:
+    here = {name: f"{entry.get('dtype')} {entry.get('shape')}" for name, entry in saved.items()}
+    there = {name: f"{array.dtype} {list(array.shape)}" for name, array in expected.items()}
+    for name in sorted(here.keys() | there.keys()):
+        if here.get(name) != there.get(name):
             raise RunError(
-                f"{folder} holds {name} as {here}, this program has it as {there}: begin anew with "
+                f"{folder} holds {name} as {here.get(name, 'nothing')}, this program has it as "
+                f"{there.get(name, 'nothing')}: what is measured was changed; begin anew with "
                 "--fresh"
             )
 
