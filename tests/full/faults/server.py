@@ -1,9 +1,12 @@
 """The parent of the processes of trials: imports everything once, starts no backend, forks.
 
 A fork before JAX has a backend, and so threads, is as good as a new process and saves its three
-seconds of imports. Requests and answers are lines of JSON on standard input and output.
+seconds of imports. Requests and answers are lines of JSON on standard input and output. When
+standard input ends, the process that asks has ended or wants no more: this one goes, and its
+children with it, even if it is killed.
 """
 
+import ctypes
 import gc
 import json
 import os
@@ -21,28 +24,33 @@ from bnjax.commands import command_line
 from bnjax.studies.landscape import study as landscape
 from faults import injection
 
+PR_SET_PDEATHSIG = 1  # prctl(2): a signal for when the parent ends
 IMPORTED = (jax, matplotlib, sklearn)
 
 
 def serve() -> int:
     """Answer requests until standard input ends; a forked child returns its own exit status."""
     matplotlib.figure.Figure().savefig(os.devnull, format="pdf")  # fonts are found once
-    threads = len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 1
-    if threads > 1 or jax._src.xla_bridge._backends:
-        raise SystemExit(f"not safe to fork: {threads} threads")
+    threads = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+    others = [name for name in threads if name != "jemalloc_bg_thd"]  # which is ready for forks
+    if len(others) > 1 or jax._src.xla_bridge._backends:
+        raise SystemExit(f"not safe to fork: {threads}")
     gc.freeze()
     answer({"ready": True})
-    children: set[int] = set()
+    server, children = os.getpid(), set[int]()
     while line := sys.stdin.readline():
         request = json.loads(line)
         if "start" in request:
             child = os.fork()
             if not child:
+                go_with(server)
                 return run(request["start"])
             children.add(child)
             answer({"pid": child})
         else:
             status = wait(request["wait"], request["seconds"])
+            if status is None and asker_is_gone():
+                break
             children -= {request["wait"]} if status is not None else set()
             answer({"status": status})
     for child in children:
@@ -55,14 +63,29 @@ def answer(content: dict[str, Any]) -> None:
     print(json.dumps(content), flush=True)
 
 
+def go_with(server: int) -> None:
+    """This process is killed when the server ends."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != server:  # it ended before
+        os._exit(1)
+
+
+def asker_is_gone() -> bool:
+    """Whether standard input is at its end; no request comes before the last one's answer."""
+    return bool(select.select([sys.stdin], [], [], 0)[0])
+
+
 def wait(child: int, seconds: float) -> int | None:
-    """A child's exit status, minus the signal that ended it, or None if it still runs."""
+    """A child's exit status, minus the signal that ended it, or None if it still runs.
+
+    The wait is over at once when standard input ends.
+    """
     descriptor = os.pidfd_open(child)
     try:
-        ended, _, _ = select.select([descriptor], [], [], seconds)
+        ready, _, _ = select.select([descriptor, sys.stdin], [], [], seconds)
     finally:
         os.close(descriptor)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) if ended else None
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) if descriptor in ready else None
 
 
 def run(job: dict[str, Any]) -> int:
