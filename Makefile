@@ -22,6 +22,7 @@ test: $(STAMP)
 # What CI runs besides: processes, devices, faults, hostile inputs, browser, documents, packaging.
 test-full: $(STAMP)
 	$(PYTEST) tests/full bnjax
+	$(PYTEST) -m full
 
 # The full column of trials, hours; each part alone is e.g. `make test-kill`. Both write a table.
 PARTS := kill points damage locks signals disk resume memory inputs layouts processes power soak

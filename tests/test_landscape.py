@@ -146,7 +146,10 @@ def whole(noise_dataset, tmp_path_factory):
     return only_folder(out)
 
 
-@pytest.mark.parametrize("interrupted_after", [1, 4, 6, 9])
+@pytest.mark.parametrize(
+    "interrupted_after",
+    [4, *(pytest.param(count, marks=pytest.mark.full) for count in (1, 6, 9))],
+)
 def test_an_interrupted_run_goes_on_bit_for_bit(
     toy, whole, tmp_path, monkeypatch, capsys, interrupted_after
 ):
@@ -270,6 +273,7 @@ def test_an_unwritable_folder_is_one_line(toy, tmp_path, capsys):
     assert "give another --out" in capsys.readouterr().err
 
 
+@pytest.mark.full
 def test_the_script_itself_starts_and_explains_its_options():
     script = [sys.executable, str(ROOT / "experiments/landscape.py")]
     shown = subprocess.run(

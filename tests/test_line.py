@@ -233,6 +233,7 @@ def test_losses_alone_are_those_of_the_line(problem):
     np.testing.assert_allclose(losses, line.losses, rtol=1e-10)
 
 
+@pytest.mark.full
 def test_eight_devices_give_the_numbers_of_one():
     """In a process of its own: the number of devices is fixed when JAX starts."""
     program = """

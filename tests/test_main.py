@@ -366,6 +366,7 @@ def test_figures_drawn_again_beside_published_curves_are_sound(toy, runs, tmp_pa
         assert program.main(["verify", str(run)]) == 0
 
 
+@pytest.mark.full
 def test_real_processes(runs):
     root, run = runs
 

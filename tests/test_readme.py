@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 README = (Path(__file__).parents[1] / "README.md").read_text()
 
 
+@pytest.mark.full
 def test_the_library_example_runs_as_printed():
     (example,) = re.findall(r"```python\n(import.*?)```", README, re.DOTALL)
     done = subprocess.run(

@@ -63,7 +63,7 @@ def run(name: str) -> tuple[str, bool]:
         report = Path(place) / "report.xml"
         # What other versions warn of among each other is shown, not an error.
         options = ["-q", "-n", "2", "--dist", "worksteal", "-W", "default", f"--junitxml={report}"]
-        tiers = ["-o", "norecursedirs=.*", "tests", "bnjax"]  # tests/full, too
+        tiers = ["-o", "norecursedirs=.*", "-m", "", "tests", "bnjax"]  # the second one, too
         call = [python, "-m", "pytest", *options, *tiers]
         subprocess.run(call, cwd=record.ROOT, check=False)
         counts = count(report)

@@ -1,7 +1,7 @@
 """Run the full column of trials, all or some promises, and keep the table of how they went.
 
-python tests/faults/run_all.py              # all of them: hours
-python tests/faults/run_all.py kill disk    # these; the other rows stay as they are
+python tests/full/faults/run_all.py              # all of them: hours
+python tests/full/faults/run_all.py kill disk    # these; the other rows stay as they are
 """
 
 import importlib.metadata
@@ -36,13 +36,13 @@ class Part(NamedTuple):
 PARTS = {
     "kill": Part(
         "`kill -9` at random moments, same command: bit for bit an unbroken run",
-        ("tests/faults/test_kill.py",),
+        ("tests/full/faults/test_kill.py",),
     ),
     "points": Part(
         "a kill before every opening, rename, removal and fsync of saves and publishing that "
         "Python does, and at each of them EIO, ENOSPC, or from there on writes that fall short, "
         "one of the three in turn: never worse than the checkpoint before, and the run goes on",
-        ("tests/faults/test_points.py",),
+        ("tests/full/faults/test_points.py",),
     ),
     "damage": Part(
         "damaged checkpoint: found, said, set aside, the one before restored",
@@ -51,26 +51,26 @@ PARTS = {
     "locks": Part(
         "two to eight processes on one run: one wins, the others, once they have imported JAX, "
         "name it in < 2 s of a core's time each; a dead one's lock is taken over",
-        ("tests/faults/test_locks.py", "tests/test_lock.py"),
+        ("tests/full/faults/test_locks.py", "tests/test_lock.py"),
         workers=1,
     ),
     "signals": Part(
         "SIGTERM and SIGINT in each phase: saved and gone in ≤ 10 s, a second one at once; same "
         "command: bit for bit an unbroken run",
-        ("tests/faults/test_signals.py",),
+        ("tests/full/faults/test_signals.py",),
         workers=1,
     ),
     "disk": Part(
         "disk full, out of files, read-only, well again: nothing lost, no stale error",
-        ("tests/faults/test_disk.py",),
+        ("tests/full/faults/test_disk.py",),
     ),
     "resume": Part(
         "resume from every step of 20: bit for bit an unbroken run",
-        ("tests/faults/test_resume.py",),
+        ("tests/full/faults/test_resume.py",),
     ),
     "memory": Part(
         "NaN and out of memory: what was measured kept, the others finish, points halved and said",
-        ("tests/faults/test_memory.py",),
+        ("tests/full/faults/test_memory.py",),
     ),
     "inputs": Part(
         "command lines, run folders, archives and tables that are damaged or hostile: one line, "
@@ -85,17 +85,17 @@ PARTS = {
     "processes": Part(
         "a process of a job dies: the others are gone within heartbeat + 5 s with a line, and the "
         "job goes on, also with another number of processes",
-        ("tests/faults/test_deaths.py",),
+        ("tests/full/faults/test_deaths.py",),
     ),
     "power": Part(
         "power fails after any operation of the writer, and of the changes since the last fsync "
         "any are missing: the last published checkpoint or the one before, no damage",
-        ("tests/faults/test_power.py",),
+        ("tests/full/faults/test_power.py",),
     ),
     "soak": Part(
         "soak, seconds: memory ≤ 64 MB above warm, handles and threads flat but while a "
         "checkpoint is written, one compilation",
-        ("tests/faults/test_soak.py",),
+        ("tests/full/faults/test_soak.py",),
     ),
 }
 HEAD = """# What the full column of trials found
@@ -115,7 +115,7 @@ def run(name: str) -> tuple[str, bool]:
         log = Path(place) / "log"
         started = time.monotonic()
         status = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-n", str(part.workers), *part.tests],
+            [sys.executable, "-m", "pytest", "-q", "-m", "", "-n", str(part.workers), *part.tests],
             env={**os.environ, "BNJAX_TRIALS": "full", "BNJAX_TRIALS_LOG": str(log)},
             cwd=record.ROOT,
             check=False,
