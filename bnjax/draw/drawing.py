@@ -93,7 +93,7 @@ class Drawing:
         """
         found: dict[str, list[Any]] = {}
         for panel in self.panels if panels is None else panels:
-            for artist, name in zip(*panel.axes.get_legend_handles_labels(), strict=True):
+            for name, artist in panel.entries():
                 found.setdefault(name, []).append(artist)
         shown: Any = [
             every[0] if type(every[0]) is type(every[-1]) else (every[0], every[-1])

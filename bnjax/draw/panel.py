@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.text import Annotation
@@ -49,6 +50,7 @@ class Panel:
         self.axes = axes
         self.table: list[Series] = []
         self.names: list[Annotation] = []  # of reference lines, placed when the layout is done
+        self._labels: list[str] = []  # in the order of the calls
 
     def keep(self, series: str, kind: str, **columns: Any) -> None:
         """Add rows: arrays by their names `x y low high value`, broadcast against each other."""
@@ -67,6 +69,7 @@ class Panel:
             style["marker"] = look.marker
         # Matplotlib leaves what begins with _ out of legends.
         label = legend if isinstance(legend, str) else series if legend else f"_{series}"
+        self._labels.append(label)
         return {"color": look.colour, "label": label, **style}
 
     @styled()
@@ -308,7 +311,15 @@ class Panel:
     def legend(self, **where: Any) -> None:
         """The panel's own legend; by default below it, where it hides nothing measured."""
         below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "ncols": 2}
-        self.axes.legend(**where or below)
+        names, artists = zip(*self.entries(), strict=True) if self.entries() else ((), ())
+        self.axes.legend(artists, names, **where or below)
+
+    def entries(self) -> list[tuple[str, Artist]]:
+        """The entries of a legend, names and artists, in the order of the calls."""
+        artists, names = self.axes.get_legend_handles_labels()
+        places = {name: place for place, name in reversed([*enumerate(self._labels)])}
+        found = zip(names, artists, strict=True)
+        return sorted(found, key=lambda entry: places.get(entry[0], len(places)))
 
     def hide(self) -> None:
         """Leave the place of the panel empty."""

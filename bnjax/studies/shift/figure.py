@@ -14,7 +14,9 @@ MEASURES = (  # field, title, and how the published curves call it; empty: they 
 
 def shift(run: Run, published: Published) -> Drawing:
     """A row for each learning rate: a map of all layers for each arm, then the measures."""
-    norms, lrs, layers = run.norms, run.values("lr"), run.values("layer")
+    norms, layers = run.norms, run.values("layer")
+    several = "lr" in run.data.dims
+    lrs = run.values("lr") if several else [run.options["lr"]]
     columns = len(norms) + len(MEASURES)
     drawing = Drawing(
         "shift",
@@ -31,7 +33,7 @@ def shift(run: Run, published: Published) -> Drawing:
         * bool(published),
     )
     for lr, panels in zip(lrs, drawing.rows, strict=True):
-        here = run.sel(lr=lr)
+        here = run.sel(lr=lr) if several else run
         cosines = here["shift_cosines"].median("seed").transpose("norm", "layer", "probe_step")
         maps, lines = panels[: len(norms)], panels[len(norms) :]
         for panel, norm in zip(maps, norms, strict=True):

@@ -1,0 +1,124 @@
+"""The figures of a landscape run, from made-up results."""
+
+import numpy as np
+import pytest
+import xarray
+
+from bnjax.frame.published_curves import Curve
+from bnjax.frame.results import Run
+from bnjax.studies.landscape import figure
+
+SIZES = np.array([0.05, 0.1, 0.2, 0.4], "f4")
+AXES = {"norm": 0, "seed": 2, "probe_step": 4, "direction": 1, "step_size": 4}
+
+
+def made_run(norms=("none", "batch"), steps=40, **options):
+    """Made-up lines of two seeds along the gradient."""
+    random = np.random.default_rng(1)
+    sizes = {**AXES, "norm": len(norms), "step": steps, "test_step": 2}
+    lead, probe = ("norm", "seed"), ("norm", "seed", "probe_step", "direction")
+    dims = {f"train_{name}": (*lead, "step") for name in ("loss", "accuracy", "finite")}
+    dims |= {f"test_{name}": (*lead, "test_step") for name in ("loss", "accuracy")}
+    along = ("losses", "gradient_distances", "smoothness", "cosines")
+    dims |= {f"line_{name}": (*probe, "step_size") for name in along}
+    point = ("loss", "gradient_norm", "direction_norm", "smoothness_limit")
+    dims |= {f"line_{name}": probe for name in point}
+    data = {
+        name: (own, random.uniform(0.1, 2.0, [sizes[axis] for axis in own]).astype("f4"))
+        for name, own in dims.items()
+    }
+    data["train_finite"][1][:] = 1
+    coords = {"norm": list(norms), "seed": [0, 1], "step": range(steps), "test_step": [0, steps]}
+    coords |= {"probe_step": np.arange(4) * (steps // 4), "direction": ["gradient"]}
+    given = {"model": "vgg11", "depth": None, "width": 0.25, "dropout": 0.0, "steps": steps}
+    given |= {"objective": "cross_entropy", "optimizer": "sgd", "lr": 0.1, "batch_size": 32}
+    given |= {"statistics": "batch", "parameters": "all", "difference_steps": [], **options}
+    facts = {"chance_loss": 2.3, "dataset": "made up"}
+    return Run(xarray.Dataset(data, {**coords, "step_size": SIZES}), given, facts)
+
+
+def panels_of(drawing):
+    """The arms of each panel, by its name."""
+    found = {}
+    for panel, series, *_ in drawing.table():
+        found.setdefault(panel, set()).add(series.split(",")[0])
+    return found
+
+
+def test_two_arms_share_their_panels():
+    (drawing,) = figure.landscape(made_run(), {})
+    panels = panels_of(drawing)
+    assert [name[0] for name in panels] == list("abcd")
+    assert panels["a Loss variation | loss L(θ − ηd) [nat]"] == {"no normalisation", "BatchNorm"}
+    assert (drawing.name, drawing.title) == ("landscape", "Loss landscape along the gradient")
+
+
+def test_of_more_arms_each_has_a_column_with_none_and_all_columns_one_scale():
+    run = made_run(("none", "batch", "l1"))
+    run["line_losses"].loc[{"norm": "l1"}] *= 1e6  # the last column's arm alone
+    (drawing,) = figure.landscape(run, {})
+    panels = panels_of(drawing)
+    for label in ("BatchNorm", "ℓ₁ norm"):
+        own = [series for name, series in panels.items() if name.startswith(f"{label} | ")]
+        assert [series - {"2/lr", "1/η_min"} for series in own] == [{"no normalisation", label}] * 3
+    assert len(panels) == 7
+    drawing.finish()
+    for panel in drawing.panels:
+        low, high = panel.axes.get_ylim()
+        for series in panel.table:
+            values = series.columns.get("y", np.empty(0))
+            assert np.all((low < values) & (values < high))
+    assert figure.side_by_side(["batch", "l1", "l2"]) == [["batch", "l1", "l2"]]
+
+
+def test_several_rates_are_figures_of_their_own_with_step_sizes_of_their_own():
+    rates = {"lr": [0.5, 1.0]}
+    run = made_run()
+    several = Run(run.data.expand_dims(rates), {**run.options, "lr": [0.5, 1.0]}, run.facts)
+    first, second = figure.differences(several, {})
+    assert (first.name, second.name) == ("gradient_difference_lr0.5", "gradient_difference_lr1")
+    assert first.title.endswith(", learning rate 0.5")
+    np.testing.assert_array_equal(first.panels[0].table[0].columns["x"], SIZES * np.float32(0.5))
+    assert [drawing.name for drawing in figure.landscape(several, {})] == [
+        "landscape_lr0.5",
+        "landscape_lr1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lr", "optimizer", "names"),
+    [
+        (0.1, "sgd", ["2/lr, edge of stability,\n= 1/η_min, saturation"]),
+        (0.4, "sgd", ["2/lr, edge of stability", "1/η_min, saturation"]),
+        (0.4, "adam", ["1/η_min, saturation"]),
+    ],
+)
+def test_the_lines_that_a_plateau_may_be(lr, optimizer, names):
+    run = made_run(lr=lr, optimizer=optimizer)
+    assert [name for _, name in figure.plateaus(run)] == names
+
+
+def test_published_differences_stand_beside_those_of_the_nearest_step():
+    run = made_run(steps=1000)
+    steps = np.array([0.0, 0.9, 1.2]) * 250  # the second is the nearest to step 250
+    known = Curve(steps, np.array([1.0, 2.0, 8.0]), np.array([3.0, 4.0, 8.0]))
+    published = {
+        ("fig11a_vgg_difference_eta0.2", "batch"): known._replace(low=known.low + 2),
+        ("fig11a_vgg_difference_eta5e-2", "batch"): known,
+        ("fig11a_vgg_difference_eta0.1", "batch"): known._replace(steps=steps + 1e5),
+        ("fig11a_vgg_difference_eta0", "batch"): known,
+        ("fig11b_dln_difference_eta0.4", "batch"): known,
+    }
+    run.options["difference_steps"] = [0, 250]
+    (drawing,) = figure.differences(run, published)
+    drawn = {
+        (panel.title, series.name): (series.columns["x"].tolist(), series.columns["y"].tolist())
+        for panel in drawing.panels
+        for series in panel.table
+        if "published" in series.name
+    }
+    assert drawn == {
+        ("BatchNorm", "step 0, published"): ([0.05, 0.2], [2.0, 3.0]),
+        ("BatchNorm", "step 250, published"): ([0.05, 0.2], [3.0, 4.0]),
+    }
+    assert "read off" in drawing.caption
