@@ -89,7 +89,7 @@ class Drawing:
         Args:
           panels: by default all.
           loc: where it stands.
-          style: of `Figure.legend`; by default all entries stand beside each other.
+          style: of `Figure.legend`; by default in one row.
         """
         found: dict[str, list[Any]] = {}
         for panel in self.panels if panels is None else panels:
@@ -105,7 +105,7 @@ class Drawing:
     def colour_bar(
         self, panels: Sequence[Panel], text: str, shown: Any, *, shrink: float = 1.0
     ) -> None:
-        """One bar of colours beside some panels.
+        """One bar of colours next to some panels.
 
         Args:
           panels: that it belongs to.
@@ -181,7 +181,7 @@ class Drawing:
 
 
 class Table(NamedTuple):
-    """A table beside the figures: `save` writes `<name>.csv`; rows have equal keys."""
+    """A table that goes with the figures: `save` writes `<name>.csv`; rows have equal keys."""
 
     name: str
     content: Sequence[Mapping[str, Any]]

@@ -18,7 +18,7 @@ LEVELS = 17  # of contours
 LARGEST_RANGE = 1e6  # of shared levels: below the highest loss that is shown by a colour
 COLOURS = "viridis"
 NAME: dict[str, Any] = {"fontsize": 7.5, "color": "0.25", "textcoords": "offset points"}
-BESIDE = 13  # characters a line of a name right of its panel
+OUTSIDE_WIDTH = 13  # characters a line of a name right of its panel
 MARGIN = 5 * " "  # between such a name and the edge of the figure
 
 
@@ -207,14 +207,14 @@ class Panel:
 
     @styled()
     def reference(
-        self, value: float, name: str, *, beside: bool = False, named: bool = True, **style: Any
+        self, value: float, name: str, *, outside: bool = False, named: bool = True, **style: Any
     ) -> None:
         """A grey dashed line across the panel at `value`. A row of kind `reference`.
 
         Args:
           value: on the y axis.
           name: what the value is.
-          beside: the name stands right of the panel, in several short lines, where curves would
+          outside: the name stands right of the panel, in several short lines, where curves would
             leave no room for it; else inside, where it covers no curve.
           named: whether the name stands there at all.
           style: of the line.
@@ -222,8 +222,8 @@ class Panel:
         self.axes.axhline(value, **{**GREY_DASHES, **style})
         self.keep(name, "reference", y=[float(value)])
         where: dict[str, Any] = {"xycoords": ("axes fraction", "data"), **NAME}
-        if named and beside:
-            text = "\n".join(line + MARGIN for line in textwrap.wrap(name, BESIDE))
+        if named and outside:
+            text = "\n".join(line + MARGIN for line in textwrap.wrap(name, OUTSIDE_WIDTH))
             self.axes.annotate(
                 text, (1, value), (3, 0), va="center", annotation_clip=False, **where
             )

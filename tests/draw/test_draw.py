@@ -246,7 +246,7 @@ def test_the_names_of_lines_stand_inside_and_cover_neither_curves_nor_each_other
 def test_a_name_beside_its_panel_has_room_there():
     drawing, panel = one()
     panel.line([0, 10], [0, 10], "curve")
-    panel.reference(5.0, "2/lr, edge of stability", beside=True)
+    panel.reference(5.0, "2/lr, edge of stability", outside=True)
     drawing.finish()
     (name,) = panel.axes.texts
     box = name.get_window_extent()

@@ -106,7 +106,7 @@ def along_line(
                 draw.mark_ends(panel, run, norm)
         draw_smoothness(panels[2], arms)
         for value, plateau in plateaus(run):
-            panels[2].reference(value, plateau, beside=several, named=norms == columns[-1])
+            panels[2].reference(value, plateau, outside=several, named=norms == columns[-1])
         for panel, curve in zip(panels, names, strict=False):
             panel.published(shown, curve, norms)
         for panel, (title, label) in zip(panels, ROWS.values(), strict=True):

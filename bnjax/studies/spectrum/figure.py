@@ -77,7 +77,7 @@ def spectrum(run: Run, published: Published) -> Drawing:
         for panel in (eigenvalues, gradient, trace):
             draw.mark_ends(panel, run, norm)
     if run.options["optimizer"] == "sgd":
-        eigenvalues.reference(2 / run.options["lr"], "2/lr, edge of stability", beside=True)
+        eigenvalues.reference(2 / run.options["lr"], "2/lr, edge of stability", outside=True)
     draw.training(training, run)
     title = f"a  Eigenvalues λ₁ and {last}"
     eigenvalues.set(title=title, ylabel="λ of the Hessian", xlabel=STEP, log=True)
