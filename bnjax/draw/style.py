@@ -81,7 +81,7 @@ def styled() -> Iterator[None]:
     """This look, whatever a `matplotlibrc` or a notebook has set; also a decorator.
 
     Every method of `Panel` and `Drawing` enters it. Enter it yourself around direct calls of
-    `panel.axes`, and around a whole figure to save 5 ms a call.
+    `panel.axes`, and around a whole figure to save a millisecond a call.
     """
     if matplotlib.rcParams["svg.hashsalt"] == RC["svg.hashsalt"]:
         yield
