@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bnjax.frame.results import Run
+from bnjax.judge.compare import why_not_trained
 
 NETWORKS = {
     **{f"vgg{depth}": f"VGG-{depth}" for depth in (11, 13, 16, 19, 38)},
@@ -57,7 +58,5 @@ def spread(run: Run) -> str:
 
 def untrained(run: Run) -> list[str]:
     """Arms whose curves must not be compared, and why; at most one line."""
-    from bnjax.judge.compare import why_not_trained
-
     reasons = filter(None, (why_not_trained(run, norm) for norm in run.norms))
     return list(filter(None, ["; ".join(reasons)]))

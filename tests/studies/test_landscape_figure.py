@@ -28,6 +28,10 @@ def made_run(norms=("none", "batch"), steps=40, **options):
         for name, own in dims.items()
     }
     data["train_finite"][1][:] = 1
+    data["line_step_sizes"] = (
+        data["line_losses"][0],
+        np.zeros((len(norms), 2, 4, 1, 4), "f4") + SIZES,
+    )
     coords = {"norm": list(norms), "seed": [0, 1], "step": range(steps), "test_step": [0, steps]}
     coords |= {"probe_step": np.arange(4) * (steps // 4), "direction": ["gradient"]}
     given = {"model": "vgg11", "depth": None, "width": 0.25, "dropout": 0.0, "steps": steps}

@@ -177,7 +177,8 @@ def caption(run: Run, direction: str) -> str:
     part = "" if options["parameters"] == "all" else f", {options['parameters']} layer only"
     fates: dict[str, list[str]] = {}
     for norm, edge in zip(run.norms, claims.CLAIMS[-1](run), strict=True):
-        fates.setdefault(edge.reason, []).append(LOOKS[norm].label)
+        reason = edge.reason.removeprefix(f"{LOOKS[norm].label} ")
+        fates.setdefault(reason, []).append(LOOKS[norm].label)
     lines = [
         draw.subject(run),
         f"{draw.setting(run)}, {options['statistics']} statistics, η from {sizes[0]:.3g} to "
