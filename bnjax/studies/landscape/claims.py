@@ -14,6 +14,7 @@ from bnjax.judge.verdict import Decision, seeds
 
 EARLY = 1500  # steps, where the paper's networks have not yet fitted their training set
 EDGE_TOLERANCE = 0.25  # how near to 2 (edge) or to 1 (saturation) ‖g(lr) − g‖ / ‖g‖ must be
+VANISHED = 0.25  # ‖g(lr)‖ / ‖g‖ below which a step has used the gradient up
 PAPER = "Santurkar et al. 2018, Fig. 4"
 
 
@@ -134,22 +135,28 @@ class Edge(OneArm):
 
     def decide(self, run: Run, noun: str, values: xarray.DataArray) -> Decided:
         """Late medians over seeds and probes at η = lr."""
-        turn = float((values / late(along(run, "gradient_norm"), "probe_step")).median())
+        before = late(along(run, "gradient_norm"), "probe_step")
+        turn = float((values / before).median())
+        left = float((at_learning_rate(run, "gradient_norms") / before).median())
         cosine = float(at_learning_rate(run, "cosines").median())
         rule = (
             f"{noun} at η = lr, median over the last quarter of the probes: edge (supported) if "
             f"within {EDGE_TOLERANCE} of 2 and the cosine of the two gradients below "
-            f"{-1 + EDGE_TOLERANCE}; saturation (not supported) if within {EDGE_TOLERANCE} of 1; "
-            "else inconclusive"
+            f"{-1 + EDGE_TOLERANCE}; saturation (not supported) if within {EDGE_TOLERANCE} of 1 "
+            f"and ‖g(lr)‖/‖g‖ below {VANISHED}; else inconclusive"
         )
         decision: tuple[Decision, str] = "inconclusive", "late β is neither edge nor saturation"
         if abs(turn - 2) < EDGE_TOLERANCE and cosine < -1 + EDGE_TOLERANCE:
             decision = "supported", "the gradient turns round in one step (edge of stability)"
-        elif abs(turn - 1) < EDGE_TOLERANCE:
+        elif abs(turn - 1) < EDGE_TOLERANCE and left < VANISHED:
             decision = "not supported", "the gradient vanishes in one step (saturation)"
         count = len(run.seeds)
-        numbers = [single(noun, turn, count, 2.0), single("cosine", cosine, count, -1.0)]
-        measured = f"{noun} is {turn:.3g} at η = lr, with cosine {cosine:.3g} ({seeds(count)})"
+        named = {noun: (turn, 2.0), "cosine": (cosine, -1.0), "‖g(lr)‖/‖g‖": (left, VANISHED)}
+        numbers = [single(name, value, count, limit) for name, (value, limit) in named.items()]
+        measured = (
+            f"{noun} is {turn:.3g} at η = lr, with cosine {cosine:.3g} and ‖g(lr)‖/‖g‖ {left:.3g} "
+            f"({seeds(count)})"
+        )
         return Decided(rule, numbers, measured, *decision)
 
 
