@@ -85,16 +85,17 @@ def equal_step(left: np.ndarray, right: np.ndarray, chance: float) -> tuple[np.n
 
 
 def equal_loss(left: np.ndarray, right: np.ndarray, chance: float) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of pairs of steps with equal loss: each step of `right` with the nearest of `left`."""
-    pairs = []
-    usable = np.flatnonzero(left < TRAINED * chance)
-    for row in np.flatnonzero(right < TRAINED * chance):
-        if len(usable):
-            gaps = np.abs(np.log(left[usable]) - np.log(right[row]))
-            if gaps.min() <= np.log(EQUAL_LOSS_FACTOR):
-                pairs.append((usable[gaps.argmin()], row))
-    first, second = np.array(pairs, dtype=int).reshape(-1, 2).T
-    return first, second
+    """Rows of pairs of steps that are each other's nearest in loss, so that arms may be swapped."""
+    first, second = (np.flatnonzero((x > 0) & (x < TRAINED * chance)) for x in (left, right))
+    if not len(first) or not len(second):
+        return first[:0], second[:0]
+    gaps = np.abs(np.log(left[first])[:, None] - np.log(right[second]))
+    # Of equal losses the nearest in step.
+    order = gaps + 1e-9 * np.abs(first[:, None] - second)
+    nearest, back = order.argmin(axis=1), order.argmin(axis=0)
+    mutual = back[nearest] == np.arange(len(first))
+    near = gaps[np.arange(len(first)), nearest] <= np.log(EQUAL_LOSS_FACTOR)
+    return first[mutual & near], second[nearest[mutual & near]]
 
 
 def same_step(left: np.ndarray, right: np.ndarray, chance: float) -> tuple[np.ndarray, np.ndarray]:
@@ -109,8 +110,9 @@ EQUAL_STEP = Pairing(
 EQUAL_LOSS = Pairing(
     "equal loss",
     equal_loss,
-    f"at equal loss (each step with the step of the other whose loss is nearest, within a factor "
-    f"of {EQUAL_LOSS_FACTOR:g}; both below {CHANCE})",
+    "at equal loss (pairs of steps that are each other's nearest in loss, within a factor of "
+    f"{EQUAL_LOSS_FACTOR:g}, both below {CHANCE}; steps without such a partner are dropped, fewer "
+    f"than {MINIMUM_PAIRS} pairs decide nothing)",
 )
 SAME_STEP = Pairing("the same step", same_step, "at the same step", minimum=1)
 
@@ -174,5 +176,6 @@ def seed_ratios(
             ratio = left / right
         ratio = ratio[np.isfinite(ratio) & (ratio > 0)]
         enough = min(len(left), ratio.size) >= pairing.minimum
-        found.append(float(np.median(ratio)) if enough else np.nan)
+        # In logarithms: of an even number, too, swapped arms have the reciprocal median.
+        found.append(float(np.exp(np.median(np.log(ratio)))) if enough else np.nan)
     return found

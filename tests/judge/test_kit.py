@@ -140,7 +140,7 @@ def test_the_rule_names_every_threshold_that_decides(claim):
         assert scaled <= numbers
         assert claim.scale.factor * claim.scale.minimal in numbers
         if claim.at:
-            assert compare.EQUAL_LOSS_FACTOR in numbers
+            assert {compare.EQUAL_LOSS_FACTOR, compare.MINIMUM_PAIRS} <= numbers
     elif isinstance(claim, Share):
         assert 100 * claim.at_least in numbers
     elif isinstance(claim, AtMost):
@@ -274,3 +274,28 @@ def test_each_learning_rate_is_judged_by_itself():
 def test_a_scale_of_its_own_units():
     claim = Difference(**WORDS, quantity=FINAL, above="{norm}", below="none", scale=Scale(0.1))
     assert [one(ends([1.0], [x]), claim).verdict for x in (1.2, 1.05, 0.8)] == [S, U, N]
+
+
+@pytest.mark.parametrize("pairing", [kit.EQUAL_STEP, kit.EQUAL_LOSS])
+def test_swapped_arms_have_the_reciprocal_ratio(pairing):
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        losses = np.geomspace(2, 0.05, synthetic.STEPS) ** generator.uniform(0.5, 1.5, (2, 3, 1))
+        losses = losses * np.exp(0.3 * generator.normal(size=(2, 3, synthetic.STEPS)))
+        values = np.exp(generator.normal(size=(2, 3, synthetic.PROBES)))
+        dims = ("norm", "seed", "step")
+        made = synthetic.run({"train_loss": (dims, losses), "rough": (STEPWISE, values)}, seeds=3)
+        both = [
+            compare.seed_ratios(made, made["rough"], arms, pairing)
+            for arms in (("none", "batch"), ("batch", "none"))
+        ]
+        np.testing.assert_allclose(both[0], 1 / np.array(both[1]), rtol=1e-12)
+        assert np.isfinite(both[0]).any()
+
+
+def test_every_pair_of_equal_loss_is_counted_once():
+    left, right = np.array([2.0, 1.0, 0.5, 0.1]), np.array([1.05, 1.0, 0.98, 0.55, 0.3])
+    rows = compare.equal_loss(left, right, synthetic.CHANCE)
+    assert [row.tolist() for row in rows] == [[1, 2], [1, 3]]
+    same = np.full(5, 0.5)  # of equal losses the nearest in step
+    assert [row.tolist() for row in compare.equal_loss(same, same, 2.3)] == [[*range(5)]] * 2
