@@ -31,7 +31,6 @@ import pytest
 from bnjax import data, losses, models
 from bnjax.data import Batch
 from bnjax.data.dataset import from_arrays
-from bnjax.frame.config import RunConfig
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -81,26 +80,25 @@ def noise_dataset() -> data.Dataset:
 
 
 def make_toy(patch: pytest.MonkeyPatch, dataset: data.Dataset) -> None:
-    """Experiments train the tiny network on the given data, whatever their options say."""
-    patch.setattr(RunConfig, "build_model", lambda self, norm, num_classes: tiny_model(norm))
+    """Studies train the tiny network on the given data, whatever their options say."""
+    patch.setattr("bnjax.frame.arm.build_model", lambda options, norm, classes: tiny_model(norm))
     patch.setattr("bnjax.data.load", lambda *_, **__: dataset)
 
 
 @pytest.fixture
 def toy(monkeypatch, noise_dataset) -> None:
-    """Experiments on noise images with a network that compiles in a moment."""
+    """Studies on noise images with a network that compiles in a moment."""
     make_toy(monkeypatch, noise_dataset)
 
 
 @pytest.fixture
 def toy_runs(toy, monkeypatch) -> None:
-    """Toy experiments that `resume` finds too."""
-    from toy_runs import EXPERIMENT
+    """Toy runs that `resume` finds too."""
+    from toy_runs import STUDY
 
-    from bnjax.commands import catalogue
+    from bnjax.studies import lp_norms
 
-    catalogue.find_experiment(EXPERIMENT.name)
-    monkeypatch.setattr(sys.modules["bnjax.studies.lp_norms.study"], "EXPERIMENT", EXPERIMENT)
+    monkeypatch.setattr(lp_norms, "STUDY", STUDY)
 
 
 SECONDS = 60  # a trial that takes longer hangs

@@ -1,27 +1,38 @@
 """Runs of seconds that save at each step, and a look at what lies in a folder."""
 
+import dataclasses
 import hashlib
 import os
 import signal
 import stat
 from pathlib import Path
 
-from bnjax.frame import disk, displays
-from bnjax.studies.lp_norms import study as lp_norms
+from bnjax.frame import disk, display
+from bnjax.studies import lp_norms
 
 TOY = ["--norms", "none", "batch", "--steps", "4", "--batch-size", "16", "--window", "1"]
 TOY += ["--checkpoint-steps", "1"]
 
 
-def draw(results, published, folder):
+class Drawing:
     """A figure that takes no time."""
-    path = folder / "figure.png"
-    with disk.replacing(path) as temporary:
-        temporary.write_bytes(results.arrays["train.loss"].tobytes())
-    return [path]
+
+    name = "figure"
+    title = text = source = caption = ""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def save(self, folder: Path) -> list[Path]:
+        disk.write(folder / "figure.png", self.content)
+        return [folder / "figure.png"]
 
 
-EXPERIMENT = lp_norms.EXPERIMENT._replace(draw=draw)
+def figure(run, published):
+    return Drawing(run["train_loss"].values.tobytes())
+
+
+STUDY = dataclasses.replace(lp_norms.STUDY, parts={"FIGURES": (figure,), "CLAIMS": ()})
 
 
 def look(place: Path) -> dict[str, str]:
@@ -46,7 +57,7 @@ def content(path: Path) -> str:
 
 def stop_at(monkeypatch, count):
     """Send SIGTERM to this process at the `count`-th step from now."""
-    advance = displays.PlainDisplay.advance
+    advance = display.PlainDisplay.advance
     steps = iter(range(1, 1000))
 
     def stopping(self, *args):
@@ -54,4 +65,4 @@ def stop_at(monkeypatch, count):
             os.kill(os.getpid(), signal.SIGTERM)
         advance(self, *args)
 
-    monkeypatch.setattr(displays.PlainDisplay, "advance", stopping)
+    monkeypatch.setattr(display.PlainDisplay, "advance", stopping)

@@ -327,7 +327,7 @@ def option_name(field: str) -> str:
     return f"--{field.replace('_', '-')}"
 
 
-def require_range(option: str, value: float, least: int, most: int) -> None:
+def require_range(option: str, value: int | float, least: int, most: int) -> None:
     """Refuse a value outside of a range."""
     require(option, value, least <= value <= most, f"from {least} to {most}")
 

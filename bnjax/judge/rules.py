@@ -1,11 +1,12 @@
 """How measured numbers decide a claim: above a limit, not below it, within two limits."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from bnjax.judge.verdict import Decision, Number, Scale
 
 
+@runtime_checkable
 class Rule(Protocol):
     """Decides on the numbers of a claim, and says how."""
 
