@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = (
-    {"types", "errors", "fields"},
+    {"types", "errors", "fields", "choices"},
     {"arithmetic", "data"},
     {"convolution"},
     {"models", "probes"},
@@ -30,7 +30,7 @@ ONLY = {
     "matplotlib": {"draw", "studies"},
     "tensorflow_datasets": {"data"},
     "sklearn": {"data"},
-    "tyro": {"frame", "commands"},
+    "tyro": {"frame", "commands", "studies"},
     "rich": {"frame", "commands"},
     "jinja2": {"report"},
     "markupsafe": {"report"},
@@ -87,6 +87,46 @@ def test_lower_floors_neither_print_nor_open_files(path):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
     }
     assert not calls & {"print", "open"}
+
+
+# What the parts of a study may not know: measuring neither judges nor draws, and what judges or draws
+# reads results only. Its `__init__` is imported for `--help`, and loads no JAX.
+FORBIDDEN = {
+    "__init__": ("bnjax.judge", "bnjax.draw", "bnjax.train", "bnjax.models", "bnjax.probes", "jax"),
+    "measure": ("bnjax.judge", "bnjax.draw", "matplotlib"),
+    "claims": ("bnjax.draw", "bnjax.train", "bnjax.frame.arm", "bnjax.models", "matplotlib"),
+    "figure": ("bnjax.train", "bnjax.frame.arm", "bnjax.frame.job"),
+}
+STUDIES = sorted(path.parent for path in (ROOT / "bnjax" / "studies").glob("*/__init__.py"))
+PARTS = [path for place in STUDIES for path in sorted(place.glob("*.py")) if path.stem in FORBIDDEN]
+
+
+@pytest.mark.parametrize("path", PARTS, ids=relative)
+def test_a_part_of_a_study_knows_what_it_may(path):
+    for name in imported(ast.parse(path.read_text())):
+        for forbidden in FORBIDDEN[path.stem]:
+            assert not f"{name}.".startswith(f"{forbidden}."), f"{path} imports {name}"
+        parts = name.split(".")
+        if parts[:2] == ["bnjax", "studies"] and parts[2] != path.parent.name:
+            assert not any(part.startswith("_") for part in parts), f"{path} imports {name}"
+
+
+# Names of studies that also are a probe, an option or a series of published curves.
+OTHER_THINGS = {"shift", "spectrum", "theory", "earth_mover", "batch_size", "noisy_batchnorm"}
+
+
+@pytest.mark.parametrize("place", STUDIES, ids=lambda place: place.name)
+def test_no_file_outside_its_folder_names_a_study(place):
+    """Imports and string literals; other studies may import its public parts."""
+    for path in (ROOT / "bnjax").rglob("*.py"):
+        if place in path.parents:
+            continue
+        tree = ast.parse(path.read_text())
+        if "studies" not in path.relative_to(ROOT).parts:
+            assert not [n for n in imported(tree) if n.startswith(f"bnjax.studies.{place.name}")]
+        if place.name not in OTHER_THINGS:
+            texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+            assert place.name not in texts, f"{path} names {place.name}"
 
 
 def test_nobody_touches_the_state_of_pyplot():

@@ -1,78 +1,114 @@
-"""An experiment of one's own, with the mistakes that its author may make."""
+"""A study of one's own, in a file or a folder, with the mistakes that its author may make."""
 
+import dataclasses
+import re
 import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import pytest
+from jaxtyping import Array, Float
+from toy_runs import Drawing
 
 from bnjax.commands import command_line
-from bnjax.frame import experiment as experiments
-from bnjax.frame import folder, results, verify
-from bnjax.frame.config import RunConfig
-from bnjax.frame.experiment import Experiment
-from bnjax.judge.claim import Claim
+from bnjax.frame import folder, options, results, verify
+from bnjax.frame.study import Study
+from bnjax.judge.verdict import Verdict
 from bnjax.train import Probe, every
 from bnjax.train.sweep import Sweep
 
+ROOT = Path(__file__).parents[2]
 TOY = ["--norms", "none", "--steps", "4", "--batch-size", "16", "--probe-every", "2"]
 
 
 class Sizes(NamedTuple):
     """One number a layer."""
 
+    norms: Float[Array, "layer"]
+
+
+class Plain(NamedTuple):
+    """Fields that do not say their axes."""
+
     norms: jax.Array
 
 
-def measure(state, batch, computed):
-    return Sizes(jnp.stack([jnp.linalg.norm(jax.tree.leaves(x)[0]) for x in state.params.values()]))
+class Wrong(NamedTuple):
+    """Along the wrong axis."""
+
+    norms: Float[Array, "step"]
 
 
-swept = Sizes(jax.ShapeDtypeStruct((3,), jnp.float32))
+class Unknown(NamedTuple):
+    """Along an axis that nobody knows."""
+
+    norms: Float[Array, "layers"]
 
 
-def probes(config, arm):
-    return {"sizes": Probe(every(config.probe_every), measure)}
+def norms_of(state):
+    return jnp.stack([jnp.linalg.norm(jax.tree.leaves(x)[0]) for x in state.params.values()])
 
 
-def claims(found):
-    return [Claim("a", "b", "c", "d", "e", "f", "supported", "")]
+def probes(arm):
+    return {
+        "sizes": Probe(every(arm.options.probe_every), lambda state, *_: Sizes(norms_of(state)))
+    }
 
 
-def draw(found, published, place):
-    path = place / "figure.png"
-    path.write_bytes(found.arrays["sizes.norms"].tobytes())
-    return [path]
+def measured_as(kind, interval=None, leading=()):
+    """Probes that measure the same as another NamedTuple."""
+    return lambda arm: {
+        "sizes": Probe(
+            every(interval or arm.options.probe_every),
+            lambda state, *_: kind(norms_of(state)),
+            leading,
+        )
+    }
 
 
-class Options(RunConfig):
+def claim(run):
+    return Verdict("a", "b", "c", "d", "e", "f", "supported", "", ())
+
+
+def figure(run, published):
+    return Drawing(run["sizes_norms"].values.tobytes())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(options.LearningRate, options.Training):
     """Those of every run."""
 
 
-OWN = Experiment(
-    name="own",
-    description="Sizes of layers.",
-    presets={"quick": RunConfig()},
-    probes=probes,
-    dims={"sizes": {"norms": ("layer",)}},
-    axes=lambda config: {},
-    claims=claims,
-    draw=draw,
+OWN = Study(
+    __name__,
+    question="How large are layers?",
+    options=Options,
+    presets={"quick": {}},
+    parts={"probes": probes, "CLAIMS": (claim,), "FIGURES": (figure,)},
 )
+swept = Sizes(jax.ShapeDtypeStruct((3,), jnp.float32))
 
 
-def run(experiment, place, *more):
-    return command_line.main(experiment, [*TOY, *more, "--out", str(place / "runs")])
+def having(**parts):
+    return dataclasses.replace(OWN, parts={**OWN.parts, **parts})
+
+
+def run(study, place, *more):
+    return command_line.main(study, [*TOY, *more, "--out", str(place / "runs")])
 
 
 def test_it_has_results_by_layer_and_a_page_with_its_own_command(toy, tmp_path):
     path = command_line.start(OWN, *TOY, "--out", str(tmp_path / "runs"))
     found = results.read(path)
-    assert found.dims["sizes.norms"] == ("norm", "seed", "probe_step", "layer")
-    assert found.axes["layer"].tolist() == ["conv1", "conv2", "output"]
+    assert found["sizes_norms"].dims == ("norm", "seed", "probe_step", "layer")
+    assert found.values("layer") == ["conv1", "conv2", "output"]
     page = (path / "report.html").read_text()
-    assert "<span>python</span> <span>test_own_experiment.py</span>" in page
+    assert "<span>python</span> <span>test_own_study.py</span>" in page
     assert "<span>bnjax</span>" not in page
 
 
@@ -80,92 +116,76 @@ def test_only_a_command_line_may_end_its_process(monkeypatch, tmp_path):
     given = []
 
     def note(*call, **named):
-        given.append(named)
+        given.append(named.get("ends_process", True))
         return tmp_path
 
-    monkeypatch.setattr(command_line, "run", note)
+    monkeypatch.setattr("bnjax.frame.run.run", note)
     command_line.start(OWN, *TOY, "--out", str(tmp_path))
     assert run(OWN, tmp_path) == 0
-    assert given == [{"ends_process": False}, {}]
+    assert given == [False, True]
 
 
 @pytest.mark.parametrize(
-    ("changed", "message"),
+    ("parts", "message"),
     [
-        ({"dims": {}}, "sizes.norms has shape (3,) at each step, the axes of a scalar have ()"),
-        ({"dims": {"size": {"norms": ("layer",)}}}, "name them in dims of the experiment own"),
-        ({"dims": {"sizes": {"norms": ("layers",)}}}, "sizes.norms the axis 'layers', which is"),
-        ({"dims": {"sizes": {"norms": ("step",)}}}, "has shape (3,) at each step, the axes step"),
+        ({"probes": measured_as(Plain)}, "does not say along which axes: annotate the field norms"),
+        ({"probes": measured_as(Unknown)}, "sizes_norms has the axis 'layers', which is not known"),
+        ({"probes": measured_as(Wrong)}, "has shape (3,) at each step, its axes step have (4,)"),
         (
-            {"dims": {"sizes": {"norm": ("layer",)}}},
-            "name sizes.norm, which is not measured: choose",
+            {"probes": measured_as(Sizes, leading=("norm",))},
+            "the axes probe_step norm layer beside",
+        ),
+        ({"probes": measured_as(Sizes, 3)}, "sizes_norms is measured 2 times, its axis probe_step"),
+        (
+            {"after": lambda arm: {"swept": Sweep(2, swept, lambda *_: None, "probe_step")}},
+            "swept_norms is measured 2 times, its axis probe_step has 4",
         ),
         (
-            {"dims": {"sizes": {"norms": ("norm", "layer")}}},
-            "the axes probe_step norm layer beside norm",
-        ),
-        (
-            {"after": lambda config, arm: {"swept": Sweep(2, swept, lambda state, found: None)}},
-            "swept.norms is measured 2 times, its axis probe_step has 4",
-        ),
-        (
-            {"probes": lambda config, arm: {"sizes": Probe(every(3), measure)}},
-            "sizes.norms is measured 2 times, its axis probe_step has 4",
-        ),
-        (
-            {"probes": lambda config, arm: {"sizes": Probe(every(1), lambda *_: jnp.ones(3))}},
+            {"probes": lambda arm: {"sizes": Probe(every(1), lambda *_: jnp.ones(3))}},
             "the probe 'sizes' returns a ShapeDtypeStruct: it must return a NamedTuple",
         ),
     ],
 )
 @pytest.mark.parametrize("more", [[], ["--plan"]])
 def test_what_does_not_fit_is_refused_before_the_first_step(
-    toy, tmp_path, capsys, changed, message, more
+    toy, tmp_path, capsys, parts, message, more
 ):
-    mistaken = OWN._replace(**changed)
-    assert run(mistaken, tmp_path, "--probe-every", "1", *more) == 2
+    assert run(having(**parts), tmp_path, "--probe-every", "1", *more) == 2
     assert message in capsys.readouterr().err
-    assert not [path for path in tmp_path.glob("runs/own/*/checkpoints/*/*") if path.is_dir()]
+    assert not [path for path in tmp_path.glob("runs/*/*/checkpoints/*/*") if path.is_dir()]
 
 
-def test_a_verdict_that_there_is_not_is_refused_and_what_was_measured_kept(toy, tmp_path, capsys):
-    wrong = OWN._replace(claims=lambda found: [claims(found)[0]._replace(verdict="refuted")])
-    assert run(wrong, tmp_path) == 2
-    assert "claim a has the verdict 'refuted': it must be one of supp" in capsys.readouterr().err
-    [path] = tmp_path.glob("runs/own/*")
-    before = (path / folder.PROBES).read_bytes()
-    assert run(OWN, tmp_path) == 0
-    assert (path / folder.PROBES).read_bytes() == before
-    assert folder.is_finished(path)
+def refuted(run):
+    return claim(run)._replace(verdict="refuted")
 
 
-def test_what_fails_while_it_is_drawn_anew_costs_nothing_that_was_measured(toy, tmp_path, capsys):
-    assert run(OWN, tmp_path) == 0
-    [path] = tmp_path.glob("runs/own/*")
-    measured = (path / folder.PROBES).read_bytes()
+def torn(run, published):
+    raise ValueError("torn")
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"CLAIMS": (refuted, claim)}, "claim a has the verdict 'refuted': it must be one of supp"),
+        ({"FIGURES": (torn, figure)}, "figure torn of"),
+        ({"CLAIMS": (lambda run: run["nothing"], claim)}, "KeyError"),
+    ],
+)
+def test_a_claim_or_figure_that_fails_costs_nothing_else(toy, tmp_path, capsys, parts, message):
+    assert run(having(**parts), tmp_path) == 1
+    assert message in capsys.readouterr().err
+    [path] = tmp_path.glob("runs/*/*")
+    measured = (path / folder.RESULTS).read_bytes()
+    summary = folder.read_summary(path)
+    assert list(summary.failed)
+    assert [verdict["verdict"] for verdict in summary.verdicts] == ["supported"]
+    assert (path / "figure.png").exists()
     shutil.rmtree(path / folder.CHECKPOINTS)  # a run that is to be trained again would show
-
-    def torn(found, published, place):
-        (place / "figure.png").write_bytes(b"half")
-        raise ValueError("torn")
-
-    wrong = OWN._replace(
-        draw=torn, claims=lambda found: [claims(found)[0]._replace(verdict="refuted")]
-    )
-    assert run(wrong, tmp_path, "--redraw") == 2  # judged before anything is drawn
-    assert not verify.damaged_results(path)
-    assert run(OWN._replace(draw=torn), tmp_path, "--redraw") == 1
-    assert set(verify.damaged_results(path)) == {"figure.png"}
-    capsys.readouterr()
-    assert run(OWN, tmp_path) == 0
-    said = capsys.readouterr()
-    assert "finished before" in said.out
-    assert "figure.png" in said.err
-    assert "it is written again" in said.err
-    assert not verify.damaged_results(path)
-    assert (path / "figure.png").read_bytes() != b"half"
-    assert (path / folder.PROBES).read_bytes() == measured
+    assert run(OWN, tmp_path) == 0  # the same command, mended, tries again
+    assert not folder.read_summary(path).failed
+    assert (path / folder.RESULTS).read_bytes() == measured
     assert not (path / folder.CHECKPOINTS).exists()
+    assert not verify.verify(path).damage
 
 
 def test_a_preset_that_there_is_not_is_refused(toy, tmp_path, capsys):
@@ -173,41 +193,105 @@ def test_a_preset_that_there_is_not_is_refused(toy, tmp_path, capsys):
     assert "--preset paper: must be quick" in capsys.readouterr().err
 
 
-def test_a_script_that_changed_is_said_and_draws_anew_what_was_measured(
+def test_code_that_changed_is_said_and_redraws_what_was_measured(
     toy, tmp_path, capsys, monkeypatch
 ):
     assert run(OWN, tmp_path) == 0
-    [path] = tmp_path.glob("runs/own/*")
-    measured, figure = ((path / name).read_bytes() for name in (folder.PROBES, "figure.png"))
+    [path] = tmp_path.glob("runs/*/*")
+    measured, picture = ((path / name).read_bytes() for name in (folder.RESULTS, "figure.png"))
     assert run(OWN, tmp_path) == 0
     assert "has changed since" not in capsys.readouterr().err
-    monkeypatch.setattr("bnjax.frame.run.script", lambda experiment: "own.py 000000000000")
+    monkeypatch.setattr(Study, "script", "own.py 000000000000")
     assert run(OWN, tmp_path) == 0
-    assert "test_own_experiment.py" in (told := capsys.readouterr().err)
-    assert "has changed since: --fresh measures anew, --redraw draws and judges anew" in told
-    assert (path / "figure.png").read_bytes() == figure
-
-    def draw_otherwise(found, published, place):
-        (place / "figure.png").write_bytes(b"other")
-        return [place / "figure.png"]
-
-    judge = lambda found: [claims(found)[0]._replace(verdict="inconclusive")]  # noqa: E731
-    assert run(OWN._replace(draw=draw_otherwise, claims=judge), tmp_path, "--redraw") == 0
+    assert "test_own_study.py" in (said := capsys.readouterr().err)
+    assert "has changed since: --fresh measures anew, --redraw draws and judges anew" in said
+    assert (path / "figure.png").read_bytes() == picture
+    other = having(
+        FIGURES=(lambda run, published: Drawing(b"other"),),
+        CLAIMS=(lambda run: claim(run)._replace(verdict="inconclusive"),),
+    )
+    assert run(other, tmp_path, "--redraw") == 0
     assert (path / "figure.png").read_bytes() == b"other"
-    assert folder.read_summary(path).claims[0]["verdict"] == "inconclusive"
-    assert (path / folder.PROBES).read_bytes() == measured
+    assert folder.read_summary(path).verdicts[0]["verdict"] == "inconclusive"
+    assert (path / folder.RESULTS).read_bytes() == measured
 
 
-def test_a_script_is_named_with_the_digest_of_its_file(tmp_path):
-    name, digest = experiments.script(OWN).split()
-    assert name == "test_own_experiment.py"
+def test_a_study_is_named_with_the_digest_of_its_files():
+    name, digest = OWN.script.split()
+    assert name == "test_own_study.py"
     assert len(digest) == 12
-    from bnjax.studies.landscape.study import EXPERIMENT as LANDSCAPE
+    from bnjax.studies.landscape import STUDY as LANDSCAPE
 
-    assert experiments.script(LANDSCAPE).startswith("bnjax/studies/landscape ")
-    typed = OWN._replace(probes=print, claims=print, draw=print)
-    assert experiments.script(typed) == ""
-    # What takes over most of a shipped one is a script of its own, by its options.
-    derived = LANDSCAPE._replace(name="own", presets={"quick": Options()})
-    assert experiments.script(derived).startswith("test_own_experiment.py ")
-    assert experiments.script(derived) != experiments.script(OWN)
+    assert LANDSCAPE.script.startswith("bnjax/studies/landscape ")
+    # What takes over most of a shipped one is a study of its own, by its options.
+    derived = dataclasses.replace(LANDSCAPE, options=Options, presets={"quick": {}})
+    assert derived.script.startswith("test_own_study.py ")
+    assert derived.script != OWN.script
+
+
+ADDED = '''
+"""Norms of layers."""
+
+from bnjax.frame import options
+from bnjax.frame.study import Study
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(options.LearningRate, options.Training):
+    """Options of the norms."""
+
+
+STUDY = Study(__name__, question="How large are layers?", options=Options)
+'''
+MEASURE = '''
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from bnjax.train import Probe, every
+
+
+class Sizes(NamedTuple):
+    """Norms of kernels."""
+
+    norms: Float[Array, "layer"]
+
+
+def probes(arm):
+    @jax.jit
+    def measure(state, batch, gradient):
+        kernels = [layer["kernel"] for layer in state.params.values()]
+        return Sizes(jnp.stack([jnp.linalg.norm(kernel) for kernel in kernels]))
+
+    return {"sizes": Probe(every(arm.options.probe_every), measure)}
+'''
+
+
+@pytest.mark.full
+def test_a_folder_in_the_tree_is_a_study_without_any_other_entry(tmp_path):
+    shutil.copytree(
+        ROOT / "bnjax", tmp_path / "bnjax", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    place = tmp_path / "bnjax" / "studies" / "layer_norms"
+    place.mkdir()
+    (place / "__init__.py").write_text(textwrap.dedent(ADDED))
+    (place / "measure.py").write_text(textwrap.dedent(MEASURE))
+
+    def call(*words):
+        done = subprocess.run(
+            [sys.executable, "-m", "bnjax", *words], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert re.search(r"layer_norms +Norms of layers\.", call())
+    assert "Norms of layers." in call("layer_norms", "--help")
+    said = call(
+        "layer_norms", "--model", "mlp", "--width", "0.1", "--steps", "2", "--probe-every", "1",
+        "--batch-size", "16",
+    )  # fmt: skip
+    assert "results.nc" in said
+    [path] = (tmp_path / "runs" / "layer_norms").iterdir()
+    assert results.read(path)["sizes_norms"].sizes["layer"] == 4
