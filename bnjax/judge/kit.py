@@ -84,7 +84,9 @@ PLAIN_SGD = Condition(
         else f"2/lr is the edge of plain SGD, not of {run.options['optimizer']}"
     ),
 )
-TRAINING_LOSS = Quantity("the training loss of the step's minibatch", compare.training_loss)
+TRAINING_LOSS = Quantity(
+    "the training loss of the step's minibatch, without any penalty", compare.training_loss
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -47,6 +47,15 @@ def test_the_landscape_is_rougher_without(rough, verdict, seeds):
     assert set(found) == {"fig4a-batch", "fig4b-batch", "fig4c-batch", "edge-none", "edge-batch"}
 
 
+def test_a_penalty_in_the_probed_loss_silences_no_claim():
+    made = a_line(3.0)
+    for name in ("line_loss", "line_losses"):
+        made.data[name] += 4.0  # above the loss of chance
+    found = decided(made, landscape.CLAIMS)
+    assert [found[f"fig4{x}-batch"].verdict for x in "abc"] == [S] * 3
+    assert "minibatch, without any penalty" in found["fig4a-batch"].rule
+
+
 @pytest.mark.parametrize(
     ("turn", "cosine", "left", "verdict", "reason"),
     [
