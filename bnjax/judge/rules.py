@@ -39,7 +39,9 @@ class Above(NamedTuple):
         limit, near = scale.show(self.threshold), names["inconclusive"]
         if near:
             where = f" {', '.join(near)}" if len(numbers) > 1 else ""
-            cause = "one seed is too near to" if numbers[0].n == 1 else "the interval holds"
+            low, high = zip(*map(scale.bounds, numbers), strict=True)
+            holds = numbers[0].n > 1 and min(low) <= self.threshold <= max(high)
+            cause = "the interval holds" if holds else "the estimate is too near to"
             return "inconclusive", f"{cause} {limit}{where}"
         above, below = (", ".join(names[side]) for side in ("supported", "not supported"))
         return "inconclusive", f"above {limit} {above}, but below {below}"

@@ -12,7 +12,8 @@ from scipy.special import stdtrit
 
 Decision: TypeAlias = Literal["supported", "not supported", "inconclusive"]
 CONFIDENCE = 0.95
-# One seed has no interval: in its place stands a factor of 1.1, or 2 points, either way.
+# The least effect that counts, at any number of seeds: an estimate is above a limit if its interval
+# is, and if it is so by this much itself. One seed has no interval: this much either way is its.
 MINIMAL_FACTOR = 1.1
 MINIMAL_POINTS = 0.02
 
@@ -46,7 +47,7 @@ class Verdict(NamedTuple):
 class Scale(NamedTuple):
     """How numbers of a kind are averaged over seeds, decided and shown."""
 
-    minimal: float  # how far one seed is trusted: a factor, or in the numbers' units
+    minimal: float  # the least effect that counts: a factor, or in the numbers' units
     ratio: bool = False
     factor: float = 1.0  # for a reader: 100 makes points of shares
     unit: str = ""
@@ -81,6 +82,8 @@ class Scale(NamedTuple):
     def side(self, number: Number, limit: float) -> Decision:
         """Whether a number is above a limit (supported), below it, or neither for sure."""
         low, high = self.bounds(number)
+        least, most = self.bounds(number._replace(n=1))
+        low, high = min(low, least), max(high, most)
         return "supported" if low > limit else "not supported" if high < limit else "inconclusive"
 
     def rule(self) -> str:
@@ -88,7 +91,10 @@ class Scale(NamedTuple):
         kind = "geometric mean" if self.ratio else "mean"
         amount = f"a factor of {self.minimal:g}" if self.ratio else self.show(self.minimal)
         interval = f"{100 * CONFIDENCE:g} % t interval"
-        return f"{kind} over seeds with {interval} (one seed: {amount} either way)"
+        return (
+            f"{kind} over seeds with {interval} (one seed: {amount} either way); it is above or "
+            f"below a limit only if the interval is and the estimate itself is by {amount} or more"
+        )
 
     def show(self, value: float) -> str:
         """A value with its unit, e.g. a limit."""
