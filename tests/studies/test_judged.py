@@ -47,6 +47,14 @@ def test_the_landscape_is_rougher_without(rough, verdict, seeds):
     assert set(found) == {"fig4a-batch", "fig4b-batch", "fig4c-batch", "edge-none", "edge-batch"}
 
 
+def test_the_same_numbers_are_told_of_a_run_and_of_the_publication():
+    found = decided(a_line(3.0), landscape.CLAIMS)["fig4a-batch"]
+    # The band is 0.35 wide, three times as much without.
+    told = "largest / median of the last quarter: no normalisation {}, BatchNorm {}"
+    assert found.measured.endswith(told.format("1.05 / 1.05", "0.35 / 0.35"))
+    assert found.published == told.format("7.69 / 0.0901", "1.62 / 0.117")
+
+
 def test_a_penalty_in_the_probed_loss_silences_no_claim():
     made = a_line(3.0)
     for name in ("line_loss", "line_losses"):

@@ -5,8 +5,7 @@ L2 term never falls below chance.
 """
 
 import dataclasses
-from collections.abc import Mapping
-from typing import TypeAlias
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import xarray
@@ -15,6 +14,7 @@ from bnjax.frame.results import Run, late
 from bnjax.judge.kit import PLAIN_SGD, Decided, OneArm, Quantity, Ratio, single
 from bnjax.judge.names import label
 from bnjax.judge.verdict import Decision, seeds
+from bnjax.studies.landscape.published import NUMBERS
 
 EARLY = 1500  # steps, where the paper's networks have not yet fitted their training set
 EDGE_TOLERANCE = 0.25  # how near to 2 (edge) or to 1 (saturation) ‖g(lr) − g‖ / ‖g‖ must be
@@ -47,37 +47,21 @@ LOSS_BAND = Quantity("the loss band", band_width, "narrower", "wider")
 PREDICTIVENESS = Quantity("the largest change of the gradient ‖g(η) − g‖", largest_distance)
 SMOOTHNESS = Quantity("the largest β(η)", largest_smoothness)
 
-# A curve in a few numbers: the value at the first probe, the early median, the largest value, …
-SUMMARIES = {
+# A curve in a few numbers, of a run and of a publication alike: `[probe_step]`.
+SUMMARIES: dict[str, Callable[[xarray.DataArray], xarray.DataArray]] = {
     "first": lambda curve: curve[0],
-    f"median to step {EARLY}": lambda curve: curve.sel(probe_step=slice(None, EARLY)).median(),
+    f"median to step {EARLY}": lambda curve: curve[curve.probe_step <= EARLY].median(),
     "largest": lambda curve: curve.max(),
-    "late median": lambda curve: late(curve, "probe_step").median(),
+    "median of the last quarter": lambda curve: curve[
+        curve.probe_step >= 0.75 * curve.probe_step[-1]
+    ].median(),
 }
-Rows: TypeAlias = Mapping[str, tuple[float, ...]]
-PUBLISHED: dict[tuple[str, Quantity], tuple[tuple[str, ...], Rows]] = {
-    ("vgg", LOSS_BAND): (
-        ("largest",),
-        {"none": (9.67,), "batch": (5.20,), "l1": (4.62,), "l2": (4.34,), "linf": (4.21,)},
-    ),
-    ("vgg", PREDICTIVENESS): (
-        ("first", "largest"),
-        {"none": (2.41, 254.9), "batch": (144.7, 144.7), "linf": (26.0, 38.0)},
-    ),
-    ("vgg", SMOOTHNESS): (
-        ("first", f"median to step {EARLY}", "largest"),
-        {
-            "none": (11.5, 20.5, 45.6),
-            "batch": (25.3, 17.6, 25.3),
-            "l1": (25.3, 17.5, 25.3),
-            "l2": (25.6, 17.4, 25.6),
-            "linf": (28.5, 17.3, 28.5),
-        },
-    ),
-    ("dln", SMOOTHNESS): (
-        ("largest", "late median"),
-        {"none": (1.2e15, 2.2e6), "batch": (8.1e6, 2.02e6)},
-    ),
+FIRST, TO_EARLY, LARGEST, LATE = SUMMARIES
+SUMMED_UP = {
+    ("vgg", "fig4a"): (LARGEST, LATE),
+    ("vgg", "fig4b"): (FIRST, LARGEST, LATE),
+    ("vgg", "fig4c"): (FIRST, TO_EARLY, LARGEST, LATE),
+    **{("dln", f"fig4{panel}"): (LARGEST, LATE) for panel in "abc"},
 }
 EDGES = {
     "dln": "late β 2.2e6 without normalisation, 2.02e6 with BatchNorm (‖g(lr) − g‖/‖g‖ 1.99: edge)",
@@ -90,7 +74,7 @@ def family(run: Run) -> str:
     return str(run.options["model"])[:3]
 
 
-def in_words(names: tuple[str, ...], rows: Rows) -> str:
+def in_words(names: tuple[str, ...], rows: Mapping[str, tuple[float, ...]]) -> str:
     """Numbers of some arms in one line."""
     parts = [f"{label(norm)} {' / '.join(f'{x:.3g}' for x in row)}" for norm, row in rows.items()]
     return f"{' / '.join(names)}: {', '.join(parts)}" if parts else ""
@@ -100,7 +84,7 @@ def rough(figure: str, says: str, quantity: Quantity) -> Ratio:
     """The claim that a quantity is larger without normalisation."""
 
     def measured(run: Run, arms: tuple[str, ...]) -> str:
-        names, _ = PUBLISHED.get((family(run), quantity), ((), {}))
+        names = SUMMED_UP.get((family(run), figure), ())
         rows: dict[str, tuple[float, ...]] = {}
         for norm in arms:
             curves = [c for c in quantity.of(run).sel(norm=norm) if np.isfinite(c).any()]
@@ -109,7 +93,10 @@ def rough(figure: str, says: str, quantity: Quantity) -> Ratio:
         return in_words(names, rows)
 
     def published(run: Run, norm: str) -> str:
-        names, rows = PUBLISHED.get((family(run), quantity), ((), {}))
+        names, rows = (
+            SUMMED_UP.get((family(run), figure), ()),
+            NUMBERS.get((family(run), figure), {}),
+        )
         found = in_words(names, {arm: rows[arm] for arm in ("none", norm) if arm in rows})
         return found or ("curves without numbers" if family(run) in ("vgg", "dln") else "")
 
