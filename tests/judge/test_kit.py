@@ -86,6 +86,7 @@ TABLE = [
     (SOONER, ends([np.inf], [20]), S),
     (SOONER, ends([20], [np.inf]), N),
     (SOONER, ends([np.inf], [38]), U),
+    (SOONER, ends([np.inf], [60]), U),  # at least 40 / 60: a bound does not decide
     (SOONER, ends([np.inf], [np.inf]), U),
     (BETTER, ends([0.90], [0.95]), S),
     (BETTER, ends([0.90], [0.91]), U),
