@@ -15,7 +15,7 @@ from bnjax.losses import cross_entropy
 from bnjax.models import layer_names
 from bnjax.probes.activations import distribution
 from bnjax.studies.distributions.measure_activations import make_distributions
-from bnjax.train.gradient import compute_gradient
+from bnjax.train.step import compute_gradient
 
 EDGES = np.linspace(-2.0, 2.0, 9)
 

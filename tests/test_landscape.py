@@ -21,7 +21,7 @@ from bnjax.frame import displays, results
 from bnjax.studies.landscape import figure
 from bnjax.studies.landscape import study as landscape
 from bnjax.studies.landscape.measure import make_line
-from bnjax.train.gradient import Gradient, TrainState
+from bnjax.train.step import Gradient, TrainState
 
 ROOT = Path(__file__).parents[1]
 TOY = ["--steps", "6", "--batch-size", "16", "--probe-every", "2", "--evaluate-every", "4"]

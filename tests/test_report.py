@@ -18,7 +18,7 @@ import made_runs
 import numpy as np
 import pytest
 
-from bnjax.commands import catalogue, parsing
+from bnjax.commands import catalogue, command_line
 from bnjax.commands import report as command
 from bnjax.draw import style
 from bnjax.errors import RunError
@@ -478,7 +478,7 @@ def test_the_command_makes_the_same_run_again(name, tmp_path):
                 told = again.command(name, plain, presets)
                 words = made_words(told)
                 assert words[:2] == ["bnjax", name]
-                parsed = parsing.parse(experiment.presets, words[2:], "")
+                parsed = command_line.parse(experiment.presets, words[2:], "")
                 assert digest(parsed) == digest(config), told
 
 

@@ -9,10 +9,10 @@ import pytest
 from conftest import cast, tiny_model
 
 from bnjax import data, losses, models, train
-from bnjax.arithmetic import selection
+from bnjax.arithmetic import trees
 from bnjax.arithmetic.trees import leaf_names
 from bnjax.errors import UsageError
-from bnjax.train.gradient import accumulate_gradient, compute_gradient
+from bnjax.train.step import accumulate_gradient, compute_gradient
 
 
 def is_norm(name):
@@ -38,7 +38,7 @@ def changed(before, after):
 
 
 def test_only_the_selected_leaves_move(batch, standard_promotion):
-    before, after = run_steps(tiny_model("batch"), batch, selection.leaves_where(is_norm))
+    before, after = run_steps(tiny_model("batch"), batch, trees.leaves_where(is_norm))
     for name, moved in changed(before, after).items():
         assert moved.any() == is_norm(name), name
     kept = sum(leaf.size for leaf in jax.tree.leaves(after.opt_state))
@@ -48,10 +48,10 @@ def test_only_the_selected_leaves_move(batch, standard_promotion):
 def test_only_the_selected_elements_move(batch, standard_promotion):
     model = tiny_model("batch")
     params = jax.eval_shape(model.init, jax.random.key(0), batch.images)["params"]
-    places = selection.random_elements(
+    places = trees.random_elements(
         jax.random.key(3), params, 40, lambda name: name.endswith("kernel")
     )
-    before, after = run_steps(model, batch, selection.elements(places))
+    before, after = run_steps(model, batch, trees.elements(places))
     assert sum(len(found) for found in places.values()) == 40
     for name, moved in changed(before, after).items():
         expected = np.zeros(moved.size, bool)
@@ -66,7 +66,7 @@ def test_the_gradient_of_a_selection_is_that_part_of_the_whole_gradient(batch):
     variables = cast(model.init(jax.random.key(0), batch.images))
     state = train.TrainState(jnp.int32(0), **variables, opt_state=())
     whole = compute_gradient(model, losses.cross_entropy, state, batch)
-    chosen = selection.leaves_where(is_norm)
+    chosen = trees.leaves_where(is_norm)
     part = compute_gradient(model, losses.cross_entropy, state, batch, chosen)
     chex.assert_trees_all_close(part.gradient, chosen.split(whole.gradient), rtol=1e-12)
     assert len(jax.tree.leaves(part.gradient)) < len(jax.tree.leaves(whole.gradient))
@@ -74,13 +74,13 @@ def test_the_gradient_of_a_selection_is_that_part_of_the_whole_gradient(batch):
 
 def test_random_elements_are_drawn_without_replacement_and_uniformly_over_leaves():
     params = {"a": jnp.zeros((10, 30)), "b": jnp.zeros(100), "c": jnp.zeros(1000)}
-    places = selection.random_elements(jax.random.key(0), params, 200, lambda name: name != "c")
+    places = trees.random_elements(jax.random.key(0), params, 200, lambda name: name != "c")
     assert {name: len(set(found.tolist())) for name, found in places.items()} == {
         name: len(found) for name, found in places.items()
     }
     assert 130 < len(places["a"]) < 170  # 150 expected, hypergeometric deviation 5
     with pytest.raises(UsageError, match="count=101 must be from 1 to 100"):
-        selection.random_elements(jax.random.key(0), params, 101, lambda name: name == "b")
+        trees.random_elements(jax.random.key(0), params, 101, lambda name: name == "b")
 
 
 @pytest.mark.parametrize("objective", ["cross_entropy", "summed_squared_error"])

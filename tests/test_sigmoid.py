@@ -25,7 +25,7 @@ from bnjax.studies.sigmoid_mnist import (
     measure_unit_percentiles as unit_percentiles,
 )
 from bnjax.studies.sigmoid_mnist import study as sigmoid_mnist
-from bnjax.train.gradient import compute_gradient
+from bnjax.train.step import compute_gradient
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 TOY = [

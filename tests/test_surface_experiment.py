@@ -18,7 +18,7 @@ from bnjax.frame.results import Results
 from bnjax.studies.surface import claims, surface_terms
 from bnjax.studies.surface import study as surface
 from bnjax.train import TrainState
-from bnjax.train.sweep import Sweep, count_rows, run_sweeps
+from bnjax.train.loop import Sweep, count_rows, run_sweeps
 
 TOY = ["--steps", "6", "--batch-size", "16", "--probe-every", "2", "--evaluate-every", "4"]
 # What the figures are is tested once: they take longer than the toy's training.

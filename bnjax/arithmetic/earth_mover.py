@@ -141,7 +141,8 @@ def normalised_bound(
 
     $W_1 \le \sqrt{2D}\,\max|\gamma| + \|\beta - \beta'\|$ where a sample is a vector of
     $D$ channels. With S sites (pixels) per channel, $D$ counts all of them, and the sites' means
-    may differ from β: only $W_1 \le 2\sqrt D\,\max|\gamma| + \sqrt S\,\|\beta - \beta'\|$ holds, by the triangle
+    may differ from β: only
+    $W_1 \le 2\sqrt D\,\max|\gamma| + \sqrt S\,\|\beta - \beta'\|$ holds, by the triangle
     inequality over the points β and β'.
 
     Source: Huang & Yu 2020; the case of many sites is derived here.

@@ -1,11 +1,13 @@
 """Pytree helpers that `optax.tree` lacks: points on a line, angles, subsets, names of leaves."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jaxtyping import Array, Int
 
 from bnjax.errors import UsageError
 from bnjax.types import Flag, Params, PRNGKey, PyTree, Scalar
@@ -113,3 +115,75 @@ def scaled_norm(tree: Params, kernels: Sequence[Scalar | None], power: int) -> S
     if not squares:
         return jnp.full((), jnp.nan, jnp.result_type(*jax.tree.leaves(tree)))
     return jnp.sqrt(sum(squares[1:], squares[0]))
+
+
+class Selection(NamedTuple):
+    """Two pure functions: the trained part of parameters, and parameters with a new trained part.
+
+    `merge(params, split(params))` is `params`, bit for bit. Optimisers see `split(params)` only.
+    """
+
+    split: Callable[[Params], PyTree]
+    merge: Callable[[Params, PyTree], Params]
+
+
+EVERYTHING = Selection(lambda params: params, lambda params, trained: trained)
+
+
+def leaves_where(predicate: Predicate) -> Selection:
+    """The leaves whose name, such as `conv3/norm/scale`, satisfies a predicate."""
+
+    def split(params: Params) -> PyTree:
+        return partition(params, predicate)[0]
+
+    def merge(params: Params, trained: PyTree) -> Params:
+        return combine(trained, partition(params, predicate)[1])
+
+    return Selection(split, merge)
+
+
+def elements(indices: Mapping[str, Int[np.ndarray, " count"]]) -> Selection:
+    """Single elements of leaves, by positions in each flattened leaf.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> selection, params = elements({"a": np.array([1])}), {"a": jnp.array([3.0, 4.0])}
+      >>> selection.split(params)["a"].tolist()
+      [4.0]
+      >>> selection.merge(params, {"a": jnp.array([5.0])})["a"].tolist()
+      [3.0, 5.0]
+    """
+
+    def split(params: Params) -> PyTree:
+        named = named_leaves(params)
+        return {name: named[name].reshape(-1)[places] for name, places in indices.items()}
+
+    def merge(params: Params, trained: PyTree) -> Params:
+        def put(path: tuple, leaf: Array) -> Array:
+            name = path_name(path)
+            if name not in indices:
+                return leaf
+            flat = leaf.reshape(-1).at[indices[name]].set(trained[name], unique_indices=True)
+            return flat.reshape(leaf.shape)
+
+        return jax.tree_util.tree_map_with_path(put, params)
+
+    return Selection(split, merge)
+
+
+def random_elements(
+    key: PRNGKey, params: Params, count: int, among: Predicate
+) -> dict[str, Int[np.ndarray, " chosen"]]:
+    """Positions of `count` elements, drawn uniformly without replacement from leaves by name."""
+    sizes = {name: leaf.size for name, leaf in named_leaves(params).items() if among(name)}
+    total = sum(sizes.values())
+    if not 1 <= count <= total:
+        raise UsageError(f"count={count} must be from 1 to {total}, the elements to choose from")
+    drawn = np.sort(np.asarray(jax.random.choice(key, total, (count,), replace=False)))
+    found, start = {}, 0
+    for name, size in sizes.items():
+        inside = drawn[(drawn >= start) & (drawn < start + size)] - start
+        if len(inside):
+            found[name] = inside
+        start += size
+    return found

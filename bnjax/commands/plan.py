@@ -24,7 +24,7 @@ from bnjax.frame.layout import make_layout
 from bnjax.frame.messages import printable
 from bnjax.frame.study import Study
 from bnjax.train import TrainState
-from bnjax.train.sweep import Sweep
+from bnjax.train.loop import Sweep
 
 FIGURE_BYTES = 8 * 2**20  # figures as PNG, PDF, SVG and CSV, and the page: about so much
 METRIC_ROW_BYTES = 150  # a line of metrics.jsonl: about so much

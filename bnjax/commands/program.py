@@ -12,7 +12,7 @@ import tyro
 from rich import box
 from rich.table import Table
 
-from bnjax.commands import command_line, parsing
+from bnjax.commands import command_line
 from bnjax.commands.command_line import guarded
 from bnjax.errors import UsageError
 from bnjax.frame import study as studies
@@ -122,7 +122,7 @@ def act(arguments: Sequence[str]) -> int:
     if not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
         known = " ".join((*studies.names(), *MODULES, *COMMANDS))
         raise UsageError(f"bnjax {arguments[0]}: must be of {known}")
-    call = parsing.parse_options(Call, arguments, DESCRIPTION, prog="bnjax")
+    call = command_line.parse_options(Call, arguments, DESCRIPTION, prog="bnjax")
     if isinstance(call, Verify):
         return verify_all(call.runs)
     if isinstance(call, Doctor):

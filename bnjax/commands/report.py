@@ -19,7 +19,7 @@ from pathlib import Path
 
 import tyro
 
-from bnjax.commands import parsing
+from bnjax.commands import command_line
 from bnjax.commands.command_line import guarded
 from bnjax.errors import RunError, UsageError
 from bnjax.frame import folder, inventory, lock, results
@@ -123,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
 
     def act() -> None:
-        options = parsing.parse_options(Options, arguments, __doc__ or "")
+        options = command_line.parse_options(Options, arguments, __doc__ or "")
         print(printable(report(options)))
 
     return guarded(act, arguments)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from bnjax.choices import LINEAR_DATASETS
-from bnjax.commands import command_line, parsing, plan
+from bnjax.commands import command_line, plan
 from bnjax.commands.command_line import guarded
 from bnjax.errors import UsageError
 from bnjax.frame import files, folder, terminal
@@ -139,5 +139,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     return guarded(
-        lambda: reproduce(parsing.parse_options(Options, arguments, __doc__ or "")), arguments
+        lambda: reproduce(command_line.parse_options(Options, arguments, __doc__ or "")), arguments
     )

@@ -9,12 +9,22 @@ panel.legend()
 drawing.save(folder)  # sharpness.png, .pdf, .svg, .csv
 """
 
-from bnjax.draw.arms import bands, curves, loss_label, mark_ends, running_medians, training
-from bnjax.draw.drawing import COLUMNS, Drawing, Table
-from bnjax.draw.panel import Panel, Series, shared_levels
+from bnjax.draw.arms import (
+    bands,
+    curves,
+    loss_label,
+    mark_ends,
+    network,
+    running_medians,
+    setting,
+    spread,
+    subject,
+    training,
+    unit,
+    untrained,
+)
+from bnjax.draw.drawing import COLUMNS, STEP, Drawing, Panel, Series, Table, shared_levels
 from bnjax.draw.style import LOOKS, PUBLISHED, PUBLISHED_NOTE, Look, shades, styled
-from bnjax.draw.ticks import STEP
-from bnjax.draw.words import network, setting, spread, subject, unit, untrained
 
 __all__ = [
     "COLUMNS", "LOOKS", "PUBLISHED", "PUBLISHED_NOTE", "STEP", "Drawing", "Look", "Panel",

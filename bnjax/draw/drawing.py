@@ -2,20 +2,492 @@
 
 import csv
 import io
+import itertools
+import math
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
+from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.text import Annotation
+from matplotlib.ticker import AutoLocator, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.transforms import Bbox
 
-from bnjax.draw import labels, ticks
-from bnjax.draw.panel import COLOURS, Panel, Series
-from bnjax.draw.style import styled
+from bnjax.draw.style import GREY_DASHES, LOOKS, PLAIN, PUBLISHED, Look, styled
 from bnjax.frame.disk import replacing
+from bnjax.frame.published_curves import Published
+
+# Where a name may stand along its line, and on which side of it; the first free place is taken.
+ACROSS = (
+    (0.995, "right"),
+    (0.005, "left"),
+    *((place / 20, "center") for place in range(18, 1, -1)),
+)
+SIDES = ("bottom", "top")
+GAP = 1.5  # points between a line and its name
+OUTSIDE = 1e6  # how much worse than on a curve it is outside the panel or on another name
+
+
+def place(axes: Axes, names: list[Annotation]) -> None:
+    """Move the names of a panel's lines to where they cover least; the layout must be done."""
+    taken: list[Bbox] = []
+    curves = [points(line, axes) for line in axes.get_lines() if names]
+    for name in names:
+        ways = list(itertools.product(ACROSS, SIDES))
+        costs = [cost(move(name, *way), axes, curves, taken) for way in ways]
+        taken.append(move(name, *ways[int(np.argmin(costs))]))
+
+
+def move(name: Annotation, across: tuple[float, str], side: str) -> Bbox:
+    """Put a name somewhere along its line; the place that it takes, in pixels."""
+    fraction, align = across
+    name.xy = (fraction, name.xy[1])
+    name.set_position((0, GAP if side == "bottom" else -GAP))
+    name.set(ha=align, va=side)
+    return name.get_window_extent()
+
+
+def cost(box: Bbox, axes: Axes, curves: list[np.ndarray], taken: list[Bbox]) -> float:
+    """How much of curves a name would cover; more where it leaves the panel or meets another."""
+    inside = axes.get_window_extent().padded(1)
+    wrong = not (inside.containsx(box.x0) and inside.containsx(box.x1))
+    wrong |= not (inside.containsy(box.y0) and inside.containsy(box.y1))
+    wrong |= any(box.overlaps(other) for other in taken)
+    return OUTSIDE * wrong + sum(int(box.count_contains(points)) for points in curves)
+
+
+def points(line: Line2D, axes: Axes) -> np.ndarray:
+    """Points along a curve, close to each other, in pixels; none of a line across the panel."""
+    if line.get_transform() != axes.transData:
+        return np.empty((0, 2))
+    corners = line.get_transform().transform(np.asarray(line.get_xydata(), float))
+    if len(corners) < 2:
+        return corners
+    position = np.arange(len(corners))
+    dense = np.linspace(0, len(corners) - 1, max(len(corners), 2000))
+    found = np.stack([np.interp(dense, position, corners[:, axis]) for axis in (0, 1)], axis=1)
+    return found[np.isfinite(found).all(axis=1)]
+
+
+STEP = "training step"  # the label of axes along which there are whole numbers only
+
+
+def finish(drawn: Figure) -> None:
+    """Mend the ticks of all axes that a figure has not set itself."""
+    for panel in drawn.axes:
+        for axis in (panel.xaxis, panel.yaxis):
+            locator = axis.get_major_locator()
+            low, high = sorted(axis.get_view_interval())
+            if axis.get_scale() == "log" and type(locator) is LogLocator:
+                if (
+                    getattr(axis.get_transform(), "base", 0) == 10
+                    and low > 0
+                    and decades(low, high) < 2
+                ):
+                    plain_log_ticks(axis)
+            elif axis.get_label_text() == STEP and isinstance(locator, AutoLocator):
+                axis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
+
+
+def decades(low: float, high: float) -> int:
+    """How many powers of ten lie between two positive numbers, themselves included."""
+    return math.floor(math.log10(high)) - math.ceil(math.log10(low)) + 1
+
+
+def plain_log_ticks(axis: Axis) -> None:
+    """Plain numbers on a logarithmic axis: 1, 2, 5 of each decade, more on a short axis."""
+    low, high = sorted(axis.get_view_interval())
+    axis.set_major_locator(LogLocator(subs=parts(low, high)))
+    axis.set_major_formatter(lambda value, _: f"{value:.3g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """The numbers that stand along an axis of logarithms, from least to greatest."""
+    subs = [1.0] if decades(low, high) >= 2 else parts(low, high)
+    found = np.asarray(LogLocator(subs=subs).tick_values(low, high))
+    return found[(found >= low) & (found <= high)].tolist()
+
+
+def parts(low: float, high: float) -> list[float]:
+    """Multiples of powers of ten that stand along an axis, the more the shorter it is."""
+    if high > 8 * low:
+        return [1.0, 2.0, 5.0]
+    return np.arange(1, 10, 1.0 if high > 3 * low else 0.2).tolist()
+
+
+LEVELS = 17  # of contours
+LARGEST_RANGE = 1e6  # of shared levels: below the highest loss that is shown by a colour
+COLOURS = "viridis"
+NAME: dict[str, Any] = {"fontsize": 7.5, "color": "0.25", "textcoords": "offset points"}
+OUTSIDE_WIDTH = 13  # characters a line of a name right of its panel
+MARGIN = 5 * " "  # between such a name and the edge of the figure
+
+
+class Series(NamedTuple):
+    """What one call drew; the columns `x y low high value`, where it has them, broadcast."""
+
+    name: str
+    kind: str  # line, points, band, range, bar, grid, reference or mark
+    columns: Mapping[str, np.ndarray]
+
+
+class Panel:
+    """One panel of a drawing.
+
+    Arguments that its methods share:
+      series: the name in the table and in the legend; by default that of the look.
+      look: colour, line, marker and hatch, e.g. `LOOKS["batch"]`.
+      style: properties of the matplotlib artist, which win over the look, and three of ours:
+        `legend=False` keeps the series out of the legend, a text stands there instead of its name;
+        `marker=True` is the look's; `table={"x": names}` replaces columns of the rows, `table=None`
+        keeps none.
+
+    Attributes:
+      axes: matplotlib's. What is drawn on it directly leaves no rows, unless `keep` adds them.
+      table: a `Series` for each call, in the order of the calls.
+    """
+
+    def __init__(self, axes: Axes):
+        self.axes = axes
+        self.table: list[Series] = []
+        self.names: list[Annotation] = []  # of reference lines, placed when the layout is done
+        self._labels: list[str] = []  # in the order of the calls
+
+    def keep(self, series: str, kind: str, **columns: Any) -> None:
+        """Add rows: arrays by their names `x y low high value`, broadcast against each other."""
+        arrays = {name: np.asarray(values) for name, values in columns.items()}
+        self.table.append(Series(one_line(series), kind, arrays))
+
+    def _keep(
+        self, kind: str, series: str, look: Look, style: dict[str, Any], **columns: Any
+    ) -> dict[str, Any]:
+        """Keep the rows of an artist; the style that it is drawn in."""
+        series = series or look.label
+        table, legend = style.pop("table", {}), style.pop("legend", True)
+        if table is not None:
+            self.keep(series, kind, **{**columns, **table})
+        if style.get("marker") is True:
+            style["marker"] = look.marker
+        # Matplotlib leaves what begins with _ out of legends.
+        label = legend if isinstance(legend, str) else series if legend else f"_{series}"
+        self._labels.append(label)
+        return {"color": look.colour, "label": label, **style}
+
+    @styled()
+    def line(self, x: Any, y: Any, series: str = "", look: Look = PLAIN, **style: Any) -> None:
+        """A line, without markers by default. Rows of kind `line`."""
+        x, y = np.atleast_1d(x), np.atleast_1d(y)
+        style = {"linestyle": look.line, "linewidth": 1.1, **style}
+        self.axes.plot(x, y, **self._keep("line", series, look, style, x=x, y=y))
+
+    @styled()
+    def points(self, x: Any, y: Any, series: str = "", look: Look = PLAIN, **style: Any) -> None:
+        """Markers without a line; `fillstyle="none"`: hollow. Rows of kind `points`."""
+        x, y = np.atleast_1d(x), np.atleast_1d(y)
+        style = {"linestyle": "none", "marker": True, "markersize": 4, **style}
+        self.axes.plot(x, y, **self._keep("points", series, look, style, x=x, y=y))
+
+    @styled()
+    def ranges(
+        self,
+        x: Any,
+        y: Any,
+        low: Any,
+        high: Any,
+        series: str = "",
+        look: Look = PLAIN,
+        **style: Any,
+    ) -> None:
+        """Points on a line with bars from `low` to `high`. Rows of kind `range`."""
+        x, y, low, high = (np.atleast_1d(values) for values in (x, y, low, high))
+        style = {"linestyle": look.line, "linewidth": 1.3, "capsize": 2.5, **style}
+        style = {"marker": True, "markersize": 4.5, **style}
+        style = self._keep("range", series, look, style, x=x, y=y, low=low, high=high)
+        self.axes.errorbar(x, y, yerr=np.stack([y - low, high - y]), **style)
+
+    @styled()
+    def band(
+        self,
+        x: Any,
+        low: Any,
+        high: Any,
+        series: str = "",
+        look: Look = PLAIN,
+        *,
+        edges: bool = False,
+        **style: Any,
+    ) -> None:
+        """The area between two curves, with gaps where either is not finite; rows of kind `band`.
+
+        `hatch=True` is the look's. `edges` adds lines, `<series>, lower edge` and `… upper edge`.
+        """  # fmt: skip
+        x, first, second = (np.asarray(values) for values in (x, low, high))
+        known = np.isfinite(first) & np.isfinite(second)
+        columns = {"low": np.minimum(first, second), "high": np.maximum(first, second), "x": x}
+        columns = {name: values[known] for name, values in columns.items()}
+        style = {"alpha": 0.2, "linewidth": 0, **style}
+        style["hatch"] = look.hatch if style.get("hatch") is True else style.get("hatch")
+        self.axes.fill_between(
+            x, first, second, **self._keep("band", series, look, style, **columns)
+        )
+        for side, edge in (("lower", first), ("upper", second)) if edges else ():
+            name = f"{series or look.label}, {side} edge"
+            self.line(x, edge, name, look, legend=False, linewidth=0.8)
+
+    @styled()
+    def bars(self, x: Any, y: Any, series: str = "", look: Look = PLAIN, **style: Any) -> None:
+        """Bars from 0 to `y` around `x`, `width` wide. Rows of kind `bar`."""
+        style = {"hatch": look.hatch, "edgecolor": "white", **style}
+        self.axes.bar(x, y, **self._keep("bar", series, look, style, x=x, y=y))
+
+    @styled()
+    def heat(
+        self, x: Any, y: Any, values: Any, series: str, missing: str = "0.8", **style: Any
+    ) -> QuadMesh:
+        """A map of colours of `values[y, x]`; NaN shows the colour `missing`. Rows of kind `grid`.
+
+        Args:
+          x: centres of the columns.
+          y: centres of the rows, or their names, which then stand on the axis, 8 to 16 of many.
+          values: finite or NaN.
+          series: its name in the table.
+          missing: a colour.
+          style: of `pcolormesh`: `cmap`, `vmin`, `vmax`; and `table`.
+
+        Returns:
+          What `Drawing.colour_bar` takes.
+        """
+        names, places = np.asarray(y), np.asarray(y)
+        if names.dtype.kind in "OU":
+            places = np.arange(len(names))
+            shown = places[:: max(1, len(names) // 8)]
+            self.axes.set_yticks(shown, [str(names[place]) for place in shown])
+        self.axes.set_facecolor(missing)
+        self.axes.grid(visible=False)
+        columns = {"x": x, "y": names[:, None], "value": values}
+        style = self._keep("grid", series, PLAIN, {"legend": False, **style}, **columns)
+        del style["color"]
+        edges = cells(np.asarray(x)), cells(places)
+        return self.axes.pcolormesh(*edges, np.asarray(values), rasterized=True, **style)
+
+    @styled()
+    def contours(self, x: Any, y: Any, values: Any, series: str, levels: np.ndarray) -> None:
+        """Filled contours of `values[y, x]` and their lines; white where nothing is finite.
+
+        Contours are those of logarithms: between two points they lie at equal ratios. Rows of kind
+        `grid`. `shared_levels` gives the levels of several panels.
+        """
+        if not np.isfinite(values).any():
+            return self.note("nothing measured")
+        shown, edges = np.ma.masked_invalid(logarithms(values)), np.log10(levels)
+        self.axes.contourf(x, y, shown, edges, cmap=COLOURS, extend="both")
+        thin: Any = {"colors": "black", "linewidths": 0.4, "linestyles": "solid"}
+        self.axes.contour(x, y, shown, edges, **thin)
+        self.axes.grid(visible=False)
+        self.keep(series, "grid", x=x, y=np.asarray(y)[:, None], value=values)
+
+    @styled()
+    def surface(self, x: Any, y: Any, values: Any, series: str, levels: np.ndarray) -> None:
+        """`values[y, x]` in three dimensions over logarithms, cut off at the outer levels.
+
+        The panel needs `Drawing(…, subplot_kw={"projection": "3d"})`. Rows of kind `grid`.
+        """
+        if not np.isfinite(values).any():
+            return self.note("nothing measured")
+        axes: Any = self.axes
+        low, high = np.log10(levels[[0, -1]])
+        shown = np.clip(logarithms(values), low, high)
+        style = {"cmap": COLOURS, "vmin": low, "vmax": high, "edgecolor": "black", "linewidth": 0.2}
+        axes.plot_surface(*np.meshgrid(x, y), shown, rstride=1, cstride=1, **style)
+        heights = log_ticks(10**low, 10**high)
+        axes.set_zticks(np.log10(heights), [f"{height:.3g}" for height in heights])
+        ends = (np.asarray(axis)[[0, len(axis) // 2, -1]] for axis in (x, y))
+        axes.set(**dict(zip(("xticks", "yticks"), ends, strict=True)), zlim=(low, high))
+        axes.set_box_aspect(None, zoom=0.87)  # the labels of the near axes fit as well
+        self.keep(series, "grid", x=x, y=np.asarray(y)[:, None], value=values)
+
+    @styled()
+    def reference(
+        self, value: float, name: str, *, outside: bool = False, named: bool = True, **style: Any
+    ) -> None:
+        """A grey dashed line across the panel at `value`. A row of kind `reference`.
+
+        Args:
+          value: on the y axis.
+          name: what the value is.
+          outside: the name stands right of the panel, in several short lines, where curves would
+            leave no room for it; else inside, where it covers no curve.
+          named: whether the name stands there at all.
+          style: of the line.
+        """
+        self.axes.axhline(value, **{**GREY_DASHES, **style})
+        self.keep(name, "reference", y=[float(value)])
+        where: dict[str, Any] = {"xycoords": ("axes fraction", "data"), **NAME}
+        if named and outside:
+            text = "\n".join(line + MARGIN for line in textwrap.wrap(name, OUTSIDE_WIDTH))
+            self.axes.annotate(
+                text, (1, value), (3, 0), va="center", annotation_clip=False, **where
+            )
+        elif named:
+            where["bbox"] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
+            # Below the curves, where no place is free.
+            self.names.append(self.axes.annotate(name, (0, value), (0, 0), zorder=1.5, **where))
+
+    @styled()
+    def vertical(self, value: float, name: str, **style: Any) -> None:
+        """A grey dashed line up the panel at `value`. A row of kind `reference`."""
+        self.axes.axvline(value, **{**GREY_DASHES, **style})
+        self.keep(name, "reference", x=[float(value)])
+
+    @styled()
+    def marks(
+        self, x: Any, series: str, look: Look = PLAIN, *, height: float = 0.0, **style: Any
+    ) -> None:
+        """Marks along the x axis, at a share `height` of the panel. Rows of kind `mark`."""
+        x = np.atleast_1d(x)
+        style = {"marker": "x", "linestyle": "none", "legend": False, **style}
+        style = self._keep("mark", series, look, style, x=x)
+        across = self.axes.get_xaxis_transform()
+        self.axes.plot(x, np.full(len(x), height), transform=across, clip_on=False, **style)
+
+    def published(self, curves: Published, name: str, norms: Iterable[str]) -> bool:
+        """The published curves of some arms as thin lines, both edges of each band.
+
+        They stand in no legend: the caption says what thin lines are (`PUBLISHED_NOTE`).
+
+        Args:
+          curves: by the names of panels and arms.
+          name: of the published panel, e.g. `fig4a_vgg_loss`.
+          norms: the arms.
+
+        Returns:
+          Whether there was a curve to draw.
+        """
+        known = [norm for norm in norms if (name, norm) in curves]
+        for norm in known:
+            look, curve = LOOKS[norm]._replace(line="-"), curves[name, norm]
+            for edge, values in (("lower", curve.low), ("upper", curve.high)):
+                series = f"{look.label}, {PUBLISHED}, {edge} edge"
+                thin: Any = {"linewidth": 0.5, "alpha": 0.8, "legend": False}
+                self.line(curve.steps, values, series, look, **thin)
+        return bool(known)
+
+    @styled()
+    def note(
+        self, text: str, at: Any = (0.5, 0.5), coords: Any = "axes fraction", **style: Any
+    ) -> None:
+        """A text that is no measurement, as `annotate` takes it; no rows."""
+        self.axes.annotate(text, at, xycoords=coords, **{"ha": "center", **style})
+
+    def key(self, name: str, look: Look = PLAIN, **style: Any) -> None:
+        """An entry of the legend for a meaning that several series share; no rows."""
+        self.line([], [], name, look, table=None, **style)
+
+    @styled()
+    def set(
+        self, *, log: bool = False, steps: int = 0, grid: bool | str = True, **properties: Any
+    ) -> None:
+        """Finish the panel: `title`, `xlabel`, `ylim`, `xscale`, … as `Axes.set` takes them.
+
+        Args:
+          log: a logarithmic y axis, unless nothing positive and finite was drawn (all diverged).
+          steps: limits of the x axis for so many training steps, with room for whole markers.
+          grid: `False` for none, `"x"` or `"y"` for one axis.
+          properties: of the axes; `xticks=(places, names)` names the places.
+        """
+        named = {axis for axis in ("xticks", "yticks") if isinstance(properties.get(axis), tuple)}
+        self.axes.set(**{name: properties[name] for name in properties if name not in named})
+        if grid is not True:
+            self.axes.grid(visible=False)
+        if isinstance(grid, str):
+            self.axes.grid(visible=True, axis=grid)  # type: ignore[arg-type]
+        if steps:
+            self.axes.set_xlim(-0.01 * steps, 1.01 * steps)
+        if log and any(positive(series.columns) for series in self.table):
+            self.axes.set_yscale("log", nonpositive="mask")
+        for axis in named:  # last: another scale has ticks of its own
+            getattr(self.axes, f"set_{axis}")(*properties[axis])
+
+    @styled()
+    def legend(self, **where: Any) -> None:
+        """The panel's own legend; by default below it, where it hides nothing measured."""
+        below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "ncols": 2}
+        names, artists = zip(*self.entries(), strict=True) if self.entries() else ((), ())
+        self.axes.legend(artists, names, **where or below)
+
+    def entries(self) -> list[tuple[str, Artist]]:
+        """The entries of a legend, names and artists, in the order of the calls."""
+        artists, names = self.axes.get_legend_handles_labels()
+        places = {name: place for place, name in reversed([*enumerate(self._labels)])}
+        found = zip(names, artists, strict=True)
+        return sorted(found, key=lambda entry: places.get(entry[0], len(places)))
+
+    def hide(self) -> None:
+        """Leave the place of the panel empty."""
+        self.axes.set_axis_off()
+
+    @property
+    def title(self) -> str:
+        """In one line, wherever it stands."""
+        return one_line("".join(self.axes.get_title(at) for at in ("left", "center", "right")))
+
+    @property
+    def label(self) -> str:
+        """That of the y axis, in one line."""
+        return one_line(self.axes.get_ylabel())
+
+
+def one_line(text: str) -> str:
+    """A text without line breaks and double blanks."""
+    return " ".join(text.split())
+
+
+def positive(columns: Mapping[str, np.ndarray]) -> bool:
+    """Whether something lies on a logarithmic axis."""
+    found = [columns[name] for name in ("y", "low", "high") if name in columns]
+    numbers = [each for each in found if each.dtype.kind in "fiu"]
+    return any(bool(np.any(np.isfinite(each) & (each > 0))) for each in numbers)
+
+
+def cells(centres: np.ndarray) -> np.ndarray:
+    """The edges of cells half-way between their centres; a single one is 1 wide.
+
+    Example:
+      >>> cells(np.array([0, 2, 6])).tolist(), cells(np.array([3])).tolist()
+      ([-1.0, 1.0, 4.0, 8.0], [2.5, 3.5])
+    """
+    half = np.diff(centres) / 2 if len(centres) > 1 else np.array([0.5])
+    return np.concatenate(
+        [centres[:1] - half[0], centres[:-1] + half[: len(centres) - 1], centres[-1:] + half[-1]]
+    )
+
+
+def shared_levels(values: Any) -> np.ndarray:
+    """Levels in equal ratios over all arms' values, so that their contours can be compared."""
+    found = np.asarray(values)
+    usable = found[np.isfinite(found) & (found > 0)]
+    if not usable.size:
+        return np.geomspace(0.1, 1.0, LEVELS)
+    low = float(usable.min())
+    return np.geomspace(low, max(min(float(usable.max()), low * LARGEST_RANGE), low * 1.01), LEVELS)
+
+
+def logarithms(values: Any) -> np.ndarray:
+    """Decimal logarithms; NaN where there is none."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        exponents = np.log10(np.asarray(values))
+    return np.where(np.isfinite(exponents), exponents, np.nan)
+
 
 COLUMNS = ("panel", "series", "kind", "x", "y", "low", "high", "value")
 # What would make two equal figures differ is left out of their files.
@@ -42,9 +514,9 @@ class Drawing:
 
     Example:
       >>> drawing = Drawing("losses", (1, 2), size=(6, 3))
-      >>> drawing.panels[0].line([0, 1], [2.3, 0.5], "minibatch")
-      >>> drawing.panels[0].set(title="a  Loss", ylabel="loss  [nat]")
-      >>> for row in drawing.table():
+      >>> panels[0].line([0, 1], [2.3, 0.5], "minibatch")
+      >>> panels[0].set(title="a  Loss", ylabel="loss  [nat]")
+      >>> for row in table():
       ...     print(*row, sep=",")
       a Loss | loss [nat],minibatch,line,0,2.3,,,
       a Loss | loss [nat],minibatch,line,1,0.5,,,
@@ -147,12 +619,12 @@ class Drawing:
         lines = [textwrap.fill(line, per_line) for line in self.caption.splitlines()]
         if lines:
             self.figure.suptitle("\n".join(lines), fontsize=8, x=0.01, ha="left")
-        ticks.finish(self.figure)
+        finish(self.figure)
         # Laid out once: each format would do it again, which takes as long as to write it.
         self.figure.draw_without_rendering()
         self.figure.set_layout_engine("none")
         for panel in self.panels:
-            labels.place(panel.axes, panel.names)
+            place(panel.axes, panel.names)
         self._finished = True
         return self.figure
 

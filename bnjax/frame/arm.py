@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from bnjax import data, models, train
-from bnjax.arithmetic.selection import EVERYTHING, Selection
+from bnjax.arithmetic.trees import EVERYTHING, Selection
 from bnjax.data import Batch, Dataset, Pipeline, Split
 from bnjax.errors import UsageError, require
 from bnjax.frame import folder

@@ -31,7 +31,7 @@ from bnjax.frame.listener import SILENT, Listener
 from bnjax.frame.messages import warn
 from bnjax.frame.study import Study
 from bnjax.train import Probe, Program, TrainState
-from bnjax.train.sweep import Sweep, count_rows, run_sweeps
+from bnjax.train.loop import Sweep, count_rows, run_sweeps
 
 MOST_SAVING = 0.02  # of the time, where saves are due by time: large states are saved less often
 Result = TypeVar("Result")

@@ -160,7 +160,7 @@ class Model:
                 f"{', '.join(missing)[:200]}: the batch's own are not stored in the collection "
                 "'moments' beside the running ones, which statistics='frozen' and 'recalibrated' "
                 "need: use bnjax.norms.batch_norm, or in a normaliser of your own "
-                "bnjax.models.norms.running.advance; or statistics='batch'"
+                "bnjax.models.norms.norm.advance; or statistics='batch'"
             )
         return found
 

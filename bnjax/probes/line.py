@@ -16,8 +16,7 @@ from bnjax.arithmetic import trees
 from bnjax.convolution.convolution import running_once
 from bnjax.errors import UsageError
 from bnjax.fields import Field
-from bnjax.probes.checks import check_like, check_scalar
-from bnjax.probes.points import map_points, points_that_fit
+from bnjax.probes.points import check_like, check_scalar, map_points, points_that_fit
 from bnjax.probes.surface import values_on_line
 from bnjax.types import Array, Loss, Params, Points, PRNGKey, Scalar
 

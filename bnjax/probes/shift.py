@@ -18,7 +18,7 @@ from bnjax.arithmetic import equations, trees
 from bnjax.arithmetic.equations import Equations, Segment
 from bnjax.errors import UsageError
 from bnjax.fields import Field
-from bnjax.probes.checks import check_like, check_scalar
+from bnjax.probes.points import check_like, check_scalar
 from bnjax.types import Array, Float, Loss, Params, PyTree, Scalar
 
 Distances: TypeAlias = Annotated[Float[Array, " layer"], Field("‖G − G′‖₂ of the layers")]

@@ -15,7 +15,7 @@ from matfree import decomp, stochtrace
 
 from bnjax.errors import UsageError
 from bnjax.fields import Field
-from bnjax.probes.checks import check_scalar
+from bnjax.probes.points import check_scalar
 from bnjax.types import Loss, Params, PRNGKey, PyTree, Scalar
 
 Vector = Float[Array, " size"]

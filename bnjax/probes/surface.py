@@ -16,8 +16,7 @@ from jaxtyping import Float
 
 from bnjax.arithmetic import trees
 from bnjax.errors import UsageError
-from bnjax.probes.checks import check_grid
-from bnjax.probes.points import map_points, points_that_fit
+from bnjax.probes.points import check_grid, map_points, points_that_fit
 from bnjax.types import Array, Params, Points, PRNGKey, PyTree, Scalar
 
 

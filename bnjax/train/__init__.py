@@ -1,10 +1,8 @@
 """Explicit state, the step, the loop, evaluation; touches no file and prints nothing."""
 
 from bnjax.train.evaluation import Evaluation, make_evaluate
-from bnjax.train.gradient import Gradient, TrainState
-from bnjax.train.loop import Probe, Progress, every, run
-from bnjax.train.step import Metrics, Program, init_state, make_program
-from bnjax.train.sweep import Sweep
+from bnjax.train.loop import Probe, Progress, Sweep, every, run
+from bnjax.train.step import Gradient, Metrics, Program, TrainState, init_state, make_program
 
 __all__ = [
     "Evaluation",

@@ -9,7 +9,7 @@ from bnjax.arithmetic import trees
 from bnjax.data import Batch
 from bnjax.errors import UsageError
 from bnjax.models import Model
-from bnjax.train.gradient import TrainState
+from bnjax.train.step import TrainState
 from bnjax.types import Array, Params, PRNGKey
 
 

@@ -7,8 +7,8 @@ import jax
 import numpy as np
 from jaxtyping import Int
 
-from bnjax.arithmetic import selection, trees
-from bnjax.arithmetic.selection import Selection
+from bnjax.arithmetic import trees
+from bnjax.arithmetic.trees import Selection
 from bnjax.types import Params, PRNGKey
 
 Part: TypeAlias = Literal["all", "bn", "bn+output", "random", "random_anywhere", "output"]
@@ -41,14 +41,14 @@ def select(part: Part, shapes: Params, key: PRNGKey) -> Selection:
       2
     """
     if part == "all":
-        return selection.EVERYTHING
+        return trees.EVERYTHING
     if part == "random":
-        return selection.elements(random_per_channel(key, shapes))
+        return trees.elements(random_per_channel(key, shapes))
     if part == "random_anywhere":
         count = norm_size(shapes)
-        return selection.elements(selection.random_elements(key, shapes, count, not_of_norm))
+        return trees.elements(trees.random_elements(key, shapes, count, not_of_norm))
     wanted = {"bn": (of_norm,), "bn+output": (of_norm, of_output), "output": (of_output,)}[part]
-    return selection.leaves_where(lambda name: any(belongs(name) for belongs in wanted))
+    return trees.leaves_where(lambda name: any(belongs(name) for belongs in wanted))
 
 
 def of_norm(name: str) -> bool:

@@ -6,7 +6,7 @@ from typing import TypeAlias
 from bnjax import losses
 from bnjax.data import Batch, Pipeline
 from bnjax.models import Model
-from bnjax.train.gradient import TrainState
+from bnjax.train.step import TrainState
 from bnjax.types import Loss, Pixels
 
 MakeLoss: TypeAlias = Callable[[TrainState, Batch], Loss]

@@ -10,8 +10,8 @@ import pytest
 import xarray
 
 from bnjax import draw
-from bnjax.draw import LOOKS, Drawing, labels, style, ticks
-from bnjax.draw.panel import cells
+from bnjax.draw import LOOKS, Drawing, style
+from bnjax.draw.drawing import cells
 from bnjax.frame.published_curves import Curve
 from bnjax.frame.results import Run
 
@@ -207,7 +207,7 @@ def test_a_short_logarithmic_axis_has_plain_numbers_a_long_one_powers(low, high)
     assert len(texts) >= 2
     assert all(("10^" in text) == (high > 100) for text in texts)
     assert [text.get_text() for text in panel.axes.get_xticklabels()][:3] == ["one", "two", "four"]
-    found = ticks.log_ticks(low, high)
+    found = drawing.log_ticks(low, high)
     assert len(found) >= 2
     assert low <= min(found) < max(found) <= high
 
@@ -234,7 +234,7 @@ def test_the_names_of_lines_stand_inside_and_cover_neither_curves_nor_each_other
     panel.reference(1.0, "edge of stability")
     panel.reference(1.2, "another line")
     drawing.finish()
-    curves = [labels.points(line, panel.axes) for line in panel.axes.get_lines()]
+    curves = [drawing.points(line, panel.axes) for line in panel.axes.get_lines()]
     assert sum(map(len, curves)) > 1000
     first, second = (name.get_window_extent() for name in panel.names)
     assert not any(first.count_contains(points) for points in curves)

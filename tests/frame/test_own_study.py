@@ -20,7 +20,7 @@ from bnjax.frame import folder, options, results, verify
 from bnjax.frame.study import Study
 from bnjax.judge.verdict import Verdict
 from bnjax.train import Probe, every
-from bnjax.train.sweep import Sweep
+from bnjax.train.loop import Sweep
 
 ROOT = Path(__file__).parents[2]
 TOY = ["--norms", "none", "--steps", "4", "--batch-size", "16", "--probe-every", "2"]

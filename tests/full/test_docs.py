@@ -17,7 +17,7 @@ import jax
 import pytest
 
 import bnjax
-from bnjax.commands import parsing
+from bnjax.commands import command_line
 from bnjax.frame.config import RunConfig
 
 ROOT = Path(__file__).parents[2]
@@ -162,7 +162,7 @@ def test_every_command_of_a_page_is_legal(page, tmp_path, monkeypatch, page_modu
             continue  # not one experiment: reproduce, report
         experiment = load_script(name).EXPERIMENT
         with reader():
-            config = parsing.parse(experiment.presets, arguments, experiment.description)
+            config = command_line.parse(experiment.presets, arguments, experiment.description)
             if not config.plugins:
                 config.validate()
 

@@ -16,8 +16,7 @@ from jaxtyping import Array, Float
 
 from bnjax.arithmetic.moments import batch_normalise, channelwise, moments, standardise
 from bnjax.errors import UsageError
-from bnjax.models.norms.norm import Norm, check_epsilon, check_momentum
-from bnjax.models.norms.running import advance, running
+from bnjax.models.norms.norm import Norm, advance, check_epsilon, check_momentum, running
 
 
 class BatchNorm(nn.Module):

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from bnjax.draw import numbers, style, ticks
+from bnjax.draw import drawing, numbers, style
 from bnjax.draw.elements import network, setting, unit
 from bnjax.draw.style import LOOKS
 from bnjax.frame.published_curves import Published
@@ -44,7 +44,7 @@ def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]
         for panel in panels[1:]:
             style.log_scale(panel)
             if panel.get_yscale() == "log":
-                ticks.plain_log_ticks(panel.yaxis)
+                drawing.plain_log_ticks(panel.yaxis)
         for panel in panels[2:]:
             panel.set_xlabel("batch size  [examples]")
         handles, names = panels[0].get_legend_handles_labels()

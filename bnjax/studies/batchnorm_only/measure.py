@@ -10,8 +10,7 @@ from jaxtyping import Array, Float
 
 from bnjax import models
 from bnjax.arithmetic import trees
-from bnjax.arithmetic.selection import Selection
-from bnjax.arithmetic.trees import Predicate
+from bnjax.arithmetic.trees import Predicate, Selection
 from bnjax.data import Dataset, Split
 from bnjax.data.batches import standardise_pixels
 from bnjax.errors import UsageError
@@ -23,7 +22,7 @@ from bnjax.models.resnet import convolution_names, zero_share
 from bnjax.studies.batchnorm_only import trained_network
 from bnjax.train import Sweep, TrainState, parts
 from bnjax.train.evaluation import make_evaluate
-from bnjax.train.sweep import Measured, MeasureRow
+from bnjax.train.loop import Measured, MeasureRow
 from bnjax.types import Params, PRNGKey, Scalar
 
 EDGES = np.linspace(-2.0, 2.0, 81)  # of histograms; the outer bins hold all beyond

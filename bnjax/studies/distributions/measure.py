@@ -14,9 +14,8 @@ from bnjax.frame.arm import Arm, require_layers
 from bnjax.models import Model
 from bnjax.probes.activations import PERCENTILES, Distribution, distribution
 from bnjax.train import Probe, every
-from bnjax.train.gradient import Gradient, TrainState
 from bnjax.train.outputs import before_and_after
-from bnjax.train.step import apply_gradient
+from bnjax.train.step import Gradient, TrainState, apply_gradient
 
 LEVELS = tuple(float(level) for level in range(5, 100, 5))  # percentiles a drift is taken over
 EDGES = np.linspace(-10.0, 10.0, 401)  # of histograms; the outer bins hold all beyond

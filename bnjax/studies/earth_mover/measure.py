@@ -13,9 +13,8 @@ from bnjax.models import Model
 from bnjax.probes.activations import PERCENTILES
 from bnjax.probes.earth_mover import Affine, EarthMover, earth_mover
 from bnjax.train import Probe, every
-from bnjax.train.gradient import Gradient, TrainState
 from bnjax.train.outputs import before_and_after
-from bnjax.train.step import apply_gradient
+from bnjax.train.step import Gradient, TrainState, apply_gradient
 from bnjax.types import Params, PRNGKey
 
 

@@ -11,7 +11,7 @@ from bnjax.models import norms
 from bnjax.models.norms import Norm
 from bnjax.probes.magnitudes import KINDS, Magnitudes, kinds, magnitudes
 from bnjax.train import Probe, every
-from bnjax.train.gradient import Gradient, TrainState
+from bnjax.train.step import Gradient, TrainState
 
 
 def probes(arm: Arm) -> Mapping[str, Probe]:

@@ -15,8 +15,8 @@ from bnjax.data import Batch
 from bnjax.fields import Field
 from bnjax.frame.arm import Arm
 from bnjax.train import Probe, every, probed_loss
-from bnjax.train.gradient import Gradient, TrainState
 from bnjax.train.probed_loss import MakeLoss
+from bnjax.train.step import Gradient, TrainState
 from bnjax.types import PRNGKey, Scalar
 
 

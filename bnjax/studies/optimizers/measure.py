@@ -23,7 +23,7 @@ from bnjax.probes.symmetry import symmetry
 from bnjax.studies.optimizers import usual_multiple
 from bnjax.train import Probe, every
 from bnjax.train.evaluation import pad_rows
-from bnjax.train.gradient import Gradient, TrainState
+from bnjax.train.step import Gradient, TrainState
 from bnjax.types import BatchStats, Index, Labels, Params, Pixels, Scalar
 
 KERNEL = "/kernel"

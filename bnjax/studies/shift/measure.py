@@ -11,9 +11,8 @@ from bnjax.data import Batch
 from bnjax.frame.arm import Arm, require_layers
 from bnjax.probes.shift import Cosines, Distances, RelativeDistances
 from bnjax.train import Probe, every, probed_loss
-from bnjax.train.gradient import Gradient, TrainState
 from bnjax.train.probed_loss import MakeLoss
-from bnjax.train.step import apply_gradient
+from bnjax.train.step import Gradient, TrainState, apply_gradient
 
 
 class ShiftRow(NamedTuple):

@@ -18,8 +18,8 @@ from bnjax.losses import accuracy
 from bnjax.models import Model
 from bnjax.probes.activations import PERCENTILES
 from bnjax.train import Probe, every
-from bnjax.train.gradient import Gradient, TrainState
 from bnjax.train.outputs import pick
+from bnjax.train.step import Gradient, TrainState
 from bnjax.types import Images, Labels, Logits
 
 

@@ -19,7 +19,7 @@ from bnjax.models import Model
 from bnjax.probes.points import mean_over
 from bnjax.probes.spectrum import Spectrum, spectrum
 from bnjax.train import Probe, every
-from bnjax.train.gradient import Gradient, TrainState
+from bnjax.train.step import Gradient, TrainState
 from bnjax.types import BatchStats, Loss, Params, PRNGKey, Scalar
 
 STATISTICS = ("batch", "running", "recalibrated")

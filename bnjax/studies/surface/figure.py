@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bnjax.draw import numbers, style, ticks
+from bnjax.draw import drawing, numbers, style
 from bnjax.draw.contours import (
     COLOURS,
     colour_bar,
@@ -172,7 +172,7 @@ def draw_surface(results: Results, folder: Path) -> list[Path]:
                 label=numbers.hidden(LOOKS[norm].label),
             )
             numbers.behind(shown, "grid", x=columns, y=rows[:, None], value=losses)
-            shown_losses = ticks.log_ticks(10**low, 10**high)
+            shown_losses = drawing.log_ticks(10**low, 10**high)
             panel.set_zticks(np.log10(shown_losses), [f"{loss:.3g}" for loss in shown_losses])
             panel.set(
                 xlabel="second direction",

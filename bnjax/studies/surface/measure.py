@@ -27,8 +27,8 @@ from bnjax.studies.surface.budget import (
     require_affordable,
 )
 from bnjax.train import Probe, every
-from bnjax.train.gradient import Gradient, TrainState
-from bnjax.train.sweep import Measured, MeasureRow, Sweep
+from bnjax.train.loop import Measured, MeasureRow, Sweep
+from bnjax.train.step import Gradient, TrainState
 from bnjax.types import BatchStats, Params, PRNGKey, Scalar
 
 View: TypeAlias = Literal["lines", "plane", "trajectory"]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from bnjax.draw import style, ticks
+from bnjax.draw import drawing, style
 from bnjax.draw.elements import draw_training, mark_ends, over_seeds, setting, spread, subject
 from bnjax.draw.style import LOOKS
 from bnjax.frame.disk import replacing
@@ -217,7 +217,7 @@ def draw_equal_loss(
         panel.set(xticks=[], yticks=[])
         return
     panel.set(xscale="log", yscale="log")
-    ticks.plain_log_ticks(panel.xaxis)
+    drawing.plain_log_ticks(panel.xaxis)
     panel.invert_xaxis()
     style.reference_line(panel, 1.0, "equal")
     style.legend(panel)

@@ -27,7 +27,7 @@ from bnjax.models import Model, interception
 from bnjax.models.interception import Interception, units_of_norms
 from bnjax.probes.theory import Steepness, Theory, steepness, theory
 from bnjax.train import Probe, every
-from bnjax.train.gradient import Gradient, TrainState
+from bnjax.train.step import Gradient, TrainState
 from bnjax.types import Params, Scalar
 
 PerLayer: TypeAlias = Float[Array, " probed_layer"]
