@@ -17,7 +17,7 @@ from bnjax.commands import catalogue
 from bnjax.commands.command_line import guarded
 from bnjax.errors import RunError
 from bnjax.frame import folder, verify
-from bnjax.report import again
+from bnjax.report.command import command
 
 FIGURES = Path(__file__).parents[1] / "figures"
 TABLE = FIGURES / "README.md"
@@ -44,7 +44,7 @@ def take(run: Path, rows: dict[str, str]) -> None:
         raise RunError(f"{run} was not made by one commit: make it anew from a clean checkout")
     data = "dln" if config["model"] == "dln" else config["dataset"].removeprefix("binary_")
     presets = catalogue.find_experiment(record.experiment).presets
-    told = again.command(record.experiment, config, presets)
+    told = command(record.study, config, study)
     script = f"python experiments/{record.experiment}.py"
     command = told.replace(f"bnjax {record.experiment}", script, 1)
     ended = (run / folder.SUMMARY).stat().st_mtime

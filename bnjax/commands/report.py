@@ -5,15 +5,14 @@
     python experiments/report.py --compare runs/landscape/0123456789ab runs/landscape/ba9876543210
 
 The page opens from the disk and fetches nothing. A run's own page is written into its folder; that
-of several runs goes beside them. `--published CSV` draws the figures anew with published curves;
-the figures in the run folder stay as they are.
+of several runs goes into the folder of all runs. `--published CSV` draws the figures with published
+curves for the page; the figures in the run folder stay as they are.
 """
 
 import dataclasses
 import os
 import sys
 import tempfile
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,11 +21,11 @@ import tyro
 from bnjax.commands import command_line
 from bnjax.commands.command_line import guarded
 from bnjax.errors import RunError, UsageError
-from bnjax.frame import folder, inventory, lock, results
+from bnjax.frame import folder, inventory, lock
 from bnjax.frame.messages import printable
 from bnjax.frame.published_curves import Published, read_published
-from bnjax.report import content, page
-from bnjax.report.content import PAGE, Run
+from bnjax.report import finished, page
+from bnjax.report.finished import PAGE, FinishedRun
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Options:
     compare: tuple[Path, Path] | None = None
     """Two runs to set side by side: options, verdicts, numbers, curves, figures."""
     published: Path | None = None
-    """CSV of published curves to draw beside the measured ones (panel,series,step,low,high)."""
+    """CSV of published curves to draw over the measured ones (panel,series,step,low,high)."""
     debug: bool = False
     """Show tracebacks."""
 
@@ -55,44 +54,43 @@ def report(options: Options) -> Path:
             raise UsageError(f"{path} is not a folder: give run folders")
         if not (path / folder.CONFIG).exists():
             raise UsageError(f"{path} is no run folder: give one that has a {folder.CONFIG}")
-    unique = {Path(os.path.abspath(path)): path for path in paths}
-    alone = len(unique) == 1
-    first = next(iter(unique))
-    target = options.out or (first / PAGE if alone else first.parents[1] / PAGE)
+    unique = list(dict.fromkeys(map(os.path.abspath, paths)))
+    first = Path(unique[0])
+    target = options.out or (first if len(unique) == 1 else first.parents[1]) / PAGE
     if target.is_dir() or not target.absolute().parent.is_dir():
         raise UsageError(f"--out {target}: must be a file in a folder that exists")
     published = read_published(options.published) if options.published else {}
-    with tempfile.TemporaryDirectory(prefix="bnjax-report-") as place:
-        made = {
-            path: read(path, published, target.absolute().parent, Path(place) / str(i))
-            for i, path in enumerate(unique)
-        }
+    made = [read(Path(path), published, target.absolute().parent) for path in unique]
     pair = None
     if options.compare:
-        a, b = (made[Path(os.path.abspath(path))] for path in options.compare)
+        a, b = (unique.index(os.path.abspath(path)) for path in options.compare)
         pair = (a, b)
-    write(page.render(list(made.values()), pair), target)
+    write(page.render(made, pair), target)
     return target
 
 
-def read(path: Path, published: Published, beside: Path, place: Path) -> Run:
-    """A run, its figures drawn anew where the published curves or the SVG are to come in."""
-    if not folder.is_finished(path):
-        raise RunError(f"{path} is not finished: give the command that made it again")
-    experiment = None
-    try:
-        experiment = catalogue.find_experiment(folder.read_config(path).experiment)
-    except RunError:
-        if published or not content.has_vectors(path):
-            raise
-    figures = None
-    if experiment is not None and (published or not content.has_vectors(path)):
-        place.mkdir()
-        with warnings.catch_warnings():  # what an arm that diverged did not measure is NaN
-            warnings.filterwarnings("ignore", "All-NaN|Mean of empty|invalid value", RuntimeWarning)
-            figures = experiment.draw(results.read(path), published, place)
-    presets = experiment.presets if experiment is not None else None
-    return content.read(path, published, presets, figures=figures, beside=beside)
+def read(path: Path, published: Published, page_folder: Path) -> FinishedRun:
+    """A run; its figures are drawn again where published curves are given."""
+    one = finished.read(path, page_folder)
+    if not published:
+        return one
+    if one.study is None:
+        raise UsageError(
+            f"--published: {path} is of {one.name}, which is no study of bnjax: give its own file "
+            "--published and --redraw"
+        )
+    from bnjax.report import publish
+
+    failed: dict[str, str] = {}
+    with tempfile.TemporaryDirectory(prefix="bnjax-report-") as name:
+        place = Path(name)
+        described = [
+            finished.describe(drawing, files)
+            for drawing, files in publish.draw_figures(one.study, one.run, published, place, failed)
+        ]
+        for figure, why in failed.items():
+            raise RunError(f"{figure} of {path} cannot be drawn: {why}")
+        return one._replace(figures=finished.load_figures(place, described))
 
 
 def write(text: str, target: Path) -> None:

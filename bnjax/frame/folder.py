@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from bnjax.errors import RunError
@@ -33,7 +34,18 @@ LONGEST_NAME = 100
 # How a run is carried out does not change its results, nor does where the data lie. What devices
 # change in the last bits is in the fingerprint.
 NOT_IN_DIGEST = EXECUTION | {"preset", "data_dir", "yes"}
-VERDICT = ("identifier", "sentence", "measured", "published", "verdict", "reason")
+VERDICT = (
+    "identifier",
+    "sentence",
+    "source",
+    "rule",
+    "measured",
+    "published",
+    "verdict",
+    "reason",
+)
+NUMBER = {"name", "estimate", "low", "high", "n", "unit", "threshold"}
+FIGURE_WORDS = ("name", "title", "text", "source", "caption")
 
 
 def digest(options: Any) -> str:
@@ -104,6 +116,9 @@ class Summary(NamedTuple):
     verdicts: list[dict[str, Any]]
     failed: dict[str, str]  # claims and figures that raised an error, and which
     files: inventory.Inventory  # of the results
+    figures: list[dict[str, Any]]  # `FIGURE_WORDS` and the names of the files of each
+    question: str  # of the study
+    source: str
 
 
 def open_folder(
@@ -228,17 +243,26 @@ def write_summary(
     verdicts: Sequence[Mapping[str, Any]],
     failed: Mapping[str, str],
     names: Sequence[str],
+    about: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
-    """Write `summary.json`, sealed, with the digests of the files of these names."""
-    files = inventory.take(folder, names)
-    content = {"format": FORMAT, "verdicts": verdicts, "failed": failed, "files": files}
-    write_sealed(folder / SUMMARY, content)
+    """Write `summary.json`, sealed, with the digests of the files of these names.
+
+    Args:
+      folder: of the run.
+      verdicts: as plain values.
+      failed: errors by the names of claims and figures.
+      names: of all files of the results.
+      about: `figures`, `question` and `source` as `Summary` has them.
+    """
+    found = Summary(list(verdicts), dict(failed), inventory.take(folder, names), [], "", "")
+    write_sealed(folder / SUMMARY, {"format": FORMAT, **found._replace(**about)._asdict()})
 
 
 def renew_summary(folder: Path) -> None:
     """Take the digests again, after figures of a finished run were drawn anew."""
     found = read_summary(folder)
-    write_summary(folder, found.verdicts, found.failed, list(found.files))
+    about = {name: getattr(found, name) for name in ("figures", "question", "source")}
+    write_summary(folder, found.verdicts, found.failed, list(found.files), about)
 
 
 def read_summary(folder: Path) -> Summary:
@@ -253,10 +277,14 @@ def read_summary(folder: Path) -> Summary:
         found = Summary(*fields)
         if not (
             isinstance(found.verdicts, list)
-            and all(isinstance(one, dict) and set(VERDICT) <= set(one) for one in found.verdicts)
-            and all(isinstance(one[name], str) for one in found.verdicts for name in VERDICT)
+            and all(map(is_verdict, found.verdicts))
             and isinstance(found.failed, dict)
+            and all(isinstance(why, str) for why in found.failed.values())
             and inventory.is_inventory(found.files)
+            and isinstance(found.figures, list)
+            and all(is_figure(one, found.files) for one in found.figures)
+            and isinstance(found.question, str)
+            and isinstance(found.source, str)
         ):
             raise ValueError("it has values of other types than ours")
     except ValueError as error:
@@ -264,6 +292,28 @@ def read_summary(folder: Path) -> Summary:
             f"{folder / SUMMARY} does not serve ({error}): the same command writes it again"
         ) from error
     return found
+
+
+def is_verdict(value: Any) -> bool:
+    """Whether a value from a file has all texts of a verdict, and its numbers."""
+    return (
+        isinstance(value, dict)
+        and set(value) == {*VERDICT, "numbers"}
+        and all(isinstance(value[name], str) for name in VERDICT)
+        and isinstance(value["numbers"], list)
+        and all(isinstance(one, dict) and set(one) == NUMBER for one in value["numbers"])
+    )
+
+
+def is_figure(value: Any, files: Collection[str]) -> bool:
+    """Whether a value from a file describes a figure whose files are among those of the run."""
+    return (
+        isinstance(value, dict)
+        and set(value) == {*FIGURE_WORDS, "files"}
+        and all(isinstance(value[name], str) for name in FIGURE_WORDS)
+        and isinstance(value["files"], list)
+        and all(isinstance(name, str) and name in files for name in value["files"])
+    )
 
 
 def describe_change(changed: Mapping[str, tuple[Any, Any]]) -> str:

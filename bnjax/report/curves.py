@@ -1,16 +1,15 @@
-"""The curves of a run: its arms and seeds, where their numbers lie in an array, and their looks."""
+"""The curves of a run, one for each arm and seed: names, places in the arrays, and looks."""
 
 import html
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bnjax.draw.style import LOOKS
 from bnjax.frame.messages import printable
-from bnjax.frame.results import Run as Results
-from bnjax.report import quantities
+from bnjax.frame.results import Run
 
 # Okabe & Ito's colours for arms that are no normalisers.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -18,6 +17,34 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "triangle-down", "star", "cross")
 MATPLOTLIB = {"-": "solid", "--": "dash", "-.": "dashdot", ":": "dot"}
 MOST = 300  # curves of a chart
+# On a dark page each colour has a contrast of at least 3. Deuteranopes see any two of them apart,
+# most clearly where both have the same dashes. Hues are those of the figures.
+DARK_PAGE = "#1D2024"  # `--paper` of the page
+ON_DARK = {
+    "#D55E00": "#D55E00",
+    "#0072B2": "#1C83D2",
+    "#009E73": "#0FC7BB",
+    "#CC79A7": "#FDA6C9",
+    "#E69F00": "#E69F00",
+    "#56B4E9": "#4BC0F6",
+    "#000000": "#FFFFFF",
+    "#332288": "#9F8BFF",
+    "#117733": "#64CF80",
+    "#5A98A7": "#9FDCF7",
+    "#882255": "#DA4791",
+    "#2A9682": "#6CB599",
+    "#9A9473": "#DDCC77",
+    "#E06D68": "#C4647B",
+    "#999933": "#999933",
+    "#AA4499": "#D16BBC",
+    "#661100": "#C66D50",
+    "#5891C8": "#6699CC",
+}
+NEUTRAL_ON_DARK = "#9AA0A8"  # a series of no arm
+# Line width: hue and dashes belong to the arm. Of two runs over each other the first is thin, the
+# second wide and paler.
+STROKE = {"width": 1.9, "opacity": 1.0}
+STROKES = ({"width": 1.3, "opacity": 1.0}, {"width": 4.5, "opacity": 0.8})
 
 
 class Factor(NamedTuple):
@@ -29,9 +56,8 @@ class Factor(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """One arm and seed: its place in the leading axes of every array, and its look."""
+    """One arm and seed."""
 
-    place: tuple[int, ...]
     values: Mapping[str, str]  # of each factor
     label: str
     colour: str
@@ -39,6 +65,20 @@ class Curve(NamedTuple):
     symbol: str
     arm: str  # the label without the seed
     first: bool  # of the seeds of its arm
+
+    def content(self, source: int, run: str, stroke: Mapping[str, float]) -> dict[str, Any]:
+        """The curve for the page's program; `run` is empty where there is one run only."""
+        values = {**self.values, "run": run} if run else self.values
+        before = f"{run}: " if run else ""
+        return {
+            **self._asdict(),
+            **stroke,
+            "values": values,
+            "label": f"{before}{self.label}",
+            "arm": f"{before}{self.arm}",
+            "source": source,
+            "dark": on_dark(self.colour),
+        }
 
 
 def shown(value: Any) -> str:
@@ -48,80 +88,9 @@ def shown(value: Any) -> str:
     return html.escape(printable(text, 80), quote=False)
 
 
-def outer(results: Results) -> tuple[str, ...]:
-    """The leading axes that all arrays share: arms and seeds."""
-    return results.dims["train.loss"][:-1] if "train.loss" in results.dims else ()
-
-
-def factors(results: Results) -> list[Factor]:
-    """The factors of a run in the order of its axes."""
-    return [
-        Factor(
-            name, tuple(label(name, value) for value in results.axes[name]), quantities.axis(name)
-        )
-        for name in outer(results)
-    ]
-
-
-def label(name: str, value: Any) -> str:
-    """A value of a factor as a person reads it."""
-    if name == "norm" and str(value) in LOOKS:
-        return shown(LOOKS[str(value)].label)
-    return shown(value)
-
-
-def curves(results: Results) -> tuple[list[Curve], int]:
-    """All curves of a run, and how many are left out because they are too many."""
-    names = outer(results)
-    found = factors(results)
-    sizes = [len(factor.values) for factor in found]
-    total = math.prod(sizes)
-    varying = [i for i, name in enumerate(names) if name != "seed" and sizes[i] > 1]
-    by_norm = "norm" in names
-    hue = main(names, varying)
-    others = [i for i in varying if i != hue]
-    seed = names.index("seed") if "seed" in names else None
-    several = seed is not None and sizes[seed] > 1
-    made: list[Curve] = []
-    for index in np.ndindex(*sizes):
-        if len(made) == MOST:
-            break
-        said = [i for i in range(len(names)) if i == hue or i in others or (i == seed and several)]
-        colour, dash_of = COLOURS[index[hue] % len(COLOURS)] if names else COLOURS[0], "solid"
-        if by_norm:
-            look = LOOKS[str(results.axes["norm"][index[hue]])]
-            colour = look.colour
-            dash_of = dash(look.line)
-        if others:
-            dash_of = DASHES[index[others[0]] % len(DASHES)]
-        place = index[others[1]] if len(others) > 1 else index[seed] if seed is not None else 0
-        made.append(
-            Curve(
-                index,
-                {name: found[i].values[index[i]] for i, name in enumerate(names)},
-                words(found, index, hue, said),
-                colour,
-                dash_of,
-                SYMBOLS[place % len(SYMBOLS)],
-                words(found, index, hue, [i for i in said if i != seed]),
-                seed is None or index[seed] == 0,
-            )
-        )
-    return made, total - len(made)
-
-
-def main(names: Sequence[str], varying: Sequence[int]) -> int:
-    """The factor that a curve is first of all: its normaliser, or what else varies first."""
-    return list(names).index("norm") if "norm" in names else next(iter(varying), 0)
-
-
-def words(found: Sequence[Factor], index: Sequence[int], hue: int, said: Sequence[int]) -> str:
-    """The name of a curve: the values of its factors, all but the main one with their names."""
-    parts = (
-        found[i].values[index[i]] if i == hue else f"{found[i].label} {found[i].values[index[i]]}"
-        for i in said
-    )
-    return ", ".join(parts) or "run"
+def on_dark(colour: str) -> str:
+    """The colour of the same arm on a dark page."""
+    return ON_DARK.get(colour, NEUTRAL_ON_DARK)
 
 
 def dash(line: Any) -> str:
@@ -131,23 +100,84 @@ def dash(line: Any) -> str:
     return ",".join(f"{1.5 * length:g}px" for length in line[1])
 
 
-def fits(results: Results, name: str) -> bool:
-    """Whether an array has the curves' axes first, and numbers."""
-    lead = outer(results)
-    values = results.arrays[name]
-    return (
-        bool(lead)
-        and results.dims[name][: len(lead)] == lead
-        and values.dtype.kind in "biuf"
-        and values.size > 0
-    )
+def leading(run: Run) -> tuple[str, ...]:
+    """The leading axes of every variable: factors, then the seed."""
+    return tuple(map(str, run["train_loss"].dims[:-1])) if "train_loss" in run else ()
 
 
-def arrays(results: Results) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The arrays that can be drawn, the best known first, and their axes after the curves'."""
-    lead = len(outer(results))
-    order = list(quantities.QUANTITIES)
-    known = {name: order.index(name) for name in results.arrays if name in order}
-    for name in sorted(results.arrays, key=lambda name: (known.get(name, len(order)), name)):
-        if fits(results, name):
-            yield name, results.dims[name][lead:]
+def axis_label(run: Run, axis: str) -> str:
+    """The name of an axis as a person reads it."""
+    found = run.data[axis].attrs.get("long_name") if axis in run.data.coords else None
+    return printable(found or axis.replace("_", " "), 200)
+
+
+def factors(run: Run) -> list[Factor]:
+    """The factors of a run, the seed included, in the order of its axes."""
+
+    def label(name: str, value: Any) -> str:
+        known = name == "norm" and str(value) in LOOKS
+        return shown(LOOKS[str(value)].label if known else value)
+
+    return [
+        Factor(name, tuple(label(name, value) for value in run.values(name)), axis_label(run, name))
+        for name in leading(run)
+    ]
+
+
+def name_arms(run: Run, *, seeds: bool = False) -> dict[tuple[int, ...], str]:
+    """Labels by the places along the leading axes: all values that vary, the main one bare.
+
+    Args:
+      run: its arms.
+      seeds: name the seed too, where there are several.
+    """
+    found = factors(run)
+    hue = main_factor(found)
+    said = [
+        i
+        for i, factor in enumerate(found)
+        if i == hue or (len(factor.values) > 1 and (seeds or factor.name != "seed"))
+    ]
+    return {
+        index: ", ".join(
+            found[i].values[index[i]]
+            if i == hue
+            else f"{found[i].label} {found[i].values[index[i]]}"
+            for i in said
+        )
+        or "run"
+        for index in np.ndindex(*(len(factor.values) for factor in found))
+    }
+
+
+def main_factor(found: Sequence[Factor]) -> int:
+    """The place of the factor that decides the hue: the normaliser, or the first that varies."""
+    names = [factor.name for factor in found]
+    if "norm" in names:
+        return names.index("norm")
+    varying = (i for i, one in enumerate(found) if len(one.values) > 1 and one.name != "seed")
+    return next(varying, 0)
+
+
+def make_curves(run: Run) -> tuple[list[Curve], int]:
+    """All curves of a run, at most `MOST`, and the number of curves left out."""
+    found = factors(run)
+    names = [factor.name for factor in found]
+    sizes = [len(factor.values) for factor in found]
+    hue = main_factor(found)
+    others = [i for i, size in enumerate(sizes) if size > 1 and i != hue and names[i] != "seed"]
+    seed = names.index("seed") if "seed" in names else None
+    labels, arms = name_arms(run, seeds=True), name_arms(run)
+    made: list[Curve] = []
+    for index in list(np.ndindex(*sizes))[:MOST]:
+        colour, line = COLOURS[index[hue] % len(COLOURS)] if names else COLOURS[0], "solid"
+        if "norm" in names:
+            look = LOOKS[str(run.values("norm")[index[hue]])]
+            colour, line = look.colour, dash(look.line)
+        if others:
+            line = DASHES[index[others[0]] % len(DASHES)]
+        place = index[others[1]] if len(others) > 1 else index[seed] if seed is not None else 0
+        values = {name: found[i].values[index[i]] for i, name in enumerate(names)}
+        symbol, first = SYMBOLS[place % len(SYMBOLS)], seed is None or index[seed] == 0
+        made.append(Curve(values, labels[index], colour, line, symbol, arms[index], first))
+    return made, math.prod(sizes) - len(made)

@@ -1,14 +1,14 @@
 """From a run's arrays to its verdicts, figures, page and summary.
 
-Each claim is judged and each figure drawn on its own: one that fails is said, and neither the
-arrays nor the others are lost.
+Each claim is judged and each figure drawn on its own: a failure is said, and neither the arrays nor
+the others are lost.
 """
 
 import contextlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from bnjax import draw
 from bnjax.errors import RunError, UsageError, told
@@ -19,19 +19,10 @@ from bnjax.frame.published_curves import Published
 from bnjax.frame.results import Run
 from bnjax.frame.study import Study
 from bnjax.judge import kit
+from bnjax.report import finished
 from bnjax.report.page import write_page
 
 VERDICTS = ("supported", "not supported", "inconclusive")
-
-
-class Publication(NamedTuple):
-    """What the page of a run is made of."""
-
-    study: Study
-    run: Run
-    verdicts: Sequence[Mapping[str, Any]]
-    drawings: Sequence[Any]  # as the study's figures return them
-    published: Published
 
 
 def publish(
@@ -45,36 +36,61 @@ def publish(
     measured = results.read(path)
     failed: dict[str, str] = {}
     verdicts: list[dict[str, Any]] = []
-    drawings: list[Any] = []
-    files: list[Path] = []
+    figures: list[dict[str, Any]] = []
     listener = Listeners(*listeners)
-    with warnings.catch_warnings():  # what an arm that diverged did not measure is NaN
-        warnings.filterwarnings("ignore", "All-NaN|Mean of empty|invalid value", RuntimeWarning)
+    with quiet():
         for name, claim in parts(study, "CLAIMS", failed):
             with noting(failed, f"claim {name}"):
                 verdicts += [plain_verdict(one) for one in kit.verdicts(measured, (claim,))]
-        listener.judge(verdicts)
-        for name, figure in parts(study, "FIGURES", failed):
-            with noting(failed, f"figure {name}"), draw.styled():
-                found = figure(measured, published)
-                for drawing in [found] if hasattr(found, "save") else found:
-                    written = drawing.save(path)
-                    files += written
-                    drawings.append(drawing)
-                    listener.draw(drawing.name, written)
-        with noting(failed, "page"):
-            page = write_page(Publication(study, measured, verdicts, drawings, published), path)
-            files += [page] if page else []
-    kept = sorted(f"{folder.MODELS}/{file.name}" for file in path.glob(f"{folder.MODELS}/*.npz"))
-    names = [folder.METRICS, folder.RESULTS, *(file.name for file in files), *kept]
-    folder.write_summary(path, verdicts, failed, names)
+    listener.judge(verdicts)
+    for drawing, files in draw_figures(study, measured, published, path, failed):
+        figures.append(finished.describe(drawing, files))
+        listener.draw(drawing.name, files)
+    names = [folder.METRICS, folder.RESULTS, *(name for one in figures for name in one["files"])]
+    with noting(failed, "page"):
+        one = finished.FinishedRun(
+            name=study.name,
+            digest=path.absolute().name,
+            question=study.question,
+            source=study.source,
+            run=measured,
+            verdicts=verdicts,
+            failed=dict(failed),
+            figures=finished.load_figures(path, figures),
+            study=study,
+            date="",
+            href="",
+        )
+        names.append(write_page(one, path).name)
+    names += sorted(f"{folder.MODELS}/{file.name}" for file in path.glob(f"{folder.MODELS}/*.npz"))
+    about = {"figures": figures, "question": study.question, "source": study.source}
+    folder.write_summary(path, verdicts, failed, names, about)
     if failed:
         first, why = next(iter(failed.items()))
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         raise RunError(
             f"{first}{more} of {path} failed: {why}: all arrays, {len(verdicts)} verdicts and "
-            f"{len(drawings)} figures are kept; the same command tries again"
+            f"{len(figures)} figures are kept; the same command tries again"
         )
+
+
+def draw_figures(
+    study: Study, run: Run, published: Published, place: Path, failed: dict[str, str]
+) -> Iterator[tuple[Any, list[Path]]]:
+    """The drawings of a study with the files that they are saved as; failures are noted."""
+    for name, figure in parts(study, "FIGURES", failed):
+        with quiet(), noting(failed, f"figure {name}"), draw.styled():
+            found = figure(run, published)
+            for drawing in [found] if hasattr(found, "save") else found:
+                yield drawing, drawing.save(place)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Within the block the NaN of a diverged arm raises no warning."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "All-NaN|Mean of empty|invalid value", RuntimeWarning)
+        yield
 
 
 @contextlib.contextmanager

@@ -1,101 +1,96 @@
-"""Fewer numbers for a page that has to stay small: which are left out is said, none is changed."""
+"""Fewer numbers for a page that has to stay small: notes say which are left out."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
+import xarray
 
-from bnjax.frame.results import Run as Results
-from bnjax.report import curves, quantities
+from bnjax.frame.messages import printable
+from bnjax.frame.results import Run
+from bnjax.report import curves
 
+CURVE = "curve"  # the first axis of what is drawn: arms and seeds, in the order of the run
 MOST_NUMBERS = 1_500_000  # of one run, but for its training curves
 MOST_POINTS = 250_000  # of the training curves of one field
 LEAST_POINTS, USUAL_POINTS = 400, 4000  # of one training curve
 FEW_PROBES = 200  # probes are thinned before other axes, down to so many
 
 
-class Thinned(NamedTuple):
-    """What is left: arrays as `[curve, …]`, the values of their axes, and what was left out."""
+def drawable(run: Run) -> list[str]:
+    """The variables of numbers that have the curves' axes first and at least one of their own."""
+    lead = curves.leading(run)
+    return [
+        str(name)
+        for name, values in run.data.data_vars.items()
+        if lead
+        and values.dims[: len(lead)] == lead
+        and len(values.dims) > len(lead)
+        and values.dtype.kind in "biuf"
+        and values.size
+        and name != "train_finite"
+    ]
 
-    arrays: Mapping[str, np.ndarray]
-    dims: Mapping[str, tuple[str, ...]]  # after the axis of curves
-    axes: Mapping[str, np.ndarray]
-    notes: Sequence[str]
 
+def thin(run: Run) -> tuple[xarray.Dataset, list[str]]:
+    """The numbers that charts draw, `(curve, …)`, and notes on those left out.
 
-def thin(results: Results) -> Thinned:
-    """The numbers of a run that its charts draw.
-
-    Training curves of many steps become the least and the greatest of equal blocks of steps, so
-    that no spike is lost; of other axes every second, third, … value is kept.
-
-    Args:
-      results: of a run.
+    Training curves of many steps become the least and the greatest of equal blocks of steps, along
+    an axis `block`, so that no spike is lost. Of other axes every second, third, … value is kept.
     """
-    lead = len(curves.outer(results))
-    found = {name: dims for name, dims in curves.arrays(results) if dims and name != "train.finite"}
-    rows = {
-        name: results.arrays[name].reshape(-1, *results.arrays[name].shape[lead:])[: curves.MOST]
-        for name in found
-    }
-    notes = []
-    axes = dict(results.axes)
-    by_step = [name for name, dims in found.items() if dims == ("step",)]
-    others = [name for name in found if name not in by_step]
+    names, notes = drawable(run), []
+    lead = curves.leading(run)
+    data = run.data[names]
+    if lead and names:
+        data = data.stack({CURVE: lead}, create_index=False).drop_vars(lead, errors="ignore")
+        data = data.transpose(CURVE, ...).isel({CURVE: slice(curves.MOST)})
+    by_step = [name for name in names if data[name].dims == (CURVE, "step")]
+    others = [name for name in names if name not in by_step]
     if by_step:
-        count = rows[by_step[0]].shape[0]
-        points = min(max(MOST_POINTS // count, LEAST_POINTS), USUAL_POINTS)
-        length = len(axes["step"])
-        if length > points:
-            block = -(-2 * length // points)
-            for name in by_step:
-                rows[name] = extremes(rows[name], block)
-            axes["step"] = block_steps(axes["step"], block)
+        points = min(max(MOST_POINTS // data.sizes[CURVE], LEAST_POINTS), USUAL_POINTS)
+        if data.sizes["step"] > points:
+            block = -(-2 * data.sizes["step"] // points)
+            found = {
+                name: ((CURVE, "block"), extremes(data[name].values, block), data[name].attrs)
+                for name in by_step
+            }
+            steps = block_steps(data["step"].values, block)
+            data = data.assign(found).assign_coords(block=("block", steps, data["step"].attrs))
             notes.append(f"training curves: the least and the greatest of every {block} steps")
-    strides = choose({name: rows[name].shape[1:] for name in others}, found, others, rows)
-    for name in others:
-        index = tuple(slice(None, None, strides.get(axis, 1)) for axis in found[name])
-        rows[name] = rows[name][:, *index]
-    for axis, stride in strides.items():
-        axes[axis] = axes[axis][::stride]
-        what = "probes" if axis == "probe_step" else f"values of {quantities.axis(axis)}"
+    for axis, stride in strides(data, others).items():
+        data = data.isel({axis: slice(None, None, stride)})
+        what = "probes" if axis == "probe_step" else f"values of {curves.axis_label(run, axis)}"
         notes.append(f"one of every {stride} {what}")
-    kept, total = {}, 0
-    for name in found:
-        total += rows[name].size * (name not in by_step)
+    total = 0
+    for name in others:
+        total += data[name].size
         if total > MOST_NUMBERS:
-            notes.append(f"without {quantities.quantity(name).label}")
-        else:
-            kept[name] = rows[name]
-    return Thinned(kept, {name: found[name] for name in kept}, axes, notes)
+            notes.append(f"without {printable(data[name].attrs.get('long_name') or name, 200)}")
+            data = data.drop_vars(name)
+    return data, notes
 
 
-def choose(
-    shapes: Mapping[str, tuple[int, ...]],
-    dims: Mapping[str, tuple[str, ...]],
-    names: Sequence[str],
-    rows: Mapping[str, np.ndarray],
-) -> dict[str, int]:
+def strides(data: xarray.Dataset, names: Sequence[str]) -> dict[str, int]:
     """Strides of axes that leave at most `MOST_NUMBERS`, where strides alone can do it."""
-    strides: dict[str, int] = {}
+    found: dict[str, int] = {}
+    sizes = {name: dict(data[name].sizes) for name in names}
 
-    def length(name: str, place: int) -> int:
-        return -(-shapes[name][place] // strides.get(dims[name][place], 1))
+    def lengths(name: str) -> dict[str, int]:
+        return {str(axis): -(-n // found.get(str(axis), 1)) for axis, n in sizes[name].items()}
 
     def size(name: str) -> int:
-        return rows[name].shape[0] * math.prod(length(name, i) for i in range(len(dims[name])))
+        return math.prod(lengths(name).values())
 
     while names and sum(map(size, names)) > MOST_NUMBERS:
-        largest = max(names, key=size)
-        lengths = {axis: length(largest, i) for i, axis in enumerate(dims[largest])}
-        axis = max(lengths, key=lambda name: lengths[name])
-        if lengths.get("probe_step", 0) > FEW_PROBES:
+        own = lengths(max(names, key=size))
+        del own[CURVE]
+        axis = max(own, key=lambda name: own[name])
+        if own.get("probe_step", 0) > FEW_PROBES:
             axis = "probe_step"
-        if lengths[axis] < 10:
+        if own[axis] < 10:
             break
-        strides[axis] = strides.get(axis, 1) + 1
-    return strides
+        found[axis] = found.get(axis, 1) + 1
+    return found
 
 
 def extremes(values: np.ndarray, block: int) -> np.ndarray:

@@ -72,7 +72,7 @@ const lines = (group, chart) => ordered(group, chart.traces).flatMap((trace) => 
   }];
 });
 // Measured and published beside each other on one upright axis: their steps may differ a lot.
-const beside = (chart, narrow) => chart.traces.map((trace) => {
+const overlays = (chart, narrow) => chart.traces.map((trace) => {
   const colour = isDark() ? trace.dark : trace.colour;
   return {
     type: "scatter",
@@ -113,13 +113,13 @@ const layout = (group, chart, narrow) => {
     height: 336,
     hoverlabel: { namelength: -1 },
     modebar: { color: quiet, activecolor: ink, bgcolor: "rgba(0,0,0,0)" },
-    showlegend: chart.kind === "beside",
+    showlegend: chart.kind === "overlay",
     legend: { orientation: "h", y: -0.25, yanchor: "top", font: { size: 11 } },
     uirevision: chart.id,
     xaxis: { ...axis, title: { text: plain(chart.along) }, exponentformat: "none", ...(Array.isArray(chart.traces[0].x) ? { type: "category" } : scale(chart.logX, 0)), ...(few ? { tickvals: few, ticktext: few.map((value) => String(Number(value.toPrecision(3)))) } : {}) },
     yaxis: { ...axis, ...scale(chart.logY, Math.log10(chart.range[1] / chart.range[0])), range: range(chart, chart.logY) },
   };
-  if (chart.kind === "beside") {
+  if (chart.kind === "overlay") {
     const [measured, published] = ["measured", "published"].map((what) => ({ ...own.xaxis, title: { text: `${plain(chart.along)}, ${what}` } }));
     own.yaxis.title = { text: plain(chart.short) };
     Object.assign(own, narrow
@@ -136,7 +136,7 @@ const layout = (group, chart, narrow) => {
   return own;
 };
 // Where the slider stands, in what goes along the training step.
-const MARKED = ["training", "course", "beside"];
+const MARKED = ["training", "course", "overlay"];
 const marks = (chart) => {
   if (!MARKED.includes(chart.kind) || step === null || Array.isArray(chart.traces[0].x)) return [];
   return [{ type: "line", name: "step", x0: step, x1: step, xref: "x", y0: 0, y1: 1, yref: "y domain", line: { color: colours().ink, width: 1, dash: "dot" } }];

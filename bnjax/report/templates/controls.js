@@ -4,7 +4,7 @@ const draw = async (id) => {
   await loadPlotly();
   if (chart.kind === "surface") return drawSurface(group, chart, element);
   const narrow = element.clientWidth < 600;
-  const traces = chart.kind === "beside" ? beside(chart, narrow) : lines(group, chart);
+  const traces = chart.kind === "overlay" ? overlays(chart, narrow) : lines(group, chart);
   return window.Plotly.react(element, traces, layout(group, chart, narrow), settings);
 };
 // The numbers that a chart shows, as a table: a row for each point.
