@@ -1,128 +1,178 @@
 """Finished run folders that nothing was trained for: made-up numbers, one real figure."""
 
-import dataclasses
-import functools
+import math
 from pathlib import Path
 
 import numpy as np
+import xarray
 
-from bnjax.commands import catalogue
-from bnjax.draw import numbers, style
-from bnjax.frame import files, folder, names, results
+from bnjax import draw
+from bnjax.frame import files, folder, results
+from bnjax.frame import study as studies
 from bnjax.frame.published_curves import Curve
-from bnjax.frame.results import Results
+from bnjax.frame.results import Run
+from bnjax.judge.verdict import Number, Verdict
+from bnjax.report import finished
 
 STEPS, EVERY, POINTS = 40, 10, 5
 PUBLISHED = {
     ("loss", norm): Curve(np.array([0.0, 50.0]), np.array([1.0, 0.5]), np.array([2.0, 1.5]))
     for norm in ("none", "batch")
 }
-CLAIMS = [
-    {
-        "identifier": f"claim-{verdict.split()[0]}",
-        "sentence": "batch makes the loss smoother",
-        "source": "Santurkar et al. 2018",
-        "rule": "the ratio none/batch is above 1",
-        "measured": "1.3 [1.1, 1.5] over 2 seeds",
-        "published": "",
-        "verdict": verdict,
-        "reason": "",
-    }
+NUMBERS = (
+    Number("ratio", 1.3, 1.1, 1.5, 2, "", 1.0),
+    Number("gap", 0.05, math.nan, math.nan, 1, "points"),
+)
+VERDICTS = [
+    Verdict(
+        f"claim-{verdict.split()[0]}", "batch makes the loss smoother", "Santurkar et al. 2018",
+        "the ratio none/batch is above 1", "1.3 [1.1, 1.5] over 2 seeds", "", verdict, "", NUMBERS,
+    )
     for verdict in ("supported", "not supported", "inconclusive")
-]
+]  # fmt: skip
 FACTS = {"dataset": "made up", "device": "cpu", "platform": "cpu", "jax": "0.12", "commit": "0abc"}
+FACTS["script"] = "bnjax/studies/landscape 0123456789ab"
+LABELS = {
+    "train_loss": "Minibatch loss",
+    "train_accuracy": "Minibatch accuracy",
+    "test_loss": "Test loss",
+    "test_accuracy": "Test accuracy",
+    "line_losses": "Loss L(θ − ηd)",
+    "line_smoothness": "Effective smoothness β(η)",
+    "line_loss": "Loss L(θ) on the probed batch",
+    "shift_cosines": "Cosine of G and G′ of the layers",
+    "plane_losses": "Loss",
+    "plane_columns": "second direction",
+    "plane_row": "first direction",
+    "trajectory_losses": "Loss",
+    "trajectory_columns": "first component",
+    "trajectory_row": "second component",
+    "principal_coordinates": "The path's coordinates",
+}
+AXES = {"norm": "normaliser", "step_size": "step size η", "rank": "rank of the eigenvalue"}
+AXES |= dict.fromkeys(("step", "test_step", "probe_step"), "training step")
 
 
-@functools.cache
-def options() -> dict:
-    """The plain options of a landscape run."""
-    preset = catalogue.find_experiment("landscape").presets["quick"]
+def verdicts(changed=()) -> list[dict]:
+    """The verdicts as plain values, some of them with another decision."""
+    made = [
+        one._asdict() | dict(changed)[i] if i in dict(changed) else one._asdict()
+        for i, one in enumerate(VERDICTS)
+    ]
     return files.plain(
-        dataclasses.asdict(
-            dataclasses.replace(
-                preset, steps=STEPS, probe_every=EVERY, evaluate_every=20, seeds=2, lr=0.4
-            )
-        )
+        [{**one, "numbers": [number._asdict() for number in NUMBERS]} for one in made]
     )
 
 
-def measured(norms=("none", "batch"), steps=STEPS, factor=1.0, **changed) -> Results:
-    """Made-up results of two seeds: curves, slices along a line, and a surface."""
+def options(**changed) -> dict:
+    """The plain options of a landscape run."""
+    own = {"steps": STEPS, "probe_every": EVERY, "evaluate_every": 20, "seeds": 2, "lr": 0.4}
+    return {**files.plain(vars(studies.find("landscape").preset("quick"))), **own, **changed}
+
+
+def variable(name: str, dims, values: np.ndarray) -> xarray.Variable:
+    probe = name.partition("_")[0]
+    attrs = {"long_name": LABELS.get(name, name), "units": "", "probe": probe}
+    bounded = int("accuracy" in name or "cosine" in name)
+    return xarray.Variable(
+        dims, values, attrs | {"definition": f"On the {probe}.", "bounded": bounded}
+    )
+
+
+def measured(norms=("none", "batch"), steps=STEPS, factor=1.0, **changed) -> Run:
+    """Made-up results of two seeds: curves, slices along a line, and surfaces."""
     generator = np.random.default_rng(0)
-    config = {**options(), "norms": list(norms), "steps": steps, **changed}
     axes = {
-        "norm": np.array(norms),
+        "norm": np.array(norms, object),
         "seed": np.arange(2),
         "step": np.arange(steps),
         "test_step": np.array([0, steps]),
         "probe_step": np.arange(0, steps, EVERY),
-        "layer": np.array(["conv1", "conv2", "output"]),
-        "direction": np.array(["gradient"]),
+        "layer": np.array(["conv1", "conv2", "output"], object),
+        "direction": np.array(["gradient"], object),
         "step_size": np.array([0.2, 0.4, 0.8, 1.6], np.float32),
         "row": np.arange(POINTS),
         "column": np.arange(POINTS),
-        "path": np.array(["principal"]),
+        "path": np.array(["principal"], object),
         "plane_axis": np.array([1, 2]),
     }
+    surface = {"losses": ("row", "column"), "columns": ("row", "column"), "row": ("row",)}
     dims = {
-        "train.loss": ("step",),
-        "train.accuracy": ("step",),
-        "train.finite": ("step",),
-        "test.loss": ("test_step",),
-        "test.accuracy": ("test_step",),
-        "line.losses": ("probe_step", "direction", "step_size"),
-        "line.smoothness": ("probe_step", "direction", "step_size"),
-        "line.loss": ("probe_step", "direction"),
-        "shift.cosines": ("probe_step", "layer"),
-        "plane.losses": ("row", "column"),
-        "plane.columns": ("row", "column"),
-        "plane.row": ("row",),
-        "trajectory.losses": ("row", "column"),
-        "trajectory.columns": ("row", "column"),
-        "trajectory.row": ("row",),
-        "principal.coordinates": ("path", "probe_step", "plane_axis"),
+        "train_loss": ("step",),
+        "train_accuracy": ("step",),
+        "train_finite": ("step",),
+        "test_loss": ("test_step",),
+        "test_accuracy": ("test_step",),
+        "line_losses": ("probe_step", "direction", "step_size"),
+        "line_smoothness": ("probe_step", "direction", "step_size"),
+        "line_loss": ("probe_step", "direction"),
+        "shift_cosines": ("probe_step", "layer"),
+        **{
+            f"{view}_{name}": own
+            for view in ("plane", "trajectory")
+            for name, own in surface.items()
+        },
+        "principal_coordinates": ("path", "probe_step", "plane_axis"),
     }
-    dims = {name: ("norm", "seed", *inner) for name, inner in dims.items()}
-    arrays = {
-        name: (factor * generator.uniform(0.1, 2.0, [len(axes[a]) for a in own])).astype(np.float32)
-        for name, own in dims.items()
-    }
-    arrays["train.finite"][:] = 1
     places = np.linspace(-1, 1, POINTS, dtype=np.float32)
-    for view in ("plane", "trajectory"):
-        arrays[f"{view}.columns"][:] = places
-        arrays[f"{view}.row"][:] = places
-    arrays["principal.coordinates"] -= factor  # on both sides of the trained network
-    return Results(arrays, dims, axes, config, FACTS)
+    variables = {}
+    for name, inner in dims.items():
+        own = ("norm", "seed", *inner)
+        values = factor * generator.uniform(0.1, 2.0, [len(axes[axis]) for axis in own])
+        if name.endswith(("columns", "row")):
+            values[:] = places
+        if name == "train_finite":
+            values[:] = 1
+        if name == "principal_coordinates":
+            values -= factor  # on both sides of the trained network
+        variables[name] = variable(name, own, values.astype(np.float32))
+    used = {axis for one in variables.values() for axis in one.dims}
+    coords = {
+        axis: (axis, values, {"long_name": AXES.get(axis, axis)})
+        for axis, values in axes.items()
+        if axis in used
+    }
+    return Run(
+        xarray.Dataset(variables, coords), options(norms=list(norms), steps=steps, **changed), FACTS
+    )
 
 
-def draw(found: Results, published, place: Path) -> list[Path]:
+def figure(run: Run, published) -> draw.Drawing:
     """One figure of lines, bands and published curves."""
-    with style.figure(1, 2, size=(6.0, 3.0)) as (drawn, panels):
-        for norm in map(str, found.axes["norm"]):
-            look = style.LOOKS[norm]
-            loss = found.select("train.loss", norm=norm)
-            steps = found.axes["step"]
-            panels[0].plot(steps, loss[0], color=look.colour, label=look.label)
-            low, high = loss.min(axis=0), loss.max(axis=0)
-            panels[1].fill_between(
-                steps, low, high, color=look.colour, label=numbers.hidden(look.label)
-            )
-        style.overlay(panels[0], found.axes["norm"], published, "loss")
-        panels[0].set(title="a  Loss", ylabel="loss")
-        panels[1].set(title="b  Range", ylabel="loss")
-        panels[0].legend()
-        return style.save(drawn, place, "training")
+    drawing = draw.Drawing(
+        "training",
+        (1, 2),
+        (6.0, 3.0),
+        title="Training curves",
+        text="The loss.",
+        source="Santurkar 2018",
+    )
+    for norm in run.norms:
+        look, loss = draw.LOOKS[norm], run["train_loss"].sel(norm=norm)
+        drawing.panels[0].line(loss["step"], loss.isel(seed=0), look.label, look)
+        drawing.panels[1].band(loss["step"], loss.min("seed"), loss.max("seed"), look.label, look)
+    drawing.panels[0].published(published, "loss", run.norms)
+    drawing.panels[0].set(title="a  Loss", ylabel="loss")
+    drawing.panels[1].set(title="b  Range", ylabel="loss")
+    return drawing
 
 
-def write(root: Path, found: Results | None = None, claims=CLAIMS, published=None) -> Path:
+def write(root: Path, run: Run | None = None, judged=None, published=None) -> Path:
     """A finished run below a root; returns its folder."""
-    found = measured() if found is None else found
-    path = root / "landscape" / names.digest_of(found.config, [])
+    run = measured() if run is None else run
+    path = root / "landscape" / folder.digest_of(run.options, [])
     path.mkdir(parents=True)
-    folder.write_config(path, folder.Description("landscape", found.config, [], found.facts, 4, []))
-    results.write(found, path)
-    drawn = draw(found, published or {}, path)
-    names_of = [folder.METRICS, folder.PROBES, *(figure.name for figure in drawn)]
-    folder.write_summary(path, claims, names_of)
+    folder.write_config(
+        path, folder.Description("landscape", dict(run.options), [], dict(run.facts), 4, [])
+    )
+    results.write(run, path)
+    drawing = figure(run, published or {})
+    saved = drawing.save(path)
+    names = [folder.METRICS, folder.RESULTS, *(one.name for one in saved)]
+    about = {
+        "figures": [finished.describe(drawing, saved)],
+        "question": "Why?",
+        "source": "A paper",
+    }
+    folder.write_summary(path, verdicts() if judged is None else judged, {}, names, about)
     return path

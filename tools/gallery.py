@@ -13,10 +13,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from bnjax.commands import catalogue
 from bnjax.commands.command_line import guarded
 from bnjax.errors import RunError
 from bnjax.frame import folder, verify
+from bnjax.frame import study as studies
 from bnjax.report.command import command
 
 FIGURES = Path(__file__).parents[1] / "figures"
@@ -39,24 +39,23 @@ def take(run: Path, rows: dict[str, str]) -> None:
     if damage := verify.damaged_results(run):
         raise RunError(f"{run} is damaged ({', '.join(damage)}): give its command again")
     record, summary = folder.read_config(run), folder.read_summary(run)
-    facts, config = record.fingerprint, record.config
+    facts, options = record.fingerprint, record.options
     if record.continued or facts["commit"].endswith("+") or not facts["commit"]:
         raise RunError(f"{run} was not made by one commit: make it anew from a clean checkout")
-    data = "dln" if config["model"] == "dln" else config["dataset"].removeprefix("binary_")
-    presets = catalogue.find_experiment(record.experiment).presets
-    told = command(record.study, config, study)
-    script = f"python experiments/{record.experiment}.py"
-    command = told.replace(f"bnjax {record.experiment}", script, 1)
+    data = "dln" if options["model"] == "dln" else options["dataset"].removeprefix("binary_")
+    line = command(record.study, options, studies.find(record.study))
+    script = f"python experiments/{record.study}.py"
+    line = line.replace(f"bnjax {record.study}", script, 1)
     ended = (run / folder.SUMMARY).stat().st_mtime
     seconds = ended - (run / folder.CONFIG).stat().st_mtime
     when = datetime.datetime.fromtimestamp(ended, datetime.UTC).date()
     figures = [name for name in summary.files if name.endswith(".png")]
     for name in figures:
-        target = target_name(record.experiment, Path(name).stem, data, alone=len(figures) == 1)
+        target = target_name(record.study, Path(name).stem, data, alone=len(figures) == 1)
         shutil.copyfile(run / name, FIGURES / target)
         rows[target] = (
-            f"| [{target}]({target}) | `{command}` | {device(facts)} | {seconds / 60:.1f} min | "
-            f"{config['seeds']} | {facts['commit']} | {when} |"
+            f"| [{target}]({target}) | `{line}` | {device(facts)} | {seconds / 60:.1f} min | "
+            f"{options['seeds']} | {facts['commit']} | {when} |"
         )
 
 

@@ -224,7 +224,7 @@ def show(identifier: str, figure: Figure, downloads: Sequence[Download]) -> Show
     drawing, picture = figure.files.get(".svg", b""), figure.files.get(".png", b"")
     svg = note = ""
     if drawing and len(drawing) <= MOST_INLINE:
-        spoken = printable(". ".join(filter(None, figure[1:5])), 2000)
+        spoken = printable(" ".join(". ".join(filter(None, figure[1:5])).split()), 2000)
         svg = vector.inline(drawing, f"{identifier}-", spoken, f"{figure.name}.svg")
     elif drawing:
         note = f"The drawing has {len(drawing) / 2**20:.0f} MiB: a picture stands in its place."
