@@ -254,7 +254,7 @@ def write_summary(
       names: of all files of the results.
       about: `figures`, `question` and `source` as `Summary` has them.
     """
-    found = Summary(list(verdicts), dict(failed), inventory.take(folder, names), [], "", "")
+    found = Summary([*map(dict, verdicts)], dict(failed), inventory.take(folder, names), [], "", "")
     write_sealed(folder / SUMMARY, {"format": FORMAT, **found._replace(**about)._asdict()})
 
 

@@ -5,8 +5,8 @@ step that a slider moves, curves against an axis of its own, or a surface over a
 """
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -23,6 +23,9 @@ COORDINATES = ("columns", "row", "step_sizes")  # fields that say where others w
 FEW = 3  # values of an axis below which it is chosen from a list, not drawn along
 LOG_RATIO = 50  # between least and greatest beyond which an axis is logarithmic
 MOST_MARKED = 60  # points of a line with markers
+Chart: TypeAlias = dict[str, Any]  # plain values
+# Of each array that is drawn: its name, entries of all its traces, and arrays by further entries.
+Traces: TypeAlias = Iterator[tuple[str, dict[str, Any], dict[str, str]]]
 PATHS = {"trajectory": "principal_coordinates"}  # of training, in the plane of a surface
 PATH_AXES = ("path", "probe_step", "plane_axis")
 
@@ -30,12 +33,12 @@ PATH_AXES = ("path", "probe_step", "plane_axis")
 class Group(NamedTuple):
     """All charts of one run, or of several over each other."""
 
-    content: Mapping[str, Any]  # plain values, for the page's program
+    content: dict[str, Any]  # plain values, for the page's program
     factors: Sequence[Factor]
     looks: Mapping[tuple[str, str], Mapping[str, Any]]  # of the values of factors
     off: Collection[tuple[str, str]]  # values of factors that are switched off at first
     choices: Mapping[str, tuple[str, Sequence[str]]]  # axes chosen from a list: label, values
-    sections: Mapping[str, Sequence[Mapping[str, Any]]]  # charts by their kind
+    sections: dict[str, list[Chart]]  # charts by their kind
     steps: Sequence[int]  # that the slider has
     notes: Sequence[str]
 
@@ -71,19 +74,13 @@ class Source:
             self._places[name] = self.numbers.add(values) if known else list(map(shown, values))
         return self._places[name]
 
-    def part(self, name: str, row: int, **more: Any) -> dict[str, Any]:
+    def part(self, name: str, row: int) -> dict[str, Any]:
         """Place and start of the numbers of one curve."""
-        return {"a": self.place(name), "s": row * math.prod(self.data[name].shape[1:]), **more}
+        return {"a": self.place(name), "s": row * math.prod(self.data.variables[name].shape[1:])}
 
 
 def build(identifier: str, runs: Iterable[tuple[str, Run]], numbers: Numbers) -> Group:
-    """The charts of some runs over each other.
-
-    Args:
-      identifier: of the group, for the page.
-      runs: name and results; one without a name, or several with one each.
-      numbers: takes the arrays.
-    """
+    """The charts of some runs over each other: one without a name, or several with one each."""
     sources = [Source(name, run, numbers) for name, run in runs]
     first, several = sources[0], len(sources) > 1
     common = [
@@ -102,7 +99,7 @@ def build(identifier: str, runs: Iterable[tuple[str, Run]], numbers: Numbers) ->
         notes.append(f"the last {len(charts) - MOST_CHARTS} quantities are not drawn")
         charts = charts[:MOST_CHARTS]
     titles = [each["title"] for each in charts]
-    sections: dict[str, list[Mapping[str, Any]]] = {}
+    sections: dict[str, list[Chart]] = {}
     for i, each in enumerate(charts):
         each["id"] = f"{identifier}-chart-{i}"
         if titles.count(each["title"]) > 1 and each["kind"] != "training":
@@ -165,23 +162,18 @@ def is_coordinate(source: Source, name: str) -> bool:
     return name.removeprefix(f"{probe(source, name)}_") in COORDINATES
 
 
-def train_chart(name: str, sources: Sequence[Source]) -> dict[str, Any] | None:
+def train_chart(name: str, sources: Sequence[Source]) -> Chart | None:
     """Minibatches and test set of one quantity against the training step."""
     other = f"test_{name.removeprefix('train_')}"
-    traces, values = [], []
-    k = 0
-    for source in sources:
-        for row in range(len(source.curves)):
-            for field, mode, label in ((name, "lines", "training"), (other, "markers", "test set")):
-                axes = source.axes(field)
-                if axes not in (("step",), ("block",), ("test_step",)):
-                    continue
-                values.append(source.data[field].values[row])
-                x = source.place(axes[0])
-                trace = source.part(field, row, k=k, n=len(values[-1]), d=1, x=x, m=mode, w=label)
-                traces.append(trace)
-            k += 1
-    made = framed("training", name, sources, "training step", False, traces, values)
+
+    def describe(source: Source) -> Traces:
+        for field, mode, what in ((name, "lines", "training"), (other, "markers", "test set")):
+            axes = source.axes(field)
+            if axes in (("step",), ("block",), ("test_step",)):
+                x, length = source.place(axes[0]), source.data.sizes[axes[0]]
+                yield field, {"x": x, "n": length, "d": 1, "m": mode, "w": what}, {}
+
+    made = framed("training", name, sources, "training step", describe)
     if made:
         made["title"] = made["title"].removeprefix("Minibatch ").capitalize()
         hollow = " Hollow marks: the whole test set." if other in sources[0].data else ""
@@ -189,7 +181,7 @@ def train_chart(name: str, sources: Sequence[Source]) -> dict[str, Any] | None:
     return made
 
 
-def chart(name: str, sources: Sequence[Source]) -> dict[str, Any] | None:
+def chart(name: str, sources: Sequence[Source]) -> Chart | None:
     """The chart of one variable, by its axes."""
     axes = sources[0].axes(name)
     if axes == ("test_step",) and f"train_{name.removeprefix('test_')}" in sources[0].data:
@@ -202,32 +194,23 @@ def chart(name: str, sources: Sequence[Source]) -> dict[str, Any] | None:
     sliced = "probe_step" in axes and along is not None
     course = "probe_step" in axes and not sliced
     along = "probe_step" if course else along or axes[-1]
-    traces, values = [], []
-    choices: set[str] = set()
-    k = 0
-    for source in sources:
-        array = source.data[name].values
-        stride = {axis: math.prod(array.shape[j + 2 :]) for j, axis in enumerate(axes)}
+
+    def describe(source: Source) -> Traces:
+        lengths = [source.data.sizes[axis] for axis in axes]
+        stride = {axis: math.prod(lengths[i + 1 :]) for i, axis in enumerate(axes)}
         fixed = {along, "probe_step"} if sliced else {along}
-        chosen = {a: stride[a] for a in axes if a not in fixed and source.data.sizes[a] > 1}
-        choices |= set(chosen)
         length = source.data.sizes[along]
+        entries: dict[str, Any] = {"n": length, "d": stride[along], "x": source.place(along)}
+        entries["m"] = "lines+markers" if length <= MOST_MARKED else "lines"
+        entries["c"] = {a: stride[a] for a in axes if a not in fixed and source.data.sizes[a] > 1}
+        if sliced:
+            entries["p"] = stride["probe_step"]
         columns = f"{probe(source, name)}_columns"  # where a line was measured
-        own = source.axes(columns) == axes
-        for row in range(len(source.curves)):
-            values.append(array[row])
-            x = source.part(columns, row) if own else source.place(along)
-            mode = "lines+markers" if length <= MOST_MARKED else "lines"
-            more = {"p": stride["probe_step"]} if sliced else {}
-            more |= {"c": chosen} if chosen else {}
-            traces.append(
-                source.part(name, row, k=k, n=length, d=stride[along], x=x, m=mode, **more)
-            )
-            k += 1
+        yield name, entries, {"x": columns} if source.axes(columns) == axes else {}
+
     kind = "slice" if sliced else "course" if course else "after"
     log_x = spreads(np.concatenate([source.values(along) for source in sources]))
-    made = framed(kind, name, sources, label_along(along, sources), log_x, traces, values)
-    return made and {**made, "choices": sorted(choices)}
+    return framed(kind, name, sources, label_along(along, sources), describe, logX=log_x)
 
 
 def label_along(axis: str, sources: Sequence[Source]) -> str:
@@ -255,34 +238,21 @@ def is_surface(name: str, source: Source) -> bool:
     )
 
 
-def surface(name: str, sources: Sequence[Source]) -> dict[str, Any] | None:
-    """A surface for each curve."""
+def surface(name: str, sources: Sequence[Source]) -> Chart | None:
+    """A surface for each curve, with the path of training where the run has one in its plane."""
     group = probe(sources[0], name)
-    traces, values = [], []
-    k = 0
-    for source in sources:
-        array = source.data[name].values
-        for row in range(len(source.curves)):
-            values.append(array[row])
-            size = {"rows": array.shape[1], "columns": array.shape[2]}
-            x, y = (source.part(f"{group}_{axis}", row) for axis in ("columns", "row"))
-            more = training_path(group, source, row)
-            traces.append(source.part(name, row, k=k, **size, x=x, y=y, **more))
-            k += 1
-    along, across = (label(sources[0], f"{group}_{axis}") for axis in ("columns", "row"))
-    made = framed("surface", name, sources, along, False, traces, values)
-    return made and {**made, "across": across}
+    columns, rows, path = f"{group}_columns", f"{group}_row", PATHS.get(group, "")
 
+    def describe(source: Source) -> Traces:
+        shape = source.data.variables[name].shape
+        entries, places = {"rows": shape[1], "columns": shape[2]}, {"x": columns, "y": rows}
+        if source.axes(path) == PATH_AXES and source.data.sizes["plane_axis"] == 2:
+            entries["n"] = source.data.sizes["probe_step"]
+            places["path"] = path
+        yield name, entries, places
 
-def training_path(group: str, source: Source, row: int) -> dict[str, Any]:
-    """The path of training in the plane of a surface, where the run has one: it ends at 0, 0."""
-    name = PATHS.get(group, "")
-    if source.axes(name) != PATH_AXES:
-        return {}
-    values = source.data[name].values
-    if values.shape[3] != 2 or not np.isfinite(values[row, 0]).all():
-        return {}
-    return {"path": source.part(name, row, n=values.shape[2])}
+    along, across = label(sources[0], columns), label(sources[0], rows)
+    return framed("surface", name, sources, along, describe, across=across)
 
 
 def label(source: Source, name: str) -> str:
@@ -296,17 +266,25 @@ def framed(
     name: str,
     sources: Sequence[Source],
     along: str,
-    log_x: bool,
-    traces: Sequence[Mapping[str, Any]],
-    values: Sequence[np.ndarray],
-) -> dict[str, Any] | None:
+    describe: Callable[[Source], Traces],
+    **more: Any,
+) -> Chart | None:
     """A chart whose axes hold all that was measured; None if nothing was."""
-    finite = np.concatenate([part[np.isfinite(part)].ravel() for part in values] or [np.empty(0)])
-    if not finite.size or not traces:
+    traces, parts, k = [], [np.empty(0)], 0
+    for source in sources:
+        described = list(describe(source))
+        for row in range(len(source.curves)):
+            for field, entries, others in described:
+                places = {key: source.part(other, row) for key, other in others.items()}
+                traces.append({"k": k, **source.part(field, row), **entries, **places})
+            k += 1
+        arrays = (source.data.variables[field].values for field, *_ in described)
+        parts += [values[np.isfinite(values)] for values in arrays]
+    finite = np.concatenate(parts)
+    if not finite.size:
         return None
     low, high = float(finite.min()), float(finite.max())
     attrs = sources[0].data[name].attrs
-    bounded = bool(attrs.get("bounded"))
     return {
         "kind": kind,
         "name": name,
@@ -316,13 +294,19 @@ def framed(
         "definition": printable(attrs.get("definition") or "", 1000),
         "unit": printable(attrs.get("units") or "", 80),
         "along": along,
-        "logX": log_x,
-        "logY": low > 0 and high / low > LOG_RATIO and not bounded,
+        "logX": False,
+        "logY": is_wide(low, high) and not attrs.get("bounded"),
         "range": [low, high],
         "positive": low > 0,
         "traces": traces,
-        "choices": [],
+        "choices": sorted({axis for trace in traces for axis in trace.get("c", ())}),
+        **more,
     }
+
+
+def is_wide(low: float, high: float) -> bool:
+    """Whether values from low to high are better drawn logarithmically."""
+    return low > 0 and high / low > LOG_RATIO
 
 
 def spreads(values: np.ndarray) -> bool:

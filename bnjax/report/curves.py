@@ -21,25 +21,12 @@ MOST = 300  # curves of a chart
 # most clearly where both have the same dashes. Hues are those of the figures.
 DARK_PAGE = "#1D2024"  # `--paper` of the page
 ON_DARK = {
-    "#D55E00": "#D55E00",
-    "#0072B2": "#1C83D2",
-    "#009E73": "#0FC7BB",
-    "#CC79A7": "#FDA6C9",
-    "#E69F00": "#E69F00",
-    "#56B4E9": "#4BC0F6",
-    "#000000": "#FFFFFF",
-    "#332288": "#9F8BFF",
-    "#117733": "#64CF80",
-    "#5A98A7": "#9FDCF7",
-    "#882255": "#DA4791",
-    "#2A9682": "#6CB599",
-    "#9A9473": "#DDCC77",
-    "#E06D68": "#C4647B",
-    "#999933": "#999933",
-    "#AA4499": "#D16BBC",
-    "#661100": "#C66D50",
-    "#5891C8": "#6699CC",
-}
+    "#D55E00": "#D55E00", "#0072B2": "#1C83D2", "#009E73": "#0FC7BB", "#CC79A7": "#FDA6C9",
+    "#E69F00": "#E69F00", "#56B4E9": "#4BC0F6", "#000000": "#FFFFFF", "#332288": "#9F8BFF",
+    "#117733": "#64CF80", "#5A98A7": "#9FDCF7", "#882255": "#DA4791", "#2A9682": "#6CB599",
+    "#9A9473": "#DDCC77", "#E06D68": "#C4647B", "#999933": "#999933", "#AA4499": "#D16BBC",
+    "#661100": "#C66D50", "#5891C8": "#6699CC",
+}  # fmt: skip
 NEUTRAL_ON_DARK = "#9AA0A8"  # a series of no arm
 # Line width: hue and dashes belong to the arm. Of two runs over each other the first is thin, the
 # second wide and paler.
@@ -125,12 +112,7 @@ def factors(run: Run) -> list[Factor]:
 
 
 def name_arms(run: Run, *, seeds: bool = False) -> dict[tuple[int, ...], str]:
-    """Labels by the places along the leading axes: all values that vary, the main one bare.
-
-    Args:
-      run: its arms.
-      seeds: name the seed too, where there are several.
-    """
+    """Labels by the places along the leading axes: all values that vary, the main one bare."""
     found = factors(run)
     hue = main_factor(found)
     said = [

@@ -51,11 +51,7 @@ def describe(drawing: Any, files: Iterable[Path]) -> dict[str, Any]:
 
 
 def load_figures(place: Path, described: Iterable[Mapping[str, Any]]) -> list[Figure]:
-    """Figures from their descriptions and files.
-
-    Raises:
-      RunError: a file cannot be read.
-    """
+    """Figures from their descriptions in `summary.json` and their files."""
     found = []
     for one in described:
         files: dict[str, bytes] = {}

@@ -13,7 +13,7 @@ from bnjax.draw.style import LOOKS, PUBLISHED
 from bnjax.errors import RunError
 from bnjax.frame.messages import printable
 from bnjax.report import curves
-from bnjax.report.charts import LOG_RATIO
+from bnjax.report.charts import is_wide
 from bnjax.report.finished import Figure
 from bnjax.report.pack import Numbers
 
@@ -30,16 +30,7 @@ def has_published(figure: Figure) -> bool:
 
 
 def charts(identifier: str, figures: Sequence[Figure], numbers: Numbers) -> list[dict[str, Any]]:
-    """A chart for each panel in which published curves were drawn.
-
-    Args:
-      identifier: of the run, for the page.
-      figures: with their tables.
-      numbers: takes the arrays.
-
-    Raises:
-      RunError: a table is damaged.
-    """
+    """A chart for each panel in which published curves were drawn."""
     found: list[dict[str, Any]] = []
     for figure in filter(has_published, figures):
         panels: dict[str, dict[tuple[str, str], list[Row]]] = {}
@@ -54,11 +45,7 @@ def charts(identifier: str, figures: Sequence[Figure], numbers: Numbers) -> list
 
 
 def read(table: bytes, name: str) -> Iterator[Row]:
-    """The rows of a figure's table.
-
-    Raises:
-      RunError: it is no such table.
-    """
+    """The rows of a figure's table; one of another form is a `RunError`."""
     try:
         reader = csv.reader(io.StringIO(table.decode("utf-8"), newline=""))
         if tuple(next(reader, ())) != COLUMNS:
@@ -120,7 +107,7 @@ def chart(
         "unit": "",
         "along": "training step",
         "logX": False,
-        "logY": low > 0 and high / low > LOG_RATIO,
+        "logY": is_wide(low, high),
         "range": [low, high],
         "positive": low > 0,
         "traces": traces,

@@ -32,10 +32,7 @@ class Numbers:
         self.size = 0
 
     def add(self, values: np.ndarray) -> int:
-        """Add an array, flat; returns its place.
-
-        Values are kept in 32 bits, or in 64 where they are larger than 32 bits can say.
-        """
+        """Add an array, flat, in 64 bits where 32 are too few; returns its place."""
         flat = np.asarray(values, dtype=np.float64).ravel()
         finite = np.abs(flat[np.isfinite(flat)])
         wide = bool(finite.size) and float(finite.max()) > float(np.finfo(np.float32).max)
@@ -48,7 +45,6 @@ class Numbers:
         return len(self.places) - 1
 
     def content(self) -> bytes:
-        """The block."""
         return b"".join(self.parts)
 
 
@@ -57,17 +53,8 @@ def pack(content: bytes) -> str:
     return base64.b64encode(gzip.compress(content, LEVEL, mtime=0)).decode()
 
 
-def plain(content: bytes) -> str:
-    """Bytes as base64."""
-    return base64.b64encode(content).decode()
-
-
 def as_json(value: Any) -> str:
-    """A JSON document that may stand inside a script element of a page.
-
-    Raises:
-      ValueError: it has a number that is not finite.
-    """
+    """A JSON document for a script element of a page; all numbers must be finite."""
     text = json.dumps(value, allow_nan=False, ensure_ascii=True, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
@@ -79,11 +66,7 @@ def digest(text: str) -> str:
 
 @functools.cache
 def plotly() -> Script:
-    """The program that draws the charts, from the package `plotly`; nothing of it is imported.
-
-    Raises:
-      RunError: the package is missing.
-    """
+    """The program that draws the charts, read from the package `plotly` without importing it."""
     spec = importlib.util.find_spec("plotly")
     places = list(spec.submodule_search_locations or ()) if spec is not None else []
     for place in places:

@@ -1,10 +1,11 @@
 """One self-contained page from runs: it fetches nothing, and escapes all that a run says."""
 
+import base64
 import functools
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -24,14 +25,8 @@ MOST_ENDS = 8  # columns of the table of ends
 TYPES = {".csv": "text/csv", ".svg": "image/svg+xml", ".pdf": "application/pdf"}
 VERDICTS = {"supported": "yes", "not supported": "no", "inconclusive": "open"}
 # Dashes of a chart as an SVG draws them.
-DASHED = {
-    "solid": "none",
-    "dash": "7 4",
-    "dot": "2 3",
-    "dashdot": "7 3 2 3",
-    "longdash": "12 4",
-    "longdashdot": "12 3 2 3",
-}
+DASHED = {"solid": "none", "dash": "7 4", "dot": "2 3", "dashdot": "7 3 2 3", "longdash": "12 4"}
+DASHED |= {"longdashdot": "12 3 2 3"}
 KINDS = {
     "training": "Training curves",
     "slice": "Slices at one step",
@@ -40,65 +35,12 @@ KINDS = {
     "surface": "Surfaces",
     "overlay": "Measured and published",
 }
+Part: TypeAlias = dict[str, Any]  # as the template reads it
 OPEN = ("training", "slice", "surface", "overlay")  # kinds that are unfolded at first
 
 
-class Download(NamedTuple):
-    """A file that a button hands out."""
-
-    name: str
-    suffix: str
-    type: str
-    id: str  # of the element that holds it, packed; empty where the page only links it
-    packed: str
-    href: str  # of the file in the run's folder, for readers without scripts
-
-
-class Shown(NamedTuple):
-    """A figure as the page shows it."""
-
-    id: str
-    figure: Figure
-    svg: str  # checked, empty where it is too large
-    view: str  # its viewBox
-    picture: str  # the PNG as base64, in place of it
-    note: str
-    downloads: Sequence[Download]
-
-
-class Section(NamedTuple):
-    """A run as the page shows it."""
-
-    id: str
-    finished: FinishedRun
-    name: str
-    command: Sequence[str]
-    facts: Sequence[tuple[str, str]]
-    options: Mapping[str, str]
-    counts: Mapping[str, int]
-    figures: Sequence[Shown]
-    tables: Sequence[Download]
-    group: charts.Group
-    ends: Sequence[Sequence[str]]  # an arm and the end of each quantity
-    quantities: Sequence[str]
-
-
-class Pair(NamedTuple):
-    """Two runs side by side as the page shows them."""
-
-    first: Section
-    second: Section
-    found: tables.Comparison
-    group: charts.Group
-    figures: Sequence[tuple[Shown, Shown]]
-
-
 def write_page(one: FinishedRun, folder: Path) -> Path:
-    """Write a run's own page, `report.html` in its folder. Equal runs have equal pages.
-
-    Raises:
-      RunError: a figure cannot be shown, or plotly is missing.
-    """
+    """Write a run's own page, `report.html` in its folder. Equal runs have equal pages."""
     return save(render([one]), folder / PAGE)
 
 
@@ -120,18 +62,15 @@ def render(runs: Sequence[FinishedRun], compared: tuple[int, int] | None = None)
     numbers = pack.Numbers()
     budget = [MOST_FILES]
     sections = [section(f"run-{i + 1}", run, numbers, budget) for i, run in enumerate(runs)]
-    groups = [one.group for one in sections]
+    groups = [one["group"] for one in sections]
     pair = None
     if compared is not None:
         first, second = (sections[place] for place in compared)
         pair = set_side_by_side(first, second, numbers)
-        groups.append(pair.group)
+        groups.append(pair["group"])
     steps = sorted({step for group in groups for step in group.steps})
-    data = {
-        "groups": [group.content for group in groups],
-        "places": numbers.places,
-        "steps": steps,
-    }
+    content = [group.content for group in groups]
+    data = {"groups": content, "places": numbers.places, "steps": steps}
     names = ", ".join(dict.fromkeys(run.name for run in runs))
     program, plotly = whole_program(), pack.plotly()
     template = environment().get_template("report.html.j2")
@@ -156,101 +95,102 @@ def render(runs: Sequence[FinishedRun], compared: tuple[int, int] | None = None)
     return page
 
 
-def section(identifier: str, one: FinishedRun, numbers: pack.Numbers, budget: list[int]) -> Section:
+def section(identifier: str, one: FinishedRun, numbers: pack.Numbers, budget: list[int]) -> Part:
     """A run as the page shows it; `budget` has the bytes that are left for files."""
     group = charts.build(identifier, [("", one.run)], numbers)
-    if drawn := overlays.charts(identifier, one.figures, numbers):
-        group = group._replace(
-            sections={**group.sections, "overlay": drawn},
-            content={**group.content, "charts": [*group.content["charts"], *drawn]},
-        )
+    drawn = overlays.charts(identifier, one.figures, numbers)
+    if drawn:
+        group.sections["overlay"] = drawn
+        group.content["charts"] += drawn
     figures, loose = [], []
     for place, figure in enumerate(one.figures):
-        downloads = [
-            download(f"{identifier}-file-{place}", one.href, figure, suffix, budget)
-            for suffix in TYPES
-            if suffix in figure.files
-        ]
+        found = [suffix for suffix in TYPES if suffix in figure.files]
+        name = f"{identifier}-file-{place}"
+        downloads = [download(name, one.href, figure, suffix, budget) for suffix in found]
         if set(figure.files) <= {".csv"}:
             loose += downloads
         else:
             figures.append(show(f"{identifier}-figure-{place}", figure, downloads))
     # Figures may have been drawn again: they tell whether published curves were given.
-    published = True if any(map(overlays.has_published, one.figures)) else None
-    options = {**one.run.options, "published": published}
+    options = {**one.run.options, "published": True if drawn else None}
     script = str(one.run.facts.get("script", ""))
     ends = tables.ends(one.run)
-    names = list(dict.fromkeys(name for found in ends.values() for name in found))[:MOST_ENDS]
-    return Section(
-        id=identifier,
-        finished=one,
-        name=f"{one.name}/{one.digest}",
-        command=command(one.name, options, one.study, script).split(" "),
-        facts=tables.facts(one),
-        options=tables.deciding(one.run.options),
-        counts={name: [v["verdict"] for v in one.verdicts].count(name) for name in VERDICTS},
-        figures=figures,
-        tables=loose,
-        group=group,
-        ends=[[arm, *(found[name].text for name in names)] for arm, found in ends.items()],
-        quantities=names,
-    )
+    quantities = list(dict.fromkeys(name for found in ends.values() for name in found))[:MOST_ENDS]
+    return {
+        "id": identifier,
+        "finished": one,
+        "name": f"{one.name}/{one.digest}",
+        "command": command(one.name, options, one.study, script).split(" "),
+        "facts": tables.facts(one),
+        "options": tables.deciding(one.run.options),
+        "counts": {name: [v["verdict"] for v in one.verdicts].count(name) for name in VERDICTS},
+        "figures": figures,
+        "tables": loose,
+        "group": group,
+        "ends": [[arm, *(found[name].text for name in quantities)] for arm, found in ends.items()],
+        "quantities": quantities,
+    }
 
 
-def set_side_by_side(first: Section, second: Section, numbers: pack.Numbers) -> Pair:
+def set_side_by_side(first: Part, second: Part, numbers: pack.Numbers) -> Part:
     """Two runs, their curves over each other and their figures side by side."""
-    named = [
-        (f"{place}: {one.name}", one.finished.run)
-        for place, one in zip("AB", (first, second), strict=True)
+    runs = [
+        (f"A: {first['name']}", first["finished"]),
+        (f"B: {second['name']}", second["finished"]),
     ]
-    others = {shown.figure.name: shown for shown in second.figures if shown.svg}
+    others = {shown["figure"].name: shown for shown in second["figures"] if shown["svg"]}
     figures = [
-        (shown, others[shown.figure.name])
-        for shown in first.figures
-        if shown.svg and shown.figure.name in others
+        (shown, others[shown["figure"].name])
+        for shown in first["figures"]
+        if shown["svg"] and shown["figure"].name in others
     ]
-    found = tables.compare(first.finished, second.finished)
-    return Pair(first, second, found, charts.build("compare", named, numbers), figures)
+    return {
+        "first": first,
+        "second": second,
+        "found": tables.compare(first["finished"], second["finished"]),
+        "group": charts.build("compare", [(name, one.run) for name, one in runs], numbers),
+        "figures": figures,
+    }
 
 
-def keys(group: charts.Group) -> Sequence[Mapping[str, Any]]:
+def keys(group: charts.Group) -> list[Part]:
     """The curves that the key of a group names: one for each arm, of many none."""
     found = [curve for curve in group.content["curves"] if curve["first"]]
-    return found if len(found) <= MOST_KEYS else ()
+    return found if len(found) <= MOST_KEYS else []
 
 
-def show(identifier: str, figure: Figure, downloads: Sequence[Download]) -> Shown:
+def show(identifier: str, figure: Figure, downloads: list[Part]) -> Part:
     """A figure as the page shows it; a very large one is shown as a picture."""
     drawing, picture = figure.files.get(".svg", b""), figure.files.get(".png", b"")
-    svg = note = ""
+    shown = {"id": identifier, "figure": figure, "downloads": downloads}
+    shown |= dict.fromkeys(("svg", "view", "picture", "note"), "")
     if drawing and len(drawing) <= MOST_INLINE:
         spoken = printable(" ".join(". ".join(filter(None, figure[1:5])).split()), 2000)
         svg = vector.inline(drawing, f"{identifier}-", spoken, f"{figure.name}.svg")
-    elif drawing:
-        note = f"The drawing has {len(drawing) / 2**20:.0f} MiB: a picture stands in its place."
-    small = not svg and len(picture) <= MOST_INLINE
-    return Shown(
-        identifier,
-        figure,
-        svg,
-        vector.view(drawing) if svg else "",
-        pack.plain(picture) if small else "",
-        note,
-        downloads,
-    )
+        return {**shown, "svg": svg, "view": vector.view(drawing)}
+    if drawing:
+        size = f"{len(drawing) / 2**20:.0f} MiB"
+        shown["note"] = f"The drawing has {size}: a picture stands in its place."
+    return {
+        **shown,
+        "picture": base64.b64encode(picture).decode() if len(picture) <= MOST_INLINE else "",
+    }
 
 
-def download(
-    identifier: str, href: str, figure: Figure, suffix: str, budget: list[int]
-) -> Download:
-    """A file to download: in the page while there is room, else in the run's folder."""
+def download(identifier: str, href: str, figure: Figure, suffix: str, budget: list[int]) -> Part:
+    """A file to download: packed in the page while there is room, else in the run's folder."""
     packed = pack.pack(figure.files[suffix])
     fits = len(packed) <= budget[0]
     budget[0] -= len(packed) if fits else 0
-    name, kind = f"{figure.name}{suffix}", suffix.removeprefix(".")
-    place = f"{identifier}-{kind}" if fits else ""
-    content = packed if fits else ""
-    return Download(name, kind.upper(), TYPES[suffix], place, content, f"{href}{name}")
+    name = f"{figure.name}{suffix}"
+    return {
+        "name": name,
+        "suffix": suffix[1:].upper(),
+        "type": TYPES[suffix],
+        "id": f"{identifier}-{suffix[1:]}" if fits else "",
+        "packed": packed if fits else "",
+        "href": f"{href}{name}",
+    }
 
 
 def number(value: Any, unit: str) -> str:

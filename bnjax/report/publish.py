@@ -116,11 +116,7 @@ def parts(study: Study, name: str, failed: dict[str, str]) -> list[tuple[str, An
 
 
 def plain_verdict(verdict: Any) -> dict[str, Any]:
-    """A verdict as plain values.
-
-    Raises:
-      UsageError: a verdict that there is not.
-    """
+    """A verdict as plain values; a decision of another name is a `UsageError`."""
     if verdict.verdict not in VERDICTS:
         raise UsageError(
             f"claim {verdict.identifier} has the verdict {verdict.verdict!r}: it must be one of "

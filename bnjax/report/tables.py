@@ -3,7 +3,7 @@
 import html
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,13 +16,9 @@ from bnjax.report.command import file_names
 from bnjax.report.finished import FinishedRun
 
 LATE = 0.1  # share of the steps over which minibatches are averaged
-AXES = ("step", "test_step", "probe_step")
-TRAINING = {
-    "optimizer": "{}",
-    "lr": "learning rate {}",
-    "steps": "{} steps",
-    "batch_size": "batch {}",
-}
+AXES = (("step",), ("test_step",), ("probe_step",))
+TRAINING = {"optimizer": "{}", "lr": "learning rate {}", "steps": "{} steps"}
+TRAINING |= {"batch_size": "batch {}"}
 # What an arm varies in place of an option of the run, by the name of its axis.
 VARIED = {"variant": "optimizer", "multiple": "lr"}
 VERSIONS = ("bnjax", "jax", "jaxlib", "flax", "optax", "numpy", "python")
@@ -55,7 +51,7 @@ def ends(run: Run) -> dict[str, dict[str, End]]:
     lead = curves.leading(run)
     if not lead or lead[-1] != "seed":
         return {}
-    names = [name for name in thinning.drawable(run) if run[name].dims[len(lead) :] in zip(AXES)]
+    names = [name for name in thinning.drawable(run) if run[name].dims[len(lead) :] in AXES]
     names.sort(key=lambda name: run[name].dims[-1] == "probe_step")
     found: dict[str, dict[str, End]] = {}
     arms = {index[:-1]: arm for index, arm in curves.name_arms(run).items()}
@@ -134,76 +130,37 @@ def facts(one: FinishedRun) -> list[tuple[str, str]]:
     return [(name, text) for name, text in listed.items() if text]
 
 
-class Claim(NamedTuple):
-    """One claim in both runs; an empty mapping where a run does not have it."""
+def compare(first: FinishedRun, second: FinishedRun) -> dict[str, Any]:
+    """What differs between two runs, and what they have in common, as the page's template reads it.
 
-    identifier: str
-    sentence: str
-    first: Mapping[str, Any]
-    second: Mapping[str, Any]
-
-    @property
-    def changed(self) -> bool:
-        """Whether both runs have it with different verdicts."""
-        return self.is_common and self.first["verdict"] != self.second["verdict"]
-
-    @property
-    def is_common(self) -> bool:
-        """Whether both runs have it."""
-        return bool(self.first and self.second)
-
-
-class Row(NamedTuple):
-    """One quantity of one arm in both runs."""
-
-    arm: str
-    quantity: str
-    first: str
-    second: str
-    change: str
-
-
-class Comparison(NamedTuple):
-    """All that differs between two runs, and what they have in common to be looked at."""
-
-    options: Sequence[tuple[str, str, str]]
-    surroundings: Sequence[tuple[str, str, str]]
-    claims: Sequence[Claim]
-    numbers: Sequence[Row]
-    only_first: Sequence[str]  # arms
-    only_second: Sequence[str]
-
-    @property
-    def common(self) -> int:
-        """The number of claims that both runs have."""
-        return sum(claim.is_common for claim in self.claims)
-
-    @property
-    def changed(self) -> int:
-        """The number of claims whose verdicts differ."""
-        return sum(claim.changed for claim in self.claims)
-
-
-def compare(first: FinishedRun, second: FinishedRun) -> Comparison:
-    """Set two runs side by side; runs of two studies have fewer things in common."""
-    here, there = ends(first.run), ends(second.run)
-    rows = [
-        Row(arm, quantity, a.text, b.text, change(a, b))
-        for arm in here
-        for quantity, a in here[arm].items()
-        if (b := there.get(arm, {}).get(quantity)) is not None
-    ]
+    `options` and `surroundings` that differ; `claims` of both, of which `common` are judged in both
+    runs and `changed` differently; `numbers` of the arms in both; arms `only_first`, `only_second`.
+    """
     runs = (first, second)
+    here, there = ends(first.run), ends(second.run)
     options = ({"study": one.name, **deciding(one.run.options)} for one in runs)
     surroundings = ({name: value(v) for name, v in one.run.facts.items()} for one in runs)
-    return Comparison(
-        options=differences(*options),
-        surroundings=differences(*surroundings),
-        claims=pair_claims(first.verdicts, second.verdicts),
-        numbers=rows,
-        only_first=[arm for arm in here if arm not in there],
-        only_second=[arm for arm in there if arm not in here],
-    )
+    own, other = ({claim["identifier"]: claim for claim in one.verdicts} for one in runs)
+    both = own.keys() & other.keys()
+    changed = {name for name in both if own[name]["verdict"] != other[name]["verdict"]}
+    return {
+        "options": differences(*options),
+        "surroundings": differences(*surroundings),
+        "claims": [
+            {"claim": claim, "runs": (own.get(name), other.get(name)), "changed": name in changed}
+            for name, claim in {**own, **other, **own}.items()
+        ],
+        "common": len(both),
+        "changed": len(changed),
+        "numbers": [
+            (arm, quantity, a.text, b.text, change(a, b))
+            for arm in here
+            for quantity, a in here[arm].items()
+            if (b := there.get(arm, {}).get(quantity)) is not None
+        ],
+        "only_first": [arm for arm in here if arm not in there],
+        "only_second": [arm for arm in there if arm not in here],
+    }
 
 
 def differences(first: Mapping[str, str], second: Mapping[str, str]) -> list[tuple[str, str, str]]:
@@ -213,19 +170,6 @@ def differences(first: Mapping[str, str], second: Mapping[str, str]) -> list[tup
         for name in {**first, **second}
     )
     return [(name, a, b) for name, a, b in pairs if a != b]
-
-
-def pair_claims(
-    first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any]]
-) -> list[Claim]:
-    """The claims of both runs by identifier, in the first one's order."""
-    own, other = ({claim["identifier"]: claim for claim in claims} for claims in (first, second))
-    return [
-        Claim(
-            name, (own.get(name) or other[name])["sentence"], own.get(name, {}), other.get(name, {})
-        )
-        for name in {**own, **other}
-    ]
 
 
 def change(first: End, second: End) -> str:

@@ -31,14 +31,14 @@ def place(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(place):
     path = made_runs.write(place, published=made_runs.PUBLISHED)
-    assert command.main("", [str(path)]) == 0
+    assert command.main([str(path)]) == 0
     return path
 
 
 @pytest.fixture(scope="module")
 def compared(place, run):
     other = made_runs.write(place, made_runs.measured(factor=2.0, lr=0.1))
-    assert command.main("", ["--compare", str(run), str(other)]) == 0
+    assert command.main(["--compare", str(run), str(other)]) == 0
     return place / "report.html"
 
 
@@ -90,6 +90,14 @@ class Reader:
             plot.locator(".main-svg, canvas").first.wait_for(state="attached")
         self.settle()
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.context.close()
+        assert error[0] or not self.outside
+        assert error[0] or not self.errors
+
     def settle(self):
         self.page.evaluate(
             "new Promise(done => requestAnimationFrame(() => setTimeout(done, 150)))"
@@ -114,39 +122,48 @@ class Reader:
 
 @pytest.fixture
 def reader(browser, run):
-    made = Reader(browser, run / "report.html")
-    yield made
-    made.context.close()
-    assert not made.outside
-    assert not made.errors
+    with Reader(browser, run / "report.html") as made:
+        yield made
 
 
-def test_every_chart_is_drawn_from_the_disk_alone(reader):
+def test_every_chart_is_drawn_and_every_control_has_a_name(reader):
     reader.draw_all(kinds=".chart")
     plots = reader.page.locator(".plot")
     assert plots.count() == 10
     drawn = plots.evaluate_all("all => all.map(e => (e.data || []).length)")
     kinds = plots.evaluate_all("all => all.map(e => e.parentElement.className)")
-    expected = {"chart training": 8, "chart slice": 4, "chart course": 4, "chart surface": 0}
+    expected = {"chart training": 8, "chart surface": 0, "chart overlay": 6}
     for kind, count in zip(kinds, drawn, strict=True):
-        assert count == expected.get(kind, 6), kind
+        assert count == expected.get(kind, 4), kind
     assert reader.page.locator(".scene canvas").count() >= 8
     assert reader.page.locator("#status").text_content() == ""
+    reached = reader.page.evaluate(
+        """() => [...document.querySelectorAll("a[href], button, input, select, summary, .view")]
+          .filter((e) => e.checkVisibility() && e.closest(".plot") === null)
+          .map((e) => { e.focus(); return document.activeElement === e; })"""
+    )
+    assert len(reached) > 20
+    assert all(reached)
+    unnamed = reader.page.evaluate(
+        """() => [...document.querySelectorAll("button, input, select")]
+          .filter((e) => !(e.ariaLabel || e.textContent.trim() || e.labels?.length)).length"""
+    )
+    assert unnamed == 0
 
 
 def test_one_slider_moves_all_slices(reader, run):
     reader.draw_all()
     found = results.read(run)
     slices = {
-        "Loss L(θ − ηd)": "line.losses",
-        "Effective smoothness": "line.smoothness",
-        "Cosine of G": "shift.cosines",
+        "Loss L(θ − ηd)": "line_losses",
+        "Effective smoothness": "line_smoothness",
+        "Cosine of G": "shift_cosines",
     }
     for place in (3, 0, 2):
         reader.move_to(place)
         assert reader.page.locator("#step-shown").text_content() == str(10 * place)
         for title, name in slices.items():
-            values = found.arrays[name].reshape(4, 4, -1)[:, place]
+            values = found[name].values.reshape(4, 4, -1)[:, place]
             drawn = [trace["y"] for trace in reader.traces(title)]
             np.testing.assert_allclose(drawn, values, rtol=1e-6)
     marked = "e => e.parentElement.matches('.training, .course') ? e.layout.shapes[0].x0 : null"
@@ -269,9 +286,9 @@ def test_a_surface_names_its_axes_and_has_the_path_on_it(reader, run):
     found = results.read(run)
     for scene, place in enumerate((0, 2, 1, 3)):  # the first seed of each arm comes first
         drawn = scenes.nth(scene).evaluate("e => [e.data[1].x, e.data[1].y, e.data[1].z]")
-        where = found.arrays["principal.coordinates"].reshape(4, -1, 2)[place]
+        where = found["principal_coordinates"].values.reshape(4, -1, 2)[place]
         np.testing.assert_allclose(np.transpose(drawn[:2]), [*where, [0, 0]], rtol=1e-6)
-        losses = found.arrays["trajectory.losses"].reshape(4, 5, 5)[place]
+        losses = found["trajectory_losses"].values.reshape(4, 5, 5)[place]
         assert drawn[2][-1] == pytest.approx(losses[2, 2], rel=1e-5)  # the middle of the plane
 
 
@@ -321,16 +338,14 @@ def test_a_chart_hands_out_the_numbers_it_shows(reader, run, tmp_path):
     reader.page.locator("input[data-factor=seed][data-value='1']").uncheck()
     with reader.page.expect_download() as handed:
         reader.page.get_by_label("Download the numbers shown: Loss L(θ − ηd)").click()
-    assert handed.value.suggested_filename == "run-1-line.losses-step-10.csv"
+    assert handed.value.suggested_filename == "run-1-line_losses-step-10.csv"
     rows = list(csv.reader(Path(handed.value.path()).read_text().splitlines()))
     assert rows[0] == ["series", "step size η", "Loss L(θ − ηd)"]
-    expected = results.read(run).arrays["line.losses"][:, 0, 1, 0]
+    expected = results.read(run)["line_losses"].values[:, 0, 1, 0]
     drawn = np.array([float(row[2]) for row in rows[1:]], np.float32)
     np.testing.assert_array_equal(drawn, expected.ravel())
     assert {row[0] for row in rows[1:]} == {"no normalisation, seed 0", "BatchNorm, seed 0"}
-    assert (
-        reader.page.locator(".chart.slice .quiet").first.text_content().startswith("On the batch")
-    )
+    assert reader.page.locator(".chart.slice .quiet").first.text_content().startswith("On the line")
 
 
 def test_a_finger_scrolls_the_page_over_charts_and_figures(browser, run):
@@ -491,18 +506,3 @@ def test_print_shows_the_figures_and_the_rules_alone(reader):
     assert not reader.page.locator("#stepper").is_visible()
     assert reader.page.locator(".figure svg").first.is_visible()
     assert reader.page.get_by_text("the ratio none/batch is above 1").first.is_visible()
-
-
-def test_every_control_is_reached_by_the_keyboard(reader):
-    reached = reader.page.evaluate(
-        """() => [...document.querySelectorAll("a[href], button, input, select, summary, .view")]
-          .filter((e) => e.checkVisibility() && e.closest(".plot") === null)
-          .map((e) => { e.focus(); return document.activeElement === e; })"""
-    )
-    assert len(reached) > 20
-    assert all(reached)
-    unnamed = reader.page.evaluate(
-        """() => [...document.querySelectorAll("button, input, select")]
-          .filter((e) => !(e.ariaLabel || e.textContent.trim() || e.labels?.length)).length"""
-    )
-    assert unnamed == 0

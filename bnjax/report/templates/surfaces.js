@@ -26,14 +26,15 @@ const height = (x, y, z, log) => (at, up) => {
 // that follows the surface a little above it, so that no bend of it hides the line.
 const PIECES = 12;
 const path = (trace, x, y, z, log, [low, high], name) => {
-  const values = take(trace.path.a, trace.path.s, 2 * trace.path.n, 1);
+  const values = take(trace.path.a, trace.path.s, 2 * trace.n, 1);
+  if (!values.every(Number.isFinite)) return [];
   const [across, up] = [0, 1].map((axis) => [...values.filter((_, i) => i % 2 === axis), 0]);
   const own = height(x, y, z, log);
   const dense = (ends) => ends.flatMap((end, i) => (i === 0 ? [end]
     : Array.from({ length: PIECES }, (_, j) => ends[i - 1] + (end - ends[i - 1]) * (j + 1) / PIECES)));
   const [right, rise] = [dense(across), dense(up)];
   const lifted = (value) => (log ? value * 10 ** (0.015 * (high - low)) : value + 0.015 * (high - low));
-  const last = (one, others) => across.map((_, i) => (i === trace.path.n ? one : others));
+  const last = (one, others) => across.map((_, i) => (i === trace.n ? one : others));
   const scatter = { type: "scatter3d", name: `${name}, path of training`, showlegend: false };
   return [{
     ...scatter, mode: "markers", x: across, y: up, z: across.map((at, i) => own(at, up[i])),
