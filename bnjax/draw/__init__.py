@@ -15,6 +15,7 @@ from bnjax.draw.arms import (
     loss_label,
     mark_ends,
     network,
+    optimizer,
     running_medians,
     setting,
     spread,
@@ -29,6 +30,6 @@ from bnjax.draw.style import LOOKS, PUBLISHED, PUBLISHED_NOTE, Look, shades, sty
 __all__ = [
     "COLUMNS", "LOOKS", "PUBLISHED", "PUBLISHED_NOTE", "STEP", "Drawing", "Look", "Panel",
     "Series", "Table", "bands", "curves", "loss_label", "mark_ends", "network",
-    "running_medians", "setting", "shades", "shared_levels", "spread", "styled", "subject",
-    "training", "unit", "untrained",
+    "optimizer", "running_medians", "setting", "shades", "shared_levels", "spread", "styled",
+    "subject", "training", "unit", "untrained",
 ]  # fmt: skip

@@ -46,9 +46,14 @@ def subject(run: Run) -> str:
 
 def setting(run: Run, *, lr: bool = True) -> str:
     """How it was trained: optimiser, batch size and, if `lr`, the learning rate."""
-    name = run.options["optimizer"]
     rate = f" lr {run.options['lr']:g}" if lr else ""
-    return f"{OPTIMIZERS.get(name, name.capitalize())}{rate}, batch {run.options['batch_size']}"
+    return f"{optimizer(run)}{rate}, batch {run.options['batch_size']}"
+
+
+def optimizer(run: Run) -> str:
+    """The optimiser as a caption names it."""
+    name = run.options["optimizer"]
+    return OPTIMIZERS.get(name, name.capitalize())
 
 
 def unit(run: Run) -> str:
