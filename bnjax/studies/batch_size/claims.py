@@ -1,32 +1,22 @@
 """The claims on normalisers against the batch size (Ba et al. 2016; Wu & He 2018).
 
-At each batch size the arms are alike in all but the normaliser; across sizes each has seen the
-same number of examples.
+At each batch size the networks differ in the normaliser alone; at all sizes they have seen the same
+number of examples.
 """
 
-import functools
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+import xarray
 
 from bnjax import models
-from bnjax.frame.results import Results
-from bnjax.judge.claim import (
-    ONE_SEED_POINTS,
-    POINTS_RULE,
-    RATIO_RULE,
-    Claim,
-    Verdict,
-    decide_difference,
-    decide_ratio,
-    difference,
-    difference_bounds,
-    format_interval,
-    format_points,
-    interval,
-)
-from bnjax.judge.curves import percent, test_accuracy
-from bnjax.judge.pairs import BELOW_CHANCE, probed_loss, ratio_over_seeds, reasons_against
+from bnjax.frame.results import Run
+from bnjax.judge.compare import CHANCE, EQUAL_STEP, MINIMUM_PAIRS, seed_ratios
+from bnjax.judge.curves import ACCURACY
+from bnjax.judge.kit import TRAINS, Condition, Difference, Gate, Quantity, Ratio, Within
+from bnjax.judge.verdict import Verdict
 from bnjax.studies.landscape import claims as landscape
 
 FLAT_POINTS = 0.03  # accuracies within 3 points are called equal
@@ -36,152 +26,123 @@ PUBLISHED = {
     "group": "ImageNet, ResNet-50, error: 24.1 to 24.2 % from 32 to 2 a worker (Wu & He 2018)",
     "layer": "curves without numbers, MNIST, batches of 128 and 4 (Ba et al. 2016, Fig. 6)",
 }
-DEAD = "inconclusive if an arm is dead or diverged"
+TOO_FEW = (
+    f"the losses of both are below {CHANCE} at fewer than {MINIMUM_PAIRS} probed steps of a size"
+)
+LANDSCAPE = {
+    "fig4a": landscape.LOSS_BAND,
+    "fig4b": landscape.PREDICTIVENESS,
+    "fig4c": landscape.SMOOTHNESS,
+}
 
 
-def claims(results: Results) -> list[Claim]:
-    """All claims: each normaliser across sizes, against BatchNorm, and the landscape."""
-    norms = [str(norm) for norm in results.axes["norm"]]
-    sizes = results.axes["batch_size"].tolist()
-    found: list[Claim] = []
-    if len(sizes) > 1:
-        found += [across_sizes(results, norm, sizes[0], sizes[-1]) for norm in norms]
-    if "batch" in norms:
-        rivals = [norm for norm in norms if norm != "batch"]
-        found += [ahead(results, norm, sizes[0]) for norm in rivals]
-    if {"none", "batch"} <= set(norms) and len(sizes) > 1:
-        found += [smoothing(results, quantity, sizes) for quantity in landscape.QUANTITIES]
-    return found
+def of_the_batch(run: Run, norm: str) -> bool:
+    """Whether a normaliser takes its statistics over the batch."""
+    return models.norms.by_name(norm).batch_statistics
 
 
-def accuracies(results: Results, norm: str, size: int) -> list[float]:
-    """Median test accuracy over the last tenth of the run, for each seed."""
-    at_size = results.at(batch_size=size)
-    return [test_accuracy(at_size, norm, seed) for seed in results.axes["seed"].tolist()]
-
-
-def across_sizes(results: Results, norm: str, small: int, large: int) -> Claim:
-    """BatchNorm is claimed to lose accuracy at the smallest batch, the others to be flat."""
-    left, right = (accuracies(results, norm, size) for size in (large, small))
-    loss = difference((np.array(left) - np.array(right)).tolist())
-    low, high = difference_bounds(loss, ONE_SEED_POINTS)
-    reasons = why_not(results, [norm], [small, large])
-    degrades = models.norms.by_name(norm).batch_statistics
-    verdict: Verdict = "inconclusive"
-    if degrades:
-        sentence = f"{norm} loses accuracy at a batch of {small} against {large}"
-        decided = "supported if above 0, not supported if below"
-        verdict = decide_difference(loss, ONE_SEED_POINTS)
-    else:
-        sentence = f"{norm} is as accurate at a batch of {small} as at {large}"
-        decided = f"supported if within {100 * FLAT_POINTS:g} points of 0, not supported if outside"
-        if -FLAT_POINTS < low <= high < FLAT_POINTS:
-            verdict = "supported"
-        elif low > FLAT_POINTS or high < -FLAT_POINTS:
-            verdict = "not supported"
-    shown = "; ".join(
-        f"{size} {' '.join(map(percent, accuracies(results, norm, size)))}"
-        for size in results.axes["batch_size"].tolist()
-    )
-    return claim(
-        f"sizes-{norm}",
-        sentence,
-        f"test accuracy, median of the last tenth, at {large} minus at {small}, {POINTS_RULE}; "
-        f"{decided}, else inconclusive; {DEAD}",
-        f"{format_points(loss)}: {shown}",
-        PUBLISHED.get(norm, ""),
-        verdict,
-        reasons,
-    )
-
-
-def ahead(results: Results, norm: str, size: int) -> Claim:
-    """Whether another normaliser is more accurate than BatchNorm at the smallest batch."""
-    own, rival = (np.array(accuracies(results, arm, size)) for arm in (norm, "batch"))
-    lead = difference((own - rival).tolist())
-    published = "10.5 points at 2 images a worker on ImageNet (Wu & He 2018)"
-    return claim(
-        f"ahead-{norm}-{size}",
-        f"{norm} is more accurate than batch at a batch of {size}",
-        f"test accuracy, median of the last tenth, {norm} − batch, {POINTS_RULE}; supported if "
-        f"above 0, not supported if below, else inconclusive; {DEAD}",
-        format_points(lead),
-        published if norm == "group" else "",
-        decide_difference(lead, ONE_SEED_POINTS),
-        why_not(results, [norm, "batch"], [size]),
-    )
-
-
-def smoothing(results: Results, quantity: landscape.Quantity, sizes: Sequence[int]) -> Claim:
-    """Whether what BatchNorm gains in the landscape shrinks with the batch."""
-    gains = {size: gain(results.at(batch_size=size), quantity) for size in sizes}
-    small, large = np.array(gains[sizes[0]]), np.array(gains[sizes[-1]])
-    reasons = why_not(results, ["none", "batch"], [sizes[0], sizes[-1]])
-    verdict: Verdict = "inconclusive"
-    shown = "not measured"
-    if np.isfinite(small).all() and np.isfinite(large).all():
-        ratio = interval((large / small).tolist())
-        verdict, shown = decide_ratio(ratio), format_interval(ratio)
-    elif not reasons:
-        reasons = ["too few probed steps at which both arms are below chance"]
-    each = "; ".join(
-        f"none/batch at {size}: {' '.join(f'{value:.3g}' for value in values)}"
-        for size, values in gains.items()
-    )
-    return claim(
-        f"shrinks-{quantity.identifier}",
-        f"what batch gains over none in {quantity.name} shrinks with the batch size",
-        f"median over probed steps of the ratio none/batch of {quantity.name} at equal step, where "
-        f"both are {BELOW_CHANCE}; that ratio at {sizes[-1]} over that at "
-        f"{sizes[0]}, {RATIO_RULE}; "
-        f"supported if above 1, not supported if below, else inconclusive; {DEAD}",
-        f"{shown}; {each}",
-        "",
-        verdict,
-        reasons,
-        source="Santurkar et al. 2018, Fig. 4, at each batch size; no number is published",
-    )
-
-
-def gain(results: Results, quantity: landscape.Quantity) -> list[float]:
-    """The ratio none/batch of a quantity at equal step at one batch size, for each seed."""
-    ratios = []
-    for seed in results.axes["seed"].tolist():
-        alone = results._replace(axes={**results.axes, "seed": np.array([seed])})
-        comparison = ratio_over_seeds(
-            alone,
-            "equal step",
-            # At a small batch the mean over a block of steps: see `records.in_blocks`.
-            losses=functools.partial(probed_loss, results),
-            values=functools.partial(quantity.values, results),
-            above="none",
-            below="batch",
-        )
-        ratios.append(comparison.ratio.centre if comparison.ratio else float("nan"))
-    return ratios
-
-
-def why_not(results: Results, norms: Sequence[str], sizes: Sequence[int]) -> list[str]:
-    """Why no claim can rest on some arms at some sizes."""
-    return [
-        f"at {size} {reason}"
-        for size in sizes
-        for reason in reasons_against(results.at(batch_size=size), norms)
+def between(run: Run, quantity: Quantity) -> str:
+    """The values at the sizes between the smallest and the largest."""
+    values = quantity.of(run)
+    each = [
+        f"at {size} {' '.join(map(quantity.show, values.sel(batch_size=size).values))}"
+        for size in run.values("batch_size")[1:-1]
     ]
+    return f"At the sizes between: {', '.join(each)}" if each else ""
 
 
-def claim(
-    identifier: str,
-    sentence: str,
-    rule: str,
-    measured: str,
-    published: str,
-    verdict: Verdict,
-    reasons: Sequence[str],
-    source: str = SOURCE,
-) -> Claim:
-    """A claim, inconclusive where there are reasons against any verdict."""
-    verdict = "inconclusive" if reasons else verdict
-    return Claim(
-        identifier, sentence, source, rule, measured, published, verdict, "; ".join(reasons)
+def across_sizes(run: Run) -> Iterator[Verdict]:
+    """Normalisers of the batch lose accuracy at the smallest batch, the others do not."""
+    sizes = run.values("batch_size")
+    small, large = sizes[0], sizes[-1]
+    loses = Difference(
+        identifier="sizes-{norm}",
+        says=f"{{norm}} loses accuracy at a batch of {small} against {large}",
+        quantity=ACCURACY,
+        axis="batch_size",
+        arm="at a batch of {arm}",
+        above=large,
+        below=small,
+        when=of_the_batch,
+        source=SOURCE,
+        published=lambda run, norm: PUBLISHED.get(norm, ""),
+        notes=lambda own, arms: between(own, ACCURACY),
     )
+    is_flat = dataclasses.replace(
+        loses,
+        says=f"{{norm}} is as accurate at a batch of {small} as at {large}",
+        rule=Within(-FLAT_POINTS, FLAT_POINTS),
+        when=lambda run, norm: not of_the_batch(run, norm),
+    )
+    for claim in (loses, is_flat) if large > small else ():
+        yield from claim(run)
+
+
+def ahead(run: Run) -> Iterator[Verdict]:
+    """The others are more accurate than BatchNorm at the smallest batch."""
+    small = run.values("batch_size")[0]
+    known = "10.5 points at 2 images a worker on ImageNet (Wu & He 2018)"
+    yield from Difference(
+        identifier=f"ahead-{{norm}}-{small}",
+        says=f"{{norm}} is more accurate than BatchNorm at a batch of {small}",
+        quantity=ACCURACY,
+        above="{norm}",
+        below="batch",
+        source=SOURCE,
+        published=lambda run, norm: known if norm == "group" else "",
+    )(run.sel(batch_size=small))
+
+
+def gains(run: Run, quantity: Quantity) -> xarray.DataArray:
+    """The ratio none/batch of a quantity at equal step, at each size and for each seed.
+
+    At a small batch the loss of a step is the mean over a block of steps, which together see as
+    many examples as one step at the largest.
+    """
+    at_sizes = [run.sel(batch_size=size) for size in run.values("batch_size")]
+    arms = "none", "batch"
+    ratios = [seed_ratios(here, quantity.of(here), arms, EQUAL_STEP) for here in at_sizes]
+    return xarray.DataArray(ratios, {name: run[name] for name in ("batch_size", "seed")})
+
+
+def smoothing(run: Run) -> Iterator[Verdict]:
+    """What BatchNorm gains in the landscape shrinks with the batch."""
+    sizes = run.values("batch_size")
+    if {"none", "batch"} <= {*run.norms} and len(sizes) > 1:
+        for figure, quantity in LANDSCAPE.items():
+            yield from shrinks(run, figure, quantity, sizes[0], sizes[-1])
+
+
+def shrinks(run: Run, figure: str, quantity: Quantity, small: int, large: int) -> Iterator[Verdict]:
+    """Whether the gain in one quantity is larger at the large batch."""
+    found = gains(run, quantity)
+    gain = Quantity(
+        f"the median ratio none/BatchNorm of {quantity.noun} at equal step", lambda own: found
+    )
+
+    def why_not_trained(own: Run, size: int, *words: str) -> str:
+        reasons = (TRAINS.why_not(run.sel(batch_size=size), norm) for norm in ("none", "batch"))
+        return "; ".join(f"at a batch of {size} {reason}" for reason in reasons if reason)
+
+    def why_too_few(own: Run, arms: tuple[Any, ...]) -> str:
+        known = np.isfinite(found.sel(batch_size=[small, large])).all()
+        return "" if known else "too few probed steps at which both train"
+
+    yield from Ratio(
+        identifier=f"shrinks-{figure}",
+        says=f"BatchNorm's gain in {quantity.noun} shrinks with the batch size",
+        quantity=gain,
+        axis="batch_size",
+        arm="at a batch of {arm}",
+        above=large,
+        below=small,
+        at=(),
+        only=("batch",),
+        gate=Gate(why_not_trained, TRAINS.rule),
+        conditions=(Condition(TOO_FEW, why_too_few),),
+        notes=lambda own, arms: between(run, gain),
+        source="Santurkar et al. 2018, Fig. 4, at each batch size; no number is published",
+    )(run)
+
+
+CLAIMS = (across_sizes, ahead, smoothing)

@@ -15,7 +15,7 @@ from bnjax.train.step import Gradient, TrainState
 
 
 def probes(arm: Arm) -> Mapping[str, Probe]:
-    """The magnitudes of one arm's gradient."""
+    """The magnitudes of the gradient of one arm."""
     measure = make_magnitudes(norms.by_name(arm.values["norm"]))
     return {"magnitudes": Probe(every(arm.options.probe_every), measure)}
 
@@ -34,28 +34,16 @@ def make_magnitudes(norm: Norm) -> Callable[[TrainState, Batch, Gradient], Magni
     Returns:
       `measure(state, batch, gradient) -> Magnitudes`, compiled; the gradient is that of the
       objective on the step's batch, without weight decay.
-
-    Source: Ioffe & Szegedy 2015, §3.2, for the bias that the mean cancels.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> from bnjax.models.norms import none
-      >>> params = {"dense1": {"kernel": jnp.array([[1.0]])}}
-      >>> slope = {"dense1": {"kernel": jnp.array([[-3.0]])}}
-      >>> batch = Batch(jnp.zeros((1, 1, 1, 1)), jnp.zeros(1, jnp.int32))
-      >>> computed = Gradient(jnp.array(0.5), jnp.array(1.0), slope, {})
-      >>> state = TrainState(jnp.int32(0), params, {}, ())
-      >>> float(make_magnitudes(none())(state, batch, computed).mean[0])  # of kernels
-      3.0
     """
-
-    def cancels(layer: str) -> bool:
-        return norm.for_layer(layer).cancels_bias
 
     @jax.jit
     def measure(state: TrainState, batch: Batch, computed: Gradient) -> Magnitudes:
         del batch  # its gradient is there already
-        kind_of = kinds(state.params, state.batch_stats, cancels=cancels)
+        kind_of = kinds(
+            state.params,
+            state.batch_stats,
+            cancels=lambda layer: norm.for_layer(layer).cancels_bias,
+        )
         return magnitudes(computed.gradient, kind_of)
 
     return measure

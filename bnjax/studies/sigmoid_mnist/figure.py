@@ -1,141 +1,107 @@
 """The figure of the sigmoid network, in the manner of Ioffe & Szegedy 2015, Fig. 1."""
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 
-from bnjax.draw import numbers, style
-from bnjax.draw.elements import dead, mark_ends, over_seeds, setting, subject
-from bnjax.draw.style import LOOKS
+from bnjax import draw
+from bnjax.draw import LOOKS, STEP, Drawing, Panel
 from bnjax.frame.published_curves import Published
-from bnjax.frame.results import Results
+from bnjax.frame.results import Run
 from bnjax.studies.sigmoid_mnist import claims
 
 LOWEST = 70  # accuracy [%] from which the published panel shows
 
 
-def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]:
-    """Draw `sigmoid` from a run's results.
-
-    Args:
-      results: as `bnjax.frame.results.read` returns them.
-      published: unused: no number of this figure is published.
-      folder: where the figures go.
-
-    Returns:
-      The paths of the files.
-    """
-    del published
-    norms = [str(norm) for norm in results.axes["norm"]]
-    with style.figure(1, 1 + len(norms), (1.2 + 3.1 * (1 + len(norms)), 4.0)) as (drawn, panels):
-        cut = draw_accuracy(panels[0], results)
-        for letter, panel, norm in zip("bcdefghijkl", panels[1:], norms, strict=False):
-            draw_inputs(panel, results, norm)
-            panel.set_title(f"{letter}  {LOOKS[norm].label}")
-        for panel in panels[2:]:
-            panel.sharey(panels[1])
-        for panel in panels:
-            panel.set_xlabel("training step")
-            style.step_limits(panel, len(results.axes["step"]))
-            panel.grid(visible=True)
-        style.caption(drawn, "\n".join([*caption(results, cut), *dead(results)]))
-        return style.save(drawn, folder, "sigmoid")
+def sigmoid(run: Run, published: Published) -> Drawing:
+    """Test accuracy of all arms, and the inputs to a typical sigmoid of each."""
+    del published  # no number of this figure is published
+    columns = 1 + len(run.norms)
+    drawing = Drawing(
+        "sigmoid",
+        (1, columns),
+        size=(1.2 + 3.1 * columns, 4.0),
+        title="The sigmoid network",
+        text="(a) Test accuracy against the step. Others: 15th, 50th and 85th percentile of the "
+        "input to one typical sigmoid of the last hidden layer.",
+        source="Ioffe & Szegedy 2015, Fig. 1",
+    )
+    first, *others = drawing.panels
+    cut = draw_accuracy(first, run)
+    for panel in others[1:]:
+        panel.axes.sharey(others[0].axes)
+    for letter, panel, norm in zip("bcdefghijklmno", others, run.norms, strict=False):
+        draw_inputs(panel, run, norm)
+        panel.set(title=f"{letter}  {LOOKS[norm].label}")
+    for panel in drawing.panels:
+        panel.set(xlabel=STEP, steps=run.data.sizes["step"])
+    drawing.caption = "\n".join([*caption(run, cut), *draw.untrained(run)])
+    return drawing
 
 
-def draw_accuracy(panel: Axes, results: Results) -> bool:
+def draw_accuracy(panel: Panel, run: Run) -> bool:
     """Test accuracy of every arm against steps.
 
     Returns:
       Whether accuracies below `LOWEST` lie outside.
     """
-    ends = []
-    for norm in map(str, results.axes["norm"]):
-        look = LOOKS[norm]
-        steps, accuracy = (
-            results.axes["test_step"],
-            100 * results.select("test.accuracy", norm=norm),
-        )
-        if len(accuracy) > 1:
-            low, high = accuracy.min(axis=0), accuracy.max(axis=0)
-            label = numbers.hidden(f"{look.label}, range over seeds")
-            shown: dict[str, Any] = {"color": look.colour, "alpha": 0.2, "linewidth": 0}
-            panel.fill_between(steps, low, high, label=label, **shown)
-        middle = over_seeds(accuracy)
-        panel.plot(
-            steps,
-            middle,
-            color=look.colour,
-            linestyle=look.line,
-            linewidth=1.3,
-            marker=look.marker,
-            markevery=max(1, len(steps) // 8),
-            markersize=4,
-            fillstyle="none",
-            label=look.label,
-        )
-        ends.append(middle[-1])
-        mark_ends(panel, results, norm)
-    cut = bool(min(ends) > LOWEST + 10)
+    accuracy = 100 * run["test_accuracy"]
+    if len(run.seeds) > 1:
+        ends = (end("seed", skipna=False) for end in (accuracy.min, accuracy.max))
+        draw.bands(panel, *ends, "{}, range over seeds", legend=False)
+    every = max(1, accuracy.sizes["test_step"] // 8)
+    style: Any = {"linewidth": 1.3, "marker": True, "markersize": 4, "fillstyle": "none"}
+    draw.curves(panel, run, accuracy, markevery=every, **style)
+    cut = bool((accuracy.median("seed").isel(test_step=-1) > LOWEST + 10).all())
     if cut:
-        panel.set_ylim(LOWEST, 100)
+        panel.set(ylim=(LOWEST, 100))
     panel.set(title="a  Test set", ylabel="test accuracy  [%]")
     panel.legend(loc="lower right")
     return cut
 
 
-def draw_inputs(panel: Axes, results: Results, norm: str) -> None:
-    """The percentiles of one typical unit's input along training, first seed."""
-    look, seed = LOOKS[norm], int(results.axes["seed"][0])
-    unit = claims.typical_unit(results, norm, seed)
-    values = claims.percentiles(results, norm, seed)[:, unit]
-    steps = results.axes["probe_step"]
-    panel.fill_between(
-        steps,
-        values[:, 0],
-        values[:, -1],
-        color=look.colour,
-        alpha=0.15,
-        linewidth=0,
-        label=numbers.hidden("between the outer percentiles"),
-    )
-    for column, level in enumerate(results.axes["percentile"]):
-        is_median = level == 50
-        panel.plot(
-            steps,
-            values[:, column],
-            color=look.colour,
-            linewidth=1.6 if is_median else 0.8,
-            label=numbers.hidden(f"percentile {level:g}"),
-        )
-        shown = values[np.isfinite(values[:, column]), column]
-        panel.annotate(
-            f"{level:g}th",
-            xy=(steps[len(shown) - 1], shown[-1]),
-            xytext=(3, 3),
-            textcoords="offset points",
-            ha="right",
-            fontsize=7.5,
-            color="0.2",
-        )
-    mark_ends(panel, results, norm)
-    panel.set_ylabel(f"input to sigmoid {unit} of the last hidden layer")
+def typical_sigmoid(run: Run, norm: str) -> int:
+    """The sigmoid that wanders as far as the median one, first seed; the lower of two medians."""
+    far = claims.wander(run).sel(norm=norm).isel(seed=0).values
+    known = int(np.isfinite(far).sum())
+    return int(np.argsort(far)[max(0, (known - 1) // 2)])
 
 
-def caption(results: Results, cut: bool) -> list[str]:
+def draw_inputs(panel: Panel, run: Run, norm: str) -> None:
+    """The percentiles of one typical sigmoid's input along training, first seed."""
+    look, place = LOOKS[norm]._replace(line="-"), typical_sigmoid(run, norm)
+    values = run["inputs_percentiles"].sel(norm=norm).isel(seed=0, channel=place)
+    steps, levels = run["probe_step"].values, run.values("percentile")
+    ends = (values.isel(percentile=end) for end in (0, -1))
+    between = {"alpha": 0.15, "legend": False}
+    panel.band(steps, *ends, "between the outer percentiles", look, **between)
+    for level in levels:
+        own = values.sel(percentile=level)
+        width = 1.6 if level == 50 else 0.8
+        panel.line(steps, own, f"percentile {level:g}", look, linewidth=width, legend=False)
+        shown = own[np.isfinite(own)]
+        small: Any = {"xytext": (3, 3), "textcoords": "offset points", "ha": "right"}
+        small |= {"fontsize": 7.5, "color": "0.2"}
+        at = float(shown["probe_step"][-1]), float(shown[-1])
+        panel.note(f"{level:g}th", at, "data", **small)
+    draw.mark_ends(panel, run, norm)
+    panel.set(ylabel=f"input to sigmoid {place} of the last hidden layer")
+
+
+def caption(run: Run, cut: bool) -> list[str]:
     """What was run, on what, and how it is drawn."""
-    config = results.config
-    seeds = len(results.axes["seed"])
-    deviation = config["initial_deviation"]
-    start = f"deviation {deviation:g}" if deviation is not None else config["initializer"]
-    own = "their own statistics" if config["statistics"] == "batch" else "running averages"
-    spread = "one seed" if seeds == 1 else f"lines: median over {seeds} seeds, bands: their range"
+    options, seeds = run.options, len(run.seeds)
+    deviation = options["initial_deviation"]
+    start = f"deviation {deviation:g}" if deviation is not None else options["initializer"]
+    own = "their own statistics" if options["statistics"] == "batch" else "running averages"
+    spread = "one seed" if seeds == 1 else f"lines: {draw.spread(run)}, bands: their range"
     below = f"; accuracies below {LOWEST} % lie outside" if cut else ""
     return [
-        f"{subject(results)}, {setting(config)}; initial kernels: {start}",
-        f"a: {spread}{below}. Others: 15th, 50th and 85th percentile over {config['inputs']} "
-        f"training images normalised with {own}, seed {results.axes['seed'][0]}, of the unit whose "
-        "percentiles wander as far as the median unit's.",
+        f"{draw.subject(run)}, {draw.setting(run)}; initial kernels: {start}",
+        f"a: {spread}{below}. Others: 15th, 50th and 85th percentile over {options['inputs']} "
+        f"training images normalised with {own}, seed {run.seeds[0]}, of the sigmoid whose "
+        "percentiles wander as far as the median sigmoid's.",
     ]
+
+
+FIGURES = (sigmoid,)

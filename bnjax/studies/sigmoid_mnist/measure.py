@@ -1,4 +1,4 @@
-"""Percentiles of what each unit of a layer hands to its non-linearity, over fixed images."""
+"""Percentiles of the inputs to each sigmoid of a layer, and test images one by one."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
@@ -22,8 +22,11 @@ from bnjax.train.outputs import pick
 from bnjax.train.step import Gradient, TrainState
 from bnjax.types import Images, Labels, Logits
 
+STATISTICS = ("running", "batch")
+PerStatistics: TypeAlias = Float[Array, " statistics"]
 
-class UnitPercentiles(NamedTuple):
+
+class Percentiles(NamedTuple):
     """Of the input to each sigmoid of one layer, over the same images at every step."""
 
     percentiles: Annotated[
@@ -31,24 +34,32 @@ class UnitPercentiles(NamedTuple):
     ]
 
 
+class SingleImages(NamedTuple):
+    """Of test images one by one (alone) and in one batch (together)."""
+
+    difference: Annotated[PerStatistics, Field("Largest difference of a logit, alone and together")]
+    largest: Annotated[PerStatistics, Field("Largest |logit|, together")]
+    agreement: Annotated[
+        PerStatistics,
+        Field("Share of images with the same class alone and together", bounded=True),
+    ]
+    accuracy: Annotated[PerStatistics, Field("Test accuracy of images alone", bounded=True)]
+    accuracy_together: Annotated[
+        PerStatistics, Field("Test accuracy of images together", bounded=True)
+    ]
+
+
 def probes(arm: Arm) -> Mapping[str, Probe]:
-    """The percentiles of every channel, and images that come alone."""
-    options = arm.options
-    train, test = (
-        arm.pipeline.standardise(split.pixels[:count])
-        for split, count in (
-            (arm.dataset.train, options.inputs),
-            (arm.dataset.test, options.singles),
-        )
-    )
-    labels = arm.dataset.test.labels[: options.singles]
-    *_, layer, _ = models.layer_names(arm.model, arm.dataset.train.pixels.shape[1:])
-    measure = make_unit_percentiles(arm.model, layer, train, statistics=options.statistics)
+    """The percentiles of every sigmoid of the last hidden layer, and images that come alone."""
+    options, pipeline = arm.options, arm.pipeline
+    train, test = arm.dataset.train, arm.dataset.test
+    inputs = pipeline.standardise(train.pixels[: options.inputs])
+    singles = pipeline.standardise(test.pixels[: options.singles])
+    *_, layer, _ = models.layer_names(arm.model, train.pixels.shape[1:])
+    measure = make_percentiles(arm.model, layer, inputs, statistics=options.statistics)
+    alone = make_single_images(arm.model, singles, test.labels[: options.singles])
     when = every(options.probe_every)
-    return {
-        "inputs": Probe(when, measure),
-        "single": Probe(when, make_single_images(arm.model, test, labels)),
-    }
+    return {"inputs": Probe(when, measure), "single": Probe(when, alone)}
 
 
 def axes(options: Any) -> Mapping[str, Any]:
@@ -69,88 +80,50 @@ def build_model(options: Any, norm: str, num_classes: int) -> Model:
     return Model(model.module.clone(kernel_init=init))
 
 
-def make_unit_percentiles(
+def make_percentiles(
     model: Model,
     layer: str,
     images: Images,
     *,
     percentiles: Sequence[float] = PERCENTILES,
     statistics: Literal["batch", "running"] = "batch",
-) -> Callable[[TrainState, Batch, Gradient], UnitPercentiles]:
-    """Compile the percentiles of a layer's units for the states of one training run.
+) -> Callable[[TrainState, Batch, Gradient], Percentiles]:
+    """Compile the percentiles of the inputs to each sigmoid of a layer.
 
     Args:
       model: the model that is trained.
       layer: its name, e.g. `dense3`.
-      images: standardised `[count, height, width, channels]`, the same ones at every step, so that
-        only training moves the percentiles.
+      images: standardised `[count, height, width, channels]`, the same at every step, so that only
+        training moves the percentiles.
       percentiles: in [0, 100], ascending.
       statistics: what BatchNorm normalises with: those of `images`, or the running ones.
 
     Returns:
-      `measure(state, batch, gradient) -> UnitPercentiles`, compiled.
-
-    Raises:
-      UsageError: at its first call, of a layer that the model does not have.
+      `measure(state, batch, gradient) -> Percentiles`, compiled; at its first call a layer that the
+      model does not have raises a `UsageError`.
 
     Source: Ioffe & Szegedy 2015, Fig. 1 (b, c).
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> import optax
-      >>> from bnjax.losses import cross_entropy
-      >>> from bnjax.models import mlp, norms
-      >>> from bnjax.train import init_state
-      >>> from bnjax.train.gradient import compute_gradient
-      >>> model = mlp(norm=norms.none(), num_classes=2, width=0.02)
-      >>> batch = Batch(jnp.ones((4, 1, 1, 1)), jnp.array([0, 1, 0, 1]))
-      >>> state = init_state(model, optax.sgd(0.1), jax.random.key(0), batch.images)
-      >>> computed = compute_gradient(model, cross_entropy, state, batch)
-      >>> measure = make_unit_percentiles(model, "dense3", batch.images)
-      >>> measure(state, batch, computed).percentiles.shape
-      (2, 3)
     """
 
     @jax.jit
-    def measure(state: TrainState, batch: Batch, computed: Gradient) -> UnitPercentiles:
+    def measure(state: TrainState, batch: Batch, computed: Gradient) -> Percentiles:
         del computed  # of another batch
         outputs = model.preactivations(
             state.params, state.batch_stats, images, train=statistics == "batch", key=batch.key
         )
         [found] = pick(outputs, [layer])
         rows = found.reshape(-1, found.shape[-1])
-        return UnitPercentiles(
-            jax.vmap(lambda unit: percentiles_of(unit, percentiles), in_axes=1)(rows)
+        return Percentiles(
+            jax.vmap(lambda channel: percentiles_of(channel, percentiles), in_axes=1)(rows)
         )
 
     return measure
 
 
-STATISTICS = ("running", "batch")
-
-
-PerStatistics: TypeAlias = Float[Array, " statistics"]
-
-
-class SingleImages(NamedTuple):
-    """Of test images one by one (alone) and in one batch (together)."""
-
-    difference: Annotated[PerStatistics, Field("Largest difference of a logit, alone and together")]
-    largest: Annotated[PerStatistics, Field("Largest |logit|, together")]
-    agreement: Annotated[
-        PerStatistics,
-        Field("Share of images with the same class alone and together", bounded=True),
-    ]
-    accuracy: Annotated[PerStatistics, Field("Test accuracy of images alone", bounded=True)]
-    accuracy_together: Annotated[
-        PerStatistics, Field("Test accuracy of images together", bounded=True)
-    ]
-
-
 def make_single_images(
     model: Model, images: Images, labels: Labels
 ) -> Callable[[TrainState, Batch, Gradient], SingleImages]:
-    """Compile the comparison for the states of one training run.
+    """Compile the comparison of test images one by one and in one batch.
 
     Args:
       model: the model that is trained.
@@ -163,20 +136,6 @@ def make_single_images(
 
     Source: Ioffe & Szegedy 2015, §3.1: inference with population statistics, so that the output
       depends on one input alone.
-
-    Example:
-      >>> import optax
-      >>> from bnjax.losses import cross_entropy
-      >>> from bnjax.models import mlp, norms
-      >>> from bnjax.train import init_state
-      >>> from bnjax.train.gradient import compute_gradient
-      >>> model = mlp(norm=norms.none(), num_classes=2, width=0.02)
-      >>> batch = Batch(jnp.ones((4, 1, 1, 1)), jnp.array([0, 1, 0, 1]))
-      >>> state = init_state(model, optax.sgd(0.1), jax.random.key(0), batch.images)
-      >>> computed = compute_gradient(model, cross_entropy, state, batch)
-      >>> measure = make_single_images(model, batch.images, batch.labels)
-      >>> measure(state, batch, computed).agreement.tolist()  # nothing is shared by a batch
-      [1.0, 1.0]
     """
 
     @jax.jit
