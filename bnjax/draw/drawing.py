@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import QuadMesh
+from matplotlib.container import Container
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -425,7 +426,7 @@ class Panel:
         names, artists = zip(*self.entries(), strict=True) if self.entries() else ((), ())
         self.axes.legend(artists, names, **where or below)
 
-    def entries(self) -> list[tuple[str, Artist]]:
+    def entries(self) -> list[tuple[str, Artist | Container]]:
         """The entries of a legend, names and artists, in the order of the calls."""
         artists, names = self.axes.get_legend_handles_labels()
         places = {name: place for place, name in reversed([*enumerate(self._labels)])}

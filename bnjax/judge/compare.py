@@ -23,12 +23,12 @@ CHANCE = f"{TRAINED:g} of the loss of chance"
 Field: TypeAlias = Callable[[Run], xarray.DataArray]
 
 
-def why_not_trained(run: Run, arm: str, axis: str = "norm", name: str = "") -> str:
+def why_not_trained(run: Run, arm: Any, axis: str = "norm", name: str = "") -> str:
     """Why no claim can rest on an arm, or nothing.
 
     Args:
       run: with the arms along `axis`; a run without this axis is one arm.
-      arm: e.g. `batch`.
+      arm: e.g. `batch`, or the place on another axis, e.g. 64.
       axis: the arms', `norm` or another factor.
       name: what a reader calls the arm; by default the normaliser's label.
 
@@ -49,7 +49,7 @@ def why_not_trained(run: Run, arm: str, axis: str = "norm", name: str = "") -> s
     return ""
 
 
-def why_diverged(run: Run, arm: str, axis: str = "norm", name: str = "") -> str:
+def why_diverged(run: Run, arm: Any, axis: str = "norm", name: str = "") -> str:
     """That an arm diverged, and at which step, or nothing; for claims on arms that may be dead."""
     for finite in of_arm(run, arm, axis)["train_finite"]:
         if (finite == 0).any():
@@ -58,7 +58,7 @@ def why_diverged(run: Run, arm: str, axis: str = "norm", name: str = "") -> str:
     return ""
 
 
-def of_arm(run: Run, arm: str, axis: str) -> Run:
+def of_arm(run: Run, arm: Any, axis: str) -> Run:
     """One arm; the run itself where training has no such axis (statistics, kinds of parameter)."""
     return run.sel(**{axis: arm}) if axis in run["train_loss"].dims else run
 
