@@ -1,25 +1,20 @@
-"""Gradient magnitudes by kind of parameter: a numpy twin, real cancellation, toy size, claims."""
-
-import json
+"""Gradient magnitudes by kind of parameter: a numpy twin, real cancellation, claims, figure."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import synthetic
 from conftest import cast, tiny_model
+from synthetic import decided
 
 from bnjax import losses, models
 from bnjax.arithmetic import trees
-from bnjax.commands import command_line as frame
 from bnjax.errors import UsageError
-from bnjax.frame import results
-from bnjax.frame.results import Results
 from bnjax.models import norms
 from bnjax.probes.magnitudes import KINDS, kinds, magnitudes
-from bnjax.studies.gradient_magnitudes import claims
-from bnjax.studies.gradient_magnitudes import study as script
+from bnjax.studies.gradient_magnitudes import claims, figure
 
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 # Normalisers that a constant in front of them does not reach. An ℓp norm's size sees it, and a
 # LayerNorm's constant differs from channel to channel.
 CANCELLING = ("batch", "unitize", "instance")
@@ -91,96 +86,59 @@ def test_a_parameter_without_a_kind_is_refused():
         magnitudes({"a": jnp.ones(1), "b": jnp.ones(1)}, {"a": "kernel"})
 
 
-TOY = ["--steps", "6", "--batch-size", "16", "--evaluate-every", "4"]
-
-
-def test_a_run_leaves_results_figure_and_claims(toy, tmp_path):
-    assert frame.main(script.EXPERIMENT, [*TOY, "--debug", "--out", str(tmp_path)]) == 0
-    (path,) = (tmp_path / "gradient_magnitudes").iterdir()
-    assert (path / "gradient_magnitudes.png").stat().st_size > 10_000
-    measured = results.read(path)
-    assert measured.axes["kind"].tolist() == list(KINDS)
-    means = measured.arrays["magnitudes.mean"]
-    assert means.shape == (2, 1, 3, 6)
-    has = np.isfinite(means).all(axis=(1, 2))
-    np.testing.assert_array_equal(has[0], [True, True, False, False, False, False])
-    np.testing.assert_array_equal(has[1], [True, True, True, True, True, False])
-    # Training's own gradient: its norm is that of all kinds together.
-    whole = measured.arrays["train.gradient_norm"][:, :, ::2]
-    parts = np.sqrt(np.nansum(np.square(measured.arrays["magnitudes.norm"]), axis=-1))
-    np.testing.assert_allclose(parts, whole, rtol=1e-5)
-    summary = json.loads((path / "summary.json").read_text())
-    verdicts = {claim["identifier"]: claim["verdict"] for claim in summary["claims"]}
-    assert list(verdicts) == ["scale-batch", "shift-batch", "cancelled-batch", "kernel-batch"]
-    assert verdicts["cancelled-batch"] == "supported"
-
-
-def test_a_wrong_call_gives_one_line_and_writes_nothing(toy, tmp_path, capsys):
-    out = tmp_path / "runs"
-    assert frame.main(script.EXPERIMENT, ["--probe-every", "0", "--out", str(out)]) == 2
-    assert capsys.readouterr().err == "error: --probe-every 0: must be from 1 to 100000000\n"
-    assert not out.exists()
-
-
-def test_presets_are_valid():
-    for config in script.PRESETS.values():
-        config.validate()
-
-
-def made_up(values, *, seeds=1, loss=None):
-    """Results of arms whose kinds have given magnitudes at every step."""
-    norms, steps = list(values), 20
-    rows = [[values[norm].get(kind, np.nan) for kind in KINDS] for norm in norms]
-    means = np.array(rows).reshape(len(norms), 1, 1, len(KINDS))
-    means = means * (1 + 0.01 * np.arange(seeds)).reshape(1, -1, 1, 1)
-    decline = np.geomspace(1.5, 0.1, steps) if loss is None else np.full(steps, loss)
-    losses_ = np.tile(decline, (len(norms), seeds, 1))
-    arrays = {
-        "magnitudes.mean": np.broadcast_to(means, (len(norms), seeds, steps, len(KINDS))),
-        "train.loss": losses_,
-        "train.finite": np.ones_like(losses_),
-    }
-    dims = {
-        "magnitudes.mean": ("norm", "seed", "probe_step", "kind"),
-        **dict.fromkeys(("train.loss", "train.finite"), ("norm", "seed", "step")),
-    }
-    axes = {
-        "norm": np.array(norms),
-        "seed": np.arange(seeds),
-        "step": np.arange(steps),
-        "probe_step": np.arange(steps),
-        "kind": np.array(KINDS),
-    }
-    return Results(arrays, dims, axes, {}, {"chance_loss": np.log(10)})
+def a_run(none=None, batch=None, seeds=1):
+    """Two networks whose kinds of parameter have given mean gradients at every step."""
+    arms = (none or {"kernel": 2.0}, batch or {"kernel": 1.0})
+    values = np.array([[arm.get(kind, np.nan) for kind in KINDS] for arm in arms])
+    return synthetic.run(
+        {
+            "magnitudes_mean": (
+                ("norm", "seed", "probe_step", "kind"),
+                values[:, None, None] * (1 + 0.01 * np.arange(seeds)).reshape(1, -1, 1, 1),
+            )
+        },
+        seeds=seeds,
+        kind=KINDS,
+        # What captions say.
+        options={"batch_size": 16, "steps": 40, "depth": None, "width": 1.0, "dropout": 0.0}
+        | {"objective": "cross_entropy"},
+    )
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
 @pytest.mark.parametrize(
-    ("ratio", "verdict"), [(3.0, "supported"), (1 / 3, "not supported"), (1.0, "inconclusive")]
+    ("arms", "identifier", "verdict"),
+    [
+        ({"batch": {"kernel": 1, "scale": 3}}, "scale-batch", "supported"),
+        ({"batch": {"kernel": 3, "scale": 1}}, "scale-batch", "not supported"),
+        ({"batch": {"kernel": 1, "scale": 1}}, "scale-batch", "inconclusive"),
+        ({"batch": {"kernel": 1, "shift": 3}}, "shift-batch", "supported"),
+        ({"batch": {"shift": 1, "cancelled_bias": 1e-8}}, "cancelled-batch", "supported"),
+        ({"batch": {"shift": 1, "cancelled_bias": 0.01}}, "cancelled-batch", "not supported"),
+        ({"none": {"kernel": 3}}, "kernel-batch", "supported"),
+        ({"none": {"kernel": 1 / 3}}, "kernel-batch", "not supported"),
+    ],
 )
-def test_the_ratio_of_kinds_decides(ratio, verdict, seeds):
-    batch = {"kernel": 1.0, "scale": ratio, "shift": 1 / ratio, "cancelled_bias": 1e-8}
-    found = claims.claims(made_up({"none": {"kernel": 2.0}, "batch": batch}, seeds=seeds))
-    verdicts = {claim.identifier: claim.verdict for claim in found}
-    opposite = {"supported": "not supported", "not supported": "supported"}
-    assert verdicts["scale-batch"] == verdict
-    assert verdicts["shift-batch"] == opposite.get(verdict, verdict)
-    assert verdicts["cancelled-batch"] == "supported"
-    assert verdicts["kernel-batch"] == "supported"
+def test_mean_gradients_decide(arms, identifier, verdict, seeds):
+    assert decided(a_run(**arms, seeds=seeds), claims.CLAIMS)[identifier].verdict == verdict
 
 
-def test_a_bias_with_a_gradient_is_not_cancelled():
-    batch = {"kernel": 1.0, "scale": 1.0, "shift": 1.0, "cancelled_bias": 0.01}
-    found = claims.claims(made_up({"batch": batch}))
-    (claim,) = (claim for claim in found if claim.identifier == "cancelled-batch")
-    assert claim.verdict == "not supported"
-    assert claim.measured == "0.01 of that of β"
+def test_only_a_cancelled_bias_is_judged_in_a_dead_network():
+    batch = {"kernel": 1, "scale": 3, "shift": 3, "cancelled_bias": 1e-8}
+    found = decided(synthetic.dead(a_run(batch=batch), "batch"), claims.CLAIMS)
+    verdicts = {name: verdict.verdict for name, verdict in found.items()}
+    assert verdicts.pop("cancelled-batch") == "supported"
+    assert verdicts == dict.fromkeys(("scale-batch", "shift-batch", "kernel-batch"), "inconclusive")
+    assert found["scale-batch"].reason.startswith("BatchNorm does not train")
 
 
-def test_a_dead_arm_is_inconclusive_and_says_why():
-    batch = {"kernel": 1.0, "scale": 3.0}
-    found = claims.claims(made_up({"none": {"kernel": 2.0}, "batch": batch}, loss=2.3))
-    assert {claim.identifier for claim in found} == {"scale-batch", "kernel-batch"}
-    for claim in found:
-        assert claim.verdict == "inconclusive"
-        assert "batch does not train: its loss ends at 2.300" in claim.reason
+def test_the_figure_has_the_kinds_that_each_network_has():
+    made = a_run({"kernel": 2, "bias": 4}, {"kernel": 1, "scale": 3}, seeds=3)
+    made.facts["dataset"] = "made up"
+    drawing = figure.gradient_magnitudes(made, {})
+    none, batch, training = drawing.panels
+    assert [series.name for series in none.table] == ["kernels", "biases that none cancels"]
+    assert [series.name for series in batch.table] == ["kernels", "scales γ"]
+    np.testing.assert_allclose(batch.table[1].columns["y"], 3 * 1.01)  # the median seed
+    assert none.axes.get_ylim() == batch.axes.get_ylim()
+    assert training.table[0].name == "no normalisation"

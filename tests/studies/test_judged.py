@@ -241,7 +241,7 @@ DEAD = (10, 2.3, 0.1, 0.1)
     ("none", "batch", "verdict", "reason"),
     [
         ((GOOD, DEAD), (GOOD, GOOD), S, "only BatchNorm trains at lr 0.5"),
-        ((GOOD, GOOD), (GOOD, DEAD), N, "only none trains at lr 0.5"),
+        ((GOOD, GOOD), (GOOD, DEAD), N, "only no normalisation trains at lr 0.5"),
         ((GOOD, DEAD), (DEAD, GOOD), U, "each trains"),
         ((GOOD, DEAD), (GOOD, DEAD), U, "both train at the same"),
     ],

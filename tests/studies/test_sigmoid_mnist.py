@@ -1,38 +1,26 @@
-"""The sigmoid network: binary data, what its units get, images alone, claims, and the whole."""
+"""The sigmoid network: binary data, inputs of its sigmoids, images alone, claims, figure."""
 
-import json
+import dataclasses
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import synthetic
 from conftest import cast
 from sklearn.datasets import load_digits
+from synthetic import column, decided
 from test_data import prepared
 
 from bnjax import data, models, train
-from bnjax.commands import command_line as frame
 from bnjax.data import Batch, sources
 from bnjax.errors import UsageError
-from bnjax.frame import results
-from bnjax.frame.results import Results
+from bnjax.frame.options import check
 from bnjax.losses import cross_entropy
-from bnjax.studies.sigmoid_mnist import claims
-from bnjax.studies.sigmoid_mnist import (
-    measure_single_images as single_images,
-)
-from bnjax.studies.sigmoid_mnist import (
-    measure_unit_percentiles as unit_percentiles,
-)
-from bnjax.studies.sigmoid_mnist import study as sigmoid_mnist
-from bnjax.train.step import compute_gradient
+from bnjax.studies.sigmoid_mnist import STUDY, claims, figure, measure
+from bnjax.train.gradient import compute_gradient
 
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
-TOY = [
-    *("--width", "0.1", "--steps", "6", "--batch-size", "16", "--probe-every", "2"),
-    *("--evaluate-every", "4", "--inputs", "40", "--singles", "5"),
-]
-PROBES, UNITS, STEPS = 8, 5, 40
+SIGMOIDS = 5
 
 
 def test_binary_digits_are_zero_or_one_and_split_like_the_digits():
@@ -93,12 +81,12 @@ def forward(params, batch_stats, images, statistics):
 
 
 @pytest.mark.parametrize("statistics", ["batch", "running"])
-def test_percentiles_are_those_of_each_unit_by_hand(trained, statistics):
+def test_percentiles_are_those_of_each_sigmoid_by_hand(trained, statistics):
     model, state, batch, gradient = trained
-    measure = unit_percentiles.make_unit_percentiles(
+    percentiles = measure.make_percentiles(
         model, "dense2", batch.images, percentiles=(15.0, 50.0, 85.0), statistics=statistics
     )
-    found = measure(state, batch, gradient).percentiles
+    found = percentiles(state, batch, gradient).percentiles
     inputs, _ = forward(state.params, state.batch_stats, batch.images, statistics)
     expected = np.percentile(inputs, (15, 50, 85), axis=0, method="inverted_cdf").T
     np.testing.assert_allclose(found, expected, rtol=1e-12)
@@ -106,18 +94,16 @@ def test_percentiles_are_those_of_each_unit_by_hand(trained, statistics):
 
 def test_percentiles_of_a_layer_that_is_not_there_are_refused(trained):
     model, state, batch, gradient = trained
-    measure = unit_percentiles.make_unit_percentiles(model, "dense9", batch.images)
+    percentiles = measure.make_percentiles(model, "dense9", batch.images)
     with pytest.raises(UsageError, match="layers dense9: the model has dense1"):
-        measure(state, batch, gradient)
+        percentiles(state, batch, gradient)
 
 
 def test_images_alone_are_compared_with_the_same_images_together(trained):
     model, state, batch, gradient = trained
-    found = single_images.make_single_images(model, batch.images, batch.labels)(
-        state, batch, gradient
-    )
+    found = measure.make_single_images(model, batch.images, batch.labels)(state, batch, gradient)
     labels = np.asarray(batch.labels)
-    for column, statistics in enumerate(single_images.STATISTICS):
+    for place, statistics in enumerate(measure.STATISTICS):
         _, together = forward(state.params, state.batch_stats, batch.images, statistics)
         alone = np.concatenate(
             [
@@ -126,10 +112,10 @@ def test_images_alone_are_compared_with_the_same_images_together(trained):
             ]
         )
         difference = np.abs(alone - together).max()
-        np.testing.assert_allclose(found.difference[column], difference, rtol=1e-9, atol=1e-12)
-        np.testing.assert_allclose(found.largest[column], np.abs(together).max(), rtol=1e-12)
+        np.testing.assert_allclose(found.difference[place], difference, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(found.largest[place], np.abs(together).max(), rtol=1e-12)
         np.testing.assert_allclose(
-            [found.agreement[column], found.accuracy[column], found.accuracy_together[column]],
+            [found.agreement[place], found.accuracy[place], found.accuracy_together[place]],
             [
                 (alone.argmax(-1) == together.argmax(-1)).mean(),
                 (alone.argmax(-1) == labels).mean(),
@@ -144,177 +130,130 @@ def test_images_alone_are_compared_with_the_same_images_together(trained):
         assert found.difference[1] > 0.01
 
 
-def made_up(far, *, reached=(30, 10), alone=1.0, difference=0.0, losses=None, seeds=1):
-    """Results of `none` and `batch` whose units wander `far[arm]` spreads in all."""
-    norms = ["none", "batch"]
-    decline = np.geomspace(1.5, 0.1, STEPS)
-    test_steps = np.arange(0, STEPS + 1, 10)
-    course = np.linspace(0, 1, PROBES).reshape(1, PROBES, 1, 1)
-    spread = np.array([-1.0, 0.0, 1.0]) * (1 + np.arange(UNITS)).reshape(-1, 1)  # units differ
-    strength = np.array(far).reshape(2, 1, 1, 1)
-    size = np.ptp(spread, axis=-1).reshape(1, 1, UNITS, 1)
-    seed = (1 + 0.01 * np.arange(seeds)).reshape(1, seeds, 1, 1, 1)
-    arrays = {
-        "inputs.percentiles": (spread + strength * size * course)[:, None] * seed,
-        "train.loss": np.array(
-            [np.tile((losses or {}).get(norm, decline), (seeds, 1)) for norm in norms]
-        ),
-        "train.finite": np.ones((2, seeds, STEPS)),
-        "test.accuracy": np.array(
-            [np.tile(np.where(test_steps >= step, 0.95, 0.2), (seeds, 1)) for step in reached]
-        ),
-        **{
-            f"single.{name}": np.broadcast_to(np.array(values), (2, seeds, PROBES, 2))
-            for name, values in {
-                "difference": [difference, 5.0],
-                "largest": [10.0, 10.0],
-                "agreement": [alone, 0.1],
-                "accuracy": [0.9, 0.1],
-                "accuracy_together": [0.9, 0.9],
-            }.items()
-        },
+def a_run(far=(2, 1), *, reached=(30, 10), alone=1.0, difference=0.0, own=0.1, seeds=1):
+    """The sigmoids of `none` and `batch` wander `far[arm]` spreads in all, at one speed."""
+    course = np.linspace(0, 1, synthetic.PROBES).reshape(-1, 1, 1)
+    spread = (1 + np.arange(SIGMOIDS)).reshape(-1, 1) * np.array([-1.0, 0.0, 1.0])
+    scale = (1 + 0.01 * np.arange(seeds)).reshape(-1, 1, 1, 1)
+    moved = spread + column(far, 4) * 2 * spread[:, 2:] * course
+    steps = np.arange(0, synthetic.STEPS + 1, 10)
+    single = {
+        "difference": [difference, 5.0],
+        "largest": 10.0,
+        "agreement": [alone, 0.1],
+        "accuracy": [0.9, own],
+        "accuracy_together": 0.9,
     }
     probe = ("norm", "seed", "probe_step")
-    dims = {name: (*probe, "statistics") for name in arrays}
-    dims |= {"inputs.percentiles": (*probe, "unit", "percentile")}
-    dims |= {name: ("norm", "seed", "step") for name in ("train.loss", "train.finite")}
-    dims |= {"test.accuracy": ("norm", "seed", "test_step")}
-    axes = {
-        "norm": np.array(norms),
-        "seed": np.arange(seeds),
-        "step": np.arange(STEPS),
-        "test_step": test_steps,
-        "probe_step": np.arange(0, STEPS, STEPS // PROBES),
-        "unit": np.arange(UNITS),
-        "percentile": np.array([15.0, 50.0, 85.0]),
-        "statistics": np.array(["running", "batch"]),
-    }
-    config = {"target_accuracy": 0.9, "evaluate_every": 10, "model": "mlp", "singles": 7}
-    return Results(arrays, dims, axes, config, {"chance_loss": np.log(10)})
+    return synthetic.run(
+        {
+            "inputs_percentiles": ((*probe, "channel", "percentile"), moved * scale),
+            "test_accuracy": (
+                ("norm", "seed", "test_step"),
+                np.where(steps >= column(reached, 2), 0.95, 0.2),
+            ),
+            **{f"single_{name}": ((*probe, "statistics"), x) for name, x in single.items()},
+        },
+        seeds=seeds,
+        options=STUDY.preset("quick").__dict__,
+        test_step=steps,
+        channel=range(SIGMOIDS),
+        percentile=[15.0, 50.0, 85.0],
+        statistics=["running", "batch"],
+    )
 
 
-def verdicts(measured):
-    return {claim.identifier: claim.verdict for claim in claims.claims(measured)}
+S, N, U = "supported", "not supported", "inconclusive"
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
 @pytest.mark.parametrize(
-    ("far", "verdict"),
+    ("numbers", "identifier", "verdict"),
     [
-        ((3.0, 1.0), "supported"),
-        ((1.0, 1.0), "inconclusive"),
-        ((1.0, 3.0), "not supported"),
+        ({"far": (3, 1)}, "fig1bc-run-batch", S),
+        ({"far": (1, 1)}, "fig1bc-run-batch", U),
+        ({"far": (1, 3)}, "fig1bc-run-batch", N),
+        ({"far": (3, 1)}, "fig1bc-probe-batch", S),
+        ({"far": (1, 1)}, "fig1bc-probe-batch", U),
+        ({"far": (1, 3)}, "fig1bc-probe-batch", N),
+        ({"reached": (30, 10)}, "faster-batch-none", S),
+        ({"reached": (10, 30)}, "faster-batch-none", N),
+        ({"reached": (99, 10)}, "faster-batch-none", S),
+        ({"reached": (99, 99)}, "faster-batch-none", U),
+        ({"reached": (99, 10)}, "accuracy-batch-none", S),
+        ({"difference": 9e-4}, "single-batch", S),
+        ({"difference": 1.1e-3}, "single-none", N),  # of a largest logit of 10
+        ({"alone": 0.99}, "single-batch", N),
+        ({"own": 0.44}, "single-own-batch", S),
+        ({"own": 0.45}, "single-own-batch", N),
     ],
 )
-def test_the_distance_that_percentiles_travel_decides(far, verdict, seeds):
-    found = verdicts(made_up(far, seeds=seeds))
-    assert found["fig1bc-run-batch"] == verdict
-    assert found["fig1bc-probe-batch"] == verdict
-
-
-def test_units_wander_by_their_own_spreads():
-    measured = made_up((3.0, 0.5))
-    np.testing.assert_allclose(claims.wander(measured, "none", 0), 3.0)
-    np.testing.assert_allclose(claims.drift(measured, "batch", 0)[:-1], 0.5 / (PROBES - 1))
-    values = measured.arrays["inputs.percentiles"]
-    factors = np.array([5.0, 1.0, 2.0, 4.0, 3.0]).reshape(1, 1, 1, UNITS, 1)
-    moved = {
-        **measured.arrays,
-        "inputs.percentiles": values[:, :, :1] + factors * (values - values[:, :, :1]),
+def test_the_sigmoid_network_decides(numbers, identifier, verdict, seeds):
+    found = decided(a_run(**numbers, seeds=seeds), claims.CLAIMS)
+    assert found[identifier].verdict == verdict
+    assert {*found} == {
+        *("faster-batch-none", "accuracy-batch-none", "fig1bc-run-batch", "fig1bc-probe-batch"),
+        *("single-none", "single-batch", "single-own-batch"),
     }
-    assert claims.typical_unit(measured._replace(arrays=moved), "none", 0) == 4
-
-
-@pytest.mark.parametrize(
-    ("reached", "verdict", "shown"),
-    [
-        ((30, 10), "supported", "3 (one seed): none 30, batch 10"),
-        ((10, 30), "not supported", "0.333 (one seed): none 10, batch 30"),
-        ((99, 10), "supported", "at least 4 (one seed): none never, batch 10"),
-        ((99, 99), "inconclusive", "no ratio: none never, batch never"),
-    ],
-)
-def test_steps_are_counted_to_the_target_on_the_test_set(reached, verdict, shown):
-    found = {c.identifier: c for c in claims.claims(made_up((2.0, 1.0), reached=reached))}
-    assert found["faster-batch-none"].verdict == verdict
-    assert found["faster-batch-none"].measured == shown
-    assert found["faster-batch-none"].source == "Ioffe & Szegedy 2015, Fig. 1a"
-
-
-@pytest.mark.parametrize(
-    ("alone", "difference", "verdict"),
-    [(1.0, 1e-6, "supported"), (0.99, 1e-6, "not supported"), (1.0, 0.1, "not supported")],
-)
-def test_an_image_alone_must_get_its_class_and_its_logits(alone, difference, verdict):
-    found = verdicts(made_up((2.0, 1.0), alone=alone, difference=difference))
-    assert found["single-batch"] == found["single-none"] == verdict
-    assert found["single-own-batch"] == "supported"
-    assert "single-own-none" not in found
 
 
 def test_a_network_on_its_plateau_bears_no_claim():
-    measured = made_up((2.0, 1.0), losses={"none": np.full(STEPS, 2.3)})
-    for claim in claims.claims(measured):
-        expected = "supported" if claim.identifier.startswith("single") else "inconclusive"
-        expected = "inconclusive" if claim.identifier == "single-none" else expected
-        assert claim.verdict == expected, claim.identifier
+    found = decided(synthetic.dead(a_run(), "none"), claims.CLAIMS)
+    decisive = {name for name, own in found.items() if own.verdict != U}
+    assert decisive == {"single-batch", "single-own-batch"}
 
 
-def test_a_run_leaves_results_figure_and_claims(monkeypatch, noise_dataset, tmp_path):
-    monkeypatch.setattr("bnjax.data.load", lambda *_, **__: noise_dataset)
-    arguments = [*TOY, "--debug", "--out", str(tmp_path)]
-    assert frame.main(sigmoid_mnist.EXPERIMENT, arguments) == 0
-    (path,) = (tmp_path / "sigmoid_mnist").iterdir()
-    assert {"sigmoid.png", "sigmoid.pdf"} <= {child.name for child in path.iterdir()}
-    measured = results.read(path)
-    assert measured.arrays["inputs.percentiles"].shape == (2, 1, 3, 10, 3)
-    for name, values in measured.arrays.items():
-        assert np.isfinite(values).all(), name
-    np.testing.assert_array_equal(
-        measured.select("single.agreement", statistics="running"), np.ones((2, 1, 3))
+def test_sigmoids_wander_by_their_own_spreads():
+    made = a_run((3.0, 0.5))
+    np.testing.assert_allclose(claims.wander(made).sel(norm="none"), 3.0)
+    np.testing.assert_allclose(
+        claims.drift(made).sel(norm="batch")[0], [0.5 / (synthetic.PROBES - 1)] * 7 + [np.nan]
     )
-    summary = json.loads((path / "summary.json").read_text())
-    assert [claim["identifier"] for claim in summary["claims"]] == [
-        "faster-batch-none",
-        "accuracy-batch-none",
-        "fig1bc-run-batch",
-        "fig1bc-probe-batch",
-        "single-none",
-        "single-batch",
-        "single-own-batch",
-    ]
+    values = made["inputs_percentiles"]
+    made.data["inputs_percentiles"].loc[{"probe_step": 35}] = np.nan  # it diverged
+    np.testing.assert_allclose(claims.wander(made).sel(norm="none"), 3.0 * 6 / 7)
+    values[0, 0, :, 3] = 1.0  # one number only: it has no spread
+    assert np.isnan(claims.wander(made)[0, 0, 3])
+    assert np.isfinite(claims.wander(made).median("channel")).all()
+
+
+def test_the_figure_shows_the_sigmoid_in_the_middle():
+    made = a_run()
+    made.facts["dataset"] = "made up"
+    factors = np.array([5.0, 1.0, 2.0, 4.0, 3.0])
+    values = made["inputs_percentiles"]
+    start = values.isel(probe_step=0)
+    wandering = start + (values - start) * factors.reshape(-1, 1)
+    made.data["inputs_percentiles"] = wandering.transpose(*values.dims)
+    drawing = figure.sigmoid(made, {})
+    first, none, batch = drawing.panels
+    np.testing.assert_allclose(first.table[0].columns["y"], [20, 20, 20, 95, 95])
+    assert none.label == batch.label == "input to sigmoid 4 of the last hidden layer"
+    lines = {series.name: series.columns["y"] for series in batch.table if series.kind == "line"}
+    np.testing.assert_allclose(lines["percentile 85"], made["inputs_percentiles"][1, 0, :, 4, 2])
+    assert (none.title, batch.title) == ("b no normalisation", "c BatchNorm")
+    assert "accuracies below 70 % lie outside" in drawing.caption
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("changes", "message"),
     [
-        (["--model", "lenet"], "--model lenet: must be mlp"),
-        (["--initial-deviation", "0"], "--initial-deviation 0.0: must be above 0 and finite"),
-        (["--inputs", "1"], "--inputs 1: must be from 2 to 10000"),
-        (["--singles", "0"], "--singles 0: must be from 2 to 10000"),
-        (["--target-accuracy", "95"], "--target-accuracy 95.0: must be above 0 and at most 1"),
-        (["--data-dir", "/"], "--data-dir has no use with --dataset binary_digits"),
-        (["--statistics", "frozen"], "'frozen'"),
-        (["--batch-size", "1"], "--batch-size 1: the norm batch takes statistics"),
-        (["--depth", "1"], "depth 1 of a perceptron must be 2 or more"),
+        ({"model": "lenet"}, "--model lenet: must be mlp"),
+        ({"initial_deviation": 0.0}, "--initial-deviation 0.0: must be above 0 and finite"),
+        ({"inputs": 1}, "--inputs 1: must be from 2 to 10000"),
+        ({"singles": 0}, "--singles 0: must be from 2 to 10000"),
+        ({"target_accuracy": 95.0}, "--target-accuracy 95.0: must be above 0 and at most 1"),
     ],
 )
-def test_a_wrong_call_gives_one_line_and_writes_nothing(tmp_path, capsys, arguments, message):
-    out = tmp_path / "runs"
-    assert frame.main(sigmoid_mnist.EXPERIMENT, [*TOY, *arguments, "--out", str(out)]) == 2
-    captured = capsys.readouterr().err
-    assert captured.startswith("error: ")
-    assert message in captured
-    assert captured.count("\n") == 1
-    assert not out.exists()
+def test_a_wrong_option_is_refused(changes, message):
+    with pytest.raises(UsageError, match=message):
+        check(dataclasses.replace(STUDY.preset("quick"), **changes))
 
 
-def test_presets_are_valid_and_the_paper_is_the_papers(tmp_path):
-    for config in sigmoid_mnist.PRESETS.values():
-        config.validate()
-    paper = sigmoid_mnist.PRESETS["paper"]
+def test_the_paper_is_the_papers():
+    paper = STUDY.preset("paper")
     assert (paper.steps, paper.batch_size, paper.dataset) == (50_000, 60, "binary_mnist")
-    model = paper.build_model("batch", 10)
+    model = measure.build_model(paper, "batch", 10)
     params = model.init(jax.random.key(0), jnp.zeros((2, 28, 28, 1)))["params"]
     shapes = [params[name]["kernel"].shape for name in ("dense1", "dense2", "dense3", "output")]
     assert shapes == [(784, 100), (100, 100), (100, 100), (100, 10)]

@@ -59,6 +59,18 @@ def last(run: Run, name: str) -> xarray.DataArray:
     return run[f"single_{name}"].isel(probe_step=-1)
 
 
+class Movement(Ratio):
+    """A ratio of movements, whose rule says how they are measured."""
+
+    def estimate(self, run: Run, arms: tuple[str, ...]) -> str:
+        """What is estimated."""
+        return (
+            f"{super().estimate(run, arms)}; a movement is that of the 15th, 50th and 85th "
+            "percentile over the chosen images, averaged over the three and divided by 85th minus "
+            "15th (along the run: largest minus smallest value, over the mean spread)"
+        )
+
+
 class SameAlone(OneArm):
     """Does every image get the same class and logits alone as among others?"""
 
@@ -119,13 +131,11 @@ CLAIMS = (
         source=f"{PAPER}, Fig. 1a",
         published=CURVES,
     ),
-    Ratio(
+    Movement(
         identifier="fig1bc-run-{norm}",
         says="the inputs to the sigmoids move less along training with {norm}",
         quantity=Quantity(
-            "the movement of the median sigmoid's input along the run (largest minus smallest "
-            "value of its 15th, 50th and 85th percentile, averaged over the three and divided by "
-            "the run's mean of 85th minus 15th)",
+            "the movement of the median sigmoid's input along the run",
             lambda run: wander(run).median("channel"),
             show="{:.2f}".format,
         ),
@@ -133,14 +143,10 @@ CLAIMS = (
         source=f"{PAPER}, Fig. 1b, c",
         published="curves without numbers",
     ),
-    Ratio(
+    Movement(
         identifier="fig1bc-probe-{norm}",
         says="the inputs to the sigmoids are more stable from probe to probe with {norm}",
-        quantity=Quantity(
-            "the movement of the median sigmoid's input to the next probe (of its 15th, 50th and "
-            "85th percentile, averaged over the three and divided by 85th minus 15th)",
-            drift,
-        ),
+        quantity=Quantity("the movement of the median sigmoid's input to the next probe", drift),
         source=f"{PAPER}, Fig. 1b, c",
         published="curves without numbers",
     ),

@@ -171,13 +171,14 @@ def learning_rates(run: Run) -> Iterator[Verdict]:
                 f"lr {lr:g}: {own or f'{label(norm)} trains'}; {none or 'no normalisation trains'}"
             )
         verdict: Decision = "inconclusive"
-        reason = "both train at the same learning rates: --lrs with larger or smaller ones may tell"
+        reason = "both train at the same learning rates: --lr with larger or smaller ones may tell"
         if ahead and behind:
             reason = "each trains at a learning rate at which the other does not"
         elif ahead:
             verdict, reason = "supported", f"only {label(norm)} trains at lr {', '.join(ahead)}"
         elif behind:
-            verdict, reason = "not supported", f"only none trains at lr {', '.join(behind)}"
+            verdict = "not supported"
+            reason = f"only no normalisation trains at lr {', '.join(behind)}"
         yield Verdict(
             f"learning-rates-{norm}",
             sentence(f"{label(norm)} trains at learning rates at which no normalisation does not"),
