@@ -16,6 +16,7 @@ from bnjax.draw.arms import (
     mark_ends,
     network,
     optimizer,
+    progress,
     running_medians,
     setting,
     spread,
@@ -30,6 +31,7 @@ from bnjax.draw.style import LOOKS, PUBLISHED, PUBLISHED_NOTE, Look, shades, sty
 __all__ = [
     "COLUMNS", "LOOKS", "PUBLISHED", "PUBLISHED_NOTE", "STEP", "Drawing", "Look", "Panel",
     "Series", "Table", "bands", "curves", "loss_label", "mark_ends", "network",
-    "optimizer", "running_medians", "setting", "shades", "shared_levels", "spread", "styled",
+    "optimizer", "progress", "running_medians", "setting", "shades", "shared_levels", "spread",
+    "styled",
     "subject", "training", "unit", "untrained",
 ]  # fmt: skip

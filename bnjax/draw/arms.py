@@ -7,11 +7,13 @@ import numpy as np
 import xarray
 from scipy.ndimage import median_filter
 
-from bnjax.draw.drawing import Panel
+from bnjax.draw.drawing import STEP, Panel
 from bnjax.draw.style import LOOKS
 from bnjax.frame.results import Run
 from bnjax.judge.compare import why_not_trained
+from bnjax.judge.curves import smooth
 
+PARTS = ("train", "test")
 NETWORKS = {
     **{f"vgg{depth}": f"VGG-{depth}" for depth in (11, 13, 16, 19, 38)},
     "vgg38_residual": "VGG-38 with residual connections",
@@ -158,6 +160,40 @@ def training(panel: Panel, run: Run, *, test: bool = False) -> None:
         mark_ends(panel, run, norm)
     panel.reference(run.facts["chance_loss"], "chance")
     panel.set(ylabel=f"{'' if test else 'minibatch '}{loss_label(run)}", log=True)
+
+
+def progress(panel: Panel, run: Run, quantity: str, window: int) -> None:
+    """Accuracy (in percent) or loss of every arm: minibatches, their running median, the test set.
+
+    Series are `<arm>, training`, of several seeds with the band of their range, and `<arm>, test
+    set`; faintly, `<arm>, training, every minibatch` of the first seed.
+
+    Args:
+      panel: to draw on; its axes get labels, limits and scale.
+      run: with one learning rate.
+      quantity: `accuracy` or `loss`.
+      window: minibatches of the running median; of one alone there is no faint line.
+    """
+    scale = 100 if quantity == "accuracy" else 1
+    for norm in run.norms:
+        look, name = LOOKS[norm], f"{LOOKS[norm].label}, training"
+        each, test = (scale * run[f"{part}_{quantity}"].sel(norm=norm) for part in PARTS)
+        each = each.transpose("seed", "step")
+        smoothed, steps = each.copy(data=smooth(each.values, window)), each["step"]
+        if window > 1:
+            faint: Any = {"linestyle": "-", "linewidth": 0.4, "alpha": 0.3, "legend": False}
+            panel.line(steps, each.isel(seed=0), f"{name}, every minibatch", look, **faint)
+        if len(run.seeds) > 1:
+            ends = (end("seed", skipna=False) for end in (smoothed.min, smoothed.max))
+            panel.band(steps, *ends, name, look, alpha=0.15, legend=False)
+        panel.line(steps, smoothed.median("seed"), name, look, linewidth=1.3)
+        name = f"{look.label}, test set"
+        panel.points(test["test_step"], test.median("seed"), name, look, fillstyle="none")
+        mark_ends(panel, run, norm)
+    if quantity == "loss":
+        panel.reference(run.facts["chance_loss"], "chance")
+    label = f"{quantity}  {unit(run) if quantity == 'loss' else '[%]'}"
+    panel.set(xlabel=STEP, ylabel=label, log=quantity == "loss", steps=run.data.sizes["step"])
 
 
 def loss_label(run: Run) -> str:
