@@ -6,13 +6,16 @@
     python experiments/distributions.py --preset paper --data-dir DIR    # CIFAR-10, VGG-16
 
 At every probed step, before the non-linearity of the shown layers: the histogram and percentiles of
-all activations, the percentiles of one unit, and what one step changes in mean and variance. Out
-come the histograms over training, the measures of their stability, and a verdict for each claim.
+all activations, the percentiles of one channel, and how much one step changes mean and variance.
+You get the histograms over training, measures of their stability, and a verdict for each claim.
 `quick` takes under two minutes on two CPU cores.
 """
 
 import dataclasses
 import math
+from typing import Annotated
+
+import tyro
 
 from bnjax.errors import require
 from bnjax.frame import options, publications
@@ -25,11 +28,11 @@ class ShownLayers:
 
     layers: tuple[str, ...] = ("conv3", "conv7")
     """Layers whose activations are shown."""
-    unit: int = 0
+    channel: Annotated[int, tyro.conf.arg(aliases=["--unit"])] = 0
     """Channel whose own percentiles are taken."""
 
     def check(self) -> None:
-        require("--unit", self.unit, self.unit >= 0, "0 or more")
+        require("--channel", self.channel, self.channel >= 0, "0 or more")
         options.require_distinct("--layers", self.layers, "one or more different layers")
 
 

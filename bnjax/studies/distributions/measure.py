@@ -12,7 +12,7 @@ from bnjax.arithmetic import trees
 from bnjax.data import Batch
 from bnjax.frame.arm import Arm, require_layers
 from bnjax.models import Model
-from bnjax.probes.activations import PERCENTILES, Distribution, distribution
+from bnjax.probes.activations import Distribution, distribution
 from bnjax.train import Probe, every
 from bnjax.train.outputs import before_and_after
 from bnjax.train.step import Gradient, TrainState, apply_gradient
@@ -21,23 +21,31 @@ LEVELS = tuple(float(level) for level in range(5, 100, 5))  # percentiles a drif
 EDGES = np.linspace(-10.0, 10.0, 401)  # of histograms; the outer bins hold all beyond
 
 
-def probes(arm: Arm) -> Mapping[str, Probe]:
-    """The distributions of the shown layers of one arm."""
+def probes(
+    arm: Arm, edges: np.ndarray | None = None, *, redraw: bool = False
+) -> Mapping[str, Probe]:
+    """The distributions of the shown layers of one arm.
+
+    Args:
+      arm: whose options hold `layers`, `channel` and, without `edges`, `range` and `bins`.
+      edges: of the histograms.
+      redraw: see `make_distributions`.
+    """
     options = arm.options
     measure = make_distributions(
         arm.model,
         arm.optimizer,
         options.layers,
-        edges(options),
-        percentiles=LEVELS,
-        unit=options.unit,
+        edges_of(options) if edges is None else edges,
+        channel=options.channel,
+        redraw=redraw,
     )
     return {"distributions": Probe(every(options.probe_every), measure, ("shown_layer",))}
 
 
-def axes(options: Any) -> Mapping[str, Any]:
+def axes(options: Any, edges: np.ndarray | None = None) -> Mapping[str, Any]:
     """Shown layers, centres of the bins, and levels of percentiles."""
-    found = edges(options)
+    found = edges_of(options) if edges is None else edges
     return {
         "shown_layer": options.layers,
         "bin": (found[1:] + found[:-1]) / 2,
@@ -45,7 +53,7 @@ def axes(options: Any) -> Mapping[str, Any]:
     }
 
 
-def edges(options: Any) -> np.ndarray:
+def edges_of(options: Any) -> np.ndarray:
     """Edges of the histograms, `[bins + 1]`."""
     return np.linspace(*options.range, options.bins + 1)
 
@@ -61,8 +69,8 @@ def make_distributions(
     layers: Sequence[str],
     edges: np.ndarray,
     *,
-    percentiles: Sequence[float] = PERCENTILES,
-    unit: int = 0,
+    percentiles: Sequence[float] = LEVELS,
+    channel: int = 0,
     redraw: bool = False,
 ) -> Callable[[TrainState, Batch, Gradient], Distribution]:
     """Compile the distributions of some layers for the states of one training run.
@@ -73,7 +81,7 @@ def make_distributions(
       layers: names, e.g. `("conv3", "conv11")`.
       edges: of the histograms, ascending, `[num_edges]`.
       percentiles: in [0, 100].
-      unit: the one whose own percentiles are taken.
+      channel: the one whose own percentiles are taken.
       redraw: draw a model's noise anew for the activations after the update, as the next step will;
         else both share the step's noise, and only the update moves them.
 
@@ -85,20 +93,6 @@ def make_distributions(
       UsageError: at the first call, a layer that the model does not have.
 
     Source: Santurkar et al. 2018, Fig. 1c and 8; Ioffe & Szegedy 2015, Fig. 1.
-
-    Example:
-      >>> import optax
-      >>> from bnjax.losses import cross_entropy
-      >>> from bnjax.models import mlp, norms
-      >>> from bnjax.train import init_state
-      >>> from bnjax.train.gradient import compute_gradient
-      >>> model = mlp(norm=norms.none(), num_classes=2, width=0.02)
-      >>> batch = Batch(jnp.ones((4, 1, 1, 1)), jnp.array([0, 1, 0, 1]))
-      >>> state = init_state(model, optax.sgd(0.1), jax.random.key(0), batch.images)
-      >>> computed = compute_gradient(model, cross_entropy, state, batch)
-      >>> measure = make_distributions(model, optax.sgd(0.1), ["dense1", "dense3"], EDGES)
-      >>> measure(state, batch, computed).histogram.shape
-      (2, 400)
     """
 
     @jax.jit
@@ -114,7 +108,7 @@ def make_distributions(
                 there,
                 edges=jnp.asarray(edges, here.dtype),
                 percentiles=percentiles,
-                channel=unit,
+                channel=channel,
             )
             for here, there in outputs
         ]

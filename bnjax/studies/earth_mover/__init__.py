@@ -6,9 +6,9 @@
     python experiments/earth_mover.py --preset paper --data-dir DIR   # CIFAR-10, VGG-16
 
 At every probed step: the outputs of the shown layers on the batch of that step before and after the
-optimiser's actual update, and the earth mover distance between the two: of each unit, of the whole
-layer along random directions and in all its dimensions, with the bounds that the moments set and
-the one that BatchNorm's γ and β set. You get a figure and a verdict for each claim. `quick` takes
+optimiser's actual update, and the earth mover distance between the two: of each channel, of the
+whole layer along random directions and in all its dimensions, with the bounds that moments set and
+the bound that BatchNorm's γ and β set. You get a figure and a verdict for each claim. `quick` takes
 under two minutes on two CPU cores.
 """
 

@@ -5,180 +5,221 @@ activations small makes that distance small too. So each comparison is made in t
 relative to the layer's own deviation, as two claims.
 """
 
-import numpy as np
+import dataclasses
+import functools
+from typing import Any
 
-from bnjax.frame.results import Results
-from bnjax.judge.claim import (
-    ONE_SEED_MARGIN,
-    RATIO_RULE,
-    Claim,
-    Verdict,
-    decide_difference,
-    difference,
-    format_interval,
-    interval,
-    over_seeds,
-    ratio_bounds,
-)
-from bnjax.judge.pairs import (
-    BELOW_CHANCE,
-    agreement,
-    describe,
-    not_below,
-    reasons_against,
-    why_not_trained,
-)
-from bnjax.studies.earth_mover.earth_mover_terms import (
-    MOMENTS,
-    QUANTITIES,
+import numpy as np
+import xarray
+
+from bnjax.frame.results import Run
+from bnjax.judge import compare
+from bnjax.judge.compare import EQUAL_STEP
+from bnjax.judge.kit import (
+    RATIO,
+    Above,
+    Decided,
+    Measured,
+    NotBelow,
+    OneArm,
     Quantity,
-    by_layer,
-    compare,
-    field,
-    layer_ratios,
+    Ratio,
+    Scale,
 )
+from bnjax.judge.names import having
+from bnjax.judge.verdict import Decision, Number, seeds
 
 SOURCE = "Huang & Yu 2020 (2001.02814)"
+PUBLISHED = "a theorem, no number"
 LOOSE, BINDING = 10.0, 2.0  # bound over distance: far from binding above the one, binding below
-ONE_SEED_SLOPE = 0.1  # with one seed a slope must leave ±0.1
-RULE = (
-    "median over probed steps and shown layers of the ratio {above}/{below} of {quantity}, at "
-    f"equal step and at equal loss, only where both arms are {BELOW_CHANCE}; "
-    f"{RATIO_RULE}; {{verdict}}; "
-    "inconclusive otherwise, or if an arm is dead or diverged"
-)
-NOT_REDUCED = (
-    f"supported if neither interval reaches below 1/{ONE_SEED_MARGIN:g}, not supported if both lie "
-    "below 1"
-)
-REDUCED = "supported if above 1 in both comparisons, not supported if below 1 in both"
 
 
-def claims(results: Results) -> list[Claim]:
-    """All claims that the arms of a run allow."""
-    norms = [str(norm) for norm in results.axes["norm"]]
-    found: list[Claim] = []
-    if "none" in norms:
-        others = [norm for norm in norms if norm not in ("none", "unitize")]
-        found += [not_reduced(results, q, norm) for norm in others for q in QUANTITIES]
-    rivals = [norm for norm in ("batch", "none") if norm in norms]
-    if "unitize" in norms and rivals:
-        found += [reduced(results, quantity, rivals[0]) for quantity in QUANTITIES]
-    if {"none", "batch"} <= set(norms):
-        found += [not_reduced(results, quantity, "batch") for quantity in MOMENTS]
-        found.append(dimension(results))
-    return [*found, *([bound(results)] if "batch" in norms else [])]
+def field(name: str, run: Run) -> xarray.DataArray:
+    """A measured field of all shown layers, `[norm, seed, probe_step, shown_layer]`."""
+    return run[f"earth_mover_{name}"]
 
 
-def not_reduced(results: Results, quantity: Quantity, norm: str) -> Claim:
-    """Decide whether a normaliser leaves a shift as large as it is without."""
-    comparisons, reasons = compare(results, quantity, norm, "none")
-    verdict, reasons = not_below(comparisons, reasons)
-    return Claim(
-        identifier=f"same-{quantity.identifier}-{norm}",
-        sentence=f"{norm} does not reduce {quantity.name}",
+def relative(name: str, scale: str, run: Run) -> xarray.DataArray:
+    """A field over another."""
+    return field(name, run) / field(scale, run)
+
+
+# By the word that stands in the names of claims; larger means more shift.
+SHIFTS = {
+    "layer": Quantity(
+        "the sliced earth mover distance of a layer over its deviation",
+        functools.partial(relative, "scaled", "deviation"),
+    ),
+    "layer-absolute": Quantity(
+        "the sliced earth mover distance of a layer", functools.partial(field, "scaled")
+    ),
+    "unit": Quantity(
+        "the mean earth mover distance of a layer's channels over their deviation",
+        functools.partial(relative, "channel", "channel_deviation"),
+    ),
+}
+MOMENTS = {
+    name: Quantity(
+        f"a step's change of the channels' {name}", functools.partial(field, f"{name}_change")
+    )
+    for name in ("skewness", "kurtosis")
+}
+
+
+def layer_ratios(run: Run, quantity: Quantity, arms: tuple[Any, ...]) -> np.ndarray:
+    """Median ratio at equal step, `[seed, layer]`; NaN where there is no pair of steps."""
+    values, losses = quantity.of(run), compare.training_loss(run)
+    found = []
+    for seed in run.seeds:
+        own = values.sel(seed=seed), losses.sel(seed=seed)
+        left, right = compare.at_pairs(*own, arms, EQUAL_STEP, run.facts["chance_loss"])
+        empty = np.full(left.shape[1], np.nan)
+        found.append(np.median(left / right, axis=0) if len(left) else empty)
+    return np.array(found)
+
+
+def by_layer(quantity: Quantity, run: Run, arms: tuple[Any, ...]) -> str:
+    """The ratio in each layer, geometric mean over seeds."""
+    shown = np.exp(np.log(layer_ratios(run, quantity, arms)).mean(axis=0))
+    named = zip(run.values("shown_layer"), shown, strict=True)
+    each = ", ".join(f"{layer} {ratio:.2g}" for layer, ratio in named)
+    return f"Ratio {having(arms[0])} / {having(arms[1])} at equal step: {each}"
+
+
+def shown(number: Number) -> str:
+    """`2.31 [1.9, 2.8]`, of one seed `2.31`."""
+    ends = f" [{number.low:.3g}, {number.high:.3g}]" if number.n > 1 else ""
+    return f"{number.estimate:.3g}{ends}"
+
+
+def not_reduced(name: str, quantity: Quantity, *only: str) -> Ratio:
+    """The claim that a normaliser leaves a shift as large as it is without."""
+    return Ratio(
+        identifier=f"same-{name}-{{norm}}",
+        says=f"{{norm}} does not reduce {quantity.noun}",
+        quantity=quantity,
+        above="{norm}",
+        below="none",
+        but=("unitize",),
+        only=only,
+        rule=NotBelow(),
+        notes=functools.partial(by_layer, quantity),
         source=f"{SOURCE}: BN bounds the shift and does not reduce it; no higher moment is bounded",
-        rule=RULE.format(above=norm, below="none", quantity=quantity.name, verdict=NOT_REDUCED),
-        measured=f"{norm}/none: {describe(comparisons)}; {by_layer(results, quantity, norm)}",
-        published="a theorem, no number",
-        verdict=verdict,
-        reason="; ".join(reasons),
+        published=PUBLISHED,
     )
 
 
-def reduced(results: Results, quantity: Quantity, rival: str) -> Claim:
-    """Decide whether unitization has less shift than BatchNorm, or than no normalisation."""
-    comparisons, reasons = compare(results, quantity, rival, "unitize")
-    verdict, reasons = agreement(comparisons, reasons)
-    name = quantity.name
-    return Claim(
-        identifier=f"less-{quantity.identifier}-unitize",
-        sentence=f"unitize reduces {name}, against {rival}",
-        source=f"{SOURCE}: unitization bounds the shift further",
-        rule=RULE.format(above=rival, below="unitize", quantity=name, verdict=REDUCED),
-        measured=f"{rival}/unitize: {describe(comparisons)}; "
-        f"{by_layer(results, quantity, rival, 'unitize')}",
-        published="a theorem, no number",
-        verdict=verdict,
-        reason="; ".join(reasons),
+def reduced(name: str, quantity: Quantity, rival: str) -> Ratio:
+    """The claim that Unitization has less shift than BatchNorm, or without it no normalisation."""
+    against = "BatchNorm" if rival == "batch" else "no normalisation"
+    return Ratio(
+        identifier=f"less-{name}-unitize",
+        says=f"Unitization reduces {quantity.noun}, against {against}",
+        quantity=quantity,
+        above=rival,
+        below="unitize",
+        when=lambda run, norm: rival == "batch" or "batch" not in run.norms,
+        notes=functools.partial(by_layer, quantity),
+        source=f"{SOURCE}: Unitization bounds the shift further",
+        published=PUBLISHED,
     )
 
 
-def dimension(results: Results) -> Claim:
-    """Decide whether BatchNorm reduces the shift the less, the larger a layer's dimension."""
-    quantity = QUANTITIES[0]
-    reasons = reasons_against(results, ("batch", "none"))
-    seeds = results.axes["seed"].tolist()
-    dims = field(results, "dimension", "batch", seeds[0])[0]
-    verdict: Verdict = "inconclusive"
-    measured = "not measured"
-    if len(np.unique(dims)) < 2:
-        reasons.append(f"all shown layers have the dimension {dims[0]:g}")
-    if not reasons:
-        found = [layer_ratios(results, quantity, "batch", "none", seed) for seed in seeds]
-        logs = [np.polyfit(np.log(dims), np.log(ratios), 1)[0] for ratios in found]
-        slope = difference([float(each) for each in logs])
-        verdict = decide_difference(slope, ONE_SEED_SLOPE)
-        reasons = ["the slope's interval holds 0"] if verdict == "inconclusive" else []
-        measured = f"slope {format_interval(slope)}; {by_layer(results, quantity, 'batch')}"
-    return Claim(
-        identifier="dimension-batch",
-        sentence="batch controls the shift the less, the more dimensions a layer has",
-        source=f"{SOURCE}: its bound grows with the square root of the dimension D",
-        rule=(
-            "slope over shown layers of the logarithm of the ratio batch/none of "
-            f"{quantity.name}, median over probed steps at equal step, against log D; "
-            f"{over_seeds('mean', f'±{ONE_SEED_SLOPE}')}; supported if above 0, not "
-            "supported if below; in a network whose D falls with depth, depth may be the cause"
-        ),
-        measured=measured,
-        published="a theorem, no number",
-        verdict=verdict,
-        reason="; ".join(reasons),
-    )
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Slope(Ratio):
+    """Does the ratio of two arms grow with a layer's dimension D? By the slope of log ratio, log D.
+
+    In a network whose D falls with depth, depth may be the cause.
+    """
+
+    def measure(self, run: Run, arms: tuple[Any, ...], quantity: Quantity) -> Measured:
+        """The slope of each seed over the shown layers."""
+        dims = field("dimension", run).sel(norm=arms[0]).isel(seed=0, probe_step=0).values
+        if len(np.unique(dims)) < 2:
+            return Measured([], [f"all shown layers have the dimension {dims[0]:g}"])
+        ratios = layer_ratios(run, quantity, arms)
+        if not (np.isfinite(ratios) & (ratios > 0)).all():
+            return Measured([], ["a layer has no ratio at equal step"])
+        slopes = [float(np.polyfit(np.log(dims), np.log(own), 1)[0]) for own in ratios]
+        return Measured([self.scale.average("slope", slopes, self.rule.threshold)], [])
+
+    def estimate(self, run: Run, arms: tuple[Any, ...]) -> str:
+        """What is estimated, as the rule says it."""
+        first, second = map(self.named, arms)
+        return (
+            f"slope over the shown layers of the logarithm of the ratio {first} / {second} of "
+            f"{self.noun(run)}, median over probed steps {EQUAL_STEP.rule}, against log D (in a "
+            "network whose D falls with depth, depth may be the cause)"
+        )
+
+    def tell(self, run: Run, arms: tuple[Any, ...], quantity: Quantity, found: Measured) -> str:
+        """What was measured, in a sentence."""
+        slope = ", ".join([*map(shown, found.numbers), *found.missing])
+        return f"The slope is {slope} ({seeds(len(run.seeds))})" if found.numbers else slope
 
 
-def bound(results: Results) -> Claim:
-    """Decide whether the bound that BatchNorm's γ and β set is far from what is measured."""
-    ratios = np.array(
-        [
-            field(results, "norm_bound", "batch", seed) / field(results, "exact", "batch", seed)
-            for seed in results.axes["seed"].tolist()
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Far(OneArm):
+    """Is a bound, in multiples of what it bounds, far above it in every layer?"""
+
+    def decide(self, run: Run, noun: str, values: xarray.DataArray) -> Decided:
+        """The median over steps of each layer and seed."""
+        rule = (
+            f"{noun}, median over probed steps; {RATIO.rule()}; supported if above {LOOSE:g} in "
+            f"all shown layers, not supported if below {BINDING:g} in any, else inconclusive"
+        )
+        if not np.isfinite(field("exact", run)).all():
+            why = "no distance in all dimensions was measured: --exact measures it"
+            return Decided(rule, [], "", "inconclusive", why)
+        medians = values.median("probe_step", skipna=False)
+        numbers = [
+            RATIO.average(layer, medians.sel(shown_layer=layer).values.tolist(), LOOSE)
+            for layer in run.values("shown_layer")
         ]
-    )
-    reason = why_not_trained(results, "batch")
-    verdict: Verdict = "inconclusive"
-    measured = "not measured"
-    if not np.isfinite(ratios[:, :, 0]).all() and not reason:
-        reason = "no distance in all dimensions was measured: --exact measures it"
-    elif not reason:
-        intervals = {
-            str(layer): interval(np.median(own, axis=1).tolist())
-            for layer, own in zip(
-                results.axes["shown_layer"], np.moveaxis(ratios, 2, 0), strict=True
-            )
-        }
-        ends = [ratio_bounds(each) for each in intervals.values()]
-        measured = ", ".join(f"{name} {format_interval(own)}" for name, own in intervals.items())
-        if all(low > LOOSE for low, _ in ends):
-            verdict = "supported"
-        elif any(high < BINDING for _, high in ends):
-            verdict, reason = "not supported", f"within a factor of {BINDING:g} in some layer"
-        else:
-            reason = f"between {BINDING:g} and {LOOSE:g}, or layers differ"
-    return Claim(
-        identifier="bound-batch",
-        sentence="the bound that batch sets by γ and β does not control the shift: it is far above",
-        source=f"{SOURCE}: the control is effective for few dimensions only",
-        rule=(
-            "median over probed steps of (√(2D)·max|γ| + ‖β − β'‖ in a dense layer, 2√D·max|γ| + "
-            "√S·‖β − β'‖ with S pixels) over the earth mover distance in all dimensions; "
-            f"{RATIO_RULE}; supported if above "
-            f"{LOOSE:g} in all shown layers, not supported if below {BINDING:g} in any; else "
-            "inconclusive, as for a dead arm"
+        ends = [RATIO.bounds(number) for number in numbers]
+        decision: tuple[Decision, str] = "supported", ""
+        if any(high < BINDING for _, high in ends):
+            decision = "not supported", f"within a factor of {BINDING:g} in some layer"
+        elif bare := [number.name for number in numbers if np.isnan(number.estimate)]:
+            decision = "inconclusive", f"no BatchNorm bounds {', '.join(bare)}: choose other layers"
+        elif not all(low > LOOSE for low, _ in ends):
+            decision = "inconclusive", f"between {BINDING:g} and {LOOSE:g}, or layers differ"
+        each = ", ".join(f"{number.name} {shown(number)}" for number in numbers)
+        measured = f"the bound is so many times the distance: {each} ({seeds(len(run.seeds))})"
+        return Decided(rule, numbers, measured, *decision)
+
+
+CLAIMS = (
+    *(not_reduced(name, quantity) for name, quantity in SHIFTS.items()),
+    *(
+        reduced(name, quantity, rival)
+        for rival in ("batch", "none")
+        for name, quantity in SHIFTS.items()
+    ),
+    *(not_reduced(name, quantity, "batch") for name, quantity in MOMENTS.items()),
+    Slope(
+        identifier="dimension-batch",
+        says="BatchNorm controls the shift the less, the more dimensions a layer has",
+        quantity=SHIFTS["layer"],
+        above="batch",
+        below="none",
+        at=(EQUAL_STEP,),
+        rule=Above(0.0),
+        scale=Scale(0.1),
+        notes=functools.partial(by_layer, SHIFTS["layer"]),
+        source=f"{SOURCE}: its bound grows with the square root of the dimension D",
+        published=PUBLISHED,
+    ),
+    Far(
+        identifier="bound-{norm}",
+        says="the bound that {norm} sets by γ and β does not control the shift: it is far above",
+        quantity=Quantity(
+            "(√(2D)·max|γ| + ‖β − β'‖ in a dense layer, 2√D·max|γ| + √S·‖β − β'‖ with S pixels) "
+            "over the earth mover distance in all dimensions",
+            functools.partial(relative, "norm_bound", "exact"),
         ),
-        measured=measured,
-        published="a theorem, no number",
-        verdict=verdict,
-        reason=reason,
-    )
+        only=("batch",),
+        source=f"{SOURCE}: the control is effective for few dimensions only",
+        published=PUBLISHED,
+    ),
+)

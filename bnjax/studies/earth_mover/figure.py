@@ -1,134 +1,88 @@
-"""The figure of an earth mover run: distances with their bounds, units, moments, and training."""
+"""The figure of an earth mover run: distances with their bounds, channels, moments, training."""
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-from matplotlib.lines import Line2D
-
-from bnjax.draw import numbers, style
-from bnjax.draw.elements import (
-    dead,
-    draw_loss,
-    mark_ends,
-    over_seeds,
-    plot,
-    setting,
-    spread,
-    subject,
-)
-from bnjax.draw.style import LOOKS
+from bnjax import draw
+from bnjax.draw import Drawing, Panel
 from bnjax.frame.published_curves import Published
-from bnjax.frame.results import Results
-from bnjax.studies.earth_mover.earth_mover_terms import field
+from bnjax.frame.results import Run
+from bnjax.studies.distributions.figure import by_layer, caption
 
-TITLES = (
+TITLES = [
     "a  Earth mover distance\nof the layer and bounds",
     "b  Sliced distance\nover the layer's deviation",
-    "c  Distance of units\nover their mean deviation",
-    "d  Change of units'\nhigher moments",
-)
-DOTTED: dict[str, Any] = {"linestyle": "-", "marker": ".", "markersize": 4, "markevery": 4}
-MEANINGS: dict[str, Any] = {
+    "c  Distance of channels\nover their mean deviation",
+    "d  Change of channels'\nhigher moments",
+]
+THIN: dict[str, Any] = {"linewidth": 0.6}
+DOTTED: dict[str, Any] = {
+    **THIN, "linestyle": "-", "marker": ".", "markersize": 4, "markevery": 4,
+}  # fmt: skip
+HIDDEN: dict[str, Any] = {"legend": False, "ends": False}
+MEANINGS: dict[str, dict[str, Any]] = {
     "a: distance; d: skewness": {"linewidth": 1.4},
-    "a: bounds by moments; d: kurtosis": {"linewidth": 0.6},
-    "a: bound by γ and β of BatchNorm": {"linewidth": 0.6, **DOTTED},
+    "a: bounds by moments; d: kurtosis": THIN,
+    "a: bound by γ and β of BatchNorm": DOTTED,
 }
 
 
-def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]:
-    """Draw `earth_mover` from a run's results.
-
-    Args:
-      results: as `bnjax.frame.results.read` returns them.
-      published: unused: no curve of these figures is published.
-      folder: where the figures go.
-
-    Returns:
-      The paths of the files.
-    """
-    del published
-    layers = [str(layer) for layer in results.axes["shown_layer"]]
-    rows, columns = len(layers) + 1, len(TITLES)
-    size = (0.8 + 2.5 * columns, 1.6 + 1.8 * rows)
-    with style.figure(rows, columns, size, sharex=True) as (drawn, panels):
-        grid = np.array(panels).reshape(rows, columns)
-        for row, layer in zip(grid, layers, strict=False):
-            draw_layer(row, results, layer)
-        for panel, title in zip(grid[0], TITLES, strict=True):
-            panel.set_title(title)
-        draw_loss(grid[-1, 0], results)
-        grid[-1, 0].set_title("e  Training")
-        for panel in grid[-1, 1:]:
-            panel.set_axis_off()
-        for panel in (*grid[-2, 1:], grid[-1, 0]):
-            panel.set_xlabel("training step")
-            panel.tick_params(labelbottom=True)
-        handles, names = grid[0, 1].get_legend_handles_labels()
-        lines = [Line2D([], [], color="0.35", **look) for look in MEANINGS.values()]
-        meanings = list(MEANINGS) if "batch" in results.axes["norm"] else list(MEANINGS)[:2]
-        keys = grid[-1, 1].legend([*handles, *lines], [*names, *meanings], loc="center left")
-        keys.set_in_layout(False)  # it may reach into the empty panel beside it
-        style.caption(drawn, "\n".join(caption(results)))
-        return style.save(drawn, folder, "earth_mover")
+def earth_mover(run: Run, published: Published) -> Drawing:
+    """A row for each layer, and training."""
+    del published  # no curve of this paper is at hand
+    drawing = by_layer(
+        "earth_mover",
+        run,
+        TITLES,
+        training="e  Training",
+        title="Internal covariate shift as an earth mover distance",
+        text="Distance W₁ of a layer's outputs on the batch before and after the step's actual "
+        "update, with the bounds ‖μ₁ − μ₂‖ ≤ W₁ ≤ √(‖μ₁ − μ₂‖² + tr Σ₁ + tr Σ₂); sliced over "
+        "random directions; of single channels; change of the third and fourth standardised "
+        "moment.",
+        source="Huang & Yu 2020",
+        caption=caption(run, note(run), f"Lines: {draw.spread(run)}."),
+    )
+    for panels, layer in zip(drawing.rows, run.values("shown_layer"), strict=False):
+        draw_layer(panels, run.sel(shown_layer=layer), layer)
+    keys = drawing.rows[-1][1]
+    for name in list(MEANINGS)[: 3 if "batch" in run.norms else 2]:
+        keys.key(name, color="0.35", **MEANINGS[name])
+    keys.legend(loc="center left")
+    keys.axes.get_legend().set_in_layout(False)  # it may reach into the empty panel beside it
+    return drawing
 
 
-def caption(results: Results) -> list[str]:
-    """What was run, on what, and what the lines are."""
-    config = results.config
-    distance = "in all dimensions" if config["exact"] else "sliced, scaled to all dimensions"
-    return [
-        f"{subject(results)}, {setting(config)}",
+def draw_layer(panels: list[Panel], run: Run, layer: str) -> None:
+    """One layer for every arm: distance with bounds, sliced, channels, moments."""
+    whole, slices, channels, higher = panels
+    of = {name.removeprefix("earth_mover_"): values for name, values in run.data.items()}
+    draw.curves(whole, run, of["exact" if run.options["exact"] else "scaled"])
+    for bound in ("lower", "upper"):
+        draw.curves(whole, run, of[bound], f"{{}}, {bound} bound by moments", **HIDDEN, **THIN)
+    draw.curves(whole, run, of["norm_bound"], "{}, bound by γ and β", **HIDDEN, **DOTTED)
+    draw.curves(slices, run, of["scaled"] / of["deviation"])
+    quantiles = (of["channel_percentiles"] / of["channel_deviation"]).median("seed")
+    low, middle, high = (quantiles.isel(percentile=place) for place in range(3))
+    draw.curves(channels, run, middle)
+    draw.bands(channels, low, high, "{}, 15th to 85th percentile", hatch=True, legend=False)
+    draw.curves(higher, run, of["skewness_change"])
+    draw.curves(higher, run, of["kurtosis_change"], "{}, kurtosis", **HIDDEN, **THIN)
+    for panel in panels:
+        panel.set(log=True)
+    whole.set(
+        ylabel=f"{layer}, D = {float(of['dimension'].isel(norm=-1, seed=0, probe_step=0)):.0f}"
+    )
+
+
+def note(run: Run) -> str:
+    """What the panels show."""
+    distance = "in all dimensions" if run.options["exact"] else "sliced, scaled to all dimensions"
+    return (
         "Outputs of a layer on the step's batch before and after the step's actual update. "
-        f"a: {distance}, units of the output; D: dimension. b: mean over {config['slices']} "
-        "directions, over c_D. c: median over units, shaded: 15th to 85th percentile. "
-        "d: mean over units of the absolute change of standardised moments, no unit.",
-        f"Lines: {spread(results)}.",
-        *dead(results),
-    ]
+        f"a: {distance}, units of the output; D: dimension. b: mean over {run.options['slices']} "
+        "directions, over c_D. c: median over channels, shaded: 15th to 85th percentile. "
+        "d: mean over channels of the absolute change of standardised moments, no unit."
+    )
 
 
-def draw_layer(row: np.ndarray, results: Results, layer: str) -> None:
-    """One layer for every arm: distance with bounds, sliced, units, moments."""
-    full, slices, units, higher = row
-    steps = results.axes["probe_step"]
-    distance = "exact" if results.config["exact"] else "scaled"
-    for norm in map(str, results.axes["norm"]):
-        look = LOOKS[norm]
-        thin: dict[str, Any] = {"color": look.colour, "linestyle": look.line, "linewidth": 0.6}
-
-        def of(name: str, arm: str = norm) -> np.ndarray:
-            """A field over the seeds, `[seed, probe_step, …]`."""
-            return results.select(f"earth_mover.{name}", norm=arm, shown_layer=layer)
-
-        plot(full, results, norm, steps, over_seeds(of(distance)))
-        for bound in ("lower", "upper"):
-            label = numbers.hidden(f"{look.label}, {bound} bound by moments")
-            full.plot(steps, over_seeds(of(bound)), label=label, **thin)
-        label = numbers.hidden(f"{look.label}, bound by γ and β")
-        full.plot(steps, over_seeds(of("norm_bound")), label=label, **thin | DOTTED)
-        plot(slices, results, norm, steps, over_seeds(of("scaled") / of("deviation")))
-        quantiles = over_seeds(of("channel_percentiles") / of("channel_deviation")[..., None])
-        plot(units, results, norm, steps, quantiles[:, 1])
-        units.fill_between(
-            steps,
-            quantiles[:, 0],
-            quantiles[:, 2],
-            facecolor=look.colour,
-            alpha=0.2,
-            hatch=look.hatch,
-            edgecolor=look.colour,
-            linewidth=0,
-            label=numbers.hidden(f"{look.label}, 15th to 85th percentile"),
-        )
-        plot(higher, results, norm, steps, over_seeds(of("skewness_change")))
-        label = numbers.hidden(f"{look.label}, kurtosis")
-        higher.plot(steps, over_seeds(of("kurtosis_change")), label=label, **thin)
-        mark_ends(higher, results, norm)
-    for panel in row:
-        style.log_scale(panel)
-        panel.grid(visible=True)
-    dimension = field(results, "dimension", norm, results.axes["seed"].tolist()[0])
-    index = results.axes["shown_layer"].tolist().index(layer)
-    full.set_ylabel(f"{layer}, D = {dimension[0, index]:.0f}")
+FIGURES = (earth_mover,)

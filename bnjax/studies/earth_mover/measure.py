@@ -64,10 +64,10 @@ def make_earth_mover(
       layers: names, e.g. `("conv1", "conv8")`; what each hands to its non-linearity is compared.
       key: typed PRNG key; directions and pixels of step t depend on it and on t alone, so that
         arms of one seed are measured along the same ones.
-      directions: see `probes.earth_mover`.
-      pixels: likewise.
-      percentiles: likewise.
-      exact: likewise.
+      directions: of the sliced distance.
+      pixels: random pixels of each example that are the samples of a channel.
+      percentiles: over channels, in [0, 100].
+      exact: whether to solve for the distance in all dimensions, too.
       batch_norm: whether the model's normaliser is BatchNorm, whose γ and β bound the distance in
         the layers that it stands in.
 
@@ -79,21 +79,6 @@ def make_earth_mover(
       UsageError: at the first call, a layer that the model does not have.
 
     Source: Huang & Yu 2020 (2001.02814).
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> import optax
-      >>> from bnjax.losses import cross_entropy
-      >>> from bnjax.models import mlp, norms
-      >>> from bnjax.train import init_state
-      >>> from bnjax.train.gradient import compute_gradient
-      >>> model = mlp(norm=norms.none(), num_classes=2, width=0.02)
-      >>> batch = Batch(jnp.ones((4, 1, 1, 1)), jnp.array([0, 1, 0, 1]))
-      >>> state = init_state(model, optax.sgd(0.1), jax.random.key(0), batch.images)
-      >>> computed = compute_gradient(model, cross_entropy, state, batch)
-      >>> measure = make_earth_mover(model, optax.sgd(0.0), ["dense1"], jax.random.key(1))
-      >>> measure(state, batch, computed).exact.tolist()  # a learning rate of 0 moves nothing
-      [0.0]
     """
 
     @jax.jit
