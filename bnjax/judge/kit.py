@@ -121,6 +121,8 @@ class Claim:
 
     def norms(self, run: Run, *fixed: Any) -> list[str]:
         """The normalisers that the claim is about, without the fixed arms."""
+        if not run.norms:
+            return [""]  # all arms lie along other axes
         apart = {*self.but, *fixed}
         return [n for n in run.norms if n not in apart and (not self.only or n in self.only)]
 
@@ -196,7 +198,7 @@ class Ratio(Claim):
     def __call__(self, run: Run) -> Iterator[Verdict]:
         """A verdict for each normaliser that the claim is about."""
         fixed = (self.above, self.below)
-        norms = self.norms(run, *fixed) if self.axis == "norm" else self.norms(run) or [""]
+        norms = self.norms(run, *(fixed if self.axis == "norm" else ()))
         if self.axis == "norm" and "{norm}" not in fixed:
             norms = [""]
         for norm in norms:
@@ -342,7 +344,7 @@ class OneArm(Claim):
 
     def __call__(self, run: Run) -> Iterator[Verdict]:
         """A verdict for each normaliser that the claim is about."""
-        for norm in self.norms(run) or [""]:
+        for norm in self.norms(run):
             own = run.sel(**self.where, **({"norm": norm} if norm else {}))
             if self.when(own, norm):
                 found = self.decide(own, self.noun(own), self.quantity.of(own))

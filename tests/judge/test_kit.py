@@ -305,3 +305,8 @@ def test_every_pair_of_equal_loss_is_counted_once():
     assert [row.tolist() for row in rows] == [[1, 2], [1, 3]]
     same = np.full(5, 0.5)  # of equal losses the nearest in step
     assert [row.tolist() for row in compare.equal_loss(same, same, 2.3)] == [[*range(5)]] * 2
+
+
+def test_a_claim_on_an_arm_that_did_not_run_is_not_made():
+    for claim in (HOLDS, Ratio(**WORDS, quantity=FINAL, at=(), axis="seed", only=("batch",))):
+        assert kit.verdicts(synthetic.run({}, norms=["none", "layer"]), [claim]) == []
