@@ -1,6 +1,4 @@
-"""The earth mover distance against scipy and theory, and its experiment at toy size."""
-
-import json
+"""The earth mover distance against scipy and theory; the study's claims, figure and options."""
 
 import jax
 import jax.numpy as jnp
@@ -10,20 +8,19 @@ import pytest
 import scipy.optimize
 import scipy.spatial
 import scipy.stats
+import synthetic
+from synthetic import column, decided
+from test_distributions import CAPTION, N, S, U
 
 from bnjax import train
 from bnjax.arithmetic import earth_mover as distances
-from bnjax.commands import command_line as frame
 from bnjax.errors import UsageError
-from bnjax.frame import results
-from bnjax.frame.results import Results
+from bnjax.frame import options
 from bnjax.probes.earth_mover import Affine, earth_mover, shape_of
-from bnjax.studies.earth_mover import claims
-from bnjax.studies.earth_mover import study as script
+from bnjax.studies.earth_mover import STUDY, claims, figure
 from bnjax.studies.earth_mover.measure import make_earth_mover
 from bnjax.train import optimizers
 
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 KEY = jax.random.key(0)
 SHAPES = [(1, 1), (2, 3), (16, 5), (33, 40), (128, 2)]
 
@@ -37,7 +34,7 @@ def clouds(seed, samples, dims):
 
 
 @pytest.mark.parametrize(("samples", "dims"), SHAPES)
-def test_each_unit_agrees_with_scipy(samples, dims):
+def test_each_channel_agrees_with_scipy(samples, dims):
     a, b = clouds(1, samples, dims)
     expected = [scipy.stats.wasserstein_distance(x, y) for x, y in zip(a.T, b.T, strict=True)]
     np.testing.assert_allclose(distances.per_channel(a, b), expected, rtol=1e-12)
@@ -75,8 +72,8 @@ def measured_all(a, b):
     """Everything that stands in an inequality, in one program."""
     slices = distances.sliced(KEY, a, b, directions=400)
     return {
-        "units": distances.per_channel(a, b),
-        "unit": distances.channel_bounds(a, b),
+        "channels": distances.per_channel(a, b),
+        "channel": distances.channel_bounds(a, b),
         "full": distances.bounds(a, b),
         "exact": distances.exact(a, b),
         "paired": distances.paired(a, b),
@@ -92,9 +89,11 @@ def test_every_bound_holds(samples, dims):
     for seed in range(8):
         a, b = (np.asarray(x) for x in clouds(seed, samples, dims))
         found = jax.device_get(measured_all(a, b))
-        units, unit, full, exact = (found[name] for name in ("units", "unit", "full", "exact"))
-        assert (unit.lower <= units * more + 1e-12).all()
-        assert (units <= unit.upper * more).all()
+        each, channel, full, exact = (
+            found[name] for name in ("channels", "channel", "full", "exact")
+        )
+        assert (channel.lower <= each * more + 1e-12).all()
+        assert (each <= channel.upper * more).all()
         assert full.lower <= exact * more
         assert exact <= full.upper * more
         assert exact <= found["paired"] * more
@@ -165,10 +164,10 @@ def test_a_sample_that_is_not_finite_gives_nan():
     assert np.isnan(distances.exact(a.at[2, 1].set(jnp.inf), b))
 
 
-def normalised(generator, examples, sites, units, scale, bias):
+def normalised(generator, examples, sites, channels, scale, bias):
     """Outputs of a BatchNorm with γ and β whose statistics pool examples and sites."""
-    drawn = generator.gamma(0.3, 1, (examples, sites, units)) + generator.normal(
-        size=(1, sites, units)
+    drawn = generator.gamma(0.3, 1, (examples, sites, channels)) + generator.normal(
+        size=(1, sites, channels)
     )
     drawn = (drawn - drawn.mean(axis=(0, 1))) / drawn.std(axis=(0, 1))
     return jnp.asarray(drawn * scale + bias).reshape(examples, -1)
@@ -188,7 +187,7 @@ def test_the_bound_of_batchnorm_holds(sites):
 
 
 def test_with_several_sites_the_bound_of_one_would_be_false():
-    # Every example alike, one unit, two pixels at ±1; the step changes γ's sign.
+    # Every example alike, one channel, two pixels at ±1; the step changes γ's sign.
     a = jnp.array([[1.0, -1.0]] * 4)
     one, zero = jnp.ones(1), jnp.zeros(1)
     exact = distances.exact(a, -a)
@@ -196,7 +195,7 @@ def test_with_several_sites_the_bound_of_one_would_be_false():
     np.testing.assert_allclose(exact, distances.normalised_bound(one, zero, -one, zero, sites=2))
 
 
-def test_moments_are_scipys_and_those_of_a_constant_unit_are_zero():
+def test_moments_are_scipys_and_those_of_a_constant_channel_are_zero():
     samples, _ = clouds(11, 30, 4)
     found = shape_of(samples)
     np.testing.assert_allclose(found[2], scipy.stats.skew(samples), rtol=1e-9)
@@ -220,7 +219,7 @@ def test_a_layer_of_pixels_is_measured_as_said():
         affine=affine,
     )
     rows = [x.reshape(36, 4) for x in (before, after)]
-    units = [scipy.stats.wasserstein_distance(*(x[:, j] for x in rows)) for j in range(4)]
+    channels = [scipy.stats.wasserstein_distance(*(x[:, j] for x in rows)) for j in range(4)]
     variance = [x.reshape(6, 24).var(axis=0).sum() for x in (before, after)]
     costs = scipy.spatial.distance.cdist(before.reshape(6, -1), after.reshape(6, -1))
     changes = [
@@ -242,8 +241,8 @@ def test_a_layer_of_pixels_is_measured_as_said():
         "lower": shift,
         "upper": np.sqrt(shift**2 + sum(variance)),
         "norm_bound": distances.normalised_bound(*affine, sites=6),
-        "channel": np.mean(units),
-        "channel_percentiles": [min(units), max(units)],
+        "channel": np.mean(channels),
+        "channel_percentiles": [min(channels), max(channels)],
         "channel_deviation": rows[0].std(axis=0).mean(),
         "mean_change": changes[0],
         "channel_lower": changes[0],
@@ -302,160 +301,137 @@ def test_the_step_that_is_measured_is_the_optimisers_own(problem, batch, standar
         make_earth_mover(model, optimizer, ("conv9",), KEY)(state, batch, computed)
 
 
-TOY = [
-    *("--steps", "6", "--batch-size", "16", "--probe-every", "2", "--evaluate-every", "4"),
-    *("--layers", "conv1", "output", "--norms", "batch", "unitize"),
-]
+INNER = ("norm", "seed", "probe_step", "shown_layer")
+NO, BN = "no normalisation", "BatchNorm"
+DIMENSIONS = np.array([10.0, 100.0, 1000.0])
 
 
-def test_a_run_leaves_results_figure_and_claims(toy, tmp_path):
-    assert frame.main(script.EXPERIMENT, [*TOY, "--debug", "--out", str(tmp_path)]) == 0
-    (path,) = (tmp_path / "earth_mover").iterdir()
-    assert (path / "earth_mover.png").stat().st_size > 10_000
-    assert (path / "earth_mover.pdf").stat().st_size > 1_000
-    measured = results.read(path)
-    assert measured.axes["norm"].tolist() == ["batch", "unitize"]
-    assert measured.dims["earth_mover.channel_percentiles"][-2:] == ("shown_layer", "percentile")
-    for name, values in measured.arrays.items():
-        assert np.isfinite(values).all() or name == "earth_mover.norm_bound", name
-    bound = measured.select("earth_mover.norm_bound", norm="batch", seed=0)
-    exact = measured.select("earth_mover.exact", norm="batch", seed=0)
-    np.testing.assert_array_equal(np.isfinite(bound).all(axis=0), [True, False])
-    assert (exact[:, 0] < bound[:, 0]).all()
-    for low, high in (("lower", "exact"), ("exact", "paired"), ("exact", "upper")):
-        low, high = (measured.arrays[f"earth_mover.{name}"] for name in (low, high))
-        assert (low <= high * (1 + 1e-5)).all()
-    summary = json.loads((path / "summary.json").read_text())
-    assert [claim["identifier"] for claim in summary["claims"]] == [
-        *("less-layer-unitize", "less-layer-absolute-unitize", "less-unit-unitize"),
-        "bound-batch",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--layers", "conv1", "conv9"], "--layers conv9: the model has conv1 conv2 output"),
-        (["--layers", "conv1", "conv1"], "--layers conv1 conv1: must be one or more different"),
-        (["--slices", "1"], "--slices 1: must be from 2 to 100000"),
-        (["--pixels", "0"], "--pixels 0: must be 1 or more"),
-        (["--batch-size", "4096"], "--batch-size 4096: must be at most 2048 with --exact"),
-        (["--norms", "foo"], "foo"),
-    ],
-)
-def test_a_wrong_call_gives_one_line_and_writes_nothing(toy, tmp_path, capsys, arguments, message):
-    out = tmp_path / "runs"
-    assert frame.main(script.EXPERIMENT, [*TOY, "--out", str(out), *arguments]) == 2
-    captured = capsys.readouterr().err
-    assert captured.startswith("error: ")
-    assert message in captured
-    assert captured.count("\n") == 1
-    assert not out.exists()
-
-
-def test_presets_are_valid():
-    for config in script.PRESETS.values():
-        config.validate()
-
-
-def made_up(factors, *, seeds=1, slope=0.0, bound=100.0, losses=None):
-    """Results whose arms have given shifts, at every step and loss; ×D^slope in `batch`."""
-    norms, probes, steps = list(factors), 8, 40
-    dims = np.array([10.0, 100.0, 1000.0])
-    strength = np.array([factors[norm] for norm in norms]).reshape(-1, 1, 1, 1)
-    strength = strength * (1 + 0.01 * np.arange(seeds)).reshape(1, -1, 1, 1)
-    strength = np.broadcast_to(strength, (len(norms), seeds, probes, 3)).copy()
-    if "batch" in norms:
-        strength[norms.index("batch")] *= dims**slope / 100**slope
-    ones = np.ones_like(strength)
+def shifted(factors, *, seeds=1, slope=0.0, bound=100.0, exact=1.0, dims=DIMENSIONS, **more):
+    """Arms of given shifts, at every step and loss; of `batch` times D^slope in a layer of D."""
+    strength = column([*factors.values()], 3) * column(1 + 0.01 * np.arange(seeds), 2)
+    growth = (DIMENSIONS / 100) ** slope
+    strength = strength * np.where(column([norm == "batch" for norm in factors], 3), growth, 1)
     fields = {
-        "dimension": ones * dims,
-        "norm_bound": ones * bound,
-        "exact": ones,
         **dict.fromkeys(("scaled", "channel", "skewness_change", "kurtosis_change"), strength),
-        **dict.fromkeys(("deviation", "channel_deviation"), ones),
+        **{"deviation": 0.5, "channel_deviation": 0.25, "lower": 0.1, "upper": 9.0},
+        **{"dimension": dims, "norm_bound": bound, "exact": exact},
     }
-    arrays = {f"earth_mover.{name}": values for name, values in fields.items()}
-    arrays = {name: ("norm", "seed", "probe_step", "shown_layer") for name in arrays}, arrays
-    decline = np.tile(np.geomspace(1.5, 0.1, steps), (len(norms), seeds, 1))
-    for norm, loss in (losses or {}).items():
-        decline[norms.index(norm)] = loss
-    plain = ("norm", "seed", "step")
-    axes = {
-        "norm": np.array(norms),
-        "seed": np.arange(seeds),
-        "step": np.arange(steps),
-        "probe_step": np.arange(0, steps, steps // probes),
-        "shown_layer": np.array(["conv1", "conv2", "conv3"]),
-    }
-    return Results(
-        {**arrays[1], "train.loss": decline, "train.finite": np.ones_like(decline)},
-        {**arrays[0], "train.loss": plain, "train.finite": plain},
-        axes,
-        {},
-        {"chance_loss": np.log(10)},
+    variables = {f"earth_mover_{name}": (INNER, values) for name, values in fields.items()}
+    quantiles = ((*INNER, "percentile"), [0.25, 0.5, 1.0])
+    return synthetic.run(
+        {**variables, "earth_mover_channel_percentiles": quantiles},
+        norms=tuple(factors),
+        seeds=seeds,
+        shown_layer=["conv1", "conv2", "conv3"],
+        percentile=[15.0, 50.0, 85.0],
+        **more,
     )
 
 
-def verdicts(measured):
-    return {claim.identifier: claim.verdict for claim in claims.claims(measured)}
-
-
-NAMES = ("layer", "layer-absolute", "unit")
+def verdicts(made):
+    return {name: own.verdict for name, own in decided(made, claims.CLAIMS).items()}
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize(("factor", "same", "less"), [(3.0, S, S), (1.0, S, U), (1 / 3, N, N)])
+def test_the_ratio_of_shifts_decides(factor, same, less, seeds):
+    found = verdicts(shifted({"none": 1.0, "batch": factor, "unitize": 1.0}, seeds=seeds))
+    assert {name: found[name] for name in found if name[:4] in ("same", "less")} == {
+        **{f"same-{name}-batch": same for name in (*claims.SHIFTS, *claims.MOMENTS)},
+        **{f"less-{name}-unitize": less for name in claims.SHIFTS},
+    }
+
+
+def test_other_normalisers_are_compared_with_none_but_not_by_moments():
+    found = decided(shifted({"none": 1.0, "layer": 2.0}), claims.CLAIMS)
+    assert list(found) == [f"same-{name}-layer" for name in claims.SHIFTS]
+    assert found["same-layer-layer"].measured.endswith("conv1 2, conv2 2, conv3 2")
+
+
 @pytest.mark.parametrize(
-    ("factor", "same", "less"),
+    ("changes", "verdict", "words"),
     [
-        (3.0, "supported", "supported"),
-        (1.0, "supported", "inconclusive"),
-        (1 / 3, "not supported", "not supported"),
+        ({"slope": 0.5}, S, "The slope is 0.5 (one seed)"),
+        ({"slope": 0.5, "seeds": 2}, S, "The slope is 0.5 [0.5, 0.5] (2 seeds)"),
+        ({"slope": -0.5}, N, "The slope is -0.5"),
+        ({"slope": 0.05}, U, "The slope is 0.05"),
+        ({"slope": 0.5, "dims": 64.0}, U, "All shown layers have the dimension 64"),
     ],
 )
-def test_the_ratio_of_shifts_decides(factor, same, less, seeds):
-    found = verdicts(made_up({"none": 1.0, "batch": factor, "unitize": 1.0}, seeds=seeds))
-    assert [found[f"same-{name}-batch"] for name in NAMES] == [same] * 3
-    assert [found[f"less-{name}-unitize"] for name in NAMES] == [less] * 3
-    assert found["same-skewness-batch"] == found["same-kurtosis-batch"] == same
+def test_the_slope_against_the_dimension_decides(changes, verdict, words):
+    made = shifted({"none": 1.0, "batch": 1.0}, **changes)
+    found = decided(made, claims.CLAIMS)["dimension-batch"]
+    assert found.verdict == verdict
+    assert found.measured.startswith(words)
 
 
 @pytest.mark.parametrize(
-    ("slope", "verdict"),
-    [(0.5, "supported"), (-0.5, "not supported"), (0.0, "inconclusive")],
+    ("changes", "verdict", "reason"),
+    [
+        ({"bound": 50.0}, S, ""),
+        ({"bound": 50.0, "seeds": 2}, S, ""),
+        ({"bound": 1.5}, N, "within a factor of 2"),
+        ({"bound": 5.0}, U, "between 2 and 10"),
+        ({"bound": 10.5}, U, "between 2 and 10"),  # one seed: a factor of 1.1 either way
+        ({"bound": [50.0, 50.0, 1.5]}, N, "within a factor of 2"),
+        ({"bound": [50.0, 50.0, np.nan]}, U, "no BatchNorm bounds conv3"),
+        ({"exact": np.nan}, U, "no distance in all dimensions was measured: --exact measures it"),
+    ],
 )
-def test_the_slope_against_the_dimension_decides(slope, verdict):
-    found = claims.claims(made_up({"none": 1.0, "batch": 1.0}, slope=slope))
-    (claim,) = (claim for claim in found if claim.identifier == "dimension-batch")
-    assert claim.verdict == verdict
-    assert f"slope {slope:.3g}"[:9] in claim.measured or slope == 0
-
-
-@pytest.mark.parametrize(
-    ("bound", "verdict"), [(50.0, "supported"), (1.5, "not supported"), (5.0, "inconclusive")]
-)
-def test_the_distance_to_the_bound_decides(bound, verdict):
-    assert verdicts(made_up({"batch": 1.0}, bound=bound)) == {"bound-batch": verdict}
-
-
-def test_without_the_exact_distance_the_bound_is_inconclusive():
-    measured = made_up({"batch": 1.0})
-    measured.arrays["earth_mover.exact"][:] = np.nan
-    (claim,) = claims.claims(measured)
-    assert claim.verdict == "inconclusive"
-    assert claim.reason == "no distance in all dimensions was measured: --exact measures it"
+def test_the_distance_to_the_bound_decides(changes, verdict, reason):
+    (found,) = decided(shifted({"batch": 1.0}, **changes), claims.CLAIMS).values()
+    assert (found.identifier, found.verdict) == ("bound-batch", verdict)
+    assert found.reason.startswith(reason)
 
 
 def test_unitization_is_compared_with_none_where_batch_is_missing():
-    found = claims.claims(made_up({"none": 3.0, "unitize": 1.0}))
-    assert [claim.verdict for claim in found] == ["supported"] * 3
-    assert all("against none" in claim.sentence for claim in found)
+    found = decided(shifted({"none": 3.0, "unitize": 1.0}), claims.CLAIMS)
+    assert [own.verdict for own in found.values()] == [S] * 3
+    assert all("against no normalisation" in own.sentence for own in found.values())
 
 
 def test_a_dead_arm_is_inconclusive_and_says_why():
-    dead = {"batch": 2.3}
-    found = claims.claims(made_up({"none": 1.0, "batch": 3.0, "unitize": 1.0}, losses=dead))
+    made = synthetic.dead(shifted({"none": 1.0, "batch": 3.0, "unitize": 1.0}), "batch")
+    found = decided(made, claims.CLAIMS)
     assert len(found) == 10
-    for claim in found:
-        assert claim.verdict == "inconclusive"
-        assert "batch does not train: its loss ends at 2.300" in claim.reason
+    for own in found.values():
+        assert own.verdict == U
+        assert "BatchNorm does not train" in own.reason
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_the_figure_has_distances_over_deviations_and_bounds(exact):
+    factors = {"none": 1.0, "batch": 3.0}
+    made = shifted(factors, exact=7.0, options={**CAPTION, "exact": exact, "slices": 4})
+    made.facts["dataset"] = "made up"
+    drawing = figure.earth_mover(made, {})
+    values = {
+        (row[0][0], row[1]): [float(cell) for cell in row[4:7] if cell]
+        for row in drawing.table()
+        if "conv2, D = 100" in row[0]
+    }
+    assert values == {
+        **{("a", f"{arm}, {side} bound by moments"): [number] for arm in (NO, BN)
+           for side, number in (("lower", 0.1), ("upper", 9.0))},
+        **{("a", f"{arm}, bound by γ and β"): [100.0] for arm in (NO, BN)},
+        **{("c", f"{arm}, 15th to 85th percentile"): [1.0, 4.0] for arm in (NO, BN)},
+        **{("c", arm): [2.0] for arm in (NO, BN)},
+        **{("a", arm): [7.0 if exact else shift] for arm, shift in ((NO, 1.0), (BN, 3.0))},
+        **{("b", arm): [shift / 0.5] for arm, shift in ((NO, 1.0), (BN, 3.0))},
+        **{("d", arm + end): [shift] for arm, shift in ((NO, 1.0), (BN, 3.0))
+           for end in ("", ", kurtosis")},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"layers": ("conv1", "conv1")}, "--layers conv1 conv1: must be one or more different"),
+        ({"slices": 1}, "--slices 1: must be from 2 to 100000"),
+        ({"pixels": 0}, "--pixels 0: must be 1 or more"),
+        ({"batch_size": 4096}, "--batch-size 4096: must be at most 2048 with --exact"),
+    ],
+)
+def test_impossible_options_are_refused(changes, message):
+    with pytest.raises(UsageError, match=message):
+        options.check(STUDY.options(**changes))

@@ -1,0 +1,111 @@
+"""BatchNorm with noise: the claims of Fig. 2, the figure, the options."""
+
+import numpy as np
+import pytest
+import synthetic
+from synthetic import STEPS, decided
+from test_distributions import CAPTION, N, S, U, moved, table
+
+from bnjax.errors import UsageError
+from bnjax.frame import options
+from bnjax.frame.published_curves import Curve
+from bnjax.studies.noisy_batchnorm import STUDY, claims, figure
+
+FOUR = {"none": 1.0, "batch": 0.5, "noisy_batch": 3.0, "noise": 3.0}
+FAST, SLOW = np.geomspace(1.5, 0.1, STEPS), np.geomspace(2.2, 0.5, STEPS)
+DEAD = np.full(STEPS, 2.3)
+LOSSES = {"none": SLOW, "batch": FAST, "noisy_batch": FAST, "noise": DEAD}
+
+
+def four(factors=FOUR, losses=LOSSES, noisy_accuracy=0.9, **more):
+    """The four arms, with their stability, losses and accuracies (0.9 but that of noisy_batch)."""
+    accuracies = [noisy_accuracy if norm == "noisy_batch" else 0.9 for norm in factors]
+    return moved(
+        factors,
+        variables={
+            "train_loss": (("norm", "seed", "step"), np.array([*losses.values()])[:, None]),
+            "train_accuracy": (("norm", "seed", "step"), synthetic.column(accuracies, 2)),
+            "test_accuracy": (("norm", "seed", "test_step"), 0.5),
+            "test_loss": (("norm", "seed", "test_step"), 1.0),
+        },
+        test_step=[0, STEPS],
+        **more,
+    )
+
+
+NEVER = np.full(STEPS, 1.5)
+STABLE = ("fig2-unit", "fig2-mean", "fig2-variance")
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+@pytest.mark.parametrize(
+    ("changes", "verdicts"),
+    [
+        ({}, dict.fromkeys((*STABLE, "fig2-accuracy", "fig2-time-none", "fig2-noise"), S)),
+        ({"factors": {**FOUR, "noisy_batch": 0.3}}, dict.fromkeys(STABLE, N)),
+        ({"noisy_accuracy": 0.895}, {"fig2-accuracy": S}),  # within 2 points
+        ({"noisy_accuracy": 0.85}, {"fig2-accuracy": N}),
+        ({"losses": LOSSES}, {"fig2-time-batch": S}),
+        ({"losses": {**LOSSES, "noisy_batch": SLOW}}, {"fig2-time-batch": N, "fig2-time-none": U}),
+        ({"losses": {**LOSSES, "none": FAST, "noisy_batch": SLOW}}, {"fig2-time-none": N}),
+        ({"losses": {**LOSSES, "none": NEVER}}, {"fig2-time-none": S}),
+        ({"losses": {**LOSSES, "noisy_batch": NEVER}}, {"fig2-time-batch": U, "fig2-time-none": U}),
+        ({"losses": {**LOSSES, "batch": NEVER, "noisy_batch": SLOW}}, {"fig2-time-batch": S}),
+        ({"losses": {**LOSSES, "noise": FAST}}, {"fig2-noise": N}),
+        ({"losses": {**LOSSES, "none": DEAD}}, {"fig2-noise": U, "fig2-mean": U}),
+    ],
+)
+def test_figure_2_is_decided(changes, verdicts, seeds):
+    found = decided(four(seeds=seeds, **changes), claims.CLAIMS)
+    assert len(found) == 7
+    assert {name: found[name].verdict for name in verdicts} == verdicts
+
+
+def test_one_seed_is_trusted_to_a_point_of_accuracy_and_a_factor_of_time():
+    found = decided(four({**FOUR, "noisy_batch": 1.02}, noisy_accuracy=0.885), claims.CLAIMS)
+    assert [found[name].verdict for name in (*STABLE, "fig2-accuracy")] == [U] * 4
+    assert "test 50.0 %" in found["fig2-accuracy"].measured
+    assert found["fig2-time-batch"].numbers[0].threshold == pytest.approx(2 / 3)
+
+
+def test_claims_are_made_only_of_arms_that_ran():
+    two = {norm: FOUR[norm] for norm in ("none", "noise")}
+    made = four(two, {norm: LOSSES[norm] for norm in two})
+    assert list(decided(made, claims.CLAIMS)) == ["fig2-noise"]
+
+
+def test_the_time_to_a_loss_ignores_one_easy_batch():
+    def time(loss):
+        variables = {"train_loss": (("norm", "seed", "step"), loss)}
+        return claims.time_to_target(synthetic.run(variables, norms=["none"])).item()
+
+    loss = np.full(STEPS, 2.0)
+    loss[7] = 0.1
+    assert time(loss) == np.inf
+    loss[20:] = 0.1
+    assert time(loss) == 23  # a median over five steps is below once three of them are
+
+
+def test_accuracy_is_drawn_in_percent_beside_the_published_curve():
+    run = four(options=CAPTION, seeds=2)
+    run.facts["dataset"] = "made up"
+    curve = Curve(np.array([1.0]), np.array([10.0]), np.array([20.0]))
+    drawing = figure.noisy_batchnorm(run, {(figure.ACCURACY, "batch"): curve})
+    rows = table(drawing, "accuracy [%]")
+    values = {row[0]: float(row[2]) for row in rows if row[2]}
+    assert values["BatchNorm + noise, training"] == 90
+    assert values["BatchNorm + noise, training, every minibatch"] == 90
+    assert values["BatchNorm + noise, test set"] == 50
+    assert values["BatchNorm, published, upper edge"] == 20
+    losses = {row[:2]: float(row[2]) for row in table(drawing, "loss [nat]") if row[2]}
+    assert losses["no normalisation, training", "39"] == pytest.approx(SLOW[-3])  # median of five
+    assert losses["no normalisation, training, every minibatch", "39"] == SLOW[-1]
+    assert "published" in drawing.caption
+    assert "published" not in figure.noisy_batchnorm(run, {}).caption
+    titles = [panel.title for panel in figure.stability(run, {}).panels[:3]]
+    assert [title.split()[0] for title in titles] == ["earth", "change", "change"]
+
+
+def test_a_regression_is_refused():
+    with pytest.raises(UsageError, match="--model dln: must be a VGG"):
+        options.check(STUDY.options(model="dln", dataset="gaussian", objective="squared_error"))
