@@ -50,13 +50,8 @@ def operations_per_second() -> float:
 def require_affordable(budget: Budget, *, insist: bool, remedy: str) -> None:
     """Refuse a grid that would take absurdly long or much memory, unless the user insists.
 
-    Args:
-      budget: its size.
-      insist: whether the user has said `--yes`.
-      remedy: options that make it smaller.
-
     Raises:
-      UsageError: with both estimates.
+      UsageError: with the estimate, and `remedy`, options that make the grid smaller.
     """
     if insist:
         return
@@ -77,15 +72,7 @@ def require_affordable(budget: Budget, *, insist: bool, remedy: str) -> None:
 def forward_operations(model: Model, image_shape: tuple[int, ...], batch_size: int) -> float:
     """Floating-point operations of one image's way forward, as the compiler counts them.
 
-    Nothing is compiled or run.
-
-    Args:
-      model: a `bnjax.models.Model`.
-      image_shape: of one image, `(height, width, channels)`.
-      batch_size: images that go forward together.
-
-    Returns:
-      NaN where the compiler does not count.
+    Nothing is compiled or run. NaN where the compiler does not count.
     """
     images = jax.ShapeDtypeStruct((batch_size, *image_shape), jnp.float32)
     forward = jax.jit(
@@ -96,14 +83,7 @@ def forward_operations(model: Model, image_shape: tuple[int, ...], batch_size: i
 
 
 def count_parameters(model: Model, image_shape: tuple[int, ...]) -> int:
-    """Parameters of a model; nothing is computed.
-
-    Args:
-      model: a `bnjax.models.Model`.
-      image_shape: of one image, `(height, width, channels)`.
-
-    Returns:
-      Their number, in all layers together.
+    """Parameters of a model in all layers together; nothing is computed.
 
     Example:
       >>> from bnjax.models import deep_linear, norms

@@ -1,210 +1,186 @@
-"""The claims of Li et al. 2018 on the arrays of a surface run.
+"""The claims of Li et al. 2018 on the surfaces around trained networks.
 
-There is one trained network an arm, so nothing can be compared at equal loss: each arm's loss at
-the trained network stands beside what was measured, and no claim rests on an arm that is dead or
-diverged (`claims.pairs`).
+Each arm has one trained network, so nothing can be compared at equal loss: the loss at the trained
+network is shown beside what was measured.
 """
 
 import itertools
 
 import numpy as np
+import xarray
 
-from bnjax.frame.results import Results
-from bnjax.judge.claim import (
-    A_FACTOR,
-    RATIO_RULE,
-    Claim,
-    Comparison,
-    Verdict,
-    decide_difference,
-    decide_ratio,
-    difference,
-    format_interval,
-    interval,
-    over_seeds,
-)
-from bnjax.judge.pairs import agreement, beside_none, describe, reasons_against, why_not_trained
-from bnjax.studies.surface.surface_terms import NEGATIVE, SHARPNESS, nonconvexity, sharpness
+from bnjax.frame.results import Run
+from bnjax.judge.compare import why_not_trained
+from bnjax.judge.kit import Above, Difference, Level, Quantity, Ratio, single
+from bnjax.judge.names import label
+from bnjax.judge.verdict import RATIO, SHARE, Decision, Verdict
 
-ONE_SEED_DIFFERENCE = 0.05  # of shares, with one seed
+NEAR = 0.5  # of a filter's norm: how far around the trained network sharpness is taken
+NEGATIVE = 0.1  # of the largest |eigenvalue|: a curvature below minus this is not convex
+ONE_SEED_POINTS = 0.05  # how far the share of one seed is trusted
 TEST_ERROR_DIFFERENCE = 0.005  # below it two test errors count as equal
 PUBLISHED_SHARE = (0.4, 0.9)  # of the variance in two components
-RANDOM_WALK_SHARE = (
-    6 / np.pi**2 * (1 + 1 / 4)
-)  # of a long random walk (Antognini & Sohl-Dickstein 2018)
+# Of a long random walk in many dimensions (Antognini & Sohl-Dickstein 2018).
+RANDOM_WALK_SHARE = 6 / np.pi**2 * (1 + 1 / 4)
+SHARPNESS = (
+    f"the mean rise of the loss within {NEAR} of the filters' norms (median over filter-normalised "
+    "random directions)"
+)
+READING = "Not published: a claim of Santurkar et al. 2018, examined by the means of Li et al. 2018"
 
 
-def claims(results: Results) -> list[Claim]:
-    """All claims that the views of the run allow."""
-    norms = [str(norm) for norm in results.axes["norm"]]
-    compared = beside_none(results)
-    found = []
-    if "lines.losses" in results.arrays:
-        found += [flatter(results, norm) for norm in compared]
-    if "plane.losses" in results.arrays:
-        found += [more_convex(results, norm) for norm in compared]
-    is_classified = np.isfinite(results.arrays["test.accuracy"]).any()
-    if "lines.losses" in results.arrays and len(norms) > 1 and is_classified:
-        found.append(generalisation(results, norms))
-    if "principal.shares" in results.arrays:
-        found += [low_dimensional(results, norm) for norm in norms]
-    return found
+def at_centre(run: Run, field: str) -> xarray.DataArray:
+    """A field of the lines at the trained network, `[norm, seed, line]`."""
+    values = run[f"lines_{field}"]
+    return values.isel(column=values.sizes["column"] // 2)
 
 
-def flatter(results: Results, norm: str) -> Claim:
-    """Whether `norm` ends in a flatter place than `none`."""
-    reasons = reasons_against(results, ("none", norm))
-    ratios = [
-        sharpness(results, "none", seed) / sharpness(results, norm, seed)
-        for seed in results.axes["seed"].tolist()
-    ]
-    name = f"none/{norm}"
-    comparison = Comparison(name, None, "a sharpness is not positive and finite")
-    if all(0 < ratio < np.inf for ratio in ratios):
-        comparison = Comparison(name, interval(ratios))
-    verdict, reasons = agreement([comparison], reasons)
-    return Claim(
-        identifier=f"flatter-{norm}",
-        sentence=f"{norm} ends in a flatter place than none, under filter normalisation",
-        source="no published claim: the reading of Santurkar et al. 2018 by Li et al. 2018's means",
-        rule=(
-            f"{SHARPNESS}; ratio none/{norm}, {RATIO_RULE}; supported above 1, not supported "
-            "below 1, else inconclusive; inconclusive if an arm is dead or diverged"
-        ),
-        measured=f"{describe([comparison])}; {tell_centres(results, ('none', norm))}",
-        published="no number",
-        verdict=verdict,
-        reason="; ".join(reasons),
-    )
+def sharpness(run: Run) -> xarray.DataArray:
+    """Mean rise of the loss near the trained network, median over lines, `[norm, seed]`."""
+    places, rises = abs(run["lines_columns"]), run["lines_losses"] - at_centre(run, "losses")
+    # Where the axis is coarse or short, its innermost points at least.
+    reach = np.fmax(NEAR, places.where(places != 0).min("column"))
+    near = (places != 0) & (places <= reach * (1 + 1e-6))
+    count = near.sum("column")
+    mean = rises.where(near, 0).sum("column", skipna=False) / count.where(count > 0)
+    found = mean.median("line", skipna=False)
+    return found.where(np.isfinite(found))
 
 
-def more_convex(results: Results, norm: str) -> Claim:
-    """Whether the plane through `norm`'s network is convex at more points than that of `none`."""
-    reasons = reasons_against(results, ("none", norm))
-    shares = {
-        arm: [nonconvexity(results, arm, seed) for seed in results.axes["seed"].tolist()]
-        for arm in ("none", norm)
-    }
-    change = difference((np.array(shares["none"]) - np.array(shares[norm])).tolist())
-    verdict = decide_difference(change, ONE_SEED_DIFFERENCE)
-    if reasons:
-        verdict = "inconclusive"
-    elif verdict == "inconclusive":
-        reasons = ["the interval holds 0, or a value is not finite"]
-    means = ", ".join(f"{arm} {np.mean(share):.0%}" for arm, share in shares.items())
-    return Claim(
-        identifier=f"convex-{norm}",
-        sentence=f"the surface around {norm}'s network is convex at more points than none's",
-        source="no published claim: the reading of Santurkar et al. 2018 by Li et al. 2018's means",
-        rule=(
-            "share of the inner points of the filter-normalised plane at which the lower "
-            f"eigenvalue of the discrete Hessian is below −{NEGATIVE} of the largest |eigenvalue|; "
-            f"difference none − {norm}, {over_seeds('mean', f'±{ONE_SEED_DIFFERENCE}')}; "
-            "supported above 0, not supported below 0, else inconclusive; inconclusive if an arm "
-            "is dead or diverged"
-        ),
-        measured=f"not convex at {means}; difference {format_interval(change)}",
-        published="no number",
-        verdict=verdict,
-        reason="; ".join(reasons),
-    )
+def curvatures(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues of the discrete Hessian at the inner points of a grid of equal spacing.
+
+    Args:
+      losses: `[…, rows, columns]`.
+
+    Returns:
+      The lower and the upper one, each `[…, rows − 2, columns − 2]`, in loss over spacing squared.
+    """
+    centre = losses[..., 1:-1, 1:-1]
+    rows = losses[..., 2:, 1:-1] - 2 * centre + losses[..., :-2, 1:-1]
+    columns = losses[..., 1:-1, 2:] - 2 * centre + losses[..., 1:-1, :-2]
+    first, second = (losses[..., row, :] for row in (slice(2, None), slice(None, -2)))
+    mixed = (first[..., 2:] - first[..., :-2] - second[..., 2:] + second[..., :-2]) / 4
+    mean, half = (rows + columns) / 2, np.hypot((rows - columns) / 2, mixed)
+    return mean - half, mean + half
 
 
-def generalisation(results: Results, norms: list[str]) -> Claim:
+def nonconvexity(run: Run) -> xarray.DataArray:
+    """Share of the plane's inner points at which the surface bends down in some direction."""
+    losses = run["plane_losses"].transpose(..., "row", "column")
+    with np.errstate(invalid="ignore"):
+        lowest, highest = curvatures(losses.values)
+    largest = np.maximum(np.abs(lowest), np.abs(highest))
+    share = np.mean(lowest < -NEGATIVE * largest, axis=(-2, -1))
+    known = np.isfinite(largest).all(axis=(-2, -1))
+    return losses[..., 0, 0].copy(data=np.where(known, share, np.nan))
+
+
+def two_components(run: Run) -> xarray.DataArray:
+    """Share of the path's variance in its first two principal components."""
+    shares = run["principal_shares"].sel(path="principal")
+    return shares.isel(component=slice(2)).sum("component", skipna=False)
+
+
+def losses_at_centre(run: Run, arms: tuple[str, ...]) -> str:
+    """Each arm's loss at the trained network, median over seeds."""
+    losses = at_centre(run, "losses").isel(line=0).median("seed", skipna=False)
+    each = ", ".join(f"{losses.sel(norm=arm):.3g} {label(arm)}" for arm in arms)
+    return f"Loss at the trained network: {each}"
+
+
+def more_than_published(run: Run, arms: tuple[str, ...]) -> str:
+    """That more of the variance lies in two components than in the paper."""
+    above = float(two_components(run).mean(skipna=False)) > PUBLISHED_SHARE[1]
+    return "More than was published" if above else ""
+
+
+def order(run: Run) -> Verdict | tuple[()]:
     """Whether the arms stand in the same order by sharpness and by test error."""
-    seeds = results.axes["seed"].tolist()
-    error = {norm: test_error(results, norm) for norm in norms}
-    sharp = {norm: np.median([sharpness(results, norm, s) for s in seeds]) for norm in norms}
-    reasons = reasons_against(results, norms)
-    trained = [norm for norm in norms if not why_not_trained(results, norm)]
-    signs = []
+    accuracies = run["test_accuracy"]
+    if "lines_losses" not in run or len(run.norms) < 2 or not accuracies.notnull().any():
+        return ()
+    errors = 1 - accuracies.isel(test_step=-1).median("seed", skipna=False)
+    sharp = sharpness(run).median("seed", skipna=False)
+    fitted = at_centre(run, "accuracies").isel(line=0).median("seed", skipna=False)
+    values = {
+        norm: tuple(float(one.sel(norm=norm)) for one in (sharp, errors, errors + fitted - 1))
+        for norm in run.norms
+    }
+    reasons = [*filter(None, (why_not_trained(run, norm) for norm in run.norms))]
+    trained = [norm for norm in run.norms if not why_not_trained(run, norm)]
+    agree = []
     for left, right in itertools.combinations(trained, 2):
-        ratio = decide_ratio(interval([sharp[left] / sharp[right]])) if sharp[right] > 0 else ""
-        apart = abs(error[left] - error[right]) > TEST_ERROR_DIFFERENCE
-        if apart and ratio in ("supported", "not supported"):
-            signs.append((ratio == "supported") == (error[left] > error[right]))
-    verdict: Verdict = "inconclusive"
-    if not signs:
-        reasons.append("no two trained arms differ in both")
-    elif all(signs):
-        verdict = "supported"
-    elif not any(signs):
-        verdict = "not supported"
+        (first, error, _), (second, other, _) = values[left], values[right]
+        sharper: Decision = "inconclusive"
+        if first > 0 and second > 0:
+            sharper = RATIO.side(single("", first / second, 1), 1.0)
+        if sharper != "inconclusive" and abs(error - other) > TEST_ERROR_DIFFERENCE:
+            agree.append((sharper == "supported") == (error > other))
+    verdict: Decision = "inconclusive"
+    if not agree:
+        reasons.append("no two trained networks differ in both")
+    elif all(agree) or not any(agree):
+        verdict = "supported" if all(agree) else "not supported"
     else:
-        reasons.append(f"{sum(signs)} of {len(signs)} pairs agree")
-    told = ", ".join(
-        f"{norm} {sharp[norm]:.3g} / {error[norm]:.1%} / {gap(results, norm):.1%}" for norm in norms
+        reasons.append(f"{sum(agree)} of {len(agree)} pairs agree")
+    told = (
+        f"{label(norm)} {first:.3g} / {error:.1%} / {gap:.1%}"
+        for norm, (first, error, gap) in values.items()
     )
-    return Claim(
-        identifier="sharpness-error",
-        sentence="under filter normalisation the sharper network generalises worse",
-        source="Li et al. 2018, §5",
-        rule=(
-            f"{SHARPNESS}, over seeds the median; every pair of trained arms that differ by "
-            f"{A_FACTOR} in sharpness and by {TEST_ERROR_DIFFERENCE:.1%} in test error; "
-            "supported if all pairs have the larger error where the sharpness is larger, not "
-            "supported if none has, else inconclusive"
-        ),
-        measured=f"sharpness / test error / generalisation gap: {told}",
-        published=(
-            "CIFAR-10, VGG-9, no decay: batch 128 flatter with test error 7.37 %, batch 8192 "
-            "sharper with 11.07 %"
-        ),
-        verdict=verdict,
-        reason="; ".join(reasons),
+    return Verdict(
+        "sharpness-error",
+        "Under filter normalisation the sharper network generalises worse",
+        "Li et al. 2018, §5",
+        f"Sharpness, {SHARPNESS}, and test error, medians over seeds; every pair of trained "
+        f"networks that differ by a factor of {RATIO.minimal:g} in sharpness and by "
+        f"{TEST_ERROR_DIFFERENCE:.1%} in test error; supported if in all pairs the sharper network "
+        "has the larger error, not supported if in none, else inconclusive",
+        f"Sharpness / test error / training minus test accuracy: {', '.join(told)}",
+        "CIFAR-10, VGG-9, no decay: batch 128 flatter with test error 7.37 %, batch 8192 sharper "
+        "with 11.07 %",
+        verdict,
+        "; ".join(reasons),
     )
 
 
-def test_error(results: Results, norm: str) -> float:
-    """Share of test images that are wrong after training, median over seeds."""
-    return float(1 - np.median(results.select("test.accuracy", norm=norm)[:, -1]))
-
-
-def gap(results: Results, norm: str) -> float:
-    """Accuracy on the surface's training images, at its centre, less that on the test set."""
-    accuracies = results.select("lines.accuracies", norm=norm)
-    fitted = np.median(accuracies[:, 0, accuracies.shape[-1] // 2])
-    return float(fitted - (1 - test_error(results, norm)))
-
-
-def low_dimensional(results: Results, norm: str) -> Claim:
-    """Whether two components hold as much of the path's variance as published."""
-    reason = why_not_trained(results, norm)
-    shares = results.select("principal.shares", norm=norm, path="principal")[:, :2].sum(axis=1)
-    verdict: Verdict = "inconclusive"
-    measured = "no path"
-    if np.isfinite(shares).all():
-        measured = format_interval(difference(shares.tolist()))
-        if not reason:
-            verdict = decide_ratio(interval((shares / PUBLISHED_SHARE[0]).tolist()))
-            above = shares.mean() > PUBLISHED_SHARE[1]
-            reason = "more than was published" if above else ""
-    low, high = PUBLISHED_SHARE
-    return Claim(
-        identifier=f"path-{norm}",
-        sentence=f"the training path of {norm} lies in few dimensions",
+CLAIMS = (
+    Ratio(
+        identifier="flatter-{norm}",
+        says="{norm} ends in a flatter place than no normalisation, under filter normalisation",
+        quantity=Quantity(SHARPNESS, sharpness),
+        at=(),
+        when=lambda run, norm: "lines_losses" in run,
+        source=READING,
+        notes=losses_at_centre,
+    ),
+    Difference(
+        identifier="convex-{norm}",
+        says="the surface around the network with {norm} is convex at more points than without "
+        "normalisation",
+        quantity=Quantity(
+            "the share of the plane's inner points that are not convex (lower eigenvalue of the "
+            f"discrete Hessian below −{NEGATIVE} of the larger |eigenvalue|)",
+            nonconvexity,
+            show="{:.1%}".format,
+        ),
+        scale=SHARE._replace(minimal=ONE_SEED_POINTS),
+        when=lambda run, norm: "plane_losses" in run,
+        source=READING,
+    ),
+    order,
+    Level(
+        identifier="path-{norm}",
+        says="training with {norm} follows a path in few dimensions",
+        quantity=Quantity(
+            "the share of the snapshots' variance in two principal components", two_components
+        ),
+        rule=Above(PUBLISHED_SHARE[0]),
+        scale=RATIO,
+        when=lambda run, norm: "principal_shares" in run,
         source="Li et al. 2018, §7.2",
-        rule=(
-            f"share of the snapshots' variance in two principal components, over {low}, "
-            f"{RATIO_RULE}; supported above 1, not "
-            "supported below 1, else inconclusive; inconclusive if the arm is dead or diverged"
-        ),
-        measured=measured,
-        published=(
-            f"{low} to {high}; a long random walk in many dimensions has {RANDOM_WALK_SHARE:.2f} "
-            "(Antognini & Sohl-Dickstein 2018)"
-        ),
-        verdict=verdict,
-        reason=reason,
-    )
-
-
-def tell_centres(results: Results, norms: tuple[str, ...]) -> str:
-    """Each arm's sharpness and loss at the trained network, median over seeds."""
-    parts = []
-    for norm in norms:
-        seeds = results.axes["seed"].tolist()
-        sharp = np.median([sharpness(results, norm, seed) for seed in seeds])
-        losses = results.select("lines.losses", norm=norm)
-        parts.append(f"{norm} {sharp:.3g} / {np.median(losses[:, 0, losses.shape[-1] // 2]):.3g}")
-    return f"sharpness / loss at the centre: {', '.join(parts)}"
+        published="{} to {}; a long random walk in many dimensions has {:.2f} (Antognini & "
+        "Sohl-Dickstein 2018)".format(*PUBLISHED_SHARE, RANDOM_WALK_SHARE),
+        notes=more_than_published,
+    ),
+)

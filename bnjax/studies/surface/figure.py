@@ -1,210 +1,192 @@
 """The figures of a surface run: lines, contours with shared levels, the path, three dimensions."""
 
-import math
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from bnjax.draw import drawing, numbers, style
-from bnjax.draw.contours import (
-    COLOURS,
-    colour_bar,
-    contours,
-    grid,
-    logarithms,
-    plane,
-    shared_levels,
-)
-from bnjax.draw.elements import dead, setting, subject, unit
-from bnjax.draw.style import LOOKS
+from bnjax import draw
+from bnjax.draw import LOOKS, Drawing, Panel
 from bnjax.frame.published_curves import Published
-from bnjax.frame.results import Results
+from bnjax.frame.results import Run
 
-TRAINED = numbers.hidden("trained network")
-MEANINGS = {
+SOURCE = "Li et al. 2018"
+PER_ROW = 3  # panels
+TRAINED = "trained network"
+STATISTICS = {
     "running": "running averages of training",
     "batch": "those of each batch at each point",
     "recalibrated": "pooled over these images at the trained network",
 }
 
 
-def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]:
-    """Draw `surface_lines`, `surface_plane`, `surface_3d` and `surface_path`, as views allow.
-
-    Args:
-      results: as `bnjax.frame.results.read` returns them.
-      published: not used: Li et al. 2018 published pictures, no curves.
-      folder: where the figures go.
-
-    Returns:
-      The paths of the files.
-    """
-    del published
-    paths: list[Path] = []
-    if "lines.losses" in results.arrays:
-        paths += draw_lines(results, folder)
-    if "plane.losses" in results.arrays:
-        paths += draw_plane(results, folder)
-        paths += draw_surface(results, folder)
-    if "trajectory.losses" in results.arrays:
-        paths += draw_path(results, folder)
-    return paths
-
-
-def draw_lines(results: Results, folder: Path) -> list[Path]:
+def surface_lines(run: Run, published: Published) -> Iterator[Drawing]:
     """Loss and accuracy along filter-normalised lines: median and range over lines and seeds."""
-    with style.figure(1, 2, size=(8.6, 3.9)) as (drawn, panels):
-        fields = {"losses": f"loss  {unit(results)}", "accuracies": "accuracy"}
-        for panel, (field, label) in zip(panels, fields.items(), strict=True):
-            for norm in map(str, results.axes["norm"]):
-                look = LOOKS[norm]
-                values = results.select(f"lines.{field}", norm=norm)
-                values = values.reshape(-1, values.shape[-1])
-                columns = results.select("lines.columns", norm=norm)[0, 0]
-                low, high = values.min(axis=0), values.max(axis=0)
-                panel.fill_between(
-                    columns,
-                    low,
-                    high,
-                    color=look.colour,
-                    alpha=0.2,
-                    linewidth=0,
-                    label=numbers.hidden(f"{look.label}, range"),
-                )
-                middle = np.median(values, axis=0)
-                panel.plot(
-                    columns,
-                    middle,
-                    color=look.colour,
-                    linestyle=look.line,
-                    marker=look.marker,
-                    markersize=3,
-                    label=look.label,
-                )
-            panel.set(xlabel="coordinate [norm of each filter]", ylabel=label)
-            panel.grid(visible=True)
-        style.log_scale(panels[0])
-        panels[0].set_title("a  Loss")
-        panels[1].set_title("b  Accuracy")
-        handles, labels = panels[0].get_legend_handles_labels()
-        drawn.legend(handles, labels, loc="outside lower center", ncols=5)
-        count = len(results.axes["line"])
-        lines = f"{count} filter-normalised random lines an arm and seed: median and full range"
-        style.caption(drawn, caption(results, lines))
-        return style.save(drawn, folder, "surface_lines")
+    del published  # Li et al. 2018 published pictures, no curves
+    if "lines_losses" not in run:
+        return
+    drawing = Drawing(
+        "surface_lines",
+        (1, 2),
+        size=(8.6, 3.9),
+        title="Loss and accuracy on random lines",
+        text="Along Gaussian directions normalised filter by filter, dᵢⱼ ← dᵢⱼ/‖dᵢⱼ‖ · ‖θᵢⱼ‖, "
+        "around the trained network; biases and parameters of normalisers are not moved.",
+        source=SOURCE,
+        caption=caption(
+            run,
+            f"{run.data.sizes['line']} filter-normalised random lines for each network and seed: "
+            "median and full range",
+        ),
+    )
+    for panel, field in zip(drawing.panels, ("losses", "accuracies"), strict=True):
+        for norm in run.norms:
+            look, values = LOOKS[norm], run[f"lines_{field}"].sel(norm=norm)
+            places = run["lines_columns"].sel(norm=norm).isel(seed=0, line=0)
+            low, middle, high = (
+                getattr(values, of)(["seed", "line"], skipna=False)
+                for of in ("min", "median", "max")
+            )
+            panel.band(places, low, high, f"{look.label}, range", look, legend=False)
+            panel.line(places, middle, look=look, marker=True, markersize=3, linewidth=1.5)
+    loss, accuracy = drawing.panels
+    where = "coordinate [norm of each filter]"
+    loss.set(title="a  Loss", xlabel=where, ylabel=f"loss  {draw.unit(run)}", log=True)
+    accuracy.set(title="b  Accuracy", xlabel=where, ylabel="accuracy")
+    drawing.legend([loss], ncols=5)
+    yield drawing
 
 
-def draw_plane(results: Results, folder: Path) -> list[Path]:
+def surface_plane(run: Run, published: Published) -> Iterator[Drawing]:
     """Contours of the plane of two filter-normalised random directions."""
-    with grid(results) as (drawn, panels):
-        levels = shared_levels(results, "plane")
-        for panel, norm in zip(panels, map(str, results.axes["norm"]), strict=False):
-            contours(panel, results, "plane", norm, levels)
-            panel.plot(0, 0, marker="+", color="black", markersize=9, label=TRAINED)
-            panel.set(
-                xlabel="second direction [norm of each filter]",
-                ylabel="first direction [norm of each filter]",
-                aspect="equal",
-            )
-        colour_bar(drawn, panels, results, levels)
-        what = "two filter-normalised random directions, the same draw in all arms; +: the trained"
-        style.caption(drawn, caption(results, f"{what} network; {of_seed(results)}"))
-        return style.save(drawn, folder, "surface_plane")
-
-
-def draw_path(results: Results, folder: Path) -> list[Path]:
-    """Contours of the plane of the path's principal components, and the path."""
-    with grid(results) as (drawn, panels):
-        levels = shared_levels(results, "trajectory")
-        for panel, norm in zip(panels, map(str, results.axes["norm"]), strict=False):
-            contours(panel, results, "trajectory", norm, levels)
-            seed = results.axes["seed"][0]
-            where = {"norm": norm, "seed": seed, "path": "principal"}
-            path = results.select("principal.coordinates", **where)
-            shares = results.select("principal.shares", **where)
-            if not np.isfinite(path).all():
-                continue
-            closed = np.vstack([path, np.zeros(2)])  # the trained network is the origin
-            halo = panel.plot(*closed.T, color="white", linewidth=2.6)
-            numbers.behind(halo[0], "none")
-            shown: dict[str, Any] = {"linewidth": 1, "marker": "o", "markersize": 2.2}
-            panel.plot(*closed.T, color="black", label=numbers.hidden("path"), **shown)
-            panel.plot(0, 0, marker="+", color="black", markersize=9, label=TRAINED)
-            panel.set(
-                xlabel=f"first component, {shares[0]:.0%} of variance [parameters' unit]",
-                ylabel=f"second, {shares[1]:.0%} [parameters' unit]",
-            )
-        colour_bar(drawn, panels, results, levels)
-        count = len(results.axes["probe_step"])
-        what = (
-            f"plane of the two principal components of {count} snapshots, one each "
-            f"{results.config['probe_every']} steps (dots); +: the trained network"
+    del published
+    if "plane_losses" not in run:
+        return
+    drawing = one_each(
+        run,
+        "surface_plane",
+        "two filter-normalised random directions, the same draw for all networks; +: the trained "
+        "network",
+        title="Loss surface: contours",
+        text="The loss on the plane of two filter-normalised random directions around the trained "
+        "network, with levels that all networks share.",
+    )
+    for panel in contours(drawing, run, "plane"):
+        panel.set(
+            xlabel="second direction [norm of each filter]",
+            ylabel="first direction [norm of each filter]",
+            aspect="equal",
+            grid=False,
         )
-        style.caption(drawn, caption(results, f"{what}; {of_seed(results)}"))
-        return style.save(drawn, folder, "surface_path")
+    yield drawing
 
 
-def draw_surface(results: Results, folder: Path) -> list[Path]:
+def surface_3d(run: Run, published: Published) -> Iterator[Drawing]:
     """The plane of the random directions in three dimensions, on one shared axis of the loss."""
-    with grid(results, subplot_kw={"projection": "3d"}) as (drawn, panels):
-        levels = shared_levels(results, "plane")
-        low, high = (math.log10(level) for level in levels[[0, -1]])
-        for panel, norm in zip(panels, map(str, results.axes["norm"]), strict=False):
-            columns, rows, losses = plane(results, "plane", norm)
-            panel.set_title(LOOKS[norm].label)
-            if not np.isfinite(losses).any():
-                panel.text2D(0.5, 0.5, "nothing measured", transform=panel.transAxes, ha="center")
-                continue
-            across, along = np.meshgrid(columns, rows)
-            shown = panel.plot_surface(
-                across,
-                along,
-                np.clip(logarithms(losses), low, high),
-                cmap=COLOURS,
-                vmin=low,
-                vmax=high,
-                edgecolor="black",
-                linewidth=0.2,
-                rstride=1,
-                cstride=1,
-                label=numbers.hidden(LOOKS[norm].label),
-            )
-            numbers.behind(shown, "grid", x=columns, y=rows[:, None], value=losses)
-            shown_losses = drawing.log_ticks(10**low, 10**high)
-            panel.set_zticks(np.log10(shown_losses), [f"{loss:.3g}" for loss in shown_losses])
-            panel.set(
-                xlabel="second direction",
-                ylabel="first direction",
-                xticks=columns[[0, len(columns) // 2, -1]],
-                yticks=rows[[0, len(rows) // 2, -1]],
-                zlabel=f"loss  {unit(results)}",
-                zlim=(low, high),
-            )
-            panel.set_box_aspect(None, zoom=0.87)  # the labels of the near axes fit as well
-        what = (
-            "two filter-normalised random directions, coordinates in units of each filter's norm; "
-            "losses beyond the axis are cut off at its end"
+    del published
+    if "plane_losses" not in run:
+        return
+    drawing = one_each(
+        run,
+        "surface_3d",
+        "two filter-normalised random directions, coordinates in units of each filter's norm; "
+        "losses beyond the axis are cut off at its end",
+        title="Loss surface in three dimensions",
+        text="The loss on the plane of two filter-normalised random directions around the trained "
+        "network.",
+        subplot_kw={"projection": "3d"},
+    )
+    levels = draw.shared_levels(run["plane_losses"].isel(seed=0))
+    for panel, norm in zip(drawing.panels, run.norms, strict=False):
+        panel.surface(*plane(run, "plane", norm), LOOKS[norm].label, levels)
+        panel.set(title=LOOKS[norm].label)
+        if panel.table:
+            loss = f"loss  {draw.unit(run)}"
+            panel.set(xlabel="second direction", ylabel="first direction", zlabel=loss)
+    yield drawing
+
+
+def surface_path(run: Run, published: Published) -> Iterator[Drawing]:
+    """Contours of the plane of the path's principal components, and the path."""
+    del published
+    if "trajectory_losses" not in run:
+        return
+    drawing = one_each(
+        run,
+        "surface_path",
+        f"plane of the two principal components of {run.data.sizes['probe_step']} snapshots, one "
+        f"each {run.options['probe_every']} steps (dots); +: the trained network",
+        title="The path of training in its plane",
+        text="The loss on the plane of the two principal components of the parameters along "
+        "training, and the path.",
+    )
+    for panel, norm in zip(contours(drawing, run, "trajectory"), run.norms, strict=True):
+        here = run.sel(norm=norm, path="principal", seed=run.seeds[0])
+        path = here["principal_coordinates"].transpose("plane_axis", "probe_step").values
+        first, second = here["principal_shares"].values[:2]
+        if not np.isfinite(path).all():
+            continue
+        x, y = np.pad(path, ((0, 0), (0, 1)))  # the trained network is the origin
+        dots: Any = {"linewidth": 1, "marker": "o", "markersize": 2.2, "legend": False}
+        panel.line(x, y, table=None, legend=False, color="white", linewidth=2.6)
+        panel.line(x, y, "path", **dots)
+        panel.set(
+            xlabel=f"first component, {first:.0%} of variance [parameters' unit]",
+            ylabel=f"second, {second:.0%} [parameters' unit]",
+            grid=False,
         )
-        style.caption(drawn, caption(results, f"{what}; {of_seed(results)}"))
-        return style.save(drawn, folder, "surface_3d")
+    yield drawing
 
 
-def of_seed(results: Results) -> str:
-    """Which seed is shown."""
-    return f"seed {results.axes['seed'][0]}"
+FIGURES = (surface_lines, surface_plane, surface_3d, surface_path)
 
 
-def caption(results: Results, what: str) -> str:
+def one_each(run: Run, name: str, what: str, **given: Any) -> Drawing:
+    """A drawing with a panel for each arm, of the first seed."""
+    count = len(run.norms)
+    columns = min(count, PER_ROW)
+    rows = -(-count // columns)
+    drawing = Drawing(
+        name,
+        (rows, columns),
+        size=(1.2 + 3.7 * columns, 1.0 + 3.5 * rows),
+        source=SOURCE,
+        caption=caption(run, f"{what}; seed {run.seeds[0]}"),
+        **given,
+    )
+    for panel in drawing.panels[count:]:
+        panel.hide()
+    return drawing
+
+
+def contours(drawing: Drawing, run: Run, view: str) -> list[Panel]:
+    """Draw each arm's plane with shared levels, and the trained network; the panels in use."""
+    levels = draw.shared_levels(run[f"{view}_losses"].isel(seed=0))
+    panels = drawing.panels[: len(run.norms)]
+    for panel, norm in zip(panels, run.norms, strict=True):
+        panel.contours(*plane(run, view, norm), LOOKS[norm].label, levels)
+        panel.set(title=LOOKS[norm].label, grid=False)
+        panel.points(0, 0, TRAINED, marker="+", markersize=9, legend=False, zorder=2.1)
+    drawing.colour_bar(panels, f"loss  {draw.unit(run)}", levels)
+    return panels
+
+
+def plane(run: Run, view: str, norm: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Columns `[x]`, rows `[y]` and losses `[y, x]` of the first seed."""
+    here = run.sel(norm=norm, seed=run.seeds[0])
+    losses = here[f"{view}_losses"].transpose("row", "column")
+    return here[f"{view}_columns"].isel(row=0).values, here[f"{view}_row"].values, losses.values
+
+
+def caption(run: Run, what: str) -> str:
     """What was run, on what, and what the surface is of."""
-    config = results.config
+    options = run.options
     lines = [
-        f"{subject(results)}, {setting(config)}",
-        f"Loss on the first {config['images']} training images, in batches of "
-        f"{config['batch_size']}; statistics that BatchNorm normalises with: "
-        f"{MEANINGS[config['statistics']]}",
+        f"{draw.subject(run)}, {draw.setting(run)}",
+        f"Loss on the first {options['images']} training images, in batches of "
+        f"{options['batch_size']}; statistics that BatchNorm normalises with: "
+        f"{STATISTICS[options['statistics']]}",
         what,
-        *dead(results),
+        *draw.untrained(run),
     ]
     return "\n".join(lines)
