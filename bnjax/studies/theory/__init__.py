@@ -1,14 +1,14 @@
 """The theorems of Santurkar et al. 2018 (4.1, 4.2, 4.4) on real layers along training.
 
-    python experiments/theory.py --layers conv2 conv8 --units 0 1 2 3
+    python experiments/theory.py --layers conv2 conv8 --channels 0 1 2 3
     python experiments/theory.py --model dln                     # the deep linear network
     python experiments/theory.py --preset paper --data-dir DIR   # CIFAR-10, VGG-16, 15,000 steps
 
 At every probed step and for each layer: both sides of each theorem with the printed errors
 corrected, the residual, how often the assumptions of Theorem 4.2 hold, and the Lipschitz and
 curvature terms of the network with BatchNorm beside those of the network without. You get
-`theory_layers.csv` (a row for each layer and step), `theory_units.csv` (both sides for each chosen
-unit), two figures and a verdict for each claim.
+`theory_layers.csv` (a row for each layer and step), `theory_channels.csv` (both sides for each
+chosen channel), two figures and a verdict for each claim.
 
 The equalities hold at ε = 0, so BatchNorm is trained with `--epsilon 0` here. With `--float64` (the
 default) the probe alone computes in 64 bits; training stays in 32 bits and is the same, bit for
@@ -16,6 +16,9 @@ bit, with `--no-float64`. `quick` (the default) takes under two minutes on two C
 """
 
 import dataclasses
+from typing import Annotated
+
+import tyro
 
 from bnjax.errors import require
 from bnjax.frame import options, publications
@@ -28,7 +31,7 @@ class Options(options.LearningRate, options.Training):
 
     layers: tuple[str, ...] = ("conv5", "conv8")
     """Layers to probe."""
-    units: tuple[int, ...] = (0, 1, 2, 3)
+    channels: Annotated[tuple[int, ...], tyro.conf.arg(aliases=["--units"])] = (0, 1, 2, 3)
     """Channels of each layer for which Hessian-vector products are taken."""
     epsilon: float = 0.0
     """Added to the variance by BatchNorm (units of its input squared)."""
@@ -42,7 +45,7 @@ class Options(options.LearningRate, options.Training):
         legal = set(self.norms) <= {"none", "batch"}
         require("--norms", " ".join(self.norms), legal, "none, batch or both: the theorems' two")
         require("--input-norm", self.input_norm, 0 < self.input_norm < 1e6, "above 0, below 1e6")
-        for option, values in (("--layers", self.layers), ("--units", self.units)):
+        for option, values in (("--layers", self.layers), ("--channels", self.channels)):
             options.require_distinct(option, values, "one or more, all different")
 
 
@@ -62,7 +65,7 @@ STUDY = Study(
             "evaluate_every": 3,
             "batch_size": 32,
             "layers": ("dense1", "dense3"),
-            "units": (0, 1),
+            "channels": (0, 1),
         },
         "paper": {
             **publications.VGG,

@@ -1,191 +1,192 @@
-"""The theorems of Santurkar et al. 2018, decided on the arrays of a theory run.
+"""The theorems of Santurkar et al. 2018: equalities, assumptions, and the terms of both networks.
 
-The equalities are decided by their residuals, the assumptions of Theorem 4.2 by how often they
-hold; the comparison of networks stands in `claims.terms`.
+Residuals decide the equalities; the assumptions of Theorem 4.2 by how often they hold; the terms
+that the theorems bound are compared with those of the network without normalisation, which no
+theorem is about.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any
 
-import numpy as np
+import xarray
 
-from bnjax.frame.results import Results
-from bnjax.judge import terms
-from bnjax.judge.claim import Claim, Verdict
-from bnjax.judge.pairs import why_not_trained
+from bnjax.frame.results import Run
+from bnjax.judge.kit import AtMost, Condition, Gate, Quantity, Ratio, Share
+from bnjax.judge.verdict import Verdict
 
-TOLERANCE = {True: 1e-10, False: 1e-3}  # of a relative residual, in float64 and in float32
 USUAL = 0.95  # an assumption that holds at least so often is said to hold
+PAPER = "Santurkar et al. 2018"
+PROBED_LOSS = Quantity("the probed loss", lambda run: run["theory_loss"])
+WHEREVER = Gate(lambda *arm: "", "networks that do not train are judged too")
 
 
-class Theorem(NamedTuple):
-    """An equality, and the field that holds its residual."""
-
-    identifier: str
-    sentence: str
-    source: str
-    published: str
-    field: str
+def tolerance(run: Run) -> float:
+    """What counts as rounding in a relative residual at the precision of the run's probe."""
+    return 1e-10 if run.options["float64"] else 1e-3
 
 
-THEOREMS = (
-    Theorem(
-        "theorem-4.1",
+def reached(values: xarray.DataArray) -> xarray.DataArray:
+    """Whether a probed step was measured at all."""
+    return values.notnull().any(
+        [axis for axis in values.dims if axis not in ("seed", "probe_step")]
+    )
+
+
+def theorem(number: str, says: str, corrected: str, published: str, field: str) -> AtMost:
+    """The claim that an equality holds within rounding."""
+    name = f"theory_{field}"
+
+    def why_not_finite(run: Run, arms: tuple[Any, ...]) -> str:
+        values = run[name]
+        gone = (values.isnull() & reached(values)).any()
+        return "a residual is not finite: a channel has no variance" if gone else ""
+
+    def why_not_exact(run: Run, arms: tuple[Any, ...]) -> str:
+        epsilon = run.options["epsilon"]
+        return f"an equality at ε = 0 only, and ε is {epsilon:g}" if epsilon else ""
+
+    return AtMost(
+        identifier=f"theorem-{number}",
+        says=f"Theorem {number} holds, {corrected}: {says}",
+        quantity=Quantity(
+            "the residual of a channel (|left − right| over the sizes of the terms on the right)",
+            lambda run: abs(run[name]),
+        ),
+        limit=tolerance,
+        only=("batch",),
+        gate=WHEREVER,
+        conditions=(
+            Condition("a value is not finite at a step that was measured", why_not_finite),
+            Condition("it would not be supported, but ε > 0", why_not_exact, of=("not supported",)),
+        ),
+        source=f"{PAPER}, Theorem {number}, {corrected}",
+        published=published,
+    )
+
+
+def holds(identifier: str, says: str, noun: str, of: Any, source: str) -> Share:
+    """The claim that something holds usually."""
+    return Share(
+        identifier=identifier,
+        says=says,
+        quantity=Quantity(noun, of),
+        at_least=USUAL,
+        only=("batch",),
+        source=f"{PAPER}, {source}",
+        published="not measured",
+    )
+
+
+def convex(run: Run) -> xarray.DataArray:
+    """Flags of vᵀHv ≥ 0."""
+    values = run["theory_channel_quadratic"]
+    return (values >= 0).where(reached(values))
+
+
+def aligned(run: Run) -> xarray.DataArray:
+    """Flags of ⟨ŷ, g⟩ > 0."""
+    values = run["theory_channel_alignment"]
+    return (values > 0).where(reached(values))
+
+
+def lowers(
+    identifier: str, what: str, noun: str, field: str, power: int, number: str
+) -> Callable[[Run], Iterator[Verdict]]:
+    """The claims on one term that the theorems bound, one for each layer.
+
+    Args:
+      identifier: of the claims, before the name of the layer.
+      what: the term in words.
+      noun: the term in symbols.
+      field: its variable.
+      power: of the variance of y, which frees the term of the scale of y.
+      number: of the theorem.
+    """
+
+    def term(run: Run) -> xarray.DataArray:
+        # No ratio says which of two is flatter where one is not positive.
+        return run[field].where(run[field] > 0)
+
+    def claims(run: Run) -> Iterator[Verdict]:
+        for layer in run.values("probed_layer"):
+            own = Quantity(
+                f"{noun} in units of the layer's own deviation",
+                lambda run: term(run) * run["theory_variance"] ** power,
+            )
+            claim = Ratio(
+                identifier=f"{identifier}-{layer}",
+                says=f"BatchNorm lowers {what} by a layer's activations in {layer}",
+                quantity=Quantity(noun, term),
+                loss=PROBED_LOSS,
+                above="none",
+                below="batch",
+                shows=(own,),
+                source=f"{PAPER}, Theorem {number}",
+                published="an upper bound at the same weights, no number",
+            )
+            yield from claim(run.sel(probed_layer=layer))
+
+    return claims
+
+
+ASSUMED = "assumptions of Theorem 4.2"
+CLAIMS = (
+    theorem(
+        "4.1",
         "‖v‖² = γ²/σ² (‖g‖² − ⟨1, g⟩²/m − ⟨g, ŷ⟩²/m)",
-        "Santurkar et al. 2018, Theorem 4.1, 1/√m corrected to 1/m",
+        "with 1/√m corrected to 1/m",
         "an inequality, with 1/√m",
         "lipschitz_residual",
     ),
-    Theorem(
-        "theorem-4.2",
+    theorem(
+        "4.2",
         "vᵀĤv = γ²/σ² vᵀHv − γ/(mσ²) ⟨g, ŷ⟩ ‖v‖²",
-        "Santurkar et al. 2018, Theorem 4.2, first line",
+        "as its first line is printed",
         "an inequality",
         "channel_curvature_residual",
     ),
-    Theorem(
-        "theorem-4.4",
+    theorem(
+        "4.4",
         "ĝ² = γ²/σ² (‖λg‖² − λ² m μ_g² − λ²/m ⟨g, ŷ⟩²)",
-        "Santurkar et al. 2018, Theorem 4.4, corrected",
+        "with its terms corrected",
         "an inequality, with the terms uncorrected",
         "channel_worst_residual",
     ),
-)
-
-
-def claims(results: Results) -> list[Claim]:
-    """The equalities and assumptions where `batch` ran; the comparison where `none` ran beside."""
-    norms = [str(norm) for norm in results.axes["norm"]]
-    decided: list[Claim] = []
-    if "batch" in norms:
-        decided += [decide_theorem(results, theorem) for theorem in THEOREMS]
-        decided += [decide_printed(results), *decide_assumptions(results)]
-    if {"none", "batch"} <= set(norms):
-        layers = [str(layer) for layer in results.axes["probed_layer"]]
-        decided += [terms.compare(results, term, layer) for term in terms.TERMS for layer in layers]
-    return decided
-
-
-def measured_by_seed(results: Results, field: str) -> list[np.ndarray]:
-    """A field of BatchNorm's arm, for each seed the values at the steps that were reached."""
-    every = [
-        results.select(f"theory.{field}", norm="batch", seed=seed)
-        for seed in results.axes["seed"].tolist()
-    ]
-    return [values[~np.isnan(values).all(axis=tuple(range(1, values.ndim)))] for values in every]
-
-
-def decide_theorem(results: Results, theorem: Theorem) -> Claim:
-    """Whether an equality holds within rounding."""
-    tolerance, epsilon = tolerance_of(results), results.config["epsilon"]
-    residuals = np.abs(
-        np.concatenate([r.ravel() for r in measured_by_seed(results, theorem.field)])
-    )
-    verdict: Verdict = "inconclusive"
-    reason = ""
-    if not residuals.size or np.isnan(residuals).any():
-        reason = "no finite residual: BatchNorm's arm has ended, or a unit has no variance"
-    elif residuals.max() <= tolerance:
-        verdict = "supported"
-    elif epsilon > 0:
-        reason = f"an equality at ε = 0 only, and ε is {epsilon:g}"
-    else:
-        verdict = "not supported"
-    largest, median = (residuals.max(), np.median(residuals)) if residuals.size else (np.nan,) * 2
-    return Claim(
-        identifier=theorem.identifier,
-        sentence=theorem.sentence,
-        source=theorem.source,
-        rule=(
-            "|left − right| over the sum of the sizes of the terms on the right, at every probed "
-            f"step, layer and unit: supported if at most {tolerance:g} "
-            f"({'float64' if results.config['float64'] else 'float32'}); above it not supported, "
-            "but inconclusive if ε > 0 or a value is not finite"
-        ),
-        measured=f"largest {largest:.2g}, median {median:.2g} of {residuals.size} residuals",
-        published=theorem.published,
-        verdict=verdict,
-        reason=reason,
-    )
-
-
-def tolerance_of(results: Results) -> float:
-    """What counts as rounding at the precision of the run's probe."""
-    return TOLERANCE[bool(results.config["float64"])]
-
-
-def decide_printed(results: Results) -> Claim:
-    """How often Theorem 4.1 holds as an inequality with its printed coefficient."""
-    return decide_share(
-        results,
+    holds(
         "printed-4.1",
         "‖v‖² ≤ γ²/σ² (‖g‖² − ⟨1, g⟩²/m − ⟨g, ŷ⟩²/√m), as printed, holds",
-        "Santurkar et al. 2018, Theorem 4.1",
-        "all units",
-        [values.ravel() for values in measured_by_seed(results, "printed_share")],
-    )
-
-
-def decide_assumptions(results: Results) -> list[Claim]:
-    """How often the two assumptions of Theorem 4.2 hold, each alone and both together."""
-    convex = [quadratic >= 0 for quadratic in measured_by_seed(results, "channel_quadratic")]
-    aligned = [alignment > 0 for alignment in measured_by_seed(results, "channel_alignment")]
-    both = [a & b for a, b in zip(convex, aligned, strict=True)]
-    source = "Santurkar et al. 2018, assumptions of Theorem 4.2"
-    everywhere = [values.ravel() for values in measured_by_seed(results, "aligned_share")]
-    return [
-        decide_share(results, "convex", "vᵀHv ≥ 0 at the output", source, "chosen units", convex),
-        decide_share(
-            results, "aligned", "⟨ŷ, g⟩ = ∂L/∂γ is above 0", source, "all units", everywhere
-        ),
-        decide_share(
-            results,
-            "assumptions",
-            "both assumptions of Theorem 4.2 hold",
-            source,
-            "chosen units",
-            both,
-        ),
-    ]
-
-
-def decide_share(
-    results: Results,
-    identifier: str,
-    sentence: str,
-    source: str,
-    units: str,
-    by_seed: Sequence[np.ndarray],
-) -> Claim:
-    """Whether something holds usually; `by_seed` has shares or flags of BatchNorm's arm."""
-    shares = [float(np.mean(values)) for values in by_seed if values.size]
-    verdict: Verdict = "inconclusive"
-    reason = why_not_trained(results, "batch")
-    if not shares:
-        reason = reason or "nothing was measured"
-    elif min(shares) >= USUAL:
-        verdict = "supported"
-    elif max(shares) < USUAL:
-        verdict = "not supported"
-    else:
-        reason = reason or "the seeds do not agree"
-    if why_not_trained(results, "batch"):
-        verdict = "inconclusive"
-    spread = "one seed" if len(shares) == 1 else f"{len(shares)} seeds"
-    shown = f"{min(shares):.1%}" if len(shares) == 1 else ""
-    if len(shares) > 1:
-        shown = f"{np.mean(shares):.1%}, from {min(shares):.1%} to {max(shares):.1%}"
-    return Claim(
-        identifier=identifier,
-        sentence=sentence,
-        source=source,
-        rule=(
-            f"share of {units} at all probed steps and layers of BatchNorm's arm: supported if "
-            f"{USUAL:.0%} or more in every seed, not supported if less in every seed, else "
-            "inconclusive; inconclusive if the arm is dead or diverged"
-        ),
-        measured=f"{shown} of {units} ({spread})" if shares else "not measured",
-        published="not measured",
-        verdict=verdict,
-        reason=reason,
-    )
+        "channels at which Theorem 4.1 holds as printed",
+        lambda run: run["theory_printed_share"],
+        "Theorem 4.1",
+    ),
+    holds(
+        "convex",
+        "the curvature vᵀHv by the layer's output is 0 or more",
+        "chosen channels with vᵀHv ≥ 0",
+        convex,
+        ASSUMED,
+    ),
+    holds(
+        "aligned",
+        "the slope ⟨ŷ, g⟩ = ∂L/∂γ is above 0",
+        "channels with ⟨ŷ, g⟩ > 0",
+        lambda run: run["theory_aligned_share"],
+        ASSUMED,
+    ),
+    holds(
+        "assumptions",
+        "both assumptions of Theorem 4.2 hold",
+        "chosen channels with vᵀHv ≥ 0 and ⟨ŷ, g⟩ > 0",
+        lambda run: convex(run) * aligned(run),
+        ASSUMED,
+    ),
+    lowers("lipschitz", "the gradient", "‖∂L/∂y‖²", "theory_gradient_squared", 1, "4.1"),
+    lowers(
+        "curvature",
+        "the curvature along the gradient",
+        "the curvature vᵀHv along v = ∂L/∂y",
+        "theory_curvature",
+        2,
+        "4.2",
+    ),
+)

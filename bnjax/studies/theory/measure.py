@@ -1,4 +1,4 @@
-"""The theorems of Santurkar et al. 2018 along training, on chosen layers and units.
+"""The theorems of Santurkar et al. 2018 along training, on chosen layers and channels.
 
 Training stays as it is. In float64 the probe casts parameters, statistics and inputs, and computes
 under `jax.enable_x64` by itself, so no flag of the process changes and the trained network is the
@@ -24,7 +24,7 @@ from bnjax.frame import arm as arms
 from bnjax.frame.arm import Arm
 from bnjax.losses import Objective, cross_entropy
 from bnjax.models import Model, interception
-from bnjax.models.interception import Interception, units_of_norms
+from bnjax.models.interception import Interception, channels_of_norms
 from bnjax.probes.theory import Steepness, Theory, steepness, theory
 from bnjax.train import Probe, every
 from bnjax.train.step import Gradient, TrainState
@@ -72,7 +72,7 @@ def probes(arm: Arm) -> Mapping[str, Probe]:
     measure = make_theory(
         arm.model,
         options.layers,
-        options.units,
+        options.channels,
         normalised=arm.values["norm"] == "batch",
         objective=arm.objective,
         epsilon=options.epsilon,
@@ -84,7 +84,7 @@ def probes(arm: Arm) -> Mapping[str, Probe]:
 
 def axes(options: Any) -> Mapping[str, Any]:
     """Probed layers and channels."""
-    return {"probed_layer": options.layers, "channel": options.units}
+    return {"probed_layer": options.layers, "channel": options.channels}
 
 
 def build_model(options: Any, norm: str, num_classes: int) -> Model:
@@ -99,21 +99,21 @@ def check_options(options: Any) -> None:
     """Refuse layers without a normaliser, and channels that they do not have."""
     shape = (2, 1, 1, 10) if options.model == "dln" else (2, 32, 32, 3)
     model = build_model(options, "batch", 10)
-    known = units_of_norms(model, jax.ShapeDtypeStruct(shape, jnp.float32))
+    known = channels_of_norms(model, jax.ShapeDtypeStruct(shape, jnp.float32))
     for layer in options.layers:
         if layer not in known:
             raise UsageError(
                 f"--layers {layer}: no such layer with a normaliser; choose from {' '.join(known)}"
             )
-        for channel in options.units:
+        for channel in options.channels:
             expected = f"from 0 to {known[layer] - 1}, the channels of {layer}"
-            require("--units", channel, 0 <= channel < known[layer], expected)
+            require("--channels", channel, 0 <= channel < known[layer], expected)
 
 
 def make_theory(
     model: Model,
     layers: Sequence[str],
-    units: Sequence[int],
+    channels: Sequence[int],
     *,
     normalised: bool,
     objective: Objective = cross_entropy,
@@ -127,7 +127,7 @@ def make_theory(
     Args:
       model: the model that is trained.
       layers: names, e.g. `("conv2", "conv5")`.
-      units: of each of these layers, for Hessian-vector products.
+      channels: of each of these layers, for Hessian-vector products.
       normalised: the layers have a BatchNorm, with this very `epsilon`; otherwise only the
         Lipschitz and curvature terms are measured.
       objective: the loss.
@@ -140,39 +140,27 @@ def make_theory(
       `measure(state, batch, gradient) -> TheoryRow`, compiled; statistics of the batch.
 
     Raises:
-      UsageError: at the first call, a layer or a unit that the model does not have.
+      UsageError: at the first call, a layer or a channel that the model does not have.
 
     Source: Santurkar et al. 2018, Theorems 4.1, 4.2 and 4.4.
-
-    Example:
-      >>> from bnjax import models
-      >>> norm = models.norms.batch_norm(epsilon=0.0)
-      >>> model = models.mlp(norm=norm, num_classes=2, width=0.02)
-      >>> images = jax.random.normal(jax.random.key(0), (8, 2, 2, 1))
-      >>> start = model.init(jax.random.key(1), images)
-      >>> state = TrainState(jnp.int32(0), **start, opt_state=())
-      >>> measure = make_theory(model, ["dense1"], [0, 1], normalised=True)
-      >>> row = measure(state, Batch(images, jnp.arange(8) % 2), None)
-      >>> row.lipschitz_residual.item() < 1e-12, row.channel_curvature.shape
-      (True, (1, 2))
     """
 
     def measure_layer(found: Interception, norm: Params, batch: Batch) -> TheoryRow:
         rows = found.activations.reshape(-1, found.activations.shape[-1])
-        head = head_loss(found, objective, batch)
+        head, chosen = head_loss(found, objective, batch), jnp.asarray(channels)
         if not normalised:
-            seen = steepness(head, rows, channels=units)
-            return plain_row(seen, rows.var(axis=0).mean(), jnp.asarray(units))
+            seen = steepness(head, rows, channels=channels)
+            return plain_row(seen, rows.var(axis=0).mean(), chosen)
         measured = theory(
             head,
             rows,
             norm["scale"],
             norm["bias"],
-            channels=units,
+            channels=channels,
             epsilon=epsilon,
             input_norm=input_norm,
         )
-        return normalised_row(measured, jnp.asarray(units))
+        return normalised_row(measured, chosen)
 
     @jax.jit
     def compiled(state: TrainState, batch: Batch) -> TheoryRow:
@@ -204,47 +192,47 @@ def head_loss(found: Interception, objective: Objective, batch: Batch) -> Callab
     return lambda rows: objective(found.head(rows.reshape(shape)), batch.labels)
 
 
-def plain_row(seen: Steepness, variance: Scalar, units: Array) -> TheoryRow:
+def plain_row(seen: Steepness, variance: Scalar, chosen: Array) -> TheoryRow:
     """The row of a layer without normaliser, to which no theorem applies."""
     empty = {
         field: jnp.full_like(seen.curvature if field.startswith("channel_") else seen.loss, jnp.nan)
         for field in TheoryRow._fields
     }
-    return TheoryRow(**{**empty, **shared(seen, variance, units)})
+    return TheoryRow(**{**empty, **shared(seen, variance, chosen)})
 
 
-def normalised_row(measured: Theory, units: Array) -> TheoryRow:
+def normalised_row(measured: Theory, chosen: Array) -> TheoryRow:
     """The row of a layer with BatchNorm."""
     lipschitz, curvature, worst = measured.lipschitz, measured.curvature, measured.worst_gradient
     dtype = lipschitz.left.dtype
     return TheoryRow(
-        **shared(measured.steepness, measured.variance.mean(), units),
+        **shared(measured.steepness, measured.variance.mean(), chosen),
         lipschitz_right=lipschitz.right.sum(),
         lipschitz_residual=jnp.abs(lipschitz.residual).max(),
         printed_share=jnp.mean(lipschitz.left <= measured.printed.right, dtype=dtype),
         printed_residual=jnp.abs(measured.printed.residual).max(),
         aligned_share=jnp.mean(measured.alignment > 0, dtype=dtype),
         scaled_gradient_squared=measured.scaled_gradient_squared.sum(),
-        channel_lipschitz_right=lipschitz.right[units],
-        channel_lipschitz_residual=lipschitz.residual[units],
+        channel_lipschitz_right=lipschitz.right[chosen],
+        channel_lipschitz_residual=lipschitz.residual[chosen],
         channel_curvature_right=curvature.right,
         channel_curvature_residual=curvature.residual,
-        channel_worst=worst.left[units],
-        channel_worst_right=worst.right[units],
-        channel_worst_residual=worst.residual[units],
-        channel_alignment=measured.alignment[units],
+        channel_worst=worst.left[chosen],
+        channel_worst_right=worst.right[chosen],
+        channel_worst_residual=worst.residual[chosen],
+        channel_alignment=measured.alignment[chosen],
         channel_quadratic=measured.quadratic,
     )
 
 
-def shared(seen: Steepness, variance: Scalar, units: Array) -> dict[str, Array]:
+def shared(seen: Steepness, variance: Scalar, chosen: Array) -> dict[str, Array]:
     """What is measured with and without a normaliser."""
     return {
         "loss": seen.loss,
         "gradient_squared": seen.gradient_squared.sum(),
         "curvature": seen.layer_curvature,
         "variance": variance,
-        "channel_gradient_squared": seen.gradient_squared[units],
+        "channel_gradient_squared": seen.gradient_squared[chosen],
         "channel_curvature": seen.curvature,
     }
 
