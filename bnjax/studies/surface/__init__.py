@@ -13,7 +13,7 @@ normalises with is `--statistics`. A stopped run goes on at the first row that i
 """
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 from bnjax.errors import require
 from bnjax.frame import options
@@ -56,9 +56,9 @@ class Options(options.LearningRate, options.Training):
         require("--probe-every", self.probe_every, legal, expected)
 
 
-def snapshots(of: "Options") -> int:
+def snapshots(options: Any) -> int:
     """How often the parameters are kept on the way."""
-    return -(-of.steps // of.probe_every)
+    return -(-options.steps // options.probe_every)
 
 
 STUDY = Study(

@@ -6,11 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import cast, tiny_model
-from jax.flatten_util import ravel_pytree
 from sklearn.decomposition import PCA
 
-from bnjax import data, losses
 from bnjax.arithmetic.principal import principal_components
 from bnjax.errors import UsageError
 from bnjax.probes.surface import (
@@ -20,9 +17,6 @@ from bnjax.probes.surface import (
     values_on_line,
     values_on_plane,
 )
-from bnjax.studies.surface import measure as surface
-from bnjax.studies.surface.measure import around
-from bnjax.train import TrainState
 
 KEY = jax.random.key(3)
 
@@ -135,10 +129,6 @@ def test_coordinates_hold_zero_and_both_ends_with_one_spacing(low, high):
     symmetric = coordinates(11, -1.0, 1.0)
     np.testing.assert_array_equal(symmetric, -symmetric[::-1])
     assert (symmetric[0], symmetric[-1]) == (-1, 1)
-    path = np.array([2.0, -1.0, 0.5])
-    assert around(path, 7).min() < -1
-    assert around(path, 7).max() > 2
-    assert (around(np.zeros(3), 5) == 0).sum() == 1
 
 
 @pytest.mark.parametrize("shape", [(6, 40), (9, 4)])
@@ -166,106 +156,6 @@ def test_a_path_in_a_plane_is_found_again():
     np.testing.assert_allclose(lengths, np.linalg.norm(truth, axis=1), rtol=1e-10)
     still = principal_components(jnp.ones((4, 9)), 2)
     assert np.isfinite(np.concatenate([np.ravel(leaf) for leaf in still])).all()
-
-
-@pytest.fixture(scope="module")
-def trained(noise_dataset):
-    """A network, its state, and a pipeline of batches of 16."""
-    model = tiny_model("batch")
-    pipeline = data.make_pipeline(noise_dataset, 16)
-    images = pipeline.standardise(noise_dataset.train.pixels[:2])
-    variables = cast(model.init(KEY, images), jnp.float32)
-    # Running statistics that are not those of any batch.
-    stats = jax.tree.map(lambda leaf: leaf + 0.3, variables["batch_stats"])
-    return model, pipeline, TrainState(jnp.int32(0), variables["params"], stats, ())
-
-
-@pytest.mark.parametrize("statistics", ["batch", "running", "recalibrated"])
-def test_a_row_is_the_mean_over_batches_under_the_chosen_statistics(
-    noise_dataset, trained, statistics
-):
-    model, pipeline, state = trained
-    sweeps = surface.make_sweeps(
-        model,
-        pipeline,
-        noise_dataset.train,
-        KEY,
-        views=("plane",),
-        points=3,
-        lines=1,
-        span=1.0,
-        snapshots=3,
-        images=48,
-        statistics=statistics,
-    )
-    measured = sweeps["plane"].begin(state, {})(0)
-    pixels = noise_dataset.train.pixels[:48].reshape(3, 16, 8, 8, 3)
-    labels = noise_dataset.train.labels[:48].reshape(3, 16)
-    keys = jax.random.fold_in(KEY, surface.KEYS.index("plane"))
-    first, second = (
-        filter_direction(jax.random.fold_in(keys, axis), state.params) for axis in (0, 1)
-    )
-    batch_stats = state.batch_stats
-    if statistics == "recalibrated":
-        images = jnp.stack([pipeline.standardise(batch) for batch in pixels])
-        batch_stats = losses.pooled_statistics(model, state.params, batch_stats, images)
-    assert measured.row == -1
-    for column, loss, accuracy in zip(
-        measured.columns, measured.losses, measured.accuracies, strict=True
-    ):
-        point = jax.tree.map(lambda p, a, b, c=column: p - a + c * b, state.params, first, second)
-        expected = []
-        for images, truth in zip(pixels, labels, strict=True):
-            logits, _ = model.apply(
-                point, batch_stats, pipeline.standardise(images), train=statistics == "batch"
-            )
-            expected.append([losses.cross_entropy(logits, truth), losses.accuracy(logits, truth)])
-        np.testing.assert_allclose([loss, accuracy], np.mean(expected, axis=0), rtol=1e-4)
-
-
-def test_the_path_s_plane_goes_through_the_trained_network_and_two_snapshots_of_a_plane(
-    noise_dataset, trained
-):
-    model, pipeline, state = trained
-    end = np.asarray(ravel_pytree(state.params)[0])
-    generator = np.random.default_rng(0)
-    plane = generator.normal(size=(2, end.size))
-    steps = np.array([[3.0, 0.0], [2.0, 1.5], [1.0, 0.5], [0.2, 0.1]])
-    snapshots = (end + 0.01 * steps @ plane).astype(np.float32)
-    sweeps = surface.make_sweeps(
-        model,
-        pipeline,
-        noise_dataset.train,
-        KEY,
-        views=("trajectory",),
-        points=5,
-        lines=1,
-        span=1.0,
-        snapshots=4,
-        images=16,
-        statistics="running",
-    )
-    assert list(sweeps) == ["principal", "trajectory"]
-    history = {f"{surface.SNAPSHOTS}.vector": snapshots}
-    path = sweeps["principal"].begin(state, history)(0)
-    np.testing.assert_allclose(np.sum(path.shares[:2]), 1, rtol=1e-4)
-    lengths = np.linalg.norm(snapshots - end, axis=1)
-    np.testing.assert_allclose(np.linalg.norm(path.coordinates, axis=1), lengths, rtol=1e-3)
-    measure = sweeps["trajectory"].begin(state, history)
-    rows = [measure(row) for row in range(5)]
-    ordinates = np.array([row.row for row in rows])
-    columns = np.asarray(rows[0].columns)
-    assert (ordinates == 0).sum() == (columns == 0).sum() == 1
-    assert ordinates.min() <= path.coordinates[:, 1].min()
-    assert columns.max() >= path.coordinates[:, 0].max()
-    images = pipeline.standardise(noise_dataset.train.pixels[:16])
-    first, second = surface.path_components(state.params, snapshots).directions[:2]
-    for i, j in ((int(np.argmin(np.abs(ordinates))), int(np.argmin(np.abs(columns)))), (0, -1)):
-        vector = end + columns[j] * np.asarray(first) + ordinates[i] * np.asarray(second)
-        point = ravel_pytree(state.params)[1](jnp.asarray(vector))
-        logits, _ = model.apply(point, state.batch_stats, images, train=False)
-        expected = losses.cross_entropy(logits, noise_dataset.train.labels[:16])
-        np.testing.assert_allclose(rows[i].losses[j], expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

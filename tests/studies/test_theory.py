@@ -1,0 +1,240 @@
+"""The theory study: its probe in 64 bits, its claims on known numbers, its figures and tables."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import synthetic
+from conftest import tiny_model
+from synthetic import column, decided
+
+from bnjax import train
+from bnjax.commands.command_line import prepare
+from bnjax.data import Batch
+from bnjax.errors import UsageError
+from bnjax.models import Model, norms
+from bnjax.studies.theory import STUDY, claims, figure, measure
+
+S, N, U = "supported", "not supported", "inconclusive"
+LAYER = ("norm", "seed", "probe_step", "probed_layer")
+CHANNEL = (*LAYER, "channel")
+THEOREMS = ("theorem-4.1", "theorem-4.2", "theorem-4.4")
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_the_probe_is_in_64_bits_even_where_training_knows_32_only(norm, batch):
+    with jax.enable_x64(False):
+        module = tiny_model(norm).module
+        exact = norms.batch_norm(epsilon=0.0)
+        model = Model(module.clone(norm=exact) if norm == "batch" else module)
+        images = jnp.asarray(np.asarray(batch.images), jnp.float32)
+        own = Batch(images, jnp.asarray(np.asarray(batch.labels)))
+        state = train.init_state(model, optax.sgd(0.1), jax.random.key(0), images)
+        probe = measure.make_theory(model, ["conv2"], [1], normalised=norm == "batch")
+        shapes = jax.eval_shape(probe, state, own, None)
+        row = probe(state, own, None)
+    assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {np.dtype("float64")}
+    assert row.gradient_squared > 0
+    if norm == "batch":
+        assert np.abs(row.channel_curvature_residual) <= 1e-10
+        assert row.lipschitz_residual <= 1e-10
+        assert row.printed_residual > 1e-6
+    else:
+        assert np.isnan(row.lipschitz_residual).all()
+        assert row.channel_curvature >= 0  # behind a ReLU network: a convex loss of a linear map
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--layers dense9", "--layers dense9: no such layer with a normaliser; choose from dense1"),
+        ("--layers output", "--layers output: no such layer with a normaliser"),
+        ("--layers dense1 dense1", "--layers dense1 dense1: must be one or more, all different"),
+        ("--channels 0 0", "--channels 0 0: must be one or more, all different"),
+        ("--channels 99", "--channels 99: must be from 0 to 49, the channels of dense1"),
+        ("--units -1", "--channels -1: must be from 0"),
+        ("--epsilon -1", "--epsilon -1.0: must be from 0"),
+        ("--input-norm 0", "--input-norm 0.0: must be above 0"),
+        ("--norms l1", "--norms l1: must be none, batch or both"),
+    ],
+)
+def test_a_wrong_call_is_refused(arguments, message):
+    with pytest.raises(UsageError) as raised:
+        prepare(STUDY, ["--preset", "toy", *arguments.split()])
+    assert message in str(raised.value)
+
+
+def made(rough=3.0, residual=1e-14, aligned=1.0, quadratic=1.0, seeds=1, variance=1.0, **options):
+    """`none` is steeper than `batch` by a factor, at every step and loss."""
+    loss = np.geomspace(1.5, 0.1, synthetic.PROBES)[:, None]
+    shares = np.resize(aligned, seeds)[:, None, None]
+    layers = {
+        "loss": loss,
+        "gradient_squared": column([rough, 1.0], 3),
+        "curvature": column([rough, 1.0], 3),
+        "variance": column([variance, 1.0], 3),
+        "lipschitz_residual": residual,
+        "printed_share": 0.0,
+        "printed_residual": 0.5,
+        "scaled_gradient_squared": 2.0,
+        "aligned_share": shares,
+    }
+    channels = {
+        "channel_curvature_residual": -residual,
+        "channel_worst_residual": residual,
+        "channel_alignment": 2 * shares[..., None] - 1,
+        "channel_quadratic": quadratic,
+    }
+    return synthetic.run(
+        {
+            f"theory_{name}": (axes, values)
+            for axes, fields in ((LAYER, layers), (CHANNEL, channels))
+            for name, values in fields.items()
+        }
+        | {"test_loss": (("norm", "seed", "test_step"), 1.0)},
+        seeds=seeds,
+        options={"float64": True, "epsilon": 0.0, **options},
+        probed_layer=["conv1"],
+        channel=(0, 3),
+        test_step=(0, 40),
+    )
+
+
+def unmeasured(name, place, *, whole=False):
+    """A run without some values of a field, or of all fields, of one probed step."""
+    run = made()
+    names = [each for each in run.data if each.startswith("theory_")] if whole else [name]
+    for each in names:
+        run.data[each][{"norm": 1, "probe_step": place}] = np.nan
+    if not whole:
+        run.data[name][{"norm": 1, "probe_step": place, "channel": 0}] = 1e-14
+    return run
+
+
+@pytest.mark.parametrize(
+    ("names", "run", "verdict"),
+    [
+        (THEOREMS, made(), S),
+        (THEOREMS, made(residual=1e-6), N),
+        (THEOREMS, made(residual=1e-6, float64=False), S),
+        (THEOREMS, made(residual=1e-6, epsilon=1e-5), U),
+        (THEOREMS, made(residual=1e-14, epsilon=1e-5), S),
+        (THEOREMS, made(residual=np.nan), U),
+        (THEOREMS, unmeasured("", slice(4, None), whole=True), S),
+        (("theorem-4.2",), unmeasured("theory_channel_curvature_residual", 0), U),
+        (("printed-4.1",), made(), N),
+        (("convex", "aligned", "assumptions"), made(), S),
+        (("convex",), made(aligned=0.4), S),
+        (("convex",), made(quadratic=0.0), S),
+        (("aligned", "assumptions"), made(aligned=0.4), N),
+        (("aligned",), made(aligned=0.96), S),
+        (("aligned",), made(aligned=[0.96, 0.94], seeds=2), U),
+        (("convex", "assumptions"), made(quadratic=-1.0), N),
+        (("aligned",), made(quadratic=-1.0), S),
+        (("convex",), unmeasured("", slice(4, None), whole=True), S),
+        (("lipschitz-conv1", "curvature-conv1"), made(rough=3.0), S),
+        (("lipschitz-conv1", "curvature-conv1"), made(rough=1.05), U),
+        (("lipschitz-conv1", "curvature-conv1"), made(rough=0.3), N),
+        (("lipschitz-conv1", "curvature-conv1"), made(rough=-3.0), U),
+    ],
+)
+def test_the_numbers_decide(names, run, verdict):
+    found = decided(run, claims.CLAIMS)
+    assert [found[name].verdict for name in names] == [verdict] * len(names)
+
+
+def test_a_dead_or_diverged_network_decides_nothing_but_the_equalities():
+    for spoil in (synthetic.dead, synthetic.diverged):
+        found = decided(spoil(made(), "batch"), claims.CLAIMS)
+        assert {found.pop(name).verdict for name in THEOREMS} == {S}
+        assert {verdict.verdict for verdict in found.values()} == {U}
+
+
+def test_two_negative_terms_have_no_ratio():
+    run = made()
+    run.data["theory_curvature"] *= -1
+    assert decided(run, claims.CLAIMS)["curvature-conv1"].verdict == U
+
+
+def test_terms_in_units_of_the_layer_s_own_deviation_are_shown():
+    found = decided(made(rough=3.0, variance=0.1), claims.CLAIMS)
+    for name, ratio in (("lipschitz-conv1", 0.3), ("curvature-conv1", 0.03)):
+        verdict = found[name]
+        assert verdict.verdict == S
+        own = {number.name: number for number in verdict.numbers if "own deviation" in number.name}
+        assert len(own) == 2
+        for number in own.values():
+            assert (number.threshold, number.estimate) == (None, pytest.approx(ratio))
+
+
+def test_claims_are_those_that_the_arms_allow():
+    run = made()
+    assert [*decided(run, claims.CLAIMS)] == [
+        *THEOREMS, "printed-4.1", "convex", "aligned", "assumptions", "lipschitz-conv1",
+        "curvature-conv1",
+    ]  # fmt: skip
+    for norm, count in (("none", 0), ("batch", 7)):
+        one = type(run)(run.data.sel(norm=[norm]), run.options, run.facts)
+        assert len(decided(one, claims.CLAIMS)) == count
+
+
+CAPTION = {"depth": None, "width": 0.25, "dropout": 0.0, "steps": 40, "objective": "cross_entropy"}
+CAPTION |= {"batch_size": 32}
+
+
+def panels(run):
+    """Series of the drawings of a run, by the drawing's name and the panel's title."""
+    run.facts["dataset"] = "made up"
+    found = [*figure.theory(run, {}), figure.theory_comparison(run, {})]
+    for drawing in found:
+        drawing.finish()
+    return {
+        (drawing.name, panel.title): {series.name: series.columns for series in panel.table}
+        for drawing in found
+        for panel in drawing.panels
+    }
+
+
+def test_figures_show_the_worst_residual_shares_and_ratios_at_equal_loss():
+    run = made(aligned=[0.2, 0.6], seeds=2, **CAPTION)
+    run.data["theory_channel_quadratic"][..., 0] = -1.0
+    run.data["theory_channel_curvature_residual"][1, 1, 2, 0, 1] = -1e-3
+    found = panels(run)
+    residuals = found["theory", "a Residuals"]
+    np.testing.assert_array_equal(residuals["4.2"]["y"], [*[1e-14] * 2, 1e-3, *[1e-14] * 5])
+    assert residuals["tolerance"]["y"] == [1e-10]
+    assumptions = found["theory", "b Assumptions of 4.2"]
+    np.testing.assert_allclose(assumptions["⟨ŷ, g⟩ > 0, conv1"]["y"], np.full(8, 0.4))
+    np.testing.assert_array_equal(assumptions["vᵀHv ≥ 0, conv1"]["y"], np.full(8, 0.5))
+    removed = found["theory", "c Taken away by the projections"]["conv1"]
+    np.testing.assert_array_equal(removed["y"], np.full(8, 0.5))
+    term = found["theory_comparison", "conv1: ‖v‖²"]["no normalisation"]
+    np.testing.assert_array_equal(term["y"], np.full(8, 3.0))
+    ratios = found["theory_comparison", "none / BatchNorm at equal loss"]["curvature, conv1"]
+    np.testing.assert_allclose(ratios["y"], np.full(16, 3.0))
+    np.testing.assert_allclose(ratios["x"][::2], np.geomspace(0.1, 1.5, 8))
+
+
+def test_one_network_alone_has_no_ratio():
+    run = made(**CAPTION)
+    one = type(run)(run.data.sel(norm=["none"]), run.options, run.facts)
+    found = panels(one)
+    assert {name for name, _ in found} == {"theory_comparison"}
+    assert not found["theory_comparison", "none / BatchNorm at equal loss"]
+
+
+def test_tables_have_a_row_for_whatever_was_measured(tmp_path):
+    run = unmeasured("", slice(4, None), whole=True)
+    run.data["theory_lipschitz_residual"][0] = np.nan
+    layers, channels = figure.tables(run, {})
+    assert (layers.name, channels.name) == ("theory_layers", "theory_channels")
+    assert len(layers.content) == 8 + 4
+    assert len(channels.content) == 2 * len(layers.content)
+    layers.save(tmp_path)
+    head, first, *_ = (tmp_path / "theory_layers.csv").read_text(encoding="utf-8").splitlines()
+    row = dict(zip(head.split(","), first.split(","), strict=True))
+    assert [row[key] for key in (*LAYER, "gradient_squared", "lipschitz_residual")] == [
+        "none", "0", "0", "conv1", "3.0", "",
+    ]  # fmt: skip
+    assert {row["channel"] for row in channels.content} == {0, 3}
