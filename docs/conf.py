@@ -1,5 +1,10 @@
-"""How Sphinx builds these pages: `sphinx-build -W --keep-going -b html docs docs/_build/html`."""
+"""How Sphinx builds these pages: `sphinx-build -W --keep-going -b html docs docs/_build/html`.
 
+The page of a study is `bnjax/studies/<name>/page.md`. Each build copies it to `docs/studies/`, so
+that a new study needs no entry here.
+"""
+
+import os
 import re
 import sys
 from pathlib import Path
@@ -7,8 +12,9 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE.parent), str(HERE)]
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+sys.path[:0] = [str(ROOT), str(HERE)]
 
 from bnjax import __version__  # noqa: E402
 
@@ -37,35 +43,82 @@ napoleon_attr_annotations = False  # `docstrings` says the shapes
 napoleon_use_ivar = True
 autodoc_typehints = "none"  # shapes and dtypes are in the text
 
+STUDIES = ROOT / "bnjax" / "studies"
+LINK = re.compile(r"(!?)\[([^]]*)\]\((?!https?:|#)([^)#\s]+)(#[^)]*)?\)")
 
-def name_outer_pages(text: str, place: Path) -> str:
-    """Links to Markdown files that are no pages of these become their names.
+
+def relink(text: str, place: Path, page: Path) -> str:
+    """Links of a text, which lead to files of the repository, as links of a page of these docs.
 
     Args:
       text: Markdown.
-      place: the folder that its links are relative to.
+      place: the folder of the file that it stands in.
+      page: the folder of the page that shows it.
+
+    Returns:
+      The text. A link to a Markdown file that is no page here becomes its name.
     """
 
-    def rename(link: re.Match) -> str:
-        target = (place / link[2]).resolve()
-        return link[0] if target.is_relative_to(HERE) else f"`{link[1]}`"
+    def change(link: re.Match[str]) -> str:
+        mark, words, name, anchor = link.groups(default="")
+        target = (place / name).resolve()
+        if not target.exists():  # code that looks like a link
+            return link[0]
+        if target.name == "page.md" and STUDIES in target.parents:
+            target = HERE / "studies" / f"{target.parent.name}.md"
+        elif target.suffix == ".md" and HERE not in target.parents:
+            return f"`{words.strip('`')}`"
+        return f"{mark}[{words}]({Path(os.path.relpath(target, page)).as_posix()}{anchor})"
 
-    return re.sub(r"\[([^]]+)\]\((?!https?:)([^)#]+\.md)[^)]*\)", rename, text)
+    return LINK.sub(change, text)
+
+
+def write_studies(app: Sphinx) -> None:
+    """A page for each study: its `page.md`, or question and docstring where it has none."""
+    from bnjax.frame import study
+
+    folder = Path(app.srcdir) / "studies"
+    folder.mkdir(exist_ok=True)
+    pages = {name: study_page(study.find(name), folder) for name in study.names()}
+    for path in folder.glob("*.md"):
+        if path.stem not in pages:
+            path.unlink()
+    for name, text in pages.items():
+        path = folder / f"{name}.md"
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+
+
+def study_page(study: Any, folder: Path) -> str:
+    """The page of one study, and how it is declared."""
+    place = STUDIES / study.name
+    if (place / "page.md").exists():
+        text = relink((place / "page.md").read_text(encoding="utf-8"), place, folder)
+    else:
+        title, _, rest = study.description.partition("\n")
+        text = f"# {title.rstrip('.')}\n\n**Question.** {study.question} ({study.source})\n{rest}\n"
+    options = study.options
+    return text + (
+        f"\n```{{eval-rst}}\n.. autoclass:: {options.__module__}.{options.__qualname__}\n```\n"
+    )
 
 
 def read_page(app: Sphinx, page: str, source: list[str]) -> None:
-    """Rewrite a page before it is parsed."""
-    source[0] = name_outer_pages(source[0], (Path(app.srcdir) / page).parent)
+    """Change the links of a page before it is parsed."""
+    place = (Path(app.srcdir) / page).parent
+    if place.name != "studies":  # its links are changed
+        source[0] = relink(source[0], place, place)
 
 
 def read_included(app: Sphinx, path: Path, page: str, content: list[str]) -> None:
-    """Rewrite a file that a page includes before it is parsed."""
-    del page
-    content[0] = name_outer_pages(content[0], (Path(app.srcdir) / path).parent)
+    """Change the links of a file that a page includes."""
+    source = Path(app.srcdir)
+    content[0] = relink(content[0], (source / path).parent, (source / page).parent)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Connect both."""
+    """Connect them."""
+    app.connect("builder-inited", write_studies)
     app.connect("source-read", read_page)
     app.connect("include-read", read_included)
     return {"parallel_read_safe": True}

@@ -1,30 +1,19 @@
-"""The README's example runs as it stands, in JAX's default mode, in a process of its own."""
+"""The README: short, with the table that the studies themselves give."""
 
-import re
-import subprocess
-import sys
+import importlib
 from pathlib import Path
 
-import pytest
-
-README = (Path(__file__).parents[1] / "README.md").read_text()
-
-
-@pytest.mark.full
-def test_the_library_example_runs_as_printed():
-    (example,) = re.findall(r"```python\n(import.*?)```", README, re.DOTALL)
-    done = subprocess.run(
-        [sys.executable, "-c", example], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    numbers = [float(word) for word in re.findall(r"\d+\.\d+(?:e-?\d+)?", done.stdout)]
-    assert len(numbers) == 16
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
 
 
-def test_every_file_and_script_that_the_readme_names_exists():
-    root = Path(__file__).parents[1]
-    links = re.findall(r"\]\((?!http)([^)]+)\)", README)
-    scripts = re.findall(r"python (experiments/\w+\.py)", README)
-    assert scripts
-    for name in {*links, *scripts}:
-        assert (root / name.split("#")[0]).exists(), name
+def test_its_table_is_what_the_studies_say(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    filled = importlib.import_module("readme_table").filled
+    assert filled(README) == README, "python tools/readme_table.py --write"
+
+
+def test_it_is_short_and_has_the_figure_and_both_commands():
+    assert README.count("\n") <= 150
+    for needed in ("figures/landscape_cifar10.png", "make landscape", "landscape.py --lr 0.4"):
+        assert needed in README

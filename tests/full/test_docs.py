@@ -1,9 +1,8 @@
-"""The documentation: programs run, commands are legal, links lead somewhere, pages build."""
+"""Pages: programs run, commands are legal, links lead somewhere, Sphinx builds without a warning."""
 
 import contextlib
 import dataclasses
 import importlib
-import importlib.util
 import inspect
 import os
 import re
@@ -17,19 +16,26 @@ import jax
 import pytest
 
 import bnjax
-from bnjax.commands import command_line
-from bnjax.frame.config import RunConfig
+from bnjax.commands import parsing
+from bnjax.frame import options
+from bnjax.frame import study as studies
 
 ROOT = Path(__file__).parents[2]
-DOCS = ROOT / "docs"
-PAGES = sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)
+DOCS, API = ROOT / "docs", sorted((ROOT / "docs" / "api").glob("*.md"))
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted(path for path in DOCS.glob("[!_]*.md")),
+    *API,
+    *sorted((ROOT / "bnjax" / "studies").glob("*/page.md")),
+]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-EXPERIMENTS = sorted(path.parent.name for path in (ROOT / "bnjax/studies").glob("*/study.py"))
+FILE = re.compile(r"# (\w+)\.py\n")
 OWN_PROCESS = "jax_num_cpu_devices"  # such a block wants a process that has computed nothing yet
+PUBLIC = ("draw", "data", "losses", "models", "norms", "probes", "train")
 
 
 def name_of(page: Path) -> str:
-    return page.relative_to(DOCS).as_posix()
+    return page.relative_to(ROOT).as_posix()
 
 
 def blocks(page: Path, language: str) -> list[tuple[int, str]]:
@@ -42,8 +48,29 @@ def blocks(page: Path, language: str) -> list[tuple[int, str]]:
     ]
 
 
-def load_script(name: str) -> types.ModuleType:
-    return importlib.import_module(f"bnjax.studies.{name}.study")
+def prose(page: Path) -> str:
+    return BLOCK.sub("", page.read_text())
+
+
+def each(pages):
+    return pytest.mark.parametrize("page", pages, ids=name_of)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A reader's folder; what its files register is forgotten afterwards."""
+    from bnjax.models import FAMILIES, norms
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    modules, registered = set(sys.modules), [(r, dict(r)) for r in (norms.REGISTRY, FAMILIES)]
+    yield tmp_path
+    for name in set(sys.modules) - modules:
+        if (tmp_path / f"{name}.py").exists():
+            del sys.modules[name]
+    for known, before in registered:
+        known.clear()
+        known.update(before)
 
 
 @contextlib.contextmanager
@@ -62,168 +89,104 @@ def reader():
         jax.config.update("jax_disable_most_optimizations", before)
 
 
-@pytest.fixture
-def page_modules():
-    """Modules of pages, forgotten afterwards, with the normalisers and networks they register."""
-    from bnjax.models import FAMILIES, norms
-
-    modules = set(sys.modules)
-    registered = [(known, dict(known)) for known in (norms.REGISTRY, FAMILIES)]
-    yield
-    for name in set(sys.modules) - modules:
-        if name.startswith(("docs_page", "my_")):
-            del sys.modules[name]
-    for known, before in registered:
-        known.clear()
-        known.update(before)
-
-
-def write_files(page: Path, folder: Path) -> None:
-    """The blocks of a page that begin with `# name.py`, as the files that they are to be."""
+def write_files(page: Path, place: Path) -> None:
+    """The blocks of a page that begin with `# name.py`, as files."""
     for _, block in blocks(page, "python"):
-        if named := re.match(r"# (\w+\.py)\n", block):
-            (folder / named[1]).write_text(block)
+        if named := FILE.match(block):
+            (place / f"{named[1]}.py").write_text(block)
 
 
-def run_blocks(page: Path) -> types.ModuleType:
-    """Run the Python blocks of a page one after the other, as one module."""
-    module = types.ModuleType(f"docs_page_{page.stem}")
-    sys.modules[module.__name__] = module
-    for line, block in blocks(page, "python"):
-        if OWN_PROCESS not in block:
-            # Empty lines in front, so that a traceback names the page's own line.
-            program = compile("\n" * (line - 1) + block, str(page), "exec")
-            exec(program, module.__dict__)
-    return module
-
-
-@pytest.mark.parametrize(
-    "page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: name_of(page)
-)
-def test_every_program_of_a_page_runs(page, tmp_path, monkeypatch, page_modules):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    write_files(page, tmp_path)
+@each([page for page in PAGES if blocks(page, "python")])
+def test_every_program_of_a_page_runs(page, place):
+    write_files(page, place)
+    module = types.ModuleType("page")
     with reader():
-        run_blocks(page)
-
-
-@pytest.mark.parametrize(
-    ("page", "block"),
-    [
-        pytest.param(page, block, id=f"{name_of(page)}:{line}")
-        for page in PAGES
-        for line, block in blocks(page, "python")
-        if OWN_PROCESS in block
-    ],
-)
-def test_programs_for_several_devices_run_in_a_process_of_their_own(page, block, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", block],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert done.returncode == 0, done.stderr
+        for line, block in blocks(page, "python"):
+            if named := FILE.match(block):
+                importlib.import_module(named[1])
+            elif OWN_PROCESS in block:
+                environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+                subprocess.run([sys.executable, "-c", block], check=True, env=environment)
+            else:  # empty lines in front, so that a traceback names the page's own line
+                exec(compile("\n" * (line - 1) + block, str(page), "exec"), module.__dict__)
 
 
 def commands(page: Path) -> list[tuple[str, list[str]]]:
-    """The experiments that a page's shell lines start, each with its arguments."""
-    lines = [
-        line for _, block in blocks(page, "sh") for line in block.replace("\\\n", " ").splitlines()
-    ]
+    """The commands of bnjax in a page's shell lines, each with its arguments."""
     found = []
-    for line in lines:
-        words = shlex.split(line, comments=True)
-        if words[:1] == ["python"] and words[1:2] and words[1].startswith("experiments/"):
-            found.append((Path(words[1]).stem, words[2:]))
-        elif words[:1] == ["bnjax"] and words[1:2] and words[1] in EXPERIMENTS:
-            found.append((words[1], words[2:]))
+    for _, block in blocks(page, "sh"):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = re.sub(r".*(python experiments/(\w+)\.py|\bbnjax(?= [a-z]))", r"bnjax \2", line)
+            words = shlex.split(words, comments=True)
+            if words[:1] == ["bnjax"] and len(words) > 1:
+                found.append((words[1], words[2:]))
     return found
 
 
-def test_every_experiment_has_a_page_that_says_its_command():
-    for name in EXPERIMENTS:
-        page = DOCS / "experiments" / f"{name}.md"
-        assert page.exists(), f"docs/experiments/{name}.md is missing"
-        assert name in {experiment for experiment, _ in commands(page)}, page
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: name_of(page))
-def test_every_command_of_a_page_is_legal(page, tmp_path, monkeypatch, page_modules):
-    monkeypatch.chdir(tmp_path)
-    write_files(page, tmp_path)
-    (tmp_path / "DIR").mkdir()
+@each([page for page in PAGES if commands(page)])
+def test_every_command_of_a_page_is_legal(page, place):
+    write_files(page, place)
+    (place / "DIR").mkdir()
     for name, arguments in commands(page):
-        assert (ROOT / "experiments" / f"{name}.py").exists(), name
-        if name not in EXPERIMENTS:
-            continue  # not one experiment: reproduce, report
-        experiment = load_script(name).EXPERIMENT
+        if name not in studies.names():
+            importlib.import_module("bnjax.commands.program")
+            assert name in {"list", "verify", "resume", "doctor", "report", "reproduce"}, name
+            continue
         with reader():
-            config = command_line.parse(experiment.presets, arguments, experiment.description)
-            if not config.plugins:
-                config.validate()
+            chosen = parsing.parse(studies.find(name), arguments)
+            if not chosen.plugins:
+                options.check(chosen)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: name_of(page))
+@each(PAGES)
 def test_every_file_and_figure_that_a_page_names_exists(page):
-    text = BLOCK.sub("", page.read_text())
-    targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text)
-    for target in targets:
-        if not re.match(r"https?://", target):
-            assert (page.parent / target).exists(), target
-    for name in re.findall(
-        r"`((?:experiments|bnjax|tests|docs|notebooks|figures)/[\w/]+\.\w+)`", text
-    ):
-        assert (ROOT / name).exists(), name
+    for target in re.findall(r"\]\((?!https?://|#)([^)#\s]+)(?:#[^)]*)?\)", prose(page)):
+        assert (page.parent / target).exists(), target
+    for name in re.findall(r"`((?:[\w.]+/)+\w+\.(?:py|md|ipynb|png))`", prose(page)):
+        if name.split("/")[0] in {"bnjax", "docs", "experiments", "figures", "notebooks", "tests"}:
+            assert (ROOT / name).exists(), name
 
 
 def known_options() -> set[str]:
-    """Every option of every experiment, as it is typed."""
-    found = {"help", "dry-run", "json"}
-    for name in EXPERIMENTS:
-        for config in load_script(name).EXPERIMENT.presets.values():
-            for field in dataclasses.fields(config):
-                option = field.name.replace("_", "-")
-                found |= {option, f"no-{option}"} if field.type in (bool, "bool") else {option}
+    """Every option of every study, as it is typed, and those of other commands."""
+    found = {"help", "dry-run", "json", "compare", "lrs"}
+    for name in studies.names():
+        for field in dataclasses.fields(studies.find(name).options):
+            option = field.name.replace("_", "-")
+            found |= {option, f"no-{option}"} if field.type in (bool, "bool") else {option}
     return {f"--{option}" for option in found}
 
 
 def test_every_option_that_a_page_names_exists():
     known = known_options()
     for page in PAGES:
-        prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
-        for code in re.findall(r"`([^`]*)`", prose):
-            if code.startswith(("jupytext", "pip", "sphinx-build")):
-                continue
-            named = re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", code)
-            assert set(named) <= known, f"{name_of(page)}: {code}"
+        for code in re.findall(r"`([^`]*)`", prose(page)):
+            if not code.startswith(("jupytext", "pip", "sphinx-build", "pytest")):
+                named = re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", code)
+                assert set(named) <= known, f"{name_of(page)}: {code}"
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_a_page_names_just_the_options_that_are_the_experiments_own(name):
-    kind = type(next(iter(load_script(name).EXPERIMENT.presets.values())))
-    shared = {field.name for field in dataclasses.fields(RunConfig)}
-    own = {field.name for field in dataclasses.fields(kind)} - shared
-    text = (ROOT / "docs" / "experiments" / f"{name}.md").read_text()
-    said = re.findall(r"Options of its own: `([^`]*)`", text)
-    words = {word for words in said for word in words.split() if word.startswith("--")}
-    assert words == {f"--{option.replace('_', '-')}" for option in own}
+@pytest.mark.parametrize("name", studies.names())
+def test_a_study_has_a_page_that_says_its_command_and_its_own_options(name):
+    page = ROOT / "bnjax" / "studies" / name / "page.md"
+    assert name in {called for called, _ in commands(page)}
+    shared = {field.name for field in dataclasses.fields(options.Training)} | {"lr"}
+    own = {field.name for field in dataclasses.fields(studies.find(name).options)} - shared
+    said = " ".join(re.findall(r"Options of its own: `([^`]*)`", page.read_text())).split()
+    assert {*said} - {"--lr"} == {options.option_name(option) for option in own}
 
 
 def documented() -> list[tuple[str, object]]:
     """The functions on the pages of the API."""
     found = []
-    for page in sorted((DOCS / "api").glob("*.md")):
+    for page in API:
         for name in re.findall(r"^\.\. autofunction:: (\S+)", page.read_text(), re.MULTILINE):
             module, _, function = name.rpartition(".")
             found.append((name, getattr(importlib.import_module(module), function)))
     return found
 
 
-@pytest.mark.parametrize(("name", "function"), documented(), ids=[name for name, _ in documented()])
+@pytest.mark.parametrize(("name", "function"), documented(), ids=lambda value: str(value)[:60])
 def test_a_public_docstring_has_arguments_results_and_errors(name, function):
     function = inspect.unwrap(function)
     text, source = inspect.getdoc(function), inspect.getsource(function)
@@ -235,24 +198,27 @@ def test_a_public_docstring_has_arguments_results_and_errors(name, function):
         assert "Raises:" in text, name
 
 
-def test_every_public_name_is_on_a_page_of_the_api():
-    pages = "".join(page.read_text() for page in (DOCS / "api").glob("*.md"))
-    for package in ("probes", "norms", "models", "data", "losses", "training"):
-        module = getattr(bnjax, package)  # `norms` is another's module
-        for name in module.__all__:
-            if not inspect.ismodule(getattr(module, name)):
-                said = rf"\b{package}(\.\w+)*\.{name}\b|`{name}`"  # in a directive, or as code
-                assert re.search(said, pages), f"bnjax.{package}.{name}"
+@pytest.mark.parametrize("package", PUBLIC)
+def test_every_public_name_is_on_a_page_of_the_api(package):
+    pages = "".join(page.read_text() for page in API)
+    module = importlib.import_module(f"bnjax.{package}") if package == "draw" else getattr(
+        bnjax, package
+    )  # fmt: skip
+    for name in module.__all__:
+        if not inspect.ismodule(getattr(module, name)):
+            assert re.search(rf"\b{package}(\.\w+)*\.{name}\b|`{name}`", pages), name
 
 
-def test_every_figure_of_the_gallery_is_on_a_page():
+def test_every_figure_of_the_gallery_is_on_a_page_and_has_a_row():
+    figures = {figure.name for figure in (ROOT / "figures").glob("*.png")}
     text = "".join(page.read_text() for page in PAGES)
-    for figure in (ROOT / "figures").glob("*.png"):
-        assert f"figures/{figure.name}" in text, figure.name
+    assert not [name for name in figures if f"figures/{name}" not in text]
+    rows = (ROOT / "figures" / "README.md").read_text()
+    assert set(re.findall(r"^\| \[(.+?)\]", rows, re.MULTILINE)) == figures
 
 
 @pytest.mark.parametrize(
-    ("experiment", "stem", "data", "alone", "name"),
+    ("study", "stem", "data", "alone", "name"),
     [
         ("landscape", "landscape", "digits", False, "landscape_digits.png"),
         ("landscape", "gradient_difference", "dln", False, "landscape_gradient_difference_dln.png"),
@@ -262,39 +228,20 @@ def test_every_figure_of_the_gallery_is_on_a_page():
         ("sigmoid_mnist", "sigmoid", "mnist", True, "sigmoid_mnist.png"),
     ],
 )
-def test_figures_of_the_gallery_are_named_by_experiment_and_data(
-    monkeypatch, experiment, stem, data, alone, name
+def test_figures_of_the_gallery_are_named_by_study_and_data(
+    monkeypatch, study, stem, data, alone, name
 ):
     monkeypatch.syspath_prepend(ROOT / "tools")
     target_name = importlib.import_module("gallery").target_name
-    assert target_name(experiment, stem, data, alone=alone) == name
-
-
-def test_every_figure_of_the_gallery_has_a_row_and_every_row_its_figure():
-    rows = (ROOT / "figures" / "README.md").read_text()
-    named = set(re.findall(r"^\| \[(.+?)\]", rows, re.MULTILINE))
-    assert named == {figure.name for figure in (ROOT / "figures").glob("*.png")}
+    assert target_name(study, stem, data, alone=alone) == name
 
 
 def test_the_pages_build_without_warnings(tmp_path):
     for package in ("sphinx", "myst_parser", "furo"):
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{package} is not installed: pip install 'bnjax[docs]'")
+        pytest.importorskip(package, reason="pip install 'bnjax[docs]'")
+    call = "-m sphinx -W --keep-going -q -b html -d".split()
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "sphinx",
-            "-W",
-            "--keep-going",
-            "-q",
-            "-b",
-            "html",
-            "-d",
-            str(tmp_path / "doctrees"),
-            str(DOCS),
-            str(tmp_path / "html"),
-        ],
+        [sys.executable, *call, tmp_path / "doctrees", DOCS, tmp_path / "html"],
         capture_output=True,
         text=True,
         check=False,
@@ -302,9 +249,8 @@ def test_the_pages_build_without_warnings(tmp_path):
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 0, done.stderr
-    for page in (tmp_path / "html").rglob("*.html"):  # nothing is loaded from elsewhere
-        asked = re.findall(
-            r"<(?:script|link|img)[^>]*(?:src|href)=\"https?://[^\"]*", page.read_text()
-        )
-        assert not asked, page
-    assert (tmp_path / "html" / "index.html").exists()
+    loaded = r"<(?:script|link|img)[^>]*(?:src|href)=\"https?://[^\"]*"
+    for page in (tmp_path / "html").rglob("*.html"):
+        assert not re.findall(loaded, page.read_text()), page  # nothing comes from elsewhere
+    for name in studies.names():
+        assert (tmp_path / "html" / "studies" / f"{name}.html").exists()
