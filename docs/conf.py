@@ -62,10 +62,10 @@ def relink(text: str, place: Path, page: Path) -> str:
     def change(link: re.Match[str]) -> str:
         mark, words, name, anchor = link.groups(default="")
         target = (place / name).resolve()
-        if not target.exists():  # code that looks like a link
-            return link[0]
-        if target.name == "page.md" and STUDIES in target.parents:
+        if target.name == "page.md" and target.parent.parent == STUDIES:
             target = HERE / "studies" / f"{target.parent.name}.md"
+        elif not target.exists():  # code that looks like a link
+            return link[0]
         elif target.suffix == ".md" and HERE not in target.parents:
             return f"`{words.strip('`')}`"
         return f"{mark}[{words}]({Path(os.path.relpath(target, page)).as_posix()}{anchor})"
@@ -99,7 +99,8 @@ def study_page(study: Any, folder: Path) -> str:
         text = f"# {title.rstrip('.')}\n\n**Question.** {study.question} ({study.source})\n{rest}\n"
     options = study.options
     return text + (
-        f"\n```{{eval-rst}}\n.. autoclass:: {options.__module__}.{options.__qualname__}\n```\n"
+        f"\n```{{eval-rst}}\n.. autoclass:: {options.__module__}.{options.__qualname__}\n"
+        "   :members:\n   :exclude-members: check\n```\n"
     )
 
 
