@@ -89,8 +89,8 @@ def test_lower_floors_neither_print_nor_open_files(path):
     assert not calls & {"print", "open"}
 
 
-# What the parts of a study may not know: measuring neither judges nor draws, and what judges or draws
-# reads results only. Its `__init__` is imported for `--help`, and loads no JAX.
+# What the parts of a study may not know: measuring neither judges nor draws, and what judges or
+# draws reads results only. Its `__init__` is imported for `--help`, and loads no JAX.
 FORBIDDEN = {
     "__init__": ("bnjax.judge", "bnjax.draw", "bnjax.train", "bnjax.models", "bnjax.probes", "jax"),
     "measure": ("bnjax.judge", "bnjax.draw", "matplotlib"),

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import xarray
 
-from bnjax.commands import parsing
+from bnjax.commands import command_line
 from bnjax.commands import report as command_line
 from bnjax.draw import style
 from bnjax.errors import RunError
@@ -470,7 +470,7 @@ def test_the_command_repeats_the_run(name):
                 line = command(name, plain(vars(chosen)), known)
                 words = shlex.split(line)
                 assert words[:2] == ["bnjax", name]
-                parsed = parsing.parse(study, words[2:])
+                parsed = command_line.parse(study, words[2:])
                 assert folder.digest(parsed) == folder.digest(chosen), line
     short = command(name, plain(vars(study.preset(next(iter(study.presets))))), study)
     assert short == f"bnjax {name}"

@@ -1,7 +1,7 @@
 """The README's table of studies, read off their `Study` objects.
 
-    python tools/readme_table.py            # print it
-    python tools/readme_table.py --write    # put it between the README's markers
+python tools/readme_table.py            # print it
+python tools/readme_table.py --write    # put it between the README's markers
 """
 
 import sys

@@ -25,13 +25,21 @@ from bnjax.draw.arms import (
     unit,
     untrained,
 )
-from bnjax.draw.drawing import COLUMNS, STEP, Drawing, Panel, Series, Table, shared_levels
+from bnjax.draw.drawing import (
+    COLUMNS,
+    STEP,
+    Drawing,
+    Panel,
+    Series,
+    Table,
+    plain_log_ticks,
+    shared_levels,
+)
 from bnjax.draw.style import LOOKS, PUBLISHED, PUBLISHED_NOTE, Look, shades, styled
 
 __all__ = [
     "COLUMNS", "LOOKS", "PUBLISHED", "PUBLISHED_NOTE", "STEP", "Drawing", "Look", "Panel",
-    "Series", "Table", "bands", "curves", "loss_label", "mark_ends", "network",
-    "optimizer", "progress", "running_medians", "setting", "shades", "shared_levels", "spread",
-    "styled",
-    "subject", "training", "unit", "untrained",
+    "Series", "Table", "bands", "curves", "loss_label", "mark_ends", "network", "optimizer",
+    "plain_log_ticks", "progress", "running_medians", "setting", "shades", "shared_levels",
+    "spread", "styled", "subject", "training", "unit", "untrained",
 ]  # fmt: skip

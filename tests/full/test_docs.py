@@ -16,7 +16,7 @@ import jax
 import pytest
 
 import bnjax
-from bnjax.commands import parsing
+from bnjax.commands import command_line
 from bnjax.frame import options
 from bnjax.frame import study as studies
 
@@ -132,7 +132,7 @@ def test_every_command_of_a_page_is_legal(page, place):
             assert name in {"list", "verify", "resume", "doctor", "report", "reproduce"}, name
             continue
         with reader():
-            chosen = parsing.parse(studies.find(name), arguments)
+            chosen = command_line.parse(studies.find(name), arguments)
             if not chosen.plugins:
                 options.check(chosen)
 
@@ -238,7 +238,7 @@ def test_figures_of_the_gallery_are_named_by_study_and_data(
 def test_the_pages_build_without_warnings(tmp_path):
     for package in ("sphinx", "myst_parser", "furo"):
         pytest.importorskip(package, reason="pip install 'bnjax[docs]'")
-    call = "-m sphinx -W --keep-going -q -b html -d".split()
+    call = ["-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "-d"]
     done = subprocess.run(
         [sys.executable, *call, tmp_path / "doctrees", DOCS, tmp_path / "html"],
         capture_output=True,

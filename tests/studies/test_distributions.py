@@ -12,7 +12,7 @@ from conftest import cast, tiny_model
 from synthetic import PROBES, decided
 
 from bnjax import train
-from bnjax.commands.parsing import parse
+from bnjax.commands.command_line import parse
 from bnjax.draw import LOOKS
 from bnjax.errors import UsageError
 from bnjax.frame import options
@@ -21,7 +21,7 @@ from bnjax.models import layer_names
 from bnjax.probes.activations import distribution
 from bnjax.studies.distributions import STUDY, claims, figure
 from bnjax.studies.distributions.measure import check_options, make_distributions
-from bnjax.train.gradient import compute_gradient
+from bnjax.train.step import compute_gradient
 
 EDGES = np.linspace(-2.0, 2.0, 9)
 

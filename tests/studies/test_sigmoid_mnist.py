@@ -18,7 +18,7 @@ from bnjax.errors import UsageError
 from bnjax.frame.options import check
 from bnjax.losses import cross_entropy
 from bnjax.studies.sigmoid_mnist import STUDY, claims, figure, measure
-from bnjax.train.gradient import compute_gradient
+from bnjax.train.step import compute_gradient
 
 SIGMOIDS = 5
 

@@ -52,7 +52,7 @@ def batch_size(run: Run, published: Published) -> Drawing:
     drawing.panels[1].reference(run.facts["chance_loss"], "chance")
     for panel in drawing.panels[1:]:
         if panel.axes.get_yscale() == "log":
-            draw.ticks.plain_log_ticks(panel.axes.yaxis)
+            draw.plain_log_ticks(panel.axes.yaxis)
     for panel in drawing.rows[1]:
         panel.set(xlabel="batch size  [examples]")
     drawing.legend(drawing.panels[:1], ncols=4)

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from bnjax import draw
-from bnjax.draw import STEP, Drawing, Panel, Table
-from bnjax.draw.drawing import plain_log_ticks
+from bnjax.draw import STEP, Drawing, Panel, Table, plain_log_ticks
 from bnjax.draw.style import PLAIN
 from bnjax.frame.published_curves import Published
 from bnjax.frame.results import Run
