@@ -121,8 +121,6 @@ class Claim:
 
     def norms(self, run: Run, *fixed: Any) -> list[str]:
         """The normalisers that the claim is about, without the fixed arms."""
-        if not run.norms:
-            return [""]  # all arms lie along other axes
         apart = {*self.but, *fixed}
         return [n for n in run.norms if n not in apart and (not self.only or n in self.only)]
 
@@ -198,11 +196,10 @@ class Ratio(Claim):
     def __call__(self, run: Run) -> Iterator[Verdict]:
         """A verdict for each normaliser that the claim is about."""
         fixed = (self.above, self.below)
-        norms = self.norms(run, *(fixed if self.axis == "norm" else ()))
-        if self.axis == "norm" and "{norm}" not in fixed:
-            norms = [""]
-        for norm in norms:
-            own = run.sel(norm=norm) if self.axis != "norm" and norm else run
+        by_norm = self.axis == "norm"
+        once = "{norm}" not in fixed if by_norm else not run.norms
+        for norm in [""] if once else self.norms(run, *(fixed if by_norm else ())):
+            own = run.sel(norm=norm) if norm and not by_norm else run
             arms = tuple(norm if arm == "{norm}" else arm for arm in fixed)
             if {*arms} <= {*own.values(self.axis)} and self.when(own, norm):
                 yield self.judge(own, norm, arms)
@@ -222,8 +219,7 @@ class Ratio(Claim):
             sentences.append(f"Shown, not decided: {self.tell(run, arms, quantity, more)}")
         several = len(self.at) > 1 or bool(self.each)
         rules = self.estimate(run, arms), self.scale.rule(), self.rule.words(self.scale, several)
-        own = f"{label(norm)} " if self.axis != "norm" and norm else ""
-        trained = {arm: own + self.named(arm) for arm in arms}
+        trained = {arm: self.named(arm) for arm in arms}
         if self.axis not in run["train_loss"].dims:
             trained = {norm: label(norm)}
         gated = (self.gate.why_not(run, arm, self.axis, name) for arm, name in trained.items())
@@ -344,7 +340,7 @@ class OneArm(Claim):
 
     def __call__(self, run: Run) -> Iterator[Verdict]:
         """A verdict for each normaliser that the claim is about."""
-        for norm in self.norms(run):
+        for norm in self.norms(run) if run.norms else [""]:
             own = run.sel(**self.where, **({"norm": norm} if norm else {}))
             if self.when(own, norm):
                 found = self.decide(own, self.noun(own), self.quantity.of(own))

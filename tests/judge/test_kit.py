@@ -52,7 +52,7 @@ def one(made, claim):
 
 ABOVE = Ratio(**WORDS, quantity=ROUGH)
 NOT_REDUCED = Ratio(**WORDS, quantity=ROUGH, above="{norm}", below="none", rule=NotBelow())
-MARGINAL = Ratio(**WORDS, quantity=ROUGH, rule=Within(1 / 2, 2))
+MARGINAL = Ratio(**WORDS, quantity=ROUGH, rule=Within(1 / 2, 2.0))
 SOONER = Ratio(**WORDS, quantity=FINAL, at=())
 BETTER = Difference(**WORDS, quantity=FINAL, above="{norm}", below="none")
 AS_GOOD = Difference(**WORDS, quantity=FINAL, above="{norm}", below="none", rule=Above(-0.03))
@@ -239,6 +239,13 @@ def test_which_normalisers_a_claim_is_about():
     assert names(below="rms", above="l1", identifier="it") == []
     assert names(above="rms") == []
     assert names(when=lambda run, norm: norm == "batch") == ["it-batch"]
+    made = synthetic.run(
+        {"rough": ((*STEPWISE, "kind"), 1.0), "final": (("norm", "seed"), 0.5)}, kind=["a", "b"]
+    )
+    assert names(axis="kind", above="a", below="b") == ["it-none", "it-batch"]
+    assert names(axis="kind", above="a", below="b", only=("rms",)) == []
+    missing = Level(**WORDS, quantity=FINAL, rule=Above(0.4), only=("rms",))
+    assert decided(made, [missing]) == {}
 
 
 def test_conditions_bar_the_verdicts_that_they_name():
