@@ -108,7 +108,7 @@ def channels_of_norms(model: Model, images: jax.ShapeDtypeStruct) -> dict[str, i
     """
     key = jax.random.key(0)
 
-    def inputs(images: Images) -> dict[str, Activations]:
+    def inputs(images: Images) -> dict[str, Array]:
         variables = model.init(key, images)
         return _activations(norm_call, _forward(model, **variables, images=images, key=key))
 
