@@ -184,8 +184,8 @@ def progress(panel: Panel, run: Run, quantity: str, window: int) -> None:
             faint: Any = {"linestyle": "-", "linewidth": 0.4, "alpha": 0.3, "legend": False}
             panel.line(steps, each.isel(seed=0), f"{name}, every minibatch", look, **faint)
         if len(run.seeds) > 1:
-            ends = (end("seed", skipna=False) for end in (smoothed.min, smoothed.max))
-            panel.band(steps, *ends, name, look, alpha=0.15, legend=False)
+            low, high = (end("seed", skipna=False) for end in (smoothed.min, smoothed.max))
+            panel.band(steps, low, high, name, look, alpha=0.15, legend=False)
         panel.line(steps, smoothed.median("seed"), name, look, linewidth=1.3)
         name = f"{look.label}, test set"
         panel.points(test["test_step"], test.median("seed"), name, look, fillstyle="none")

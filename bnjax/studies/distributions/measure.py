@@ -55,7 +55,8 @@ def axes(options: Any, edges: np.ndarray | None = None) -> Mapping[str, Any]:
 
 def edges_of(options: Any) -> np.ndarray:
     """Edges of the histograms, `[bins + 1]`."""
-    return np.linspace(*options.range, options.bins + 1)
+    low, high = options.range
+    return np.linspace(low, high, options.bins + 1)
 
 
 def check_options(options: Any) -> None:

@@ -34,35 +34,27 @@ PUBLISHED = "a theorem, no number"
 LOOSE, BINDING = 10.0, 2.0  # bound over distance: far from binding above the one, binding below
 
 
-def field(name: str, run: Run) -> xarray.DataArray:
-    """A measured field of all shown layers, `[norm, seed, probe_step, shown_layer]`."""
-    return run[f"earth_mover_{name}"]
-
-
-def relative(name: str, scale: str, run: Run) -> xarray.DataArray:
-    """A field over another."""
-    return field(name, run) / field(scale, run)
-
-
 # By the word that stands in the names of claims; larger means more shift.
 SHIFTS = {
     "layer": Quantity(
         "the sliced earth mover distance of a layer over its deviation",
-        functools.partial(relative, "scaled", "deviation"),
+        lambda run: run["earth_mover_scaled"] / run["earth_mover_deviation"],
     ),
     "layer-absolute": Quantity(
-        "the sliced earth mover distance of a layer", functools.partial(field, "scaled")
+        "the sliced earth mover distance of a layer", lambda run: run["earth_mover_scaled"]
     ),
     "unit": Quantity(
         "the mean earth mover distance of a layer's channels over their deviation",
-        functools.partial(relative, "channel", "channel_deviation"),
+        lambda run: run["earth_mover_channel"] / run["earth_mover_channel_deviation"],
     ),
 }
 MOMENTS = {
-    name: Quantity(
-        f"a step's change of the channels' {name}", functools.partial(field, f"{name}_change")
-    )
-    for name in ("skewness", "kurtosis")
+    "skewness": Quantity(
+        "a step's change of the channels' skewness", lambda run: run["earth_mover_skewness_change"]
+    ),
+    "kurtosis": Quantity(
+        "a step's change of the channels' kurtosis", lambda run: run["earth_mover_kurtosis_change"]
+    ),
 }
 
 
@@ -80,8 +72,8 @@ def layer_ratios(run: Run, quantity: Quantity, arms: tuple[Any, ...]) -> np.ndar
 
 def by_layer(quantity: Quantity, run: Run, arms: tuple[Any, ...]) -> str:
     """The ratio in each layer, geometric mean over seeds."""
-    shown = np.exp(np.log(layer_ratios(run, quantity, arms)).mean(axis=0))
-    named = zip(run.values("shown_layer"), shown, strict=True)
+    ratios = np.exp(np.log(layer_ratios(run, quantity, arms)).mean(axis=0))
+    named = zip(run.values("shown_layer"), ratios, strict=True)
     each = ", ".join(f"{layer} {ratio:.2g}" for layer, ratio in named)
     return f"Ratio {having(arms[0])} / {having(arms[1])} at equal step: {each}"
 
@@ -134,7 +126,7 @@ class Slope(Ratio):
 
     def measure(self, run: Run, arms: tuple[Any, ...], quantity: Quantity) -> Measured:
         """The slope of each seed over the shown layers."""
-        dims = field("dimension", run).sel(norm=arms[0]).isel(seed=0, probe_step=0).values
+        dims = run["earth_mover_dimension"].sel(norm=arms[0]).isel(seed=0, probe_step=0).values
         if len(np.unique(dims)) < 2:
             return Measured([], [f"all shown layers have the dimension {dims[0]:g}"])
         ratios = layer_ratios(run, quantity, arms)
@@ -168,7 +160,7 @@ class Far(OneArm):
             f"{noun}, median over probed steps; {RATIO.rule()}; supported if above {LOOSE:g} in "
             f"all shown layers, not supported if below {BINDING:g} in any, else inconclusive"
         )
-        if not np.isfinite(field("exact", run)).all():
+        if not np.isfinite(run["earth_mover_exact"]).all():
             why = "no distance in all dimensions was measured: --exact measures it"
             return Decided(rule, [], "", "inconclusive", why)
         medians = values.median("probe_step", skipna=False)
@@ -176,13 +168,12 @@ class Far(OneArm):
             RATIO.average(layer, medians.sel(shown_layer=layer).values.tolist(), LOOSE)
             for layer in run.values("shown_layer")
         ]
-        ends = [RATIO.bounds(number) for number in numbers]
         decision: tuple[Decision, str] = "supported", ""
-        if any(high < BINDING for _, high in ends):
+        if any(RATIO.side(number, BINDING) == "not supported" for number in numbers):
             decision = "not supported", f"within a factor of {BINDING:g} in some layer"
         elif bare := [number.name for number in numbers if np.isnan(number.estimate)]:
             decision = "inconclusive", f"no BatchNorm bounds {', '.join(bare)}: choose other layers"
-        elif not all(low > LOOSE for low, _ in ends):
+        elif any(RATIO.side(number, LOOSE) != "supported" for number in numbers):
             decision = "inconclusive", f"between {BINDING:g} and {LOOSE:g}, or layers differ"
         each = ", ".join(f"{number.name} {shown(number)}" for number in numbers)
         measured = f"the bound is so many times the distance: {each} ({seeds(len(run.seeds))})"
@@ -216,7 +207,7 @@ CLAIMS = (
         quantity=Quantity(
             "(√(2D)·max|γ| + ‖β − β'‖ in a dense layer, 2√D·max|γ| + √S·‖β − β'‖ with S pixels) "
             "over the earth mover distance in all dimensions",
-            functools.partial(relative, "norm_bound", "exact"),
+            lambda run: run["earth_mover_norm_bound"] / run["earth_mover_exact"],
         ),
         only=("batch",),
         source=f"{SOURCE}: the control is effective for few dimensions only",

@@ -48,14 +48,15 @@ def earth_mover(run: Run, published: Published) -> Drawing:
     for name in list(MEANINGS)[: 3 if "batch" in run.norms else 2]:
         keys.key(name, color="0.35", **MEANINGS[name])
     keys.legend(loc="center left")
-    keys.axes.get_legend().set_in_layout(False)  # it may reach into the empty panel beside it
+    if legend := keys.axes.get_legend():  # it may reach into the empty panel beside it
+        legend.set_in_layout(False)
     return drawing
 
 
 def draw_layer(panels: list[Panel], run: Run, layer: str) -> None:
     """One layer for every arm: distance with bounds, sliced, channels, moments."""
     whole, slices, channels, higher = panels
-    of = {name.removeprefix("earth_mover_"): values for name, values in run.data.items()}
+    of = {str(name).removeprefix("earth_mover_"): values for name, values in run.data.items()}
     draw.curves(whole, run, of["exact" if run.options["exact"] else "scaled"])
     for bound in ("lower", "upper"):
         draw.curves(whole, run, of[bound], f"{{}}, {bound} bound by moments", **HIDDEN, **THIN)

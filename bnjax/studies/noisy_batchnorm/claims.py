@@ -18,7 +18,7 @@ from bnjax.judge.verdict import Decision, Scale, Verdict
 from bnjax.studies.distributions import claims as distributions
 
 ACCURACY_MARGIN = 0.02  # as accurate: no more than this below
-ONE_SEED_POINTS = Scale(0.01, factor=100.0, unit=" points")  # of minibatches: half of a test set's
+MINIBATCHES = Scale(0.01, factor=100.0, unit=" points")  # a point of minibatch accuracy counts
 TARGET = 0.5  # of the loss of chance: the loss that the time is taken to
 SLOWER = 1.5  # as fast: the target is reached no later than this factor
 SOURCE = "Santurkar et al. 2018, Fig. 2"
@@ -160,7 +160,7 @@ CLAIMS = (
         above="noisy_batch",
         below="batch",
         rule=Above(-ACCURACY_MARGIN),
-        scale=ONE_SEED_POINTS,
+        scale=MINIBATCHES,
         notes=ends,
         source=SOURCE,
         published="late minibatch accuracy: 99.6 % without normalisation, 98.6 % BatchNorm, 97.9 % "
