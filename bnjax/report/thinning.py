@@ -18,9 +18,12 @@ FEW_PROBES = 200  # probes are thinned before other axes, down to so many
 
 
 def drawable(run: Run) -> list[str]:
-    """The variables of numbers that have the curves' axes first and at least one of their own."""
+    """The variables of numbers that have the curves' axes first and at least one of their own.
+
+    Those of one probe stand together: a file of results sorts its variables by their shapes.
+    """
     lead = curves.leading(run)
-    return [
+    found = [
         str(name)
         for name, values in run.data.data_vars.items()
         if lead
@@ -30,6 +33,8 @@ def drawable(run: Run) -> list[str]:
         and values.size
         and name != "train_finite"
     ]
+    probes = [str(run[name].attrs.get("probe")) for name in found]
+    return sorted(found, key=lambda name: probes.index(str(run[name].attrs.get("probe"))))
 
 
 def thin(run: Run) -> tuple[xarray.Dataset, list[str]]:

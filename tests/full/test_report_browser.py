@@ -345,7 +345,8 @@ def test_a_chart_hands_out_the_numbers_it_shows(reader, run, tmp_path):
     drawn = np.array([float(row[2]) for row in rows[1:]], np.float32)
     np.testing.assert_array_equal(drawn, expected.ravel())
     assert {row[0] for row in rows[1:]} == {"no normalisation, seed 0", "BatchNorm, seed 0"}
-    assert reader.page.locator(".chart.slice .quiet").first.text_content().startswith("On the line")
+    chart = reader.page.locator(".chart", has=reader.page.locator("h5", has_text="Loss L(θ − ηd)"))
+    assert chart.locator(".quiet").last.text_content() == "On the line."
 
 
 def test_a_finger_scrolls_the_page_over_charts_and_figures(browser, run):
