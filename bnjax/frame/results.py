@@ -96,6 +96,9 @@ def read(folder: Path) -> Run:
     Args:
       folder: of the run, `OUT/<study>/<digest>`.
 
+    Returns:
+      The run with all its arms and seeds.
+
     Raises:
       RunError: a file is missing or damaged.
     """
