@@ -33,7 +33,7 @@ def restructure(text: str) -> str:
 
 
 def convert(lines: list[str]) -> list[str]:
-    """A docstring's lines, examples left as they are."""
+    """A docstring's lines, with examples and indented code as they are."""
     converted: list[str] = []
     prose: list[str] = []
 
@@ -42,13 +42,23 @@ def convert(lines: list[str]) -> list[str]:
             converted.extend(restructure("\n".join(prose)).split("\n"))
             prose.clear()
 
-    in_example = False
-    for line in lines:
+    in_example, code = False, 0  # code: its least indentation, 0 outside of it
+    margin = 0  # indentation of the prose before
+    for number, line in enumerate(lines):
+        depth = len(line) - len(line.lstrip())
         in_example = line.lstrip().startswith(">>>") or (in_example and bool(line.strip()))
-        if in_example:
+        if line.strip() and depth < code:
+            code = 0
+        if not code and number and not lines[number - 1].strip() and depth >= margin + 4:
+            code = depth
+            if not in_example:
+                end_prose()
+                converted += [f"{' ' * margin}::", ""]
+        if in_example or code:
             end_prose()
             converted.append(line)
         else:
+            margin = depth if line.strip() else margin
             prose.append(line)
     end_prose()
     return converted
