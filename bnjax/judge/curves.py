@@ -88,6 +88,11 @@ def why_not_equally_fitted(run: Run, arms: tuple[str, ...]) -> str:
     return f"training accuracies are not equal within 3 points: {shown}"
 
 
+def chance_accuracy(run: Run) -> float:
+    """The accuracy of guessing: every data set but one has ten classes."""
+    return 0.01 if run.options["dataset"] == "cifar100" else 0.1
+
+
 def percent(share: float) -> str:
     """`83.1 %`."""
     return f"{100 * share:.1f} %"
