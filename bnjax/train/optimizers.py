@@ -1,30 +1,18 @@
 """The optimisers that experiments choose by name; the library takes any of optax's."""
 
 from collections.abc import Callable, Mapping
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple, get_args
 
 import jax
 import optax
 from jaxtyping import Array
 
 from bnjax.arithmetic import trees
+from bnjax.choices import OptimizerName
 from bnjax.errors import UsageError
 from bnjax.types import PyTree
 
-OptimizerName: TypeAlias = Literal[
-    "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"
-]
 MOMENTUM = 0.9
-# Where a search over learning rates starts: conventions, not optima.
-USUAL_RATES: Mapping[str, float] = {
-    "sgd": 0.1,
-    "momentum": 0.01,
-    "nesterov": 0.01,
-    "adagrad": 0.01,
-    "rmsprop": 0.001,
-    "adam": 0.001,
-    "adamw": 0.001,
-}
 PLAIN: Mapping[str, Callable[[float | Array], optax.GradientTransformation]] = {
     "sgd": optax.sgd,
     "momentum": lambda lr: optax.sgd(lr, momentum=MOMENTUM),
@@ -60,7 +48,7 @@ def by_name(
     """An optimiser with optax's defaults, and momentum 0.9 where it has one; see `build`.
 
     Args:
-      name: a key of `USUAL_RATES`.
+      name: one of `OptimizerName`.
       lr: learning rate.
       weight_decay: L2 coefficient.
 
@@ -102,9 +90,9 @@ def build(rule: Rule, lr: float) -> optax.GradientTransformation:
       >>> round(float(update), 3)  # −0.1 · (1 + 0.5 · 2)
       -0.2
     """
-    if rule.name not in USUAL_RATES:
-        known = ", ".join(USUAL_RATES)
-        raise UsageError(f"optimizer {rule.name!r} is not known: choose from {known}")
+    if rule.name not in (known := get_args(OptimizerName)):
+        expected = f"choose from {', '.join(known)}"
+        raise UsageError(f"optimizer {rule.name!r} is not known: {expected}")
 
     def mask(params: PyTree) -> PyTree:
         return jax.tree_util.tree_map_with_path(

@@ -53,6 +53,10 @@ class Setting(NamedTuple):
         last = "augmented" if self.augment else "plain"
         return f"{self.optimizer}+{self.initializer}+{self.dropout:g}+{last}"
 
+    def options(self, multiple: float) -> dict[str, Any]:
+        """The options of a network at a multiple of the optimiser's usual learning rate."""
+        return {**self._asdict(), "lr": multiple * USUAL_RATES[self.optimizer]}
+
 
 def parse(name: str) -> Setting:
     """The setting of a name.
@@ -144,9 +148,7 @@ class Options(options.Target, options.Depth, options.BatchSize, options.Base):
         return {"norm": self.norms, "variant": names, "multiple": self.multiples}
 
     def settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        setting = parse(values["variant"])
-        lr = values["multiple"] * USUAL_RATES[setting.optimizer]
-        return {**setting._asdict(), "lr": lr}
+        return parse(values["variant"]).options(values["multiple"])
 
 
 def usual_multiple(multiples: Sequence[float]) -> float:
