@@ -1,219 +1,423 @@
 """What optimisers, initialisers, dropout and augmentation do, with and without BatchNorm.
 
-These are sentences of lectures and textbooks, not of one paper, so there is no published number.
-An arm is one normaliser in one setting at one multiple of the optimiser's usual learning rate. It
-trains if no seed diverges and each ends below 0.9 of the loss of chance.
+These are sentences of lectures and textbooks, not of one paper, so there are no published numbers.
+A network is one normaliser in one setting at one multiple of its optimiser's usual learning rate.
 """
 
-import math
+import itertools
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
+import xarray
+from scipy.special import bdtr
 
-from bnjax.frame.results import Results
-from bnjax.frame.variants import Variant
-from bnjax.judge.claim import (
-    A_FACTOR,
-    T_INTERVAL,
-    Claim,
-    Verdict,
-    decide_ratio,
-    difference,
-    format_interval,
-    interval,
-)
-from bnjax.judge.curves import EQUAL_FIT_POINTS, percent, steps_to_target, test_accuracy
-from bnjax.judge.ending import averaging_claims, last_row
-from bnjax.judge.pairs import beside_none, why_not_trained
-from bnjax.judge.variants import (
-    TRAINS,
-    arm,
-    around,
-    base,
-    claim,
-    decide_points,
-    initializers,
-    known,
-    points,
-    points_rule,
-    trained_multiples,
-    usual,
-)
-from bnjax.studies.optimizers.symmetry import symmetry_claims
+from bnjax.frame.results import Run
+from bnjax.judge import curves
+from bnjax.judge.compare import CHANCE, why_not_trained
+from bnjax.judge.curves import EQUAL_FIT_POINTS, percent
+from bnjax.judge.kit import TRAINS, Condition, Difference, Gate, Quantity, Ratio, single
+from bnjax.judge.names import having, label, sentence
+from bnjax.judge.verdict import SHARE, Decision, Number, Verdict, seeds
+from bnjax.studies.optimizers import Setting, parse, usual_multiple
 
-
-def claims(results: Results) -> list[Claim]:
-    """All claims for the normalisers, settings and learning rates that ran."""
-    norms = [str(norm) for norm in results.axes["norm"]]
-    normalised = beside_none(results)
-    decided: list[Claim] = []
-    for norm in normalised:
-        decided += [
-            wider_range(results, norm, variant)
-            for variant in around(results, "optimizer")
-            if len(results.axes["multiple"]) > 1
-        ]
-        if len(initializers(results)) > 1:
-            decided.append(less_sensitive(results, norm))
-    for norm in norms:
-        decided += symmetry_claims(results, norm, around(results, "initializer"), usual(results))
-        decided += [narrower_gap(results, norm, v) for v in around(results, "dropout")[1:]]
-        decided += [narrower_gap(results, norm, v) for v in around(results, "augment")[1:]]
-        decided += averaging_claims(results, norm, around(results, "augment"), usual(results))
-        if {"sgd", "adam"} <= {v.optimizer for v in around(results, "optimizer")}:
-            decided.append(sooner(results, norm))
-    return decided
+TEXTBOOK = "a textbook sentence; no published number"
+SYMMETRIC = ("constant", "zeros")  # initialisers that make all channels of a layer equal
+ALIKE = 1e-3  # of the largest weight: what rounding may add up to; a draw differs by about 1
+FAILS = 0.05  # of accuracy below the base
+SIGNIFICANT = 0.05  # p
+NORMAL_QUANTILE = 1.959964
+COPIES = {
+    "flips": "an image and its mirror image",
+    "translations": "an image and its four translations",
+    "both": "an image, its four translations and the mirror images of all five",
+}
+OPTIMIZERS = {
+    "sgd": "SGD",
+    "momentum": "SGD, momentum 0.9",
+    "nesterov": "SGD, Nesterov 0.9",
+    "adagrad": "AdaGrad",
+    "rmsprop": "RMSProp",
+    "adam": "Adam",
+    "adamw": "AdamW",
+}
 
 
-def wider_range(results: Results, norm: str, variant: Variant) -> Claim:
-    """Whether `norm` trains over more of the learning rates than `none`."""
-    multiples = results.axes["multiple"]
+def base(run: Run) -> Setting:
+    """The setting around which others are swept."""
+    return parse(run.values("variant")[0])
+
+
+def around(run: Run, factor: str) -> list[Setting]:
+    """The base, and the settings that differ from it in one factor only."""
+    own, found = base(run), [parse(name) for name in run.values("variant")]
+    return [s for s in found if s == own._replace(**{factor: getattr(s, factor)})]
+
+
+def usual(run: Run) -> float:
+    """The multiple of the usual learning rate at which settings are compared."""
+    return usual_multiple(run.values("multiple"))
+
+
+def at(run: Run, setting: Setting, multiple: float) -> Run:
+    """The run in one setting at one learning rate, with the options of its networks."""
+    data = run.data.sel(variant=setting.name, multiple=multiple, drop=True)
+    return Run(data, {**run.options, **setting.options(multiple)}, run.facts)
+
+
+def renamed(run: Run, settings: dict[str, Setting]) -> Run:
+    """The run in some settings, by the names that a reader has for them."""
+    data = run.data.sel(variant=[setting.name for setting in settings.values()])
+    return Run(data.assign_coords(variant=[*settings]), run.options, run.facts)
+
+
+def final_accuracy(run: Run) -> xarray.DataArray:
+    """Test accuracy at the end of every network and seed, 0 where it diverged."""
+    return curves.test_accuracy(run).fillna(0.0)
+
+
+def wider_range(run: Run) -> Iterator[Verdict]:
+    """Whether a normaliser trains at more of the learning rates than none, for each optimiser."""
+    multiples = run.values("multiple")
+    normalised = [norm for norm in run.norms if norm != "none"] if "none" in run.norms else []
+    if len(multiples) == 1:
+        return
     decades = float(np.mean(np.diff(np.log10(multiples))))
-    trained = {name: trained_multiples(results, name, variant) for name in ("none", norm)}
-    widths = {name: decades * len(found) for name, found in trained.items()}
-    ahead = widths[norm] - widths["none"]
-    verdict: Verdict = (
-        "supported" if ahead > 0 else "not supported" if ahead < 0 else "inconclusive"
-    )
-    reason = "" if ahead else "the grid shows no difference: --multiples with more may"
-    if not trained["none"] and not trained[norm]:
-        reason = "neither trains at any of the learning rates"
-    shown = "; ".join(
-        f"{name} {widths[name]:.2g} decades (at {' '.join(f'{m:g}' for m in found) or 'none'} "
-        "of the usual rate)"
-        for name, found in trained.items()
-    )
-    return claim(
-        results,
-        f"range-{norm}-{variant.optimizer}",
-        f"{norm} widens the range of learning rates at which {variant.optimizer} trains",
-        f"{TRAINS}; each learning rate of the grid counts {decades:.2g} decades; supported if "
-        f"{norm} has more than none, not supported if fewer, else inconclusive",
-        shown,
-        verdict,
-        reason,
-    )
-
-
-def less_sensitive(results: Results, norm: str) -> Claim:
-    """Whether the end depends less on the initialiser with `norm`."""
-    found, seeds = initializers(results), results.axes["seed"].tolist()
-    multiple = usual(results)
-    ends = {
-        name: np.array(
-            [
-                [known(test_accuracy(arm(results, v, multiple), name, s)) for v in found]
-                for s in seeds
-            ]
-        )
-        for name in ("none", norm)
-    }
-    spreads = {name: 100 * np.ptp(values, axis=1) for name, values in ends.items()}
-    estimate = difference((spreads["none"] - spreads[norm]).tolist())
-    verdict = decide_points(estimate)
-    dead = [
-        name
-        for name in ends
-        if all(why_not_trained(arm(results, v, multiple), name) for v in found)
-    ]
-    reason = f"{' and '.join(dead)} trains from no initialiser" if dead else ""
-    shown = "; ".join(
-        f"{name} {np.mean(spreads[name]):.1f} points ("
-        + ", ".join(
-            f"{v.initializer} {percent(x)}" for v, x in zip(found, values.mean(0), strict=True)
-        )
-        + ")"
-        for name, values in ends.items()
-    )
-    return claim(
-        results,
-        f"initialiser-{norm}",
-        f"{norm} makes the result less sensitive to the initialiser",
-        "largest minus smallest final test accuracy over the initialisers that break the symmetry, "
-        f"base optimiser at {multiple:g} of its usual learning rate; an arm that does not train "
-        "counts with the accuracy it has (0 if it diverged); none − "
-        f"{norm}: {points_rule()}; inconclusive if one of the two trains from none of them",
-        f"{shown}; difference {points(estimate)}",
-        "inconclusive" if dead else verdict,
-        reason,
-    )
-
-
-def narrower_gap(results: Results, norm: str, variant: Variant) -> Claim:
-    """Whether dropout or augmentation narrows the generalisation gap."""
-    multiple, seeds = usual(results), results.axes["seed"].tolist()
-    pair = {"base": base(results), "regularised": variant}
-    ends = {
-        name: [last_row(arm(results, v, multiple), norm, seed) for seed in seeds]
-        for name, v in pair.items()
-    }
-    reasons = [
-        f"{name}: {why}"
-        for name, v in pair.items()
-        if (why := why_not_trained(arm(results, v, multiple), norm))
-    ]
-    gaps = {
-        name: np.array([row.train_accuracy - row.accuracy[0] for row in rows])
-        for name, rows in ends.items()
-    }
-    fits = {name: np.mean([row.train_accuracy for row in rows]) for name, rows in ends.items()}
-    if not reasons and fits["base"] - fits["regularised"] > EQUAL_FIT_POINTS:
-        reasons.append(
-            "it fits the training set less by more than 3 points: who fits less has less to lose"
-        )
-    estimate = difference((100 * (gaps["base"] - gaps["regularised"])).tolist())
-    means = "dropout" if variant.dropout != base(results).dropout else "augmentation"
-    return claim(
-        results,
-        f"gap-{norm}-{means}{variant.dropout if means == 'dropout' else ''}",
-        f"{means} narrows the generalisation gap, with norm {norm}",
-        "training minus test accuracy at the last probed step, running statistics, no dropout; "
-        f"base − {means}, at {multiple:g} of the usual rate: {points_rule()}; inconclusive "
-        "if an arm does not train, or if the training accuracy falls by more than 3 points",
-        f"{points(estimate)}; "
-        + "; ".join(
-            f"{name if name == 'base' else means} training {percent(fits[name])}, test "
-            f"{percent(np.mean([row.accuracy[0] for row in rows]))}"
-            for name, rows in ends.items()
-        ),
-        "inconclusive" if reasons else decide_points(estimate),
-        "; ".join(reasons),
-    )
-
-
-def sooner(results: Results, norm: str) -> Claim:
-    """Whether Adam gets to a loss sooner than SGD, each at its best learning rate."""
-    seeds = results.axes["seed"].tolist()
-    steps: dict[str, list[float]] = {}
-    best: dict[str, float] = {}
-    for name in ("sgd", "adam"):
-        variant = base(results)._replace(optimizer=name)  # type: ignore[arg-type]
-        counts = {
-            m: [steps_to_target(arm(results, variant, m), norm, seed) for seed in seeds]
-            for m in results.axes["multiple"].tolist()
+    for norm, setting in itertools.product(normalised, around(run, "optimizer")):
+        trained = {
+            arm: [m for m in multiples if not why_not_trained(at(run, setting, m), arm)]
+            for arm in ("none", norm)
         }
-        best[name] = min(counts, key=lambda m: np.mean(counts[m]))
-        steps[name] = counts[best[name]]
-    never = [name for name, counts in steps.items() if not all(map(math.isfinite, counts))]
-    shown = "; ".join(
-        f"{name} {' '.join(f'{count:g}' for count in counts)} steps (at {best[name]:g} of its rate)"
-        for name, counts in steps.items()
+        widths = {arm: decades * len(found) for arm, found in trained.items()}
+        ahead = len(trained[norm]) - len(trained["none"])
+        reason = "" if ahead else "the grid shows no difference: --multiples with more may"
+        if not trained["none"] and not trained[norm]:
+            reason = "neither trains at any of the learning rates"
+        fates = (
+            f"{having(arm)} {widths[arm]:.2g} decades (at "
+            f"{' '.join(f'{m:g}' for m in found) + ' of the usual rate' if found else 'none'})"
+            for arm, found in trained.items()
+        )
+        yield Verdict(
+            f"range-{norm}-{setting.optimizer}",
+            f"{sentence(label(norm))} widens the range of learning rates at which a network "
+            f"trains ({OPTIMIZERS[setting.optimizer]})",
+            TEXTBOOK,
+            f"A network trains if no seed diverges and each ends below {CHANCE}; each learning "
+            f"rate of the grid counts {decades:.2g} decades; supported if {label(norm)} has "
+            "more than no normalisation, not supported if fewer, else inconclusive",
+            f"{sentence('; '.join(fates))} ({seeds(len(run.seeds))})",
+            "",
+            "supported" if ahead > 0 else "not supported" if ahead < 0 else "inconclusive",
+            reason,
+            tuple(
+                single(f"decades {having(arm)}", width, len(run.seeds))
+                for arm, width in widths.items()
+            ),
+        )
+
+
+def breaking(run: Run) -> list[Setting]:
+    """The settings around the base whose initialiser breaks the symmetry."""
+    return [s for s in around(run, "initializer") if s.initializer not in SYMMETRIC]
+
+
+def by_initializer(run: Run) -> xarray.DataArray:
+    """Final test accuracies from the initialisers that break the symmetry."""
+    names = [setting.name for setting in breaking(run)]
+    return final_accuracy(run.sel(variant=names, multiple=usual(run)))
+
+
+def spread(run: Run) -> xarray.DataArray:
+    """Largest minus smallest of them, `[norm, seed]`."""
+    ends = by_initializer(run)
+    return ends.max("variant") - ends.min("variant")
+
+
+def why_from_none(run: Run, norm: str, axis: str = "norm", name: str = "") -> str:
+    """That a network trains from no initialiser, or nothing."""
+    dead = all(why_not_trained(at(run, s, usual(run)), norm) for s in breaking(run))
+    return f"{having(norm)} the network trains from no initialiser" if dead else ""
+
+
+def ends_by_initializer(run: Run, arms: tuple[str, ...]) -> str:
+    """The accuracies behind the range, mean over seeds."""
+    means, parts = by_initializer(run).mean("seed"), []
+    for norm in arms:
+        each = (
+            f"{s.initializer} {percent(float(means.sel(norm=norm, variant=s.name)))}"
+            for s in breaking(run)
+        )
+        parts.append(f"{having(norm)} {', '.join(each)}")
+    return f"Test accuracies {'; '.join(parts)}"
+
+
+def last(run: Run, name: str) -> xarray.DataArray:
+    """A field of the measurement at the last probed step; NaN of a network that diverged."""
+    return run[f"ending_{name}"].isel(probe_step=-1).astype(float)
+
+
+def why_not(run: Run, arm: str, axis: str, name: str) -> str:
+    """That a network of a setting does not train, or nothing."""
+    return why_not_trained(run, arm, axis, f"the network {name}")
+
+
+def why_fits_less(run: Run, arms: tuple[str, ...]) -> str:
+    """That the second setting fits the training set less, so that it has less to lose."""
+    fits = last(run, "train_accuracy").mean("seed")
+    first, second = (float(fits.sel(variant=arm)) for arm in arms)
+    if not first - second > EQUAL_FIT_POINTS:
+        return ""
+    shown = f"{percent(second)} of the training images in place of {percent(first)}"
+    return f"{arms[1]} it fits {shown}; a network that fits less has less to lose"
+
+
+def narrower_gap(run: Run) -> Iterator[Verdict]:
+    """Whether dropout or augmentation narrows the generalisation gap, for each normaliser."""
+    own = base(run)
+    augmented = {False: "without augmentation", True: "with augmentation"}
+    found = [
+        (f"dropout{s.dropout}", f"with dropout {own.dropout:g}", f"with dropout {s.dropout:g}", s)
+        for s in around(run, "dropout")[1:]
+    ]
+    found += [
+        ("augmentation", augmented[own.augment], augmented[s.augment], s)
+        for s in around(run, "augment")[1:]
+    ]
+    for name, first, second, setting in found:
+        claim = Difference(
+            identifier=f"gap-{{norm}}-{name}",
+            says=f"{second} the generalisation gap is narrower than {first} ({{norm}})",
+            quantity=Quantity(
+                "training minus test accuracy (last probed step, running statistics, no dropout, "
+                f"{usual(run):g} of the usual learning rate)",
+                lambda here: last(here, "train_accuracy") - last(here, "accuracy").isel(averaged=0),
+                show=percent,
+            ),
+            axis="variant",
+            above=first,
+            below=second,
+            arm="{arm}",
+            gate=TRAINS._replace(why_not=why_not),
+            conditions=(
+                Condition("the training accuracy falls by more than 3 points", why_fits_less),
+            ),
+            source=TEXTBOOK,
+        )
+        pair = {first: own, second: setting}
+        yield from claim(renamed(run.sel(multiple=usual(run)), pair))
+
+
+def steps_at_best(run: Run) -> xarray.DataArray:
+    """Steps to the target at the learning rate of the grid with the fewest, `[variant, seed]`."""
+    steps = curves.steps_to_target(run)
+    return steps.isel(multiple=steps.mean("seed").argmin("multiple"))
+
+
+def why_never(run: Run, arm: str, axis: str, name: str) -> str:
+    """That a seed of an optimiser never gets to the target, or nothing."""
+    reached = np.isfinite(steps_at_best(run).sel(variant=arm)).all()
+    return "" if reached else f"{name} the target is not reached at any learning rate"
+
+
+def best_multiples(run: Run, arms: tuple[str, ...]) -> str:
+    """The learning rates of the grid with the fewest steps."""
+    best = steps_at_best(run)
+    if not np.isfinite(best.sel(variant=[*arms])).all():
+        return ""
+    each = (
+        f"{arm} at {float(best['multiple'].sel(variant=arm)):g} of its usual rate" for arm in arms
     )
-    verdict: Verdict = "inconclusive"
-    reason = f"{' and '.join(never)} never got there at any learning rate" if never else ""
-    if not never:
-        ratio = interval((np.array(steps["sgd"]) / np.array(steps["adam"])).tolist())
-        verdict, shown = decide_ratio(ratio), f"{format_interval(ratio)}: {shown}"
-        reason = "the interval holds 1" if verdict == "inconclusive" else ""
-    config = results.config
-    return claim(
-        results,
-        f"adam-{norm}",
-        f"Adam gets to a training loss sooner than SGD, each at its best rate, with norm {norm}",
-        f"steps until the running median of {config['window']} minibatch losses is at or below "
-        f"{config['target_loss']:g}, each at the learning rate of the grid with the fewest; SGD / "
-        f"Adam, {T_INTERVAL} over seeds (one seed: {A_FACTOR}); supported "
-        "above 1",
-        shown,
-        verdict,
-        reason,
-    )
+    return f"Best learning rates: {', '.join(each)}"
+
+
+SOONER = Ratio(
+    identifier="adam-{norm}",
+    says="Adam gets to a training loss sooner than SGD, each at its best rate ({norm})",
+    quantity=Quantity(curves.target, steps_at_best, show=curves.count),
+    axis="variant",
+    above="SGD",
+    below="Adam",
+    arm="with {arm}",
+    at=(),
+    gate=Gate(why_never, "inconclusive if one of them does not get there at any learning rate"),
+    notes=best_multiples,
+    source=TEXTBOOK,
+)
+
+
+def adam_sooner(run: Run) -> Iterator[Verdict]:
+    """Whether Adam gets to a loss sooner than SGD, each at its best learning rate of the grid."""
+    found = {s.optimizer: s for s in around(run, "optimizer")}
+    if {"sgd", "adam"} <= set(found):
+        yield from SOONER(renamed(run, {"SGD": found["sgd"], "Adam": found["adam"]}))
+
+
+def hidden(run: Run, name: str) -> xarray.DataArray:
+    """A field of all kernels but the classifier's, whose channels have labels of their own."""
+    kernels = [k for k in run.values("kernel") if not k.startswith("output")]
+    return run[f"symmetry_{name}"].sel(kernel=kernels)
+
+
+def relative_differences(run: Run) -> xarray.DataArray:
+    """Largest difference of two channels over the largest weight; 0 of a kernel of zeros."""
+    differences, sizes = hidden(run, "differences"), hidden(run, "sizes")
+    return xarray.where(differences == 0, 0.0, differences / sizes.where(sizes != 0, 1.0))
+
+
+def symmetry(run: Run) -> Iterator[Verdict]:
+    """Whether a symmetric initialiser fails because channels stay alike, for each normaliser."""
+    first, *others = around(run, "initializer")
+    symmetric = [s for s in others if s.initializer in SYMMETRIC]
+    if first.initializer in SYMMETRIC:
+        return
+    multiple, multiples, n = usual(run), run.values("multiple"), len(run.seeds)
+    for norm, setting in itertools.product(run.norms, symmetric):
+        here, name, reference = run.sel(norm=norm), setting.initializer, first.initializer
+        own, other = at(here, setting, multiple), at(here, first, multiple)
+        ends, expected = final_accuracy(own), final_accuracy(other)
+        behind, stays = expected - ends, float(relative_differences(own).max())
+        decision: Decision = "supported"
+        reason = why_not_trained(other, norm, name=f"{label(norm)} from {reference}")
+        if reason:
+            decision = "inconclusive"
+        elif not (behind > FAILS).all():
+            decision, reason = "not supported", f"it does not end {100 * FAILS:g} points lower"
+        elif stays > ALIKE:
+            decision, reason = "inconclusive", "it ends lower, but its channels do not stay alike"
+        rates = curves.test_accuracy(here.sel(variant=setting.name)).mean("seed", skipna=False)
+        shown = (f"at {m:g} {percent(float(rates.sel(multiple=m)))}" for m in multiples)
+        yield Verdict(
+            f"symmetry-{norm}-{name}",
+            f"From the initialiser {name} the network fails, because the channels of each hidden "
+            f"layer stay alike ({label(norm)})",
+            "a textbook sentence (Goodfellow et al. 2016, §8.4); no published number",
+            f"Supported if each seed ends more than {100 * FAILS:g} points of test accuracy below "
+            f"the same from {reference}, and no two channels of a hidden layer ever differ by more "
+            f"than {ALIKE:g} of its largest weight; not supported if it does not end so far below; "
+            f"else inconclusive; at {multiple:g} of the usual learning rate",
+            f"The largest relative difference of two channels is {stays:.2g}"
+            f"{', so they are equal bit for bit' * (stays == 0)}; the test accuracy is "
+            f"{percent(float(ends.mean()))}, from {reference} {percent(float(expected.mean()))}; "
+            f"by learning rate {', '.join(shown)}; {left_to_it(own)} ({seeds(n)})",
+            "",
+            decision,
+            reason,
+            (
+                single("relative difference of two channels, largest", stays, n, ALIKE),
+                SHARE.average(f"test accuracy below {reference}", behind.values.tolist(), FAILS),
+            ),
+        )
+
+
+def left_to_it(run: Run) -> str:
+    """What gradient and variance hidden layers are left with."""
+    text = f"largest gradient norm of a hidden kernel {hidden(run, 'gradient_norms').max():.3g}"
+    variances = hidden(run, "variances")
+    if np.isfinite(variances).any():
+        text += f"; smallest of the layers' largest variances {float(variances.min()):.3g}"
+    return text
+
+
+class Paired(NamedTuple):
+    """Accuracy with copies minus without, on the same images."""
+
+    difference: Number  # a share
+    p: float  # exact McNemar test, two-sided; NaN of several seeds
+
+
+def mcnemar(gained: int, lost: int) -> float:
+    """Exact two-sided p value of as many or more one-sided changes under equal odds.
+
+    Example:
+      >>> round(mcnemar(8, 1), 4)
+      0.0391
+    """
+    fewer, total = min(gained, lost), gained + lost
+    return min(1.0, 2 * float(bdtr(fewer, total, 0.5))) if total else 1.0
+
+
+def paired(gained: np.ndarray, lost: np.ndarray, images: float) -> Paired:
+    """The paired difference of accuracies.
+
+    One seed: Wald's 95 % interval of a paired difference of shares over the test images, and
+    McNemar's exact test. Several seeds share their images, so the interval is that over seeds.
+
+    Args:
+      gained: images that only the average gets right, `[seeds]`.
+      lost: images that only the plain prediction gets right, `[seeds]`.
+      images: in the test set.
+    """
+    found = SHARE.average("accuracy gained", ((gained - lost) / images).tolist(), 0.0)
+    if found.n > 1:
+        return Paired(found, np.nan)
+    up, down = float(gained[0]), float(lost[0])
+    half = NORMAL_QUANTILE * (up + down - (up - down) ** 2 / images) ** 0.5 / images
+    interval = found._replace(low=found.estimate - half, high=found.estimate + half)
+    return Paired(interval, np.nan if np.isnan(up + down) else mcnemar(int(up), int(down)))
+
+
+def gained_by_copies(run: Run, kind: str) -> Paired:
+    """What averaging over a kind of copies gains in one network."""
+    gained, lost = (last(run, name).sel(averaged=kind).values for name in ("gained", "lost"))
+    return paired(gained, lost, float(last(run, "images")[0]))
+
+
+def averaging(run: Run) -> Iterator[Verdict]:
+    """Whether averaging over copies of a test image raises the accuracy of each network."""
+    kinds = [kind for kind in run.values("averaged") if kind != "original"]
+    for norm, setting, kind in itertools.product(run.norms, around(run, "augment"), kinds):
+        own = at(run, setting, usual(run)).sel(norm=norm)
+        trained = f"{'with' if setting.augment else 'without'} augmentation"
+        found, p = gained_by_copies(own, kind)
+        centre, low, high = (100 * value for value in found[1:4])
+        plain = float(last(own, "accuracy").isel(averaged=0).mean(skipna=False))
+        over = f"over images, p = {p:.2g}; one seed" if found.n == 1 else f"over {seeds(found.n)}"
+        # One seed: the exact test decides, the interval shows the size.
+        clear = p < SIGNIFICANT if found.n == 1 else not found.low <= 0 <= found.high
+        decision: Decision = "supported" if centre > 0 else "not supported"
+        reason = why_not_trained(own, norm) or "the difference may be chance" * (not clear)
+        yield Verdict(
+            f"copies-{norm}-{kind}-{trained.replace(' ', '-')}",
+            f"Averaging predictions over {COPIES[kind]} raises the test accuracy of a network "
+            f"trained {trained} ({label(norm)})",
+            "Krizhevsky et al. 2012, §4.1 (ten patches an image); no published number here",
+            "Same network, same test images; one seed: supported or not by the sign, if the exact "
+            f"McNemar test has p < {SIGNIFICANT}; several seeds: if the 95 % t interval over them "
+            "leaves 0; else inconclusive; inconclusive if the network does not train",
+            f"Averaging changes the test accuracy from {percent(plain)} by {centre:.2f} points "
+            f"[{low:.2f}, {high:.2f}] ({over})",
+            "",
+            "inconclusive" if reason else decision,
+            reason,
+            (found,),
+        )
+
+
+CLAIMS = (
+    wider_range,
+    Difference(
+        identifier="initialiser-{norm}",
+        says="{norm} makes the result less sensitive to the initialiser",
+        quantity=Quantity(
+            lambda run: (
+                "the range of final test accuracies over the initialisers that break the "
+                f"symmetry ({usual(run):g} of the usual learning rate)"
+            ),
+            spread,
+            show=percent,
+        ),
+        when=lambda run, norm: len(breaking(run)) > 1,
+        gate=Gate(
+            why_from_none,
+            "a network that does not train counts with the accuracy it has (0 if it diverged); "
+            "inconclusive if one of the two trains from none of them",
+        ),
+        notes=ends_by_initializer,
+        source=TEXTBOOK,
+    ),
+    symmetry,
+    narrower_gap,
+    averaging,
+    adam_sooner,
+)

@@ -1,4 +1,4 @@
-"""Symmetry of each layer's units along training, and what gradient and variance are left to it."""
+"""Symmetry of each layer's channels along training, and the test with copies at its end."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -27,6 +27,7 @@ from bnjax.train.step import Gradient, TrainState
 from bnjax.types import BatchStats, Index, Labels, Params, Pixels, Scalar
 
 KERNEL = "/kernel"
+NEVER = -1  # the step of a measurement that is not made
 
 
 class SymmetryRow(NamedTuple):
@@ -46,7 +47,7 @@ class SymmetryRow(NamedTuple):
 def probes(arm: Arm) -> Mapping[str, Probe]:
     """Symmetry of the channels along training, and at its end the test with copies."""
     options = arm.options
-    # Claims on endings are about the usual learning rate: elsewhere there is nothing to pay for.
+    # Claims on the end are about the usual learning rate: elsewhere nothing is measured there.
     usual = arm.values["multiple"] == usual_multiple(options.multiples)
     last = (options.steps - 1) // options.probe_every * options.probe_every
     measure = make_ending(arm.model, arm.dataset, last if usual else NEVER, shift=options.shift)
@@ -65,7 +66,7 @@ def axes(options: Any) -> Mapping[str, Any]:
 
 
 def check_options(options: Any) -> None:
-    """Refuse initialisers that nobody knows."""
+    """Refuse initialisers that do not exist."""
     for name in options.initializers:
         require("--initializers", name, name in REGISTRY, f"among {', '.join(REGISTRY)}")
 
@@ -79,26 +80,10 @@ def kernel_names(model: Model, image_shape: tuple[int, ...]) -> tuple[str, ...]:
 def make_symmetry(model: Model) -> Callable[[TrainState, Batch, Gradient], SymmetryRow]:
     """Compile the symmetry of a model's layers; once for all that differ in initialisation alone.
 
-    Args:
-      model: a `bnjax.models.Model`.
-
     Returns:
       `measure(state, batch, gradient) -> SymmetryRow`, compiled.
 
     Source: Goodfellow et al. 2016, "Deep Learning", §8.4.
-
-    Example:
-      >>> import optax
-      >>> from bnjax.losses import cross_entropy
-      >>> from bnjax.models import mlp, norms
-      >>> from bnjax.train import init_state
-      >>> from bnjax.train.gradient import compute_gradient
-      >>> model = mlp(norm=norms.none(), num_classes=2, width=0.02, initializer="zeros")
-      >>> batch = Batch(jnp.ones((4, 1, 1, 1)), jnp.array([0, 1, 0, 1]))
-      >>> state = init_state(model, optax.sgd(0.1), jax.random.key(0), batch.images)
-      >>> computed = compute_gradient(model, cross_entropy, state, batch)
-      >>> make_symmetry(model)(state, batch, computed).differences.tolist()  # of four kernels
-      [0.0, 0.0, 0.0, 0.0]
     """
     return compile_symmetry(model.initialised)
 
@@ -119,12 +104,12 @@ def compile_symmetry(model: Model) -> Callable[[TrainState, Batch, Gradient], Sy
         for name, kernel in trees.named_leaves(state.params).items():
             if not name.endswith(KERNEL):
                 continue
-            units = symmetry(kernel)
+            channels = symmetry(kernel)
             variance = moments.get(f"{name.removesuffix(KERNEL)}/norm/var")
             rows.append(
                 SymmetryRow(
-                    units.difference,
-                    units.size,
+                    channels.difference,
+                    channels.size,
                     jnp.linalg.norm(gradients[name].ravel()),
                     jnp.full((), jnp.nan, kernel.dtype) if variance is None else variance.max(),
                 )
@@ -132,9 +117,6 @@ def compile_symmetry(model: Model) -> Callable[[TrainState, Batch, Gradient], Sy
         return trees.stack(rows)
 
     return measure
-
-
-NEVER = -1
 
 
 class Ending(NamedTuple):
@@ -174,19 +156,6 @@ def make_ending(
       UsageError: a shift that `make_copies` refuses.
 
     Source: Krizhevsky et al. 2012, §4.1, for averages over ten copies; theirs are other patches.
-
-    Example:
-      >>> import numpy as np
-      >>> from bnjax import models
-      >>> from bnjax.data.dataset import from_arrays
-      >>> split = np.zeros((4, 8, 8, 1), np.uint8), np.array([0, 1, 0, 1])
-      >>> dataset = from_arrays("grey", 2, split, split)
-      >>> model = models.mlp(norm=models.norms.none(), num_classes=2, width=0.02)
-      >>> start = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1), jnp.float32))
-      >>> state = TrainState(jnp.int32(0), **start, opt_state=())
-      >>> ending = make_ending(model, dataset, step=0)(state, None, None)
-      >>> ending.accuracy.tolist(), ending.gained.tolist()  # plain, flips, translations, both
-      ([0.5, 0.5, 0.5, 0.5], [0.0, 0.0, 0.0, 0.0])
     """
     train, test = dataset.train, dataset.test
     count = len(test.labels)
@@ -261,23 +230,12 @@ def predict(
       batch_stats: running statistics, which are used.
       pixels: `[images, height, width, channels]`.
       copies: rows of `Copies`.
-      mean: of the pixels, see `Dataset`.
-      std: likewise.
+      mean: of each channel of the pixels, see `Dataset`.
+      std: their standard deviation.
       chunk: images at a time; the last chunk is padded.
 
     Returns:
       Softmax of the logits, `[copies, images, classes]`.
-
-    Example:
-      >>> from bnjax.models import mlp, norms
-      >>> model = mlp(norm=norms.none(), num_classes=2, width=0.02)
-      >>> variables = model.init(jax.random.key(0), jnp.zeros((1, 4, 4, 1), jnp.float32))
-      >>> pixels = jnp.zeros((3, 4, 4, 1), jnp.uint8)
-      >>> copies = make_copies(1)
-      >>> scale = {"mean": (0.5,), "std": (1.0,)}
-      >>> found = predict(model, **variables, pixels=pixels, copies=copies, **scale, chunk=2)
-      >>> found.shape == (len(copies[0]), 3, 2)
-      True
     """
     count = pixels.shape[0]
     chunks = -(-count // chunk)
