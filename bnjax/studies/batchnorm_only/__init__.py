@@ -10,8 +10,8 @@ A CIFAR ResNet at its random start, of which only a part is trained: everything,
 random other parameters, the output layer. You get test accuracy and generalisation gap of each
 arm, the distribution of γ, the share of features switched off, the accuracy with small γ clamped to
 zero, the sparsity of activations, and a verdict for each claim. Each trained network is kept as its
-seed and what was trained (`bnjax.frame.seeded.rebuild`). `quick` (the default) takes under two
-minutes on two CPU cores.
+seed and what was trained (`bnjax.studies.batchnorm_only.trained_network.rebuild`). `quick` (the
+default) takes under two minutes on two CPU cores.
 """
 
 import dataclasses
@@ -22,7 +22,13 @@ from bnjax.errors import UsageError, require
 from bnjax.frame import options, publications
 from bnjax.frame.study import Study
 
-SEVERAL = ("trained", "depths", "norm_every", "scale_init")  # each is a factor
+SWITCHED_OFF = 0.01  # |γ| below which Frankle et al. 2020 count a feature as switched off
+FACTORS = {  # with the option that has their values
+    "trained": "trained",
+    "depth": "depths",
+    "norm_every": "norm_every",
+    "scale_init": "scale_init",
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,7 +64,7 @@ class Options(
     def check(self) -> None:
         require("--norms", " ".join(self.norms), self.norms == ("batch",), "batch")
         require("--model", self.model, self.model == "resnet", "resnet")
-        for name in SEVERAL:
+        for name in FACTORS.values():
             values = getattr(self, name)
             options.require_distinct(options.option_name(name), values, "given, and all different")
         for name in ("no_scale", "no_shift"):
@@ -74,12 +80,7 @@ class Options(
 
     @property
     def factors(self) -> dict[str, tuple[Any, ...]]:
-        return {
-            "trained": self.trained,
-            "depth": self.depths,
-            "norm_every": self.norm_every,
-            "scale_init": self.scale_init,
-        }
+        return {factor: getattr(self, option) for factor, option in FACTORS.items()}
 
     def settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
         return dict(values)

@@ -1,18 +1,15 @@
 """The figures of networks of which a part is trained: how well it does, and with which features."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-from matplotlib.axes import Axes
-
-from bnjax.draw import numbers, style
-from bnjax.draw.elements import over_seeds, setting, spread
-from bnjax.draw.style import Look
+from bnjax import draw
+from bnjax.draw import Drawing, Look, Panel
 from bnjax.frame.published_curves import Published
-from bnjax.frame.results import Results
-from bnjax.studies.batchnorm_only.claims import SWITCHED_OFF, depth_of, ended, networks
+from bnjax.frame.results import Run
+from bnjax.judge.curves import chance_accuracy
+from bnjax.studies.batchnorm_only import SWITCHED_OFF, claims
+from bnjax.studies.batchnorm_only.claims import ended, networks, switched_off
 
 LOOKS = {
     "all": Look("#000000", "-", "o", "", "everything"),
@@ -22,219 +19,129 @@ LOOKS = {
     "random_anywhere": Look("#E69F00", "-.", "v", "", "as many random, anywhere"),
     "output": Look("#009E73", ":", "X", "", "output layer"),
 }
-CHANCE: dict[str, Any] = {
-    "color": "0.35",
-    "linestyle": (0, (6, 2)),
-    "linewidth": 0.9,
-    "label": numbers.hidden("chance"),
-}
+SOURCE = "Frankle, Schwab & Morcos 2020"
+ACCURACY = "test accuracy  [%]"
 
 
-def draw(results: Results, published: Published, folder: Path) -> Sequence[Path]:
-    """Draw `batchnorm_only` for the first network, and `variants` where there are several.
-
-    Args:
-      results: as `bnjax.frame.results.read` returns them.
-      published: not used; there are no published curves.
-      folder: where the figures go.
-
-    Returns:
-      The paths of the files.
-    """
-    del published
-    found = list(networks(results))
-    first = found[0][1]
-    with style.figure(2, 2, size=(7.6, 6.4)) as (drawn, panels):
-        draw_accuracy(panels[0], first)
-        draw_scales(panels[1], first)
-        draw_clamping(panels[2], first)
-        draw_zeros(panels[3], first)
-        handles, labels = panels[0].get_legend_handles_labels()
-        drawn.legend(handles, labels, loc="outside lower center", ncols=3)
-        style.caption(drawn, caption(first))
-        paths = style.save(drawn, folder, "batchnorm_only")
-    return [*paths, *(draw_variants(results, folder) if len(found) > 1 else [])]
-
-
-def parts(results: Results) -> list[str]:
-    """The arms."""
-    return [str(part) for part in results.axes["trained"]]
-
-
-def chance(results: Results) -> float:
-    """The accuracy of guessing, in percent."""
-    return float(100 * np.exp(-results.facts["chance_loss"]))
-
-
-def draw_accuracy(panel: Axes, results: Results) -> None:
-    """Test accuracy along training."""
-    for part in parts(results):
-        look = LOOKS[part]
-        panel.plot(
-            results.axes["test_step"],
-            100 * over_seeds(results.select("test.accuracy", trained=part)),
-            color=look.colour,
-            linestyle=look.line,
-            marker=look.marker,
-            markersize=4,
-            linewidth=1.2,
-            label=look.label,
-        )
+def features(run: Run, published: Published) -> Drawing:
+    """The first network: accuracy along training, γ, clamping, sparsity."""
+    del published  # there are no published curves
+    _, _, run = next(networks(run))
+    drawing = Drawing(
+        "batchnorm_only",
+        (2, 2),
+        size=(7.6, 6.4),
+        title="Training γ and β alone",
+        text="(a) Test accuracy where a part of the parameters is trained. (b) Distribution of γ "
+        "before and after. (c) Test accuracy with small γ set to 0. (d) Shares of zero outputs "
+        "of ReLUs and of features that are switched off.",
+        source=SOURCE,
+        caption=caption(run, draw.network(run.options)),
+    )
+    accuracy, scales, clamping, zeros = drawing.panels
+    along, centres, limits = run["test_accuracy"], run["bin"].values, run.values("threshold")
+    start = 100 * ended(run, "scales", "before").isel(trained=0).median("seed")
+    scales.axes.fill_between(centres, start, step="mid", color="0.85", label="before training")
+    scales.keep("before training", "line", x=centres, y=start)
+    for part in run.values("trained"):
+        own, look = run.sel(trained=part), LOOKS[part]
+        style: Any = {"marker": True, "markersize": 4}
+        y = 100 * along.sel(trained=part).median("seed")
+        accuracy.line(along["test_step"], y, look=look, linewidth=1.2, **style)
+        if part in ("all", "bn", "bn+output"):
+            y = 100 * ended(own, "scales").median("seed")
+            scales.line(centres, y, look=look, linewidth=1, drawstyle="steps-mid", legend=False)
+        y = 100 * ended(own, "clamped_accuracy").median("seed")
+        clamping.line(range(len(limits)), y, look=look, linewidth=1.5, legend=False, **style)
     # Its name would hide what stays there.
-    panel.axhline(chance(results), zorder=0, **CHANCE)
-    panel.set(title="a  Accuracy", xlabel="training step", ylabel="test accuracy  [%]")
-    panel.grid(visible=True)
-
-
-def draw_scales(panel: Axes, results: Results) -> None:
-    """Distributions of γ before training and after it in each arm that trains γ."""
-    centres = results.axes["bin"]
-    shown = [part for part in parts(results) if part in ("all", "bn", "bn+output")]
-    start = over_seeds(100 * ended(results, "scales", parts(results)[0], "before"))
-    filled = panel.fill_between(centres, start, step="mid", color="0.85", label="before training")
-    numbers.behind(filled, "line", x=centres, y=start)
-    for part in shown:
-        look = LOOKS[part]
-        share = over_seeds(100 * ended(results, "scales", part))
-        panel.step(
-            centres,
-            share,
-            where="mid",
-            color=look.colour,
-            linestyle=look.line,
-            linewidth=1,
-            label=numbers.hidden(look.label),
-        )
-    panel.set(title="b  Distribution of γ", xlabel="γ", ylabel="share of features  [%]")
+    accuracy.reference(100 * chance_accuracy(run), "chance", named=False, zorder=0)
+    accuracy.set(title="a  Accuracy", xlabel="training step", ylabel=ACCURACY)
+    scales.set(title="b  Distribution of γ", xlabel="γ", ylabel="share of features  [%]")
     # The outer bins hold all beyond, and would pass for modes of their own.
-    panel.set_xticks([centres[0], -1, 0, 1, centres[-1]], ["< −2", "−1", "0", "1", "> 2"])
-    panel.set_ylim(0, None)
+    ends = [centres[0], -1, 0, 1, centres[-1]], ["< −2", "−1", "0", "1", "> 2"]
+    scales.set(xticks=ends, grid=False)
+    scales.axes.set_ylim(0, None)
+    scales.legend(loc="upper left")
+    clamping.set(title="c  Without small γ", xlabel="γ set to 0 where |γ| is below")
+    clamping.set(ylabel=ACCURACY, ylim=(0, None))
+    clamping.set(xticks=(range(len(limits)), ["none", *(f"{limit:g}" for limit in limits[1:])]))
+    draw_zeros(zeros, run)
+    drawing.legend([accuracy], ncols=3)
+    return drawing
+
+
+def draw_zeros(panel: Panel, run: Run) -> None:
+    """Shares of zero ReLU outputs before and after, and of features switched off."""
+    parts = run.values("trained")
+    marks: dict[str, Any] = {
+        "zero activations, before": {"marker": "o", "markersize": 6, "fillstyle": "none"},
+        "zero activations, after": {"marker": "o", "markersize": 6},
+        f"features with |γ| < {SWITCHED_OFF:g}, after": {"marker": "_", "markersize": 12},
+    }
+    for place, part in enumerate(parts):
+        own, look = run.sel(trained=part), LOOKS[part]
+        found = ended(own, "zeros", "before"), ended(own, "zeros"), switched_off(own)
+        values = [100 * float(each.mean()) for each in found]
+        x = [place - 0.15, place + 0.15, place]
+        panel.axes.plot(x[:2], values[:2], color=look.colour, linewidth=1)
+        for side, value, (name, style) in zip(x, values, marks.items(), strict=True):
+            panel.points(side, value, name, look, table={"x": part}, legend=False, **style)
+    for name, style in marks.items():
+        panel.key(name, color="0.2", linestyle="none", **style)
+    panel.set(title="d  Sparsity", xlabel="trained", ylabel="share  [%]", ylim=(0, 100))
+    panel.set(xlim=(-0.6, len(parts) - 0.4), xticks=(range(len(parts)), parts), grid=False)
     panel.legend(loc="upper left")
 
 
-def draw_clamping(panel: Axes, results: Results) -> None:
-    """Accuracy with small γ set to 0, and how many are small."""
-    limits = results.axes["threshold"]
-    places = np.arange(len(limits))
-    for part in parts(results):
-        look = LOOKS[part]
-        clamped = 100 * over_seeds(ended(results, "clamped_accuracy", part))
-        panel.plot(
-            places,
-            clamped,
-            color=look.colour,
-            linestyle=look.line,
-            marker=look.marker,
-            markersize=4,
-            label=numbers.hidden(look.label),
-        )
-    panel.set_xticks(places, ["none", *(f"{limit:g}" for limit in limits[1:])])
-    panel.set(
-        title="c  Without small γ",
-        xlabel="γ set to 0 where |γ| is below",
-        ylabel="test accuracy  [%]",
-        ylim=(0, None),
+def all_networks(run: Run, published: Published) -> Iterator[Drawing]:
+    """Accuracy and generalisation gap of every network, where there are several."""
+    del published
+    _, names, found = zip(*networks(run), strict=True)
+    if len(found) == 1:
+        return
+    drawing = Drawing(
+        "batchnorm_only_variants",
+        (1, 2),
+        size=(7.6, 2.2 + 0.32 * len(names)),
+        sharey=True,
+        title="Training γ and β alone: all networks",
+        text="Test accuracy and generalisation gap (training − test accuracy) of each network.",
+        source=SOURCE,
+        caption=caption(run, f"ResNets ×{run.options['width']:g}"),
     )
-    panel.grid(visible=True)
+    accuracy, gap = drawing.panels
+    for part in run.values("trained"):
+        arms = [own.sel(trained=part) for own in found]
+        values = [ended(own, "test_accuracy") for own in arms], map(claims.gap, arms)
+        for panel, each in zip(drawing.panels, values, strict=True):
+            x = [100 * float(value.mean()) for value in each]
+            panel.points(x, range(len(names)), look=LOOKS[part], markersize=6, alpha=0.85)
+    accuracy.vertical(100 * chance_accuracy(run), "chance")
+    accuracy.set(title="a  Accuracy", xlabel=ACCURACY, ylim=(len(names) - 0.5, -0.5))
+    accuracy.set(yticks=(range(len(names)), names))
+    gap.set(title="b  Generalisation gap", xlabel="training − test accuracy  [points]")
+    drawing.legend([accuracy], ncols=3)
+    yield drawing
 
 
-def draw_zeros(panel: Axes, results: Results) -> None:
-    """Shares of zero ReLU outputs before and after, and of features switched off."""
-    shown = parts(results)
-    for place, part in enumerate(shown):
-        look = LOOKS[part]
-        before, after = (
-            100 * ended(results, "zeros", part, end).mean() for end in ("before", "after")
-        )
-        off = 100 * ended(results, "small", part, threshold=SWITCHED_OFF).mean()
-        way = panel.plot([place - 0.15, place + 0.15], [before, after], color=look.colour, lw=1)
-        numbers.behind(way[0], "none")
-        for side, value, marker, fill, name in (
-            (-0.15, before, "o", "none", "zero activations, before"),
-            (0.15, after, "o", "full", "zero activations, after"),
-            (0, off, "_", "full", f"features with |γ| < {SWITCHED_OFF:g}, after"),
-        ):
-            points = panel.plot(
-                place + side,
-                value,
-                marker=marker,
-                fillstyle=fill,
-                color=look.colour,
-                linestyle="none",
-                markersize=12 if marker == "_" else 6,
-                label=name if place == 0 else numbers.hidden(name),
-            )
-            numbers.behind(points[0], "points", x=part, y=value)
-    panel.set_xticks(range(len(shown)), shown)
-    panel.set(title="d  Sparsity", xlabel="trained", ylabel="share  [%]", ylim=(0, 100))
-    panel.set_xlim(-0.6, len(shown) - 0.4)
-    legend = panel.legend(loc="upper left")
-    for handle in legend.legend_handles:
-        handle.set_color("0.2")  # type: ignore[union-attr]
-
-
-def draw_variants(results: Results, folder: Path) -> list[Path]:
-    """Accuracy and generalisation gap of every network."""
-    found = list(networks(results))
-    names = [variant_name(suffix) for suffix, _ in found]
-    height = 2.2 + 0.32 * len(names)
-    with style.figure(1, 2, size=(7.6, height), sharey=True) as (drawn, panels):
-        for part in parts(results):
-            look = LOOKS[part]
-            accuracy = [ended(own, "test_accuracy", part).mean() for _, own in found]
-            train = [ended(own, "train_accuracy", part).mean() for _, own in found]
-            gaps = np.array(train) - np.array(accuracy)
-            for panel, values in zip(panels, (accuracy, gaps), strict=True):
-                panel.plot(
-                    100 * np.array(values),
-                    range(len(names)),
-                    color=look.colour,
-                    marker=look.marker,
-                    linestyle="none",
-                    markersize=6,
-                    alpha=0.85,
-                    label=look.label,
-                )
-        panels[0].axvline(chance(results), **CHANCE)
-        panels[0].set_yticks(range(len(names)), names)
-        panels[0].set_ylim(len(names) - 0.5, -0.5)
-        panels[0].set(title="a  Accuracy", xlabel="test accuracy  [%]")
-        panels[1].set(title="b  Generalisation gap", xlabel="training − test accuracy  [points]")
-        for panel in panels:
-            panel.grid(visible=True)
-        handles, labels = panels[0].get_legend_handles_labels()
-        drawn.legend(handles, labels, loc="outside lower center", ncols=3)
-        style.caption(drawn, caption(results, with_network=False))
-        return style.save(drawn, folder, "batchnorm_only_variants")
-
-
-def variant_name(suffix: str) -> str:
-    """The name of a network as an axis shows it."""
-    words = {"-depth-": "depth ", "-norm-every-": ", BN every ", "-scale-init-": ", γ "}
-    for key, word in words.items():
-        suffix = suffix.replace(key, word)
-    return suffix.removeprefix(", ")
-
-
-def caption(results: Results, *, with_network: bool = True) -> str:
+def caption(run: Run, network: str) -> str:
     """What was run, on what, and how."""
-    config, facts = results.config, results.facts
-    network = f"ResNet-{depth_of(results)}" if with_network else "ResNets"
-    steps = len(results.axes["step"])
+    options = run.options
     removed = "".join(
-        f", no {what} in {' '.join(config[option])}"
+        f", no {what} in {' '.join(options[option])}"
         for option, what in (("no_scale", "γ"), ("no_shift", "β"))
-        if config[option]
+        if options[option]
     )
-    kept = "" if config["decay_norm"] else " (not on γ, β)"
-    shown = " and ".join(
-        f"{100 * drop:g} %" if drop < 1 else f"step {drop:g}" for drop in config["lr_drops"]
+    kept = "" if options["decay_norm"] else " (not on γ, β)"
+    drops = " and ".join(
+        f"{100 * drop:g} %" if drop < 1 else f"step {drop:g}" for drop in options["lr_drops"]
     )
-    drops = f", ÷ 10 at {shown}"
-
     return (
-        f"{network} ×{config['width']:g}{removed}, {facts['dataset']}; {setting(config)}"
-        f"{drops if config['lr_drops'] else ''}, weight decay {config['weight_decay']:g}{kept}, "
-        f"{steps:,} steps; colours and markers: what is trained, dashed: chance; "
-        f"{spread(results)}"
+        f"{network}{removed}, {run.facts['dataset']}; {draw.setting(run)}"
+        f"{f', ÷ 10 at {drops}' if drops else ''}, weight decay {options['weight_decay']:g}{kept}, "
+        f"{options['steps']:,} steps; colours and markers: what is trained, dashed: chance; "
+        f"{draw.spread(run)}"
     )
+
+
+FIGURES = (features, all_networks)

@@ -1,14 +1,16 @@
-"""A trained network as its seed and what was trained: all else is drawn again.
+"""The network of an arm, the part of it that is trained, and its file: a seed and what was trained.
 
 The file is an `.npz` without pickles: the options as JSON, the seed, the trained parameters, the
 running statistics (so that evaluation needs no data; without them, `losses.pooled_statistics` takes
 them from training images) and a digest of what was frozen, by which `rebuild` knows that it drew
-the same.
+the same start again.
 """
 
+import functools
 import hashlib
 import json
 import typing
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -16,30 +18,83 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from bnjax.arithmetic import trees
-from bnjax.errors import RunError
+from bnjax.arithmetic.trees import Predicate, Selection
+from bnjax.errors import RunError, UsageError
 from bnjax.frame import bounded, files, stored_options
 from bnjax.frame import options as option_groups
 from bnjax.frame.arm import Arm, stream_key
 from bnjax.frame.files import plain
-from bnjax.models import Model
-from bnjax.studies.batchnorm_only import Options
-from bnjax.train import TrainState
+from bnjax.models import Model, Norm, norms, resnet
+from bnjax.models.resnet import convolution_names
+from bnjax.studies.batchnorm_only import FACTORS, Options
+from bnjax.train import TrainState, parts
 from bnjax.types import BatchStats, Params, PyTree
 
-# What a network's start and its trained part depend on: factors, each with its option, and others.
-ONE_OF = {
-    "trained": "trained",
-    "depth": "depths",
-    "norm_every": "norm_every",
-    "scale_init": "scale_init",
+SCALE_INITS: Mapping[str, Callable[..., Array]] = {
+    "uniform": jax.nn.initializers.uniform(1.0),
+    "half": jax.nn.initializers.constant(0.5),
+    "one": jax.nn.initializers.ones,
+    "sign": jax.random.rademacher,
 }
-FACTORS = ("trained", "norm_every", "scale_init")
-PLAIN = ("no_scale", "no_shift", "width", "initializer", "dropout")
-OPTIONS = (*ONE_OF, *PLAIN)
+# Options of all arms that a network's start and its trained part depend on, beside the factors.
+SHARED = ("no_scale", "no_shift", "width", "initializer", "dropout")
 DEEPEST = 2000
 LARGEST_SIDE = 4096
+
+
+def build_model(options: Any, norm: str, num_classes: int) -> Model:
+    """The network of one arm; `norm` is BatchNorm."""
+    del norm
+    every, start = options.norm_every, options.scale_init
+    apart = {
+        layer: batch_norm(start, layer not in options.no_scale, layer not in options.no_shift)
+        for layer in (*options.no_scale, *options.no_shift)
+    }
+    apart |= {f"conv{place}": norms.none() for place in range(1, options.depth) if place % every}
+    if every == 2:  # of a scanned block, conv 2b is the first and conv 2b + 1 the second
+        apart["second"] = norms.none()
+    # Blocks that differ in more than that cannot be scanned.
+    alike = every <= 2 and not options.no_scale and not options.no_shift
+    return resnet(
+        options.depth,
+        norm=norms.with_exceptions(batch_norm(start), apart),
+        num_classes=num_classes,
+        width=options.width,
+        initializer=options.initializer,
+        dropout=options.dropout,
+        scan=None if alike else False,
+    )
+
+
+@functools.cache  # normalisers, and so models, are equal if they are the same
+def batch_norm(start: str, use_scale: bool = True, use_bias: bool = True) -> Norm:
+    """BatchNorm whose γ are drawn as the name of a start says."""
+    init = SCALE_INITS[start]
+    return norms.batch_norm(scale_init=init, use_scale=use_scale, use_bias=use_bias)
+
+
+def select(options: Any, shapes: Params, seed: int) -> Selection:
+    """What an arm trains."""
+    return parts.select(options.trained, shapes, stream_key(seed, "select"))
+
+
+def decays(options: Any) -> Predicate | None:
+    """Which parameters decay; None: all."""
+    return None if options.decay_norm else parts.not_of_norm
+
+
+def check_options(options: Any) -> None:
+    """Refuse layers that a network does not have."""
+    for depth in options.depths:
+        known = convolution_names(depth)
+        for option, layers in (("--no-scale", options.no_scale), ("--no-shift", options.no_shift)):
+            if unknown := [layer for layer in layers if layer not in known]:
+                raise UsageError(
+                    f"{option} {' '.join(unknown)}: a ResNet-{depth} has {' '.join(known)}"
+                )
 
 
 class Facts(NamedTuple):
@@ -60,26 +115,19 @@ class Rebuilt(NamedTuple):
     batch_stats: BatchStats
 
 
-def pack(arm: Arm, state: TrainState) -> dict[str, np.ndarray]:
-    """The arrays of a file from which `rebuild` makes the network.
-
-    Args:
-      arm: the arm.
-      state: the one to keep.
-    """
+def keep(arm: Arm, state: TrainState) -> dict[str, np.ndarray]:
+    """The arrays of a file from which `rebuild` makes the network of a state."""
     trained = arm.selection.split(state.params)
-    chosen = {name: getattr(arm.options, name) for name in OPTIONS}
     facts = {
-        "options": chosen,
+        "options": {name: getattr(arm.options, name) for name in (*FACTORS, *SHARED)},
         "seed": arm.seed,
         "num_classes": arm.dataset.num_classes,
         "image_shape": arm.dataset.train.pixels.shape[1:],
-        "frozen_sha256": frozen_digest(state.params, trained, arm.selection.merge),
+        "frozen_sha256": frozen_digest(state.params, trained, arm.selection),
     }
-    named = {"trained": trained, "batch_stats": state.batch_stats}
     arrays = {
         f"{part}/{name}": np.asarray(leaf)
-        for part, tree in named.items()
+        for part, tree in (("trained", trained), ("batch_stats", state.batch_stats))
         for name, leaf in trees.named_leaves(tree).items()
     }
     return {"facts": np.array(json.dumps(plain(facts))), **arrays}
@@ -89,7 +137,7 @@ def rebuild(path: Path) -> Rebuilt:
     """The network of a file: the start drawn again from the seed, the trained part put in place.
 
     Args:
-      path: a file that an experiment wrote under `models/` in its run folder.
+      path: a file that the study wrote under `models/` in its run folder.
 
     Returns:
       The model and its variables, bit for bit those at the end of training.
@@ -100,26 +148,23 @@ def rebuild(path: Path) -> Rebuilt:
 
     Source: Frankle et al. 2020: a BN-only model is its seed, its γ and its β.
     """
-    from bnjax.studies.batchnorm_only import measure
-
     arrays = files.read_npz(path)
     try:
         facts = read_facts(arrays)
-        options, seed = facts.options, facts.seed
-        model = measure.build_model(options, "batch", facts.num_classes)
-        images = jnp.zeros((1, *facts.image_shape), jnp.float32)
+        model = build_model(facts.options, "batch", facts.num_classes)
         expected = model.shapes(facts.image_shape)
         fill(expected["batch_stats"], arrays, "batch_stats")  # before a start of any size is drawn
-        start = model.init(stream_key(seed, "init"), images)
-        selection = measure.select(options, start["params"], seed)
+        images = jnp.zeros((1, *facts.image_shape), jnp.float32)
+        start = model.init(stream_key(facts.seed, "init"), images)
+        selection = select(facts.options, start["params"], facts.seed)
         trained = fill(selection.split(start["params"]), arrays, "trained")
         params = selection.merge(start["params"], trained)
         batch_stats = fill(start["batch_stats"], arrays, "batch_stats")
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path} does not hold a network ({error}): give another file") from error
-    if frozen_digest(params, trained, selection.merge) != facts.frozen_sha256:
+    if frozen_digest(params, trained, selection) != facts.frozen_sha256:
         raise RunError(
-            f"{path}: its seed {seed} gives other frozen parameters here than where it "
+            f"{path}: its seed {facts.seed} gives other frozen parameters here than where it "
             "was trained: use the JAX and the device of its config.json, here it is "
             f"jax {jax.__version__}"
         )
@@ -127,36 +172,30 @@ def rebuild(path: Path) -> Rebuilt:
 
 
 def read_facts(arrays: dict[str, np.ndarray]) -> Facts:
-    """What a file says of its network, checked.
+    """What a file says of its network, checked as the options of a run are.
 
     Raises:
       KeyError, ValueError: something is missing, or is not of its type or size.
     """
-    from bnjax.studies.batchnorm_only import measure
-
     found = bounded.parse_json(str(arrays["facts"]))
     if not isinstance(found, dict) or not isinstance(found.get("options"), dict):
         raise ValueError("it has no options")
+
+    def read(stored: dict[str, Any], kinds: dict[str, Any]) -> dict[str, Any]:
+        return {name: stored_options.convert(name, stored[name], kinds[name]) for name in kinds}
+
     hints = typing.get_type_hints(Options)
-    kinds = {"depth": int, **{name: typing.get_args(hints[name])[0] for name in FACTORS}}
-    kinds |= {name: hints[name] for name in PLAIN}
-    chosen = {
-        name: stored_options.convert(name, found["options"][name], kind)
-        for name, kind in kinds.items()
-    }
-    several = {names: (chosen[name],) for name, names in ONE_OF.items()}
-    options = Options(
-        model="resnet", norms=("batch",), **several, **{name: chosen[name] for name in PLAIN}
-    )
-    if not 8 <= chosen["depth"] <= DEEPEST:
+    own = read(found["options"], {f: typing.get_args(hints[o])[0] for f, o in FACTORS.items()})
+    shared = read(found["options"], {name: hints[name] for name in SHARED})
+    if not 8 <= own["depth"] <= DEEPEST:
         raise ValueError(f"its depth is not from 8 to {DEEPEST}")
+    one_each: Any = {option: (own[factor],) for factor, option in FACTORS.items()}
+    options = Options(model="resnet", norms=("batch",), **one_each, **shared)
     option_groups.check(options)
-    measure.check_options(options)
+    check_options(options)
     hints = typing.get_type_hints(Facts)
-    rest = {
-        name: stored_options.convert(name, found[name], hints[name]) for name in Facts._fields[1:]
-    }
-    facts = Facts(SimpleNamespace(**chosen), **rest)
+    rest = read(found, {name: hints[name] for name in Facts._fields[1:]})
+    facts = Facts(SimpleNamespace(**own, **shared), **rest)
     sides = (*facts.image_shape, facts.num_classes)
     if not all(0 < side <= LARGEST_SIDE for side in sides) or not 0 <= facts.seed < 2**31:
         raise ValueError("its seed, images or classes are beyond all reason")
@@ -175,8 +214,8 @@ def fill(like: PyTree, arrays: dict[str, np.ndarray], part: str) -> PyTree:
     return jax.tree_util.tree_map_with_path(stored, like)
 
 
-def frozen_digest(params: Params, trained: PyTree, merge: Any) -> str:
+def frozen_digest(params: Params, trained: PyTree, selection: Selection) -> str:
     """A digest of all parameters, those that are trained taken as 0."""
-    frozen = merge(params, jax.tree.map(jnp.zeros_like, trained))
+    frozen = selection.merge(params, jax.tree.map(jnp.zeros_like, trained))
     contents = [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(frozen)]
     return hashlib.sha256(b"".join(contents)).hexdigest()
