@@ -208,10 +208,10 @@ def test_a_checkpoint_of_another_format_is_refused_not_set_aside(copy, number, r
     place = saved.folder / "30" / checkpoints.MANIFEST
     content = {**checkpoints.read_manifest(saved.folder / "30")._asdict(), "format": number}
     place.write_text(documents.seal(content))
-    refusal = rf"30 is of {reader} \(it has format {number}, not 2\): go on .* or .* --fresh"
+    refusal = rf"30: it is of {reader} \(format {number}, here 2\): go on .* or .* --fresh"
     with pytest.raises(RunError, match=refusal):
         checkpoints.restore(saved, tree(0))
-    assert checkpoints.find_damage(place.parent, RUN).startswith(f"is of {reader}")
+    assert checkpoints.find_damage(place.parent, RUN).startswith(f"it is of {reader}")
     assert said == []
     assert checkpoints.steps(saved.folder) == [30, 20]
     place.write_text(place.read_text().replace('"step": 30', '"step": 31'))  # damaged as well

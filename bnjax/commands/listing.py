@@ -12,6 +12,7 @@ from rich.table import Table
 
 from bnjax.errors import RunError, UsageError
 from bnjax.frame import checkpoints, folder, inventory, lock, verify
+from bnjax.frame.files import ForeignFormat
 from bnjax.frame.messages import printable
 
 RUN_NAME = re.compile(r"[0-9a-f]{12}(\.old[0-9]+)?")
@@ -58,7 +59,8 @@ def describe(path: Path) -> Run:
         what = {name: record.options[name] for name in SHOWN if name in record.options}
         state = progress(path, record)
     except RunError as error:
-        state = f"damaged: {folder.CONFIG}: {verify.reason(error)}"
+        foreign = isinstance(error.__cause__, ForeignFormat)
+        state = ("" if foreign else f"damaged: {folder.CONFIG}: ") + verify.reason(error)
     return Run(path.parent.name, path.name, state, what, last_change(path))
 
 

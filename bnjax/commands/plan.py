@@ -19,7 +19,7 @@ from rich.table import Table
 
 from bnjax import data
 from bnjax.frame import cache, folder, job, records, terminal
-from bnjax.frame.arm import Arm, build_program, first_state, make_arm, test_probe
+from bnjax.frame.arm import Arm, make_arm
 from bnjax.frame.layout import make_layout
 from bnjax.frame.messages import printable
 from bnjax.frame.study import Study
@@ -119,22 +119,12 @@ def plan_arm(study: Study, options: Any, arm: Arm, axes: Mapping[str, np.ndarray
       arm: factors, seed, options, model and data.
       axes: values of all axes, which the record must have.
     """
-    program, optimizer = build_program(arm), arm.optimizer
-    key, split = arm.key("data"), arm.dataset.train
-    state, _ = first_state(arm, optimizer, program.batch, key)
-    order = arm.pipeline.order(key, 0)
-    batch = program.batch(split, order, key, jnp.int32(0))
-    probes = {
-        **study.part("probes", lambda arm: {})(arm),
-        "test": test_probe(arm, arm.dataset.test, None),
-    }
-    steps = arm.options.steps
-    rows = {name: job.due_rows(probe, range(steps)) for name, probe in probes.items()}
-    rows["test"] = job.due_rows(probes["test"], range(steps + 1))
-    sweeps = study.part("after", lambda arm: {})(arm)
-    layout = job.record_layout(arm, program, probes, sweeps, rows, state, batch)
+    program, begin, probes, sweeps, rows, layout, _ = job.set_up(study, arm)
     record = records.empty(layout)
     records.check(study, options, axes, layout, record)
+    key, split = arm.key("data"), arm.dataset.train
+    state, batch = begin(key)
+    order = arm.pipeline.order(key, 0)
     gradient = jax.block_until_ready(program.gradient(state, batch))
     parts = []
     for name, probe in probes.items():
@@ -153,7 +143,7 @@ def plan_arm(study: Study, options: Any, arm: Arm, axes: Mapping[str, np.ndarray
         return metrics
 
     state_bytes = count_bytes(jax.tree.leaves(state))
-    parts.insert(0, measure("step", steps, step)[0])
+    parts.insert(0, measure("step", arm.options.steps, step)[0])
     label = arm.label.rpartition(", seed")[0]
     return ArmPlan(label, tuple(parts), state_bytes, count_bytes(record.values()))
 

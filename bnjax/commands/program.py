@@ -178,6 +178,10 @@ def verify_all(paths: Sequence[Path]) -> int:
 
     for path in paths:
         found = verify.verify(path)
+        if found.foreign:
+            print(printable(f"{path}: {found.foreign}"))
+            status = 1
+            continue
         for place, what in found.damage.items():
             print(printable(f"{place}: {what}"))
         kind = "" if found.finished else ", not finished"

@@ -22,7 +22,6 @@ from bnjax.frame import bounded, disk, files, inventory
 from bnjax.frame.messages import warn
 
 FORMAT = 2
-READERS = {"1": "bnjax 0.1"}  # of other formats
 STATE, MANIFEST = "state.npz", "MANIFEST.json"
 # The flag of a record, and the digest of its value when the arm is done.
 COMPLETE = "record/complete"
@@ -41,14 +40,10 @@ class Checkpoints(NamedTuple):
 class Manifest(NamedTuple):
     """The content of `MANIFEST.json`."""
 
-    format: int
     run: str  # arm and configuration: a checkpoint of another run is not taken for this one's
     step: int
     files: dict[str, dict[str, Any]]  # by relative path: size in bytes, SHA-256
     arrays: dict[str, dict[str, Any]]  # by name: shape, dtype, SHA-256 of the C-ordered bytes
-
-
-TYPES = {"format": int, "run": str, "step": int, "files": dict, "arrays": dict}
 
 
 def save(checkpoints: Checkpoints, step: int, tree: Any) -> None:
@@ -81,7 +76,7 @@ def save(checkpoints: Checkpoints, step: int, tree: Any) -> None:
             disk.delete(temporary)
         raise RunError(
             f"cannot save step {step} in {checkpoints.folder} ({told(error)}): make room or mend "
-            "the disk; the same command then goes on from the checkpoint before"
+            "the disk; the same command then continues from the checkpoint before"
         ) from error
 
 
@@ -89,9 +84,10 @@ def write_files(folder: Path, run: str, step: int, arrays: dict[str, np.ndarray]
     """Write the two files of a checkpoint into a folder without its final name."""
     state = files.pack({name: storable(array) for name, array in arrays.items()})
     entry = {"size": len(state), "sha256": hashlib.sha256(state).hexdigest()}
-    manifest = Manifest(FORMAT, run, step, {STATE: entry}, describe(arrays))
+    manifest = Manifest(run, step, {STATE: entry}, describe(arrays))
     disk.write_file(folder / STATE, state)
-    disk.write_file(folder / MANIFEST, files.seal(manifest._asdict()).encode())
+    sealed = files.seal({"format": FORMAT, **manifest._asdict()})
+    disk.write_file(folder / MANIFEST, sealed.encode())
 
 
 def restore(checkpoints: Checkpoints, template: Any) -> tuple[int, Any]:
@@ -118,7 +114,7 @@ def restore(checkpoints: Checkpoints, template: Any) -> tuple[int, Any]:
             arrays = read_arrays(folder, manifest, expected)
         except files.ForeignFormat as error:  # not ours to rename
             raise RunError(
-                f"{folder} {foreign(error)}: go on with that version, or begin anew with --fresh"
+                f"{folder}: {error}: go on with that version, or begin anew with --fresh"
             ) from error
         except ValueError as damage:
             try:
@@ -153,8 +149,6 @@ def find_damage(folder: Path, run: str) -> str:
     """
     try:
         check(folder, run)
-    except files.ForeignFormat as error:
-        return foreign(error)
     except ValueError as error:
         return str(error)
     return ""
@@ -187,23 +181,16 @@ def read_manifest(folder: Path) -> Manifest:
       ValueError: there is none, or it is damaged.
     """
     try:
-        content = files.read_sealed(folder / MANIFEST, FORMAT)
-        if not (
-            {name: type(value) for name, value in content.items()} == TYPES
-            and inventory.is_inventory(content["files"])
-            and all(isinstance(entry, dict) for entry in content["arrays"].values())
+        found = files.read_sealed(folder / MANIFEST, FORMAT, Manifest)
+        if not inventory.is_inventory(found.files) or not all(
+            isinstance(entry, dict) for entry in found.arrays.values()
         ):
             raise ValueError("it has other entries than ours")
     except files.ForeignFormat:
         raise
     except ValueError as error:
         raise ValueError(f"its {MANIFEST} does not serve: {error}") from error
-    return Manifest(**content)
-
-
-def foreign(error: files.ForeignFormat) -> str:
-    """The version of bnjax that reads a checkpoint of another format."""
-    return f"is of {READERS.get(error.found, 'another version of bnjax')} ({error})"
+    return found
 
 
 def is_complete(manifest: Manifest) -> bool:

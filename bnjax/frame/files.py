@@ -1,12 +1,13 @@
-"""The kinds of files that a run writes, each whole or not at all: JSON, JSON lines, arrays."""
+"""The kinds of files that a run writes, each whole or not at all: JSON documents and arrays."""
 
 import hashlib
 import io
 import json
+import typing
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,25 +15,22 @@ from bnjax.errors import RunError
 from bnjax.frame import bounded, disk
 
 SEAL = "~sha256"  # sorts last
+Record = TypeVar("Record", bound=tuple)  # a NamedTuple
+READERS = {"1": "bnjax 0.1"}  # of other formats
 
 
 class ForeignFormat(ValueError):
     """A sound document of another format: another version of bnjax wrote it."""
 
     def __init__(self, found: object, expected: int) -> None:
-        self.found = str(found)[:20]
-        super().__init__(f"it has format {self.found}, not {expected}")
+        number = str(found)[:20]
+        reader = READERS.get(number, "another version of bnjax")
+        super().__init__(f"it is of {reader} (format {number}, here {expected})")
 
 
 def write_json(path: Path, content: Any) -> None:
     """Write one JSON document."""
     disk.write(path, (json.dumps(plain(content), indent=2, allow_nan=False) + "\n").encode())
-
-
-def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write one JSON document per line."""
-    lines = (json.dumps(plain(row), allow_nan=False) + "\n" for row in rows)
-    disk.write(path, "".join(lines).encode())
 
 
 def plain(value: Any) -> Any:
@@ -48,9 +46,9 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
-    """Write one JSON document with a digest of itself."""
-    disk.write(path, seal(plain(content)).encode())
+def write_sealed(path: Path, number: int, record: Any) -> None:
+    """Write the fields of a NamedTuple as one JSON document, with its format and a digest."""
+    disk.write(path, seal(plain({"format": number, **record._asdict()})).encode())
 
 
 def seal(content: Mapping[str, Any]) -> str:
@@ -70,16 +68,18 @@ def seal(content: Mapping[str, Any]) -> str:
     return json.dumps({**content, SEAL: digest}, indent=1, sort_keys=True) + "\n"
 
 
-def read_sealed(path: Path, expected_format: int) -> dict[str, Any]:
-    """The content of a document that `seal` rendered.
+def read_sealed(path: Path, number: int, kind: type[Record]) -> Record:
+    """The record that `write_sealed` wrote.
 
     Args:
       path: of the file.
-      expected_format: the value that its entry `format` must have.
+      number: the value that its entry `format` must have.
+      kind: a NamedTuple, whose annotations say the types.
 
     Raises:
       ForeignFormat: it is whole, and of another format.
-      ValueError: it cannot be read, has no format, or differs from the written text.
+      ValueError: it cannot be read, has no format, differs from the written text, or has entries
+        or types that `kind` has not.
     """
     try:
         text = bounded.read(path, bounded.LARGEST_DOCUMENT).decode("ascii")
@@ -94,9 +94,14 @@ def read_sealed(path: Path, expected_format: int) -> dict[str, Any]:
             raise ValueError("it is not what was written")
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
-    if type(found) is not int or found != expected_format:
-        raise ForeignFormat(found, expected_format)
-    return content
+    if type(found) is not int or found != number:
+        raise ForeignFormat(found, number)
+    hints = typing.get_type_hints(kind)
+    if content.keys() != {"format", *hints} or any(
+        type(content[name]) is not (typing.get_origin(hint) or hint) for name, hint in hints.items()
+    ):
+        raise ValueError("it has other entries than ours, or values of other types")
+    return kind(**{name: content[name] for name in hints})
 
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -115,7 +115,7 @@ class Summary(NamedTuple):
 
     verdicts: list[dict[str, Any]]
     failed: dict[str, str]  # claims and figures that raised an error, and which
-    files: inventory.Inventory  # of the results
+    files: dict[str, dict[str, Any]]  # of the results, see `inventory.take`
     figures: list[dict[str, Any]]  # `FIGURE_WORDS` and the names of the files of each
     question: str  # of the study
     source: str
@@ -202,7 +202,7 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tupl
 
 def write_config(folder: Path, record: Description) -> None:
     """Write `config.json`, sealed."""
-    write_sealed(folder / CONFIG, {"format": FORMAT, **record._asdict()})
+    write_sealed(folder / CONFIG, FORMAT, record)
 
 
 def read_config(folder: Path) -> Description:
@@ -212,13 +212,9 @@ def read_config(folder: Path) -> Description:
       RunError: it is missing, damaged, of another format, or not that of this folder.
     """
     try:
-        content = read_sealed(folder / CONFIG, FORMAT)
-        if set(content) != {"format", *Description._fields}:
-            raise ValueError("it has other entries than ours")
-        found = Description(**{name: content[name] for name in Description._fields})
-        kinds = (str, dict, list, dict, int, list)
-        if [type(value) for value in found] != list(kinds) or not all(
-            isinstance(entry, str) for entry in found.plugins
+        found = read_sealed(folder / CONFIG, FORMAT, Description)
+        if not all(isinstance(digest, str) for digest in found.plugins) or not all(
+            isinstance(differs, dict) for differs in found.continued
         ):
             raise ValueError("it has values of other types than ours")
         here = Path(os.path.abspath(folder))
@@ -228,8 +224,7 @@ def read_config(folder: Path) -> Description:
             raise ValueError(f"it is of the run {own}")
     except ForeignFormat as error:
         raise RunError(
-            f"{folder} was made by another version of bnjax ({error}): read it with that version "
-            "(format 1: bnjax 0.1), or begin anew with --fresh"
+            f"{folder / CONFIG}: {error}: read it with that version, or begin anew with --fresh"
         ) from error
     except ValueError as error:
         raise RunError(
@@ -255,7 +250,7 @@ def write_summary(
       about: `figures`, `question` and `source` as `Summary` has them.
     """
     found = Summary([*map(dict, verdicts)], dict(failed), inventory.take(folder, names), [], "", "")
-    write_sealed(folder / SUMMARY, {"format": FORMAT, **found._replace(**about)._asdict()})
+    write_sealed(folder / SUMMARY, FORMAT, found._replace(**about))
 
 
 def renew_summary(folder: Path) -> None:
@@ -272,19 +267,12 @@ def read_summary(folder: Path) -> Summary:
       RunError: it is missing, damaged or of another format.
     """
     try:
-        content = read_sealed(folder / SUMMARY, FORMAT)
-        fields: Any = (content.get(name) for name in Summary._fields)
-        found = Summary(*fields)
+        found = read_sealed(folder / SUMMARY, FORMAT, Summary)
         if not (
-            isinstance(found.verdicts, list)
-            and all(map(is_verdict, found.verdicts))
-            and isinstance(found.failed, dict)
+            all(map(is_verdict, found.verdicts))
             and all(isinstance(why, str) for why in found.failed.values())
             and inventory.is_inventory(found.files)
-            and isinstance(found.figures, list)
             and all(is_figure(one, found.files) for one in found.figures)
-            and isinstance(found.question, str)
-            and isinstance(found.source, str)
         ):
             raise ValueError("it has values of other types than ours")
     except ValueError as error:

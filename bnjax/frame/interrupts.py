@@ -56,7 +56,7 @@ def leave_at_once(reason: str) -> None:
     """End the process without waiting for anything: what is on the disk is sound at any moment."""
     with contextlib.suppress(Exception):
         sys.stdout.flush()
-        print(f"{reason}: the same command goes on from the last checkpoint", file=sys.stderr)
+        print(f"{reason}: the same command continues from the last checkpoint", file=sys.stderr)
         sys.stderr.flush()
     os._exit(INTERRUPTED)
 

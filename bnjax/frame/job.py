@@ -32,6 +32,7 @@ from bnjax.frame.messages import warn
 from bnjax.frame.study import Study
 from bnjax.train import Probe, Program, TrainState
 from bnjax.train.loop import Sweep, count_rows, run_sweeps
+from bnjax.types import PRNGKey
 
 MOST_SAVING = 0.02  # of the time, where saves are due by time: large states are saved less often
 Result = TypeVar("Result")
@@ -123,24 +124,14 @@ def run_arm(
       Interrupted: asked to stop; the state has been saved.
       RunError: this process only reads results, and the folder holds no finished run of the arm.
     """
-    steps = arm.options.steps
-    over = layout.batch_mesh(execution.mesh)
-    program, optimizer = build_program(arm, over), arm.optimizer
-    key, split = arm.key("data"), arm.dataset.train
-    probes = study.part("probes", lambda arm: {})(arm)
-    sweeps: Mapping[str, Sweep] = study.part("after", lambda arm: {})(arm)
+    steps, key, split = arm.options.steps, arm.key("data"), arm.dataset.train
+    program, begin, probes, sweeps, rows, shape, shapes = set_up(study, arm, execution.mesh)
     keep = study.part("keep") if execution.writes else None
-    test = test_probe(arm, layout.place(arm.dataset.test, execution.mesh), over)
-    rows = {name: due_rows(probe, range(steps)) for name, probe in probes.items()}
-    rows["test"] = due_rows(test, range(steps + 1))
-    begin = functools.partial(first_state, arm, optimizer, program.batch)
-    state, first = jax.eval_shape(begin, key)
-    shape = record_layout(arm, program, {**probes, "test": test}, sweeps, rows, state, first)
     record = records.empty(shape)
     execution.check(shape, record)
     end = steps + count_rows(sweeps)
 
-    host_state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), state)
+    host_state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     start, tree = restore(saved, {"state": host_state, "record": record}, execution)
     state, record = tree["state"], tree["record"]
 
@@ -167,6 +158,7 @@ def run_arm(
     spread = {
         name: probe._replace(measure=layout.spread_points(probe.measure, execution.mesh))
         for name, probe in probes.items()
+        if name != "test"
     }
     saved_at, saved_step, took = time.monotonic(), start, 0.0
     pending: list[records.Entry] = []
@@ -201,7 +193,7 @@ def run_arm(
         state,
         start=min(start, steps),
         stop=steps,
-        probes={**spread, "test": test},
+        probes={**spread, "test": probes["test"]},
     ):
         # One step late: the numbers of a step are read while the next one is under way.
         records.put(record, pending)
@@ -214,7 +206,7 @@ def run_arm(
         save_if_due(done, f"step {done} of {steps}")
     records.put(record, pending)
     if records.ended_at(record) is None:
-        final = test.measure(state, None, None)
+        final = probes["test"].measure(state, None, None)
         records.put(record, [records.Entry("test", rows["test"][steps], final)])
         # Each process measures these by itself, on one device, from the same state.
         trained = layout.on_one_device(state, execution.mesh)
@@ -243,31 +235,43 @@ def restore(
     return int(step), tree
 
 
-def due_rows(probe: Probe, steps: range) -> dict[int, int]:
-    """The steps at which a probe is due, each with its row in the record."""
-    return {step: row for row, step in enumerate(filter(probe.when, steps))}
+class SetUp(NamedTuple):
+    """What an arm runs and measures, and when."""
+
+    program: Program
+    begin: Callable[[PRNGKey], tuple[TrainState, Batch]]  # the first state and batch
+    probes: Mapping[str, Probe]  # evaluation on the test set is named `test`
+    sweeps: Mapping[str, Sweep]
+    rows: Mapping[str, Mapping[int, int]]  # of each probe: its row in the record, by step
+    layout: records.Layout
+    shapes: TrainState
 
 
-def record_layout(
-    arm: Arm,
-    program: Program,
-    probes: Mapping[str, Probe],
-    sweeps: Mapping[str, Sweep],
-    rows: Mapping[str, Mapping[int, int]],
-    state: TrainState,
-    batch: Batch,
-) -> records.Layout:
-    """The shapes and axes of all that an arm measures; nothing is computed."""
+def set_up(study: Study, arm: Arm, mesh: Mesh | None = None) -> SetUp:
+    """The programs of an arm, and the shapes and axes of what it measures; nothing is computed."""
+    over, steps = layout.batch_mesh(mesh), arm.options.steps
+    program = build_program(arm, over)
+    probes = dict(study.part("probes", lambda arm: {})(arm))
+    sweeps: Mapping[str, Sweep] = study.part("after", lambda arm: {})(arm)
+    probes["test"] = test_probe(arm, layout.place(arm.dataset.test, mesh), over)
+    rows = {
+        name: {step: row for row, step in enumerate(filter(probe.when, range(steps + 1)))}
+        for name, probe in probes.items()
+    }
+    for name in rows.keys() - {"test"}:  # after the last step there is evaluation alone
+        rows[name].pop(steps, None)
+    begin = functools.partial(first_state, arm, arm.optimizer, program.batch)
+    state, batch = jax.eval_shape(begin, arm.key("data"))
     gradient = jax.eval_shape(program.gradient, state, batch)
     _, metrics = jax.eval_shape(program.update, state, gradient)
-    found = {"train": records.Group(arm.options.steps, metrics, ("step",))}
+    found = {"train": records.Group(steps, metrics, ("step",))}
     for name, probe in probes.items():
         shapes = jax.eval_shape(probe.measure, state, batch, gradient)
         axis = "test_step" if name == "test" else "probe_step"
         found[name] = records.Group(len(rows[name]), shapes, (axis, *probe.leading))
     for name, sweep in sweeps.items():
         found[name] = records.Group(sweep.rows, sweep.shapes, (sweep.axis,))
-    return found
+    return SetUp(program, begin, probes, sweeps, rows, found, state)
 
 
 def entries(progress: train.Progress, rows: Mapping[str, Mapping[int, int]]) -> list[records.Entry]:

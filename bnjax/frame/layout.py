@@ -1,7 +1,7 @@
-"""Who does what: the devices of all processes as meshes, and the units of work that each one takes.
+"""Who does what: the devices of all processes as meshes, and the jobs that each process takes.
 
 A mesh has the axes `data`, over which a batch is spread, and `probe`, over which the points of a
-probe are. Devices that are not needed for one unit of work take others at the same time.
+probe are. Devices that one job does not need take others at the same time.
 """
 
 import os
@@ -21,16 +21,16 @@ ONE_ORDER = (
     "--xla_cpu_multi_thread_eigen=false",
     "--xla_cpu_enable_concurrency_optimized_scheduler=false",
 )
-Unit = TypeVar("Unit")
+Job = TypeVar("Job")
 
 
 class Layout(NamedTuple):
     """What this process does, and who else is there."""
 
-    meshes: tuple[Mesh | None, ...]  # one for each unit at a time; None: the one device there is
+    meshes: tuple[Mesh | None, ...]  # one for each job at a time; None: the one device there is
     process: int = 0
     processes: int = 1
-    together: bool = False  # all processes work on each unit, in step; else each has its own
+    together: bool = False  # all processes work on each job, in step; else each has its own
 
     @property
     def writes(self) -> bool:
@@ -38,13 +38,13 @@ class Layout(NamedTuple):
         return self.process == 0
 
     @property
-    def writes_units(self) -> bool:
-        """Whether this process writes the checkpoints of the units that it works on."""
+    def writes_jobs(self) -> bool:
+        """Whether this process writes the checkpoints of the jobs that it works on."""
         return self.writes or not self.together
 
-    def own(self, units: Sequence[Unit]) -> Sequence[Unit]:
-        """The units of work of this process."""
-        return units if self.together else units[self.process :: self.processes]
+    def own(self, jobs: Sequence[Job]) -> Sequence[Job]:
+        """The jobs of this process."""
+        return jobs if self.together else jobs[self.process :: self.processes]
 
 
 ALONE = Layout((None,))
@@ -61,7 +61,7 @@ def prepare(data: int, probe: int) -> None:
 
     Args:
       data: as for `make_layout`.
-      probe: likewise.
+      probe: as for `make_layout`.
     """
     devices = data * probe
     if devices == 1:

@@ -77,7 +77,9 @@ def hold(folder: Path) -> Iterator[None]:
                 lock.unlink(missing_ok=True)
                 with contextlib.suppress(OSError):  # others have locks or runs there
                     lock.parent.rmdir()
-                    lock.parent.parent.rmdir()
+                with contextlib.suppress(OSError):
+                    folder.parent.rmdir()
+                    folder.parent.parent.rmdir()
 
 
 def user(folder: Path) -> str:

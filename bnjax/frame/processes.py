@@ -17,7 +17,7 @@ from jax.experimental import multihost_utils
 from bnjax.errors import RunError, UsageError, told
 from bnjax.types import PyTree
 
-AGAIN = "start all processes again: the job goes on from the last checkpoint"
+AGAIN = "start all processes again: the job continues from the last checkpoint"
 
 
 def join(heartbeat_seconds: int) -> None:

@@ -14,9 +14,10 @@ import jax
 from jax.sharding import Mesh
 
 from bnjax import data, losses
-from bnjax.errors import RunError
+from bnjax.errors import RunError, UsageError
 from bnjax.frame import (
     cache,
+    disk,
     display,
     folder,
     job,
@@ -34,6 +35,7 @@ from bnjax.frame.fingerprint import LAYOUT, fingerprint
 from bnjax.frame.interrupts import Interrupted, StopRequest, stop_on_signals
 from bnjax.frame.listener import Listener, Listeners
 from bnjax.frame.messages import printable, warn
+from bnjax.frame.options import EXECUTION
 from bnjax.frame.published_curves import Published, read_published
 from bnjax.frame.results import Run
 from bnjax.frame.study import Study
@@ -95,7 +97,13 @@ def run(
         stop = held.enter_context(stop_on_signals(tell_others, ends_process=ends_process))
         write = functools.partial(publish, study, published, path, listeners)
         if not finished:
-            complete(study, options, console, who, watch, stop, listeners, write)
+            is_new = not path.exists()
+            try:
+                complete(study, options, console, who, watch, stop, listeners, write)
+            except UsageError:  # a refused call leaves nothing behind
+                if is_new and who.writes and path.exists():
+                    disk.remove(path)
+                raise
         elif who.writes:
             console.print(f"finished before: {printable(path)}")
             if options.tensorboard:
@@ -137,7 +145,13 @@ def complete(
         "dataset": dataset.note,
         "chance_loss": losses.chance(losses.OBJECTIVES[options.objective], dataset),
     }
+    axes = records.axis_values(study, options, dataset)
     path = options.out / study.name / folder.digest(options)
+    events = None
+    if options.tensorboard and who.writes_jobs:
+        from bnjax.frame.event_files import EventFiles
+
+        events = EventFiles(path)
 
     def open_folder() -> int:
         folder.open_folder(
@@ -150,7 +164,6 @@ def complete(
     if who.writes:
         console.print(f"{dataset.note}; {describe(facts)}; {printable(path)}")
 
-    axes = records.axis_values(study, options, dataset)
     shapes: dict[str, records.Group] = {}
 
     def check(shape: records.Layout, record: records.Record) -> None:
@@ -163,14 +176,9 @@ def complete(
     polls = itertools.count()
     own_jobs = who.own(planned)
     shown = display.display(
-        len(own_jobs), silent=not who.writes_units, plain=who.process > 0, shown=study.shown
+        len(own_jobs), silent=not who.writes_jobs, plain=who.process > 0, shown=study.shown
     )
     with shown as progress:
-        events = None
-        if options.tensorboard and who.writes_units:
-            from bnjax.frame.event_files import EventFiles
-
-            events = EventFiles(path)
         told_all = Listeners(progress, *([events] if events else []), *listeners)
 
         def stops_at(done: int) -> bool:
@@ -181,7 +189,7 @@ def complete(
 
         def work(one: job.Job, mesh: Mesh | None) -> records.Record:
             execution = job.Execution(
-                told_all, mesh, stops_at, who.together, who.writes_units, check=check
+                told_all, mesh, stops_at, who.together, who.writes_jobs, check=check
             )
             try:
                 return job.run_job(study, options, dataset, path, one, execution)
@@ -219,8 +227,12 @@ def complete(
 
 
 def run_options(options: Any) -> dict[str, Any]:
-    """Options as claims and figures see them: plain values, a single learning rate as a number."""
-    found: dict[str, Any] = plain(vars(options))
+    """Options as claims and figures see them: plain values, a single learning rate as a number.
+
+    How a run is carried out, and where, is left out: equal runs have equal results, to the byte.
+    """
+    apart = EXECUTION | {"data_dir"}
+    found = {name: plain(value) for name, value in vars(options).items() if name not in apart}
     if isinstance(found.get("lr"), list) and len(found["lr"]) == 1:
         found["lr"] = found["lr"][0]
     return found

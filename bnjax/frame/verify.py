@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from bnjax.errors import RunError
 from bnjax.frame import checkpoints, disk, folder, inventory
+from bnjax.frame.files import ForeignFormat
 
 
 class Verdict(NamedTuple):
@@ -16,6 +17,7 @@ class Verdict(NamedTuple):
     files: int  # sound ones
     checkpoints: int  # sound ones
     finished: bool
+    foreign: str = ""  # the version of bnjax that made it, where it is another one
 
 
 def verify(path: Path) -> Verdict:
@@ -34,6 +36,8 @@ def verify(path: Path) -> Verdict:
         folder.read_config(path)
         files += 1
     except RunError as error:
+        if isinstance(error.__cause__, ForeignFormat):  # what else it holds is not judged
+            return Verdict({}, 0, 0, finished, reason(error))
         damage[path / folder.CONFIG] = reason(error)
     if finished:
         broken = damaged_results(path)
