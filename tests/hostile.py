@@ -208,9 +208,6 @@ def forge(generator, path, arena):
 
 def rewrite_archive(generator, path, arena):
     """An archive of numpy arrays with other arrays, names, types or sizes."""
-    if path.suffix != ".npz":
-        overwrite(generator, path, arena)
-        return
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = dict(archive)
@@ -225,9 +222,9 @@ def rewrite_archive(generator, path, arena):
     elif kind == 2:
         arrays[name] = np.array(generator.choice([text for text in TEXTS if text != "\ud800"]))
     elif kind == 3:
-        arrays[generator.choice(["../../x", "dims", "axis.norm", "x" * 300])] = np.zeros(2)
+        arrays[generator.choice(["../../x", "facts", "record/complete", "x" * 300])] = np.zeros(2)
     elif kind == 4:
-        arrays["dims"] = np.array(generator.choice(["[" * 90_000, "{}", "[]", '{"a": 1}', "NaN"]))
+        arrays["facts"] = np.array(generator.choice(["[" * 90_000, "{}", "[]", '{"a": 1}', "NaN"]))
     save = np.savez_compressed if kind == 5 else np.savez
     save(path, **arrays)
     if kind == 6:
@@ -242,7 +239,7 @@ def write_bomb(generator, path):
     header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
     member = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("dims.npy", member)
+        archive.writestr("facts.npy", member)
 
 
 FILE_DAMAGE = [
@@ -275,8 +272,9 @@ def damage(generator: random.Random, folder: Path, arena: Path) -> list[str]:
     done = []
     for _ in range(generator.choice([1, 1, 2, 4])):
         act, path = generator.choice(DAMAGE), draw_file(generator, folder)
-        if act is rewrite_archive and folder / "probes.npz" in files(folder):
-            path = folder / "probes.npz"
+        archives = [path for path in files(folder) if path.suffix == ".npz"]
+        if act is rewrite_archive and archives:
+            path = generator.choice(archives)
         act(generator, path, arena)
         done.append(f"{act.__name__} {path.relative_to(folder)}")
         if not files(folder):

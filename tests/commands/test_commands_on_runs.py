@@ -1,4 +1,4 @@
-"""`python -m bnjax` verify, resume and list, and a finished run whose files were damaged."""
+"""`bnjax` verify, resume and list, and a finished run whose files were damaged."""
 
 import dataclasses
 import json
@@ -13,22 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import make_toy
-from toy_runs import EXPERIMENT, TOY, look, stop_at
+from toy_runs import STUDY, TOY, look, stop_at
 
-from bnjax.commands import catalogue, program
-from bnjax.commands import command_line as frame
-from bnjax.errors import RunError
-from bnjax.frame import disk, files, folder, inventory, lock, options, results
-from bnjax.frame.files import plain
-from bnjax.frame.names import digest, digest_of
+from bnjax.commands import command_line, program
+from bnjax.errors import UsageError
+from bnjax.frame import files, folder, inventory, lock, stored_options
+from bnjax.frame import study as studies
 
-ROOT = Path(__file__).parents[1]
-SCRIPTS = sorted(
-    path.stem
-    for path in (ROOT / "experiments").glob("*.py")
-    if path.stem not in ("report", "reproduce")
-)
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +29,7 @@ def made(noise_dataset, tmp_path_factory):
     out = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as patch:
         make_toy(patch, noise_dataset)
-        assert frame.main(EXPERIMENT, [*TOY, "--out", str(out)]) == 0
+        assert command_line.main(STUDY, [*TOY, "--out", str(out)]) == 0
     return out
 
 
@@ -49,23 +41,46 @@ def runs(made, tmp_path):
     return root, run
 
 
-def again(root, *arguments):
-    return frame.main(EXPERIMENT, [*TOY, "--out", str(root), *arguments])
+@pytest.fixture
+def call(capsys):
+    """Call `bnjax`: exit status, standard output, and standard error: one line if it fails."""
+
+    def call(*arguments):
+        capsys.readouterr()
+        status = program.main([str(argument) for argument in arguments])
+        out, error = capsys.readouterr()
+        assert status == 0 or error.count("\n") <= 1
+        return status, out, error
+
+    return call
 
 
-def test_verify_counts_what_is_sound_and_names_what_is_not(runs, capsys):
+def again(root, *arguments, study=STUDY):
+    return command_line.main(study, [*TOY, "--out", str(root), *arguments])
+
+
+def edit(run, **changes):
+    """Options of a run changed, all digests and the folder's name made to fit."""
+    record = folder.read_config(run)
+    record = record._replace(options={**record.options, **changes})
+    folder.write_config(run, record)
+    return run.rename(run.with_name(folder.digest_of(record.options, record.plugins)))
+
+
+def test_verify_counts_what_is_sound_and_names_what_is_not(runs, call):
     root, run = runs
-    assert program.main(["verify", str(run)]) == 0
-    assert capsys.readouterr().out == f"{run}: sound: 6 files, 4 checkpoints\n"
+    assert call("verify", run) == (0, f"{run}: sound: 6 files, 4 checkpoints\n", "")
+    second = shutil.copytree(run, run.with_name(f"{run.name}.old1"))
+    assert call("verify", run, second)[0] == 0
     (run / "metrics.jsonl").write_text("")
     (run / "figure.png").unlink()
     (run / "checkpoints/batch-0/3/MANIFEST.json").write_text("{}")
     before = look(root)
-    assert program.main(["verify", str(run)]) == 1
-    lines = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(
-        rf"{run}/metrics.jsonl: has 0 bytes, of \d+ that were written", lines.pop(1)
-    )
+    status, said, _ = call("verify", second, run)
+    assert status == 1
+    _, *lines = said.splitlines()
+    written = r"/metrics.jsonl: has 0 bytes, of \d+ that were written"
+    assert re.fullmatch(re.escape(str(run)) + written, lines.pop(1))
     assert lines == [
         f"{run}/figure.png: is missing",
         f"{run}/checkpoints/batch-0/3: its MANIFEST.json does not serve: it has no format: another "
@@ -73,22 +88,37 @@ def test_verify_counts_what_is_sound_and_names_what_is_not(runs, capsys):
         f"{run}: damaged: 4 files, 3 checkpoints sound",
     ]
     assert look(root) == before
-
-
-def test_verify_takes_several_and_fails_if_one_is_damaged(runs, capsys):
-    root, run = runs
-    second = root / "lp_norms" / f"{run.name}.old1"
-    shutil.copytree(run, second)
-    assert program.main(["verify", str(run), str(second)]) == 0
     (second / "config.json").unlink()
-    assert program.main(["verify", str(run), str(second)]) == 1
-    assert f"{second}/config.json: No such file or directory" in capsys.readouterr().out
+    status, said, _ = call("verify", second)
+    assert status == 1
+    assert f"{second}/config.json: No such file or directory" in said
+
+
+@pytest.mark.parametrize("place", ["checkpoints", "checkpoints/batch-0"])
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_verify_says_of_checkpoints_that_are_no_folder(runs, tmp_path, call, place, kind):
+    _, run = runs
+    (run / place).rename(tmp_path / "moved")
+    if kind == "link":
+        (run / place).symlink_to(tmp_path / "moved")
+    else:
+        (run / place).touch()
+    status, said, _ = call("verify", run)
+    assert status == 1
+    assert f"{place}: is not a folder" in said
+
+
+def test_verify_reads_no_file_that_is_larger_than_any_run_writes(runs, call, monkeypatch):
+    _, run = runs
+    monkeypatch.setattr(inventory, "LARGEST_ARRAYS", 100)  # bytes
+    assert "bytes, more than a run writes (100)" in call("verify", run)[1]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["bogus"], "bogus"),
+        (["bogus"], "bnjax bogus: must be of batch_size"),
+        (["landscape.py"], "must be of batch_size"),
         (["verify"], "no run folder is given"),
         (["verify", "nowhere"], "nowhere is not a folder"),
         (["resume"], "PATH Run folder. (required)"),
@@ -96,86 +126,92 @@ def test_verify_takes_several_and_fails_if_one_is_damaged(runs, capsys):
         (["resume", "a", "b"], "b"),
         (["list", "nowhere"], "nowhere cannot be listed"),
         (["list", "--bogus"], "--bogus"),
+        (["doctor", "--data-dir", "nowhere"], "nowhere"),
+        (["reproduce", "--only", "nonsense"], "--only nonsense: choose from distributions"),
     ],
 )
-def test_wrong_calls_give_one_line(tmp_path, monkeypatch, capsys, arguments, message):
+def test_wrong_calls_give_one_line(tmp_path, monkeypatch, call, arguments, message):
     monkeypatch.chdir(tmp_path)
-    assert program.main(arguments) == 2
-    error = capsys.readouterr().err
+    status, _, error = call(*arguments)
+    assert status == 2
     assert error.startswith("error: ")
-    assert error.count("\n") == 1
     assert message in error
     assert list(tmp_path.iterdir()) == []
 
 
-def listed(root, capsys):
-    capsys.readouterr()
-    assert program.main(["list", "--json", str(root)]) == 0
-    return json.loads(capsys.readouterr().out)
-
-
-def test_list_tells_finished_unfinished_used_and_damaged(toy, runs, monkeypatch, capsys):
+def test_list_tells_finished_unfinished_used_and_damaged(toy, runs, monkeypatch, call):
     root, run = runs
-    stop_at(monkeypatch, 7)
-    assert again(root, "--lr", "0.2") == 130
-    unfinished = max((root / "lp_norms").iterdir(), key=lambda path: path.stat().st_mtime)
-    shutil.copytree(run, root / "lp_norms" / "0123456789ab")
+    with monkeypatch.context() as patch:
+        stop_at(patch, 7)
+        assert again(root, "--lr", "0.2") == 130
+    (unfinished,) = set((root / "lp_norms").iterdir()) - {run}
+    copied = shutil.copytree(run, root / "lp_norms" / "0123456789ab")
     (root / "lp_norms" / "notes").mkdir()
-    states = {entry["digest"]: entry for entry in listed(root, capsys)}
-    assert states.keys() == {run.name, unfinished.name, "0123456789ab"}
-    assert states[run.name]["state"] == "finished"
-    assert states[unfinished.name]["state"] == "unfinished: 1 of 2 done, step 3"
-    damaged = f"damaged: config.json: it is of the run {run.name}"
-    assert states["0123456789ab"]["state"] == damaged
-    assert states[run.name]["what"] == {
-        "model": "vgg11",
-        "dataset": "digits",
-        "norms": ["none", "batch"],
-        "lr": 0.1,
-        "seeds": 1,
+    small = shutil.copytree(run, root / "lp_norms" / f"{run.name}.old1")
+    (small / "metrics.jsonl").write_text("")
+
+    def states():
+        listed = json.loads(call("list", "--json", root)[1])
+        return {entry["digest"]: entry["state"] for entry in listed}, listed
+
+    found, listed = states()
+    assert found.pop(small.name).startswith("damaged: metrics.jsonl: has 0 bytes, of")
+    progress = "1 of 2 done, step 3"
+    assert found == {
+        run.name: "finished",
+        unfinished.name: f"unfinished: {progress}",
+        copied.name: f"damaged: config.json: it is of the run {run.name}",
     }
+    (what,) = (entry["what"] for entry in listed if entry["digest"] == run.name)
+    assert what == {
+        "model": "vgg11", "dataset": "digits", "norms": ["none", "batch"], "lr": 0.1, "seeds": 1,
+    }  # fmt: skip
     with lock.hold(unfinished):
-        states = {entry["digest"]: entry["state"] for entry in listed(root, capsys)}
-    used = f"in use by process {os.getpid()} on {socket.gethostname()}: 1 of 2 done, step 3"
-    assert states[unfinished.name] == used
-    assert listed(root, capsys)[0]["state"].startswith(("unfinished", "finished", "damaged"))
-    assert program.main(["list", str(root)]) == 0
-    shown = capsys.readouterr().out
+        used = f"in use by process {os.getpid()} on {socket.gethostname()}: {progress}"
+        assert states()[0][unfinished.name] == used
+    status, shown, _ = call("list", root)
+    assert status == 0
     assert run.name in shown
     assert "unfinished" in shown
 
 
-def test_an_empty_root_has_no_runs(tmp_path, capsys):
-    assert program.main(["list", str(tmp_path)]) == 0
-    assert capsys.readouterr().out == f"no runs in {tmp_path}\n"
+def test_an_empty_root_has_no_runs(tmp_path, call):
+    assert call("list", tmp_path) == (0, f"no runs in {tmp_path}\n", "")
 
 
-def test_resume_ends_as_the_same_command_would(toy_runs, made, tmp_path, monkeypatch, capsys):
+def test_a_run_of_bnjax_0_1_is_said_to_be_one_in_a_line_and_left_alone(toy_runs, runs, call):
+    root, run = runs
+    for name in ("config.json", "summary.json"):
+        content = json.loads((run / name).read_text())
+        content.pop(files.SEAL)
+        (run / name).write_text(files.seal({**content, "format": 1}))
+    before = look(root)
+    status, said, _ = call("verify", run)
+    assert status == 1
+    assert said == f"{run}: it is of bnjax 0.1 (format 1, here 2)\n"
+    (listed,) = json.loads(call("list", "--json", root)[1])
+    assert listed["state"] == "it is of bnjax 0.1 (format 1, here 2)"
+    status, _, error = call("resume", run)
+    assert status == 1
+    assert "it is of bnjax 0.1 (format 1, here 2): read it with that version" in error
+    assert call("lp_norms", *TOY, "--out", root)[0] == 1
+    assert look(root) == before
+    assert again(root, "--fresh") == 0
+
+
+def test_resume_ends_as_the_same_command_would(toy_runs, made, tmp_path, monkeypatch, call):
     with monkeypatch.context() as patch:
         stop_at(patch, 7)
         assert again(tmp_path / "runs") == 130
     moved = (tmp_path / "runs").rename(tmp_path / "moved")
     (run,) = (moved / "lp_norms").iterdir()
     monkeypatch.chdir(run.parent)
-    assert program.main(["resume", run.name]) == 0
+    assert call("resume", run.name)[0] == 0
     (whole,) = (made / "lp_norms").iterdir()
-    assert (run / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
-    first, second = results.read(run).arrays, results.read(whole).arrays
-    for name in second:
-        np.testing.assert_array_equal(first[name], second[name])
-    assert program.main(["resume", "."]) == 2  # the folder of the experiment
-    capsys.readouterr()
-    assert program.main(["resume", run.name]) == 0
-    assert "finished before" in capsys.readouterr().out
-
-
-def edit(run, **changes):
-    """Options of a run changed, all digests and the folder's name made to fit."""
-    record = folder.read_config(run)
-    record = record._replace(config={**record.config, **changes})
-    content = {"format": folder.FORMAT, **record._asdict()}
-    (run / "config.json").write_text(files.seal(content))
-    return run.rename(run.with_name(digest_of(record.config, record.plugins)))
+    for name in ("metrics.jsonl", "results.nc"):
+        assert (run / name).read_bytes() == (whole / name).read_bytes()
+    assert call("resume", ".")[0] == 2  # the folder of the study
+    assert "finished before" in call("resume", run.name)[1]
 
 
 @pytest.mark.parametrize(
@@ -187,7 +223,6 @@ def edit(run, **changes):
         ({"norms": [1]}, "its option norms"),
         ({"norms": ["../../x"]}, r"--norms ../../x: must be of none"),
         ({"model": "vgg12"}, "--model vgg12: must be of vgg11"),
-        ({"model": 1}, "its option model"),
         ({"steps": True}, "its option steps"),
         ({"steps": 2**70}, "its option steps"),
         ({"depth": "a"}, "its option depth"),
@@ -196,109 +231,91 @@ def edit(run, **changes):
         ({"plugins": ["x.py"]}, "made with --plugins, files that would be run"),
     ],
 )
-def test_resume_refuses_options_that_do_not_serve(toy_runs, runs, capsys, changes, message):
+def test_resume_refuses_options_that_do_not_serve(toy_runs, runs, call, changes, message):
     root, run = runs
     run = edit(run, **changes)
     before = look(root)
-    capsys.readouterr()
-    assert program.main(["resume", str(run)]) == 1
-    error = capsys.readouterr().err
+    status, _, error = call("resume", run)
+    assert status == 1
     assert message in error
     assert "give the original command" in error
-    assert error.count("\n") == 1
     assert look(root) == before
 
 
-def test_resume_goes_on_with_other_devices(toy_runs, runs, capsys):
+def test_resume_goes_on_with_other_devices(toy_runs, runs, call, monkeypatch):
+    for name in ("XLA_FLAGS", "NPROC"):  # which several devices add to
+        monkeypatch.setenv(name, os.environ.get(name, ""))
     _, run = runs
     run = edit(run, data_devices=4)
     (run / "summary.json").unlink()
-    capsys.readouterr()
-    assert program.main(["resume", str(run)]) == 2
-    assert "--data-devices 4 --probe-devices 1 need 4 devices" in capsys.readouterr().err
-    assert program.main(["resume", str(run), "--data-devices", "1"]) == 0
+    assert "--data-devices 4 --probe-devices 1 need 4 devices" in call("resume", run)[2]
+    assert call("resume", run, "--data-devices", "1")[0] == 0
     for wrong in ("0", "2000000"):
-        assert program.main(["resume", str(run), "--probe-devices", wrong]) == 2
-        assert f"--probe-devices {wrong}: must be from 1 to" in capsys.readouterr().err
+        error = call("resume", run, "--probe-devices", wrong)[2]
+        assert f"--probe-devices {wrong}: must be from 1 to" in error
 
 
-def test_resume_reads_data_only_from_where_the_person_says(toy_runs, runs, tmp_path, capsys):
+def test_resume_reads_data_and_curves_only_from_where_the_person_says(
+    toy_runs, runs, tmp_path, call
+):
     _, run = runs
-    (tmp_path / "data").mkdir()
-    run = edit(run, data_dir=str(tmp_path / "data"), dataset="cifar10")
-    capsys.readouterr()
-    assert program.main(["resume", str(run)]) == 2
-    assert f"if you know that folder, add --data-dir {tmp_path}/data" in capsys.readouterr().err
-    (run / "summary.json").rename(run / "kept")  # not finished: goes on by what is saved
-    assert program.main(["resume", str(run), "--data-dir", str(tmp_path / "data")]) == 0
-
-
-def test_resume_asks_for_published_curves_that_were_moved(toy, toy_runs, runs, tmp_path, capsys):
-    _, run = runs
-    run = edit(run, published="curves.csv")
-    capsys.readouterr()
-    assert program.main(["resume", str(run)]) == 2
-    assert "--published curves.csv cannot be read (" in capsys.readouterr().err
+    data = tmp_path / "data"
+    data.mkdir()
+    run = edit(run, data_dir=str(data), dataset="cifar10", published="curves.csv")
+    status, _, error = call("resume", run)
+    assert status == 2
+    assert f"if you know that folder, add --data-dir {data}" in error
+    status, _, error = call("resume", run, "--data-dir", data)
+    assert status == 2
+    assert "--published curves.csv cannot be read (" in error
     table = tmp_path / "moved.csv"
     table.write_text("panel,series,step,low,high\np,none,1,2,3\n")
-    assert program.main(["resume", str(run), "--published", str(table)]) == 0
-
-
-@pytest.mark.parametrize("place", ["checkpoints", "checkpoints/batch-0"])
-@pytest.mark.parametrize("kind", ["link", "file"])
-def test_verify_says_of_checkpoints_that_are_no_folder(runs, tmp_path, capsys, place, kind):
-    _, run = runs
-    (run / place).rename(tmp_path / "moved")
-    if kind == "link":
-        (run / place).symlink_to(tmp_path / "moved")
-    else:
-        (run / place).touch()
-    capsys.readouterr()
-    assert program.main(["verify", str(run)]) == 1
-    assert f"{place}: is not a folder" in capsys.readouterr().out
-
-
-def test_verify_reads_no_file_that_is_larger_than_any_run_writes(runs, capsys, monkeypatch):
-    _, run = runs
-    monkeypatch.setattr(inventory, "LARGEST_ARRAYS", 100)  # bytes
-    capsys.readouterr()
-    assert program.main(["verify", str(run)]) == 1
-    assert "bytes, more than a run writes (100)" in capsys.readouterr().out
+    (run / "summary.json").unlink()  # not finished: goes on by what is saved
+    assert call("resume", run, "--data-dir", data, "--published", table)[0] == 0
 
 
 @pytest.mark.parametrize("name", ["../studies/lp_norms", "os", "reproduce", "", "lp_norms.py"])
-def test_only_experiments_beside_the_package_are_found(name):
-    with pytest.raises(RunError, match="there are"):
-        catalogue.find_experiment(name)
+def test_only_studies_of_the_package_are_found(name):
+    with pytest.raises(UsageError, match="there are batch_size"):
+        studies.find(name)
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_every_preset_of_every_experiment_is_rebuilt_from_its_config_json(name):
-    experiment = catalogue.find_experiment(name)
-    for config in experiment.presets.values():
-        stored = json.loads(json.dumps(plain(dataclasses.asdict(config))))
-        assert repr(options.build(type(config), stored)) == repr(config)  # some lr are NaN
-        assert digest_of(stored, []) == digest(config)
+@pytest.mark.parametrize("name", studies.names())
+def test_every_preset_of_every_study_is_rebuilt_from_its_config_json(name):
+    study = studies.find(name)
+    for preset in study.presets:
+        options = study.preset(*preset.split(" "))
+        stored = json.loads(json.dumps(files.plain(vars(options))))
+        assert repr(stored_options.build(study.options, stored)) == repr(options)
+        assert folder.digest_of(stored, []) == folder.digest(options)
 
 
-DAMAGED = ["probes.npz", "metrics.jsonl", "figure.png", "summary.json"]
+DAMAGED = ["results.nc", "metrics.jsonl", "figure.png", "summary.json", "models/batch-0.npz"]
+
+
+def keep(arm, state):
+    return {"bias": np.asarray(state.params["output"]["bias"])}
 
 
 @pytest.mark.parametrize("name", DAMAGED)
-def test_a_finished_run_whose_result_is_damaged_is_written_again(toy, runs, capsys, name):
+def test_a_finished_run_whose_result_is_damaged_is_written_again(toy, runs, capsys, call, name):
     root, run = runs
+    keeping = dataclasses.replace(STUDY, parts={**STUDY.parts, "keep": keep})
+    if "models" in name:
+        assert again(root, "--fresh", study=keeping) == 0
+        capsys.readouterr()
     good = (run / name).read_bytes()
     bad = bytes([good[0] ^ 1]) + good[1:]
     (run / name).write_bytes(bad)
-    assert again(root) == 0
+    assert again(root, study=keeping if "models" in name else STUDY) == 0
     captured = capsys.readouterr()
     assert f"warning: {run}/{name}: " in captured.err
-    assert f"it is now {name}.old1; it is written again" in captured.err
+    assert f"it is now {Path(name).name}.old1; it is written again" in captured.err
     assert ("finished before" in captured.out) == (name == "figure.png")  # all measured is sound
     assert "seed 0: step" not in captured.out  # nothing is trained again
     assert (run / f"{name}.old1").read_bytes() == bad
     assert (run / name).read_bytes() == good
-    assert program.main(["verify", str(run)]) == 0
+    assert call("verify", run)[0] == 0
     assert again(root) == 0
     assert "finished before" in capsys.readouterr().out
 
@@ -315,27 +332,6 @@ def test_a_damaged_run_of_other_versions_is_refused_and_left_alone(toy, runs, ca
     assert look(root) == before
 
 
-def test_list_looks_at_the_sizes_of_a_finished_runs_files(runs, capsys):
-    root, run = runs
-    (run / "metrics.jsonl").write_text("")
-    (found,) = listed(root, capsys)
-    assert found["state"].startswith("damaged: metrics.jsonl: has 0 bytes, of")
-
-
-def test_figures_of_a_finished_run_are_drawn_again_by_one_process_at_a_time(
-    toy, runs, tmp_path, capsys
-):
-    root, run = runs
-    table = tmp_path / "curves.csv"
-    table.write_text("panel,series,step,low,high\np,none,1,2,3\n")
-    before = look(root)
-    with lock.hold(run):
-        assert again(root, "--published", str(table)) == 1
-        assert "is in use by process" in capsys.readouterr().err
-        assert again(root) == 0  # nothing is written: no lock is needed
-    assert look(root) == before
-
-
 def test_a_finished_run_without_its_config_json_is_not_returned_as_if_good(toy, runs, capsys):
     root, run = runs
     (run / "config.json").write_text("{}")
@@ -343,27 +339,33 @@ def test_a_finished_run_without_its_config_json_is_not_returned_as_if_good(toy, 
     assert again(root) == 1
     assert "config.json does not serve" in capsys.readouterr().err
     assert look(root) == before
-    assert again(root, "--fresh") == 0
 
 
-def test_figures_drawn_again_beside_published_curves_are_sound(toy, runs, tmp_path, capsys):
+def test_figures_of_a_finished_run_are_drawn_again_by_one_process_at_a_time_and_are_sound(
+    toy, runs, tmp_path, capsys, call
+):
     root, run = runs
     table = tmp_path / "curves.csv"
     table.write_text("panel,series,step,low,high\np,standard,0,1,2\n")
 
-    def draw(results, published, folder):
-        with disk.replacing(folder / "figure.png") as temporary:
-            temporary.write_text(str(sorted(published)))
-        return [folder / "figure.png"]
+    def figure(measured, published):
+        return type(STUDY.parts["FIGURES"][0](measured, {}))(str(sorted(published)).encode())
 
-    experiment = EXPERIMENT._replace(draw=draw)
+    study = dataclasses.replace(STUDY, parts={**STUDY.parts, "FIGURES": (figure,)})
+    drawn = ["--published", str(table)]
+    before = look(root)
+    with lock.hold(run):
+        assert again(root, *drawn, study=study) == 1
+        assert "is in use by process" in capsys.readouterr().err
+        assert again(root) == 0  # nothing is written: no lock is needed
+    assert look(root) == before
     for _ in range(2):
-        assert frame.main(experiment, [*TOY, "--out", str(root), "--published", str(table)]) == 0
+        assert again(root, *drawn, study=study) == 0
         captured = capsys.readouterr()
         assert "finished before" in captured.out
         assert captured.err == ""
         assert (run / "figure.png").read_text() == "[('p', 'none')]"
-        assert program.main(["verify", str(run)]) == 0
+        assert call("verify", run)[0] == 0
 
 
 @pytest.mark.full
@@ -382,12 +384,8 @@ def test_real_processes(runs):
     (run / "config.json").write_text("[" * 10_000)
     status, out, error = call("resume", run)
     assert (status, out) == (1, "")
-    assert re.fullmatch(
-        r"error: .*config.json does not serve \(it is nested too deeply\).*\n", error
-    )
-    status, out, error = call("--help")
-    assert status == 0
-    assert "bnjax resume" in out
+    nested = r"error: .*config.json does not serve \(it is nested too deeply\).*\n"
+    assert re.fullmatch(nested, error)
 
 
 DANGEROUS = re.compile(
@@ -408,23 +406,7 @@ def test_nothing_unpickles_or_evaluates_what_it_reads():
     assert found == []
 
 
-def test_a_trained_network_that_is_damaged_is_written_again(toy, tmp_path, capsys):
-    def keep(config, arm, state):
-        return {"bias": np.asarray(state.params["output"]["bias"])}
-
-    experiment = EXPERIMENT._replace(keep=keep)
-    call = [*TOY, "--out", str(tmp_path)]
-    assert frame.main(experiment, call) == 0
-    (network,) = tmp_path.glob("lp_norms/*/models/batch-0.npz")
-    kept = files.read_npz(network)["bias"]
-    network.write_bytes(b"damaged")
-    assert frame.main(experiment, call) == 0
-    assert "models/batch-0.npz: has 7 bytes" in capsys.readouterr().err
-    np.testing.assert_array_equal(files.read_npz(network)["bias"], kept)
-    assert network.with_name("batch-0.npz.old1").read_bytes() == b"damaged"
-
-
-def test_no_control_character_of_a_folder_reaches_the_terminal(toy, runs, tmp_path, capsys):
+def test_no_control_character_of_a_folder_reaches_the_terminal(toy_runs, runs, tmp_path, capsys):
     root, run = runs
     evil = "\x1b]0;title\x07\x1b[2J\u202e\x9b[red]"
     (run / "checkpoints/none-0/3" / evil).write_text("")
@@ -435,9 +417,9 @@ def test_no_control_character_of_a_folder_reaches_the_terminal(toy, runs, tmp_pa
     assert program.main(["list", str(root)]) == 0
     assert program.main(["list", "--json", str(root)]) == 0
     assert program.main(["resume", str(run)]) == 1
-    assert frame.main(EXPERIMENT, [*TOY, "--out", str(tmp_path / evil)]) == 0
-    assert frame.main(EXPERIMENT, [*TOY, "--norms", evil]) == 2
+    assert again(tmp_path / evil) == 0
+    assert again(tmp_path, "--norms", evil) == 2
+    assert again(tmp_path, "--published", evil) == 2
     for text in capsys.readouterr():
         assert text.replace("\n", "").isprintable()
         assert r"\x1b" in text
-    assert frame.main(EXPERIMENT, ["--published", evil]) == 2

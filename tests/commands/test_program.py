@@ -1,102 +1,112 @@
-"""The command `bnjax`: what there is, experiments by name, and what a machine has."""
+"""The command `bnjax`: what there is, studies by name, calls from Python, and the machine."""
 
-import os
 import subprocess
 import sys
 
 import pytest
-from toy_runs import EXPERIMENT, TOY
+from toy_runs import STUDY, TOY
 
-from bnjax.commands import catalogue, command_line, doctor, program
-from bnjax.errors import RunError, UsageError
+import bnjax
+from bnjax.commands import command_line, doctor, program
+from bnjax.errors import UsageError
+from bnjax.frame import results
+from bnjax.frame import study as studies
+from bnjax.frame.listener import Listener
 
 
-def test_without_arguments_it_says_what_there_is(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("arguments", [[], ["--help"]])
+def test_it_says_what_there_is(tmp_path, monkeypatch, capsys, arguments):
     monkeypatch.chdir(tmp_path)
-    assert program.main([]) == 0
+    assert program.main(arguments) == 0
     said = " ".join(capsys.readouterr().out.split())
-    for name in (*catalogue.names(), "list", "verify", "resume", "doctor"):
+    for name in (*studies.names(), *program.MODULES, *program.COMMANDS):
         assert f" {name} " in said
-    assert catalogue.sentence("landscape")[:40] in said
+    assert studies.find("landscape").description[:40] in said
     assert "no runs here yet" in said
+    assert ("A microscope for normalisation." in said) == bool(arguments)
 
 
-def test_it_lists_the_runs_that_are_here(toy_runs, tmp_path, monkeypatch, capsys):
+def test_a_study_by_its_name_is_its_script_and_its_runs_are_listed(
+    toy_runs, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
-    assert program.main([EXPERIMENT.name, *TOY]) == 0
-    (run,) = (tmp_path / "runs" / EXPERIMENT.name).iterdir()
-    capsys.readouterr()
+    assert program.main(["lp_norms", *TOY]) == 0
+    assert "finished before" not in capsys.readouterr().out
+    assert command_line.main(STUDY, TOY) == 0
+    assert "finished before" in capsys.readouterr().out
+    (run,) = (tmp_path / "runs" / "lp_norms").iterdir()
     assert program.main([]) == 0
     said = capsys.readouterr().out
     assert run.name in said
     assert "finished" in said
 
 
-def test_an_experiment_by_its_name_is_its_script(toy_runs, tmp_path, capsys):
-    assert program.main([EXPERIMENT.name, *TOY, "--out", str(tmp_path)]) == 0
-    assert "finished before" not in capsys.readouterr().out
-    script = catalogue.load(EXPERIMENT.name)
-    assert program.command_line.main(script.EXPERIMENT, [*TOY, "--out", str(tmp_path)]) == 0
-    assert "finished before" in capsys.readouterr().out
+def test_a_study_is_started_from_python_and_listeners_are_told(toy, tmp_path):
+    told = []
 
+    class Ear(Listener):
+        def advance(self, arm, done, record):
+            told.append((arm.label, done))
 
-def test_the_report_by_its_name_is_its_script(toy_runs, tmp_path, capsys):
-    command_line.main(EXPERIMENT, [*TOY, "--out", str(tmp_path)])
-    (run,) = tmp_path.glob("*/*/config.json")
-    capsys.readouterr()
-    assert program.main(["report", str(run.parent), "--out", str(tmp_path / "page.html")]) == 0
-    assert str(tmp_path / "page.html") in capsys.readouterr().out
-    assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
+        def finish(self, arm, record):
+            told.append((arm.label, record["train_loss"].tolist()))
 
+        def judge(self, verdicts):
+            told.append([verdict["identifier"] for verdict in verdicts])
 
-@pytest.mark.parametrize("name", ["nonsense", "/tmp", "landscape.py"])
-def test_a_command_that_does_not_exist_is_told_those_that_do(capsys, name):
-    assert program.main([name]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith(f"error: bnjax {name}: must be of ")
-    assert "landscape" in error
-    assert "verify" in error
-    assert error.count("\n") == 1
+        def draw(self, name, files):
+            told.append((name, [path.name for path in files]))
 
-
-def test_help_says_what_there_is(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert program.main(["--help"]) == 0
-    shown = capsys.readouterr().out
-    assert "A microscope for normalisation" in shown
-    assert all(name in shown for name in (*catalogue.names(), *program.COMMANDS))
-
-
-def test_an_experiment_is_started_from_python(toy_runs, tmp_path):
-    run = command_line.start("lp_norms", *TOY, "--out", str(tmp_path))
-    assert (run / "summary.json").exists()
+    run = bnjax.start(STUDY, *TOY, "--out", str(tmp_path), listeners=[Ear()])
+    losses = results.read(run)["train_loss"].sel(seed=0)
+    expected = []
+    for norm in ("none", "batch"):
+        label = f"{norm}, seed 0"
+        expected += [(label, 1), (label, 2), (label, 3), (label, 4)]
+        expected += [(label, losses.sel(norm=norm).values.tolist())]
+    assert told == [*expected, [], ("figure", ["figure.png"])]
     assert (run / "report.html").exists()
-    with pytest.raises(UsageError, match="--lr -1"):
-        command_line.start("lp_norms", "--lr", "-1")
-    with pytest.raises(UsageError, match="begins no run"):
-        command_line.start("lp_norms", *TOY, "--plan", "--out", str(tmp_path))
 
 
-def test_a_script_of_its_own_gets_its_options(capsys):
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (["lp_norms", "--lr", "-1"], "--lr -1"),
+        (["lp_norms", "--plan"], "begins no run"),
+        (["nothing"], "no study is named 'nothing': there are batch_size"),
+    ],
+)
+def test_a_wrong_call_from_python_raises(tmp_path, monkeypatch, call, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=message):
+        bnjax.start(*call)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_command_with_a_module_of_its_own_gets_its_options(capsys):
     assert program.main(["reproduce", "--dry-run", "--only", "shift"]) == 0
     assert capsys.readouterr().out.startswith("shift: ")
-    assert program.main(["reproduce", "--only", "nonsense"]) == 2
 
 
-@pytest.mark.parametrize("name", catalogue.names())
-def test_every_script_says_in_a_line_what_it_is_for(name):
-    line = catalogue.sentence(name)
+@pytest.mark.parametrize("name", studies.names())
+def test_every_study_says_in_a_line_what_it_is_for(name):
+    line = studies.find(name).description.split("\n")[0]
     assert line.endswith(".")
     assert 20 <= len(line) <= 100
 
 
-def test_what_there_is_is_said_without_running_any_script():
+@pytest.mark.parametrize("arguments", [[], ["landscape", "--help"]])
+def test_what_there_is_and_help_are_instant(tmp_path, arguments):
     """A second counts where someone asks what there is."""
     code = (
-        "import sys; from bnjax.commands import program; program.main([]);"
-        "assert not [name for name in sys.modules if name.startswith('bnjax_experiment_')]"
+        "import sys; from bnjax.commands import program\n"
+        "try: program.main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "assert not {'jax', 'flax', 'matplotlib', 'xarray'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=120)
+    call = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(call, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_doctor_finds_a_machine_that_serves(tmp_path, capsys):
@@ -116,11 +126,6 @@ def test_the_doctor_finds_what_is_wrong(tmp_path, monkeypatch, capsys):
     assert wrong == ["precision", "mnist"]
 
 
-def test_a_wrong_folder_of_data_is_a_wrong_call(tmp_path, capsys):
-    assert program.main(["doctor", "--data-dir", str(tmp_path / "none")]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
-
-
 def test_the_precision_of_products_is_measured(monkeypatch):
     real = doctor.jnp.matmul
     monkeypatch.setattr(
@@ -129,11 +134,3 @@ def test_the_precision_of_products_is_measured(monkeypatch):
     found = doctor.precision()
     assert not found.sound
     assert "highest 2" in found.found or "highest 3" in found.found  # 2⁻⁹ and more
-
-
-def test_no_script_elsewhere_is_run(tmp_path):
-    mark = tmp_path / "mark"
-    (tmp_path / "script.py").write_text(f"open({str(mark)!r}, 'w')")
-    with pytest.raises(RunError, match="there are batch_size"):
-        catalogue.load(os.path.relpath(tmp_path / "script", catalogue.STUDIES))
-    assert not mark.exists()

@@ -1,6 +1,7 @@
-"""Units of work: what befalls one seed befalls no other, and little is ever at risk."""
+"""Jobs: what befalls one seed or rate befalls no other, and little is ever at risk."""
 
 import _thread
+import dataclasses
 import signal
 import threading
 import time
@@ -9,38 +10,54 @@ import types
 import jax
 import numpy as np
 import pytest
-from toy_runs import EXPERIMENT, TOY
+from toy_runs import STUDY, TOY, figure
 
 from bnjax.commands import command_line
-from bnjax.frame import arms, checkpoints, displays, results, run_arm, units
-from bnjax.studies.landscape import study as landscape
+from bnjax.frame import checkpoints, display, job, results
+from bnjax.studies import landscape
 
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 ALONE = [*TOY, "--norms", "none"]
 
 
-def read(root):
-    (run,) = root.glob("*/*/config.json")
-    return results.read(run.parent)
+def run(study, place, *arguments):
+    assert command_line.main(study, [*arguments, "--debug", "--out", str(place)]) == 0
+    (path,) = place.glob("*/*/config.json")
+    return results.read(path.parent)
 
 
 def test_a_seed_that_diverges_ends_there_and_the_other_is_as_if_alone(toy, tmp_path, monkeypatch):
-    assert command_line.main(EXPERIMENT, [*ALONE, "--out", str(tmp_path / "alone")]) == 0
-    begin = arms.first_state
+    alone = run(STUDY, tmp_path / "alone", *ALONE)
+    begin = job.first_state
 
     def start(arm, *rest):
         state, batch = begin(arm, *rest)
         size = 1e30 if arm.seed == 1 else 1.0
         return state._replace(params=jax.tree.map(lambda leaf: leaf * size, state.params)), batch
 
-    monkeypatch.setattr(arms, "first_state", start)
-    both = [*ALONE, "--seeds", "2", "--out", str(tmp_path / "both")]
-    assert command_line.main(EXPERIMENT, both) == 0
-    found, alone = read(tmp_path / "both"), read(tmp_path / "alone")
-    assert not found.select("train.finite", seed=1).all()
-    for name in alone.arrays:
-        one = alone.select(name, seed=0)
-        np.testing.assert_array_equal(found.select(name, seed=0), one, err_msg=name)
+    monkeypatch.setattr(job, "first_state", start)
+    both = run(STUDY, tmp_path / "both", *ALONE, "--seeds", "2")
+    assert both.data.sel(seed=[0]).identical(alone.data)
+    assert (both["train_finite"].sel(seed=1) != 1).all()
+
+
+def test_of_several_rates_one_diverges_and_the_other_gives_what_it_gives_alone(toy, tmp_path):
+    study = dataclasses.replace(landscape.STUDY, parts={"CLAIMS": (), "FIGURES": (figure,)})
+    call = ["--steps", "4", "--batch-size", "16", "--probe-every", "2", "--norms", "none"]
+    both = run(study, tmp_path / "both", *call, "--lr", "0.4", "1e25")
+    several = both.sel(lr=0.4)
+    alone = run(study, tmp_path / "alone", *call, "--lr", "0.4")
+    assert several.options["lr"] == alone.options["lr"] == 0.4
+    for name, values in alone.data.items():
+        assert several[name].dims == values.dims
+        np.testing.assert_array_equal(several[name].values, values.values, err_msg=str(name))
+    ended = both.sel(lr=1e25, norm="none", seed=0)
+    finite = ended["train_finite"].values
+    end = int(np.flatnonzero(finite == 0)[0])
+    assert end > 0
+    assert (finite[:end] == 1).all()
+    assert np.isnan(finite[end + 1 :]).all()
+    assert not np.isfinite(ended["train_loss"].values[end])
+    assert np.isfinite(ended["line_loss"].values[0]).all()  # what was measured is kept
 
 
 @pytest.mark.parametrize(
@@ -52,7 +69,7 @@ def test_no_more_than_the_interval_of_checkpoints_and_a_step_is_at_risk(
 ):
     """But for large states, whose saves would take more than 2 % of the time."""
     clock, saved = [0.0], []
-    advance, save = displays.PlainDisplay.advance, checkpoints.save
+    advance, save = display.PlainDisplay.advance, checkpoints.save
 
     def slow(*given):
         clock[0] += 25.0  # seconds a step; a checkpoint a minute is the default
@@ -63,11 +80,10 @@ def test_no_more_than_the_interval_of_checkpoints_and_a_step_is_at_risk(
         save(place, step, tree)
         clock[0] += takes
 
-    monkeypatch.setattr(run_arm, "time", types.SimpleNamespace(monotonic=lambda: clock[0]))
-    monkeypatch.setattr(displays.PlainDisplay, "advance", slow)
+    monkeypatch.setattr(job, "time", types.SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(display.PlainDisplay, "advance", slow)
     monkeypatch.setattr(checkpoints, "save", note)
-    default = [*TOY, "--norms", "none", "--checkpoint-steps", "0", "--steps", "10"]
-    assert command_line.main(EXPERIMENT, [*default, "--out", str(tmp_path)]) == 0
+    run(STUDY, tmp_path, *ALONE, "--checkpoint-steps", "0", "--steps", "10")
     assert saved == expected
 
 
@@ -75,23 +91,24 @@ def test_no_more_than_the_interval_of_checkpoints_and_a_step_is_at_risk(
     ("together", "error", "tries"),
     [(False, MemoryError, 3), (True, jax.errors.JaxRuntimeError, 1)],
 )
-def test_of_processes_in_step_none_tries_again_with_fewer_points_by_itself(
-    toy, noise_dataset, tmp_path, monkeypatch, together, error, tries
+def test_where_memory_is_short_fewer_points_are_tried_but_not_by_processes_in_step(
+    toy, noise_dataset, tmp_path, monkeypatch, capsys, together, error, tries
 ):
     tried = []
 
-    def short(config, *call):
-        tried.append(config.chunk)
+    def short(study, arm, *rest):
+        tried.append(arm.options.chunk)
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
 
-    monkeypatch.setattr(units, "run_arm", short)
-    config = landscape.Config(chunk=4, batch_size=10)
-    execution = run_arm.Execution(displays.PlainDisplay(1), together=together)
+    monkeypatch.setattr(job, "run_arm", short)
+    options = landscape.Options(chunk=4, batch_size=10)
+    execution = job.Execution(together=together)
     with pytest.raises(error):
-        units.run_unit(
-            landscape.EXPERIMENT, config, noise_dataset, tmp_path, units.plan(config)[0], execution
+        job.run_job(
+            landscape.STUDY, options, noise_dataset, tmp_path, job.plan(options)[0], execution
         )
     assert tried == [4, 2, 1][:tries]
+    assert capsys.readouterr().err.count("points are probed at a time") == tries - 1
 
 
 @pytest.fixture
@@ -104,13 +121,13 @@ def interruptible():
 
 @pytest.mark.usefixtures("interruptible")
 def test_a_second_interrupt_waits_until_no_thread_writes_any_more():
-    both = [units.Unit({}, seed) for seed in (1, 2)]
+    both = [job.Job({}, seed) for seed in (1, 2)]
     started, ended = threading.Barrier(3), []
 
-    def work(unit, mesh):
+    def work(one, mesh):
         started.wait()
         time.sleep(0.5)  # so that whoever does not wait is seen
-        ended.append(unit)
+        ended.append(one)
 
     def interrupt():
         started.wait()
@@ -118,5 +135,22 @@ def test_a_second_interrupt_waits_until_no_thread_writes_any_more():
 
     threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):
-        units.run_units(both, work, [None, None], stopped=lambda: False)
-    assert sorted(unit.seed for unit in ended) == [1, 2]
+        job.run_jobs(both, work, [None, None], stopped=lambda: False)
+    assert sorted(one.seed for one in ended) == [1, 2]
+
+
+def test_a_job_that_fails_does_not_stop_the_others():
+    done = []
+
+    def work(one, mesh):
+        if one.seed == 1:
+            raise ValueError("broken\nnetwork")
+        done.append(one.seed)
+
+    jobs = [job.Job({"norm": "batch"}, seed) for seed in range(3)]
+    expected = r"^1 of 3 arms failed: batch, seed 1: ValueError: broken network: the others are"
+    with pytest.raises(RuntimeError, match=expected):
+        job.run_jobs(jobs, work, [None], stopped=lambda: False)
+    assert done == [0, 2]
+    with pytest.raises(ValueError, match="broken"):
+        job.run_jobs(jobs, work, [None], stopped=lambda: False, debug=True)

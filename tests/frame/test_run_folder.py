@@ -12,17 +12,28 @@ import numpy as np
 import pytest
 
 from bnjax.errors import RunError
-from bnjax.frame import files, fingerprint, folder, names
-from bnjax.frame.config import RunConfig
-from bnjax.frame.names import digest
+from bnjax.frame import files, fingerprint, folder, options
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(options.LearningRate, options.Training):
+    """Those of every run."""
+
+
+def opened(root, facts, *, fresh=False, layout=(), say=print):
+    return folder.open_folder(
+        root, "x", Options(), {"jax": "1", **facts}, fresh=fresh, layout=layout, say=say
+    )
 
 
 def test_the_digest_depends_on_what_changes_results_only(tmp_path):
-    base = RunConfig()
-    moved = dataclasses.replace(base, out=tmp_path, debug=True, fresh=True, data_dir=tmp_path)
-    assert digest(moved) == digest(base)
+    base = Options()
+    moved = dataclasses.replace(
+        base, out=tmp_path, debug=True, fresh=True, data_dir=tmp_path, preset="paper", redraw=True
+    )
+    assert folder.digest(moved) == folder.digest(base)
     for field, value in (("lr", 0.2), ("norms", ("batch",)), ("seeds", 2)):
-        assert digest(dataclasses.replace(base, **{field: value})) != digest(base)
+        assert folder.digest(dataclasses.replace(base, **{field: value})) != folder.digest(base)
 
 
 def test_files_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -46,63 +57,36 @@ def test_arrays_of_objects_are_not_written(tmp_path):
 
 
 def test_nan_and_infinity_survive_json(tmp_path):
-    files.write_jsonl(
-        tmp_path / "rows", [{"a": np.float32(np.nan), "b": float("-inf")}, {"a": 1.5}]
-    )
-    rows = [json.loads(line) for line in (tmp_path / "rows").read_text().splitlines()]
-    assert rows == [{"a": "NaN", "b": "-Infinity"}, {"a": 1.5}]
+    files.write_json(tmp_path / "a", {"a": np.float32(np.nan), "b": [float("-inf"), 1.5]})
+    assert json.loads((tmp_path / "a").read_text()) == {"a": "NaN", "b": ["-Infinity", 1.5]}
 
 
-def test_an_unfinished_run_of_other_versions_is_refused_and_kept(tmp_path):
-    config = RunConfig()
-    opened = folder.open_folder(tmp_path, "x", config, {"jax": "1"}, fresh=False)
-    before = (opened / "config.json").read_bytes()
-    with pytest.raises(RunError, match=r"jax 1 \(now 2\).*--fresh"):
-        folder.open_folder(tmp_path, "x", config, {"jax": "2"}, fresh=False)
-    assert (opened / "config.json").read_bytes() == before
-    assert folder.open_folder(tmp_path, "x", config, {"jax": "1"}, fresh=False) == opened
-
-
-def test_an_unfinished_run_goes_on_under_another_layout_and_that_is_said_and_recorded(tmp_path):
-    config, said = RunConfig(), []
-
-    def reopen(facts):
-        return folder.open_folder(
-            tmp_path, "x", config, facts, fresh=False, layout=("cores",), say=said.append
-        )
-
-    opened = reopen({"jax": "1", "cores": 2})
+def test_an_unfinished_run_goes_on_under_another_layout_but_not_under_another_version(tmp_path):
+    said = []
+    path = opened(tmp_path, {"cores": 2})
+    assert opened(tmp_path, {"cores": 2}, say=said.append) == path
+    before = (path / "config.json").read_bytes()
+    with pytest.raises(RunError, match=r"an unfinished run made under jax 1 \(now 2\).*--fresh"):
+        opened(tmp_path, {"jax": "2", "cores": 2})
+    assert (path / "config.json").read_bytes() == before
+    assert said == []
     for _ in range(2):
-        assert reopen({"jax": "1", "cores": 8}) == opened
-    assert "begun under cores 2 (now 8): it goes on" in said[0]
-    record = folder.read_config(opened)
+        assert opened(tmp_path, {"cores": 8}, layout=["cores"], say=said.append) == path
+    assert "begun under cores 2 (now 8): it continues" in said[0]
+    record = folder.read_config(path)
+    assert (record.study, record.jobs, record.options["norms"]) == ("x", 2, ["none", "batch"])
     assert record.continued == [{"cores": 8}]
-    assert record.fingerprint["cores"] == 2
+    assert record.fingerprint == {"jax": "1", "cores": 2}
     with pytest.raises(RunError, match=r"jax 1 \(now 2\), cores 2 \(now 8\)"):
-        reopen({"jax": "2", "cores": 8})
+        opened(tmp_path, {"jax": "2", "cores": 8}, layout=["cores"])
 
 
 def test_fresh_sets_aside_and_never_deletes(tmp_path):
-    config = RunConfig()
     for count in range(3):
-        opened = folder.open_folder(tmp_path, "x", config, {}, fresh=True)
-        (opened / "mark").write_text(str(count))
-    marks = {path.parent.name: path.read_text() for path in tmp_path.glob("x/*/mark")}
-    assert marks == {opened.name: "2", f"{opened.name}.old1": "0", f"{opened.name}.old2": "1"}
-
-
-def opened(root):
-    return folder.open_folder(root, "x", RunConfig(), {"jax": "1"}, fresh=False)
-
-
-def test_config_json_says_what_resuming_needs(tmp_path):
-    record = folder.read_config(opened(tmp_path))
-    assert record.experiment == "x"
-    assert record.config["norms"] == ["none", "batch"]
-    assert (record.fingerprint, record.units) == ({"jax": "1"}, 2)
-    more = record._replace(continued=[{"cores": 4}])
-    folder.write_config(opened(tmp_path), more)  # sealed anew
-    assert folder.read_config(opened(tmp_path)) == more
+        path = opened(tmp_path, {}, fresh=True)
+        (path / "mark").write_text(str(count))
+    marks = {found.parent.name: found.read_text() for found in tmp_path.glob("x/*/mark")}
+    assert marks == {path.name: "2", f"{path.name}.old1": "0", f"{path.name}.old2": "1"}
 
 
 def reseal(change):
@@ -120,8 +104,8 @@ def reseal(change):
         (lambda path: path.write_text("{"), "Expecting property name"),
         (lambda path: path.write_text("[]"), "it is no object"),
         (lambda path: path.write_text("{}"), "it has no format: another version"),
-        (lambda path: path.write_text(files.seal({"format": 2})), "it has format 2, not 1"),
-        (lambda path: path.write_text('{"format": 1}'), "it is not what was written"),
+        (lambda path: path.write_text(files.seal({"format": 3})), "of another version of bnjax"),
+        (lambda path: path.write_text('{"format": 2}'), "it is not what was written"),
         (lambda path: path.write_text("[" * 100_000), "nested too deeply"),
         (lambda path: path.write_text("9" * 5000), "digits"),
         (lambda path: path.write_bytes(b"\xff{}"), "can't decode"),
@@ -130,33 +114,33 @@ def reseal(change):
             lambda path: path.write_text(path.read_text().replace('"lr": 0.1', '"lr": 0.2')),
             "it is not what was written",
         ),
-        (reseal(lambda content: content["config"].update(lr=0.2)), "it is of the run"),
-        (reseal(lambda content: content.update(experiment="y")), "it is of the experiment y"),
-        (reseal(lambda content: content.update(units="2")), "values of other types"),
-        (reseal(lambda content: content.pop("units")), "other entries"),
+        (reseal(lambda content: content["options"].update(lr=0.2)), "it is of the run"),
+        (reseal(lambda content: content.update(study="y")), "it is of the study y"),
+        (reseal(lambda content: content.update(jobs="2")), "values of other types"),
+        (reseal(lambda content: content.pop("jobs")), "other entries"),
     ],
 )
 def test_a_config_that_does_not_serve_is_refused_and_kept(tmp_path, damage, message):
-    path = opened(tmp_path) / folder.CONFIG
+    path = opened(tmp_path, {}) / folder.CONFIG
     damage(path)
     before = path.stat().st_mtime_ns
-    with pytest.raises(RunError, match=f"config.json does not serve .*{message}.*--fresh"):
-        opened(tmp_path)
+    with pytest.raises(RunError, match=f"config.json.*{message}.*--fresh"):
+        opened(tmp_path, {})
     assert path.stat().st_mtime_ns == before
 
 
 def test_no_link_in_a_run_folder_is_followed(tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()
-    path = opened(tmp_path / "runs")
+    path = opened(tmp_path / "runs", {})
     (path / "checkpoints").symlink_to(outside, target_is_directory=True)
     with pytest.raises(RunError, match=r"checkpoints is a symbolic link.*put what it points to"):
-        opened(tmp_path / "runs")
+        opened(tmp_path / "runs", {})
     (path / "checkpoints").unlink()
     path.rename(tmp_path / "moved")
     path.symlink_to(tmp_path / "moved", target_is_directory=True)
     with pytest.raises(RunError, match="is a symbolic link"):
-        opened(tmp_path / "runs")
+        opened(tmp_path / "runs", {})
 
 
 NAMES = [
@@ -181,13 +165,13 @@ NAMES = [
 
 
 def test_safe_names_differ_and_stay_in_their_folder(tmp_path):
-    made = [names.safe_name(values) for values in NAMES]
+    made = [folder.safe_name(values) for values in NAMES]
     assert len(set(made)) == len(made)
     for name in made[:-1]:
         (tmp_path / name).mkdir()
         assert name.isascii()
         assert name.isprintable()
-        assert len(name) <= names.LONGEST_NAME
+        assert len(name) <= folder.LONGEST_NAME
     assert {path.name for path in tmp_path.iterdir()} == set(made[:-1])
     assert made[0] == "batch-0.1-0"
     assert made[14] == "adam+he_normal+0.5+augmented-0"
@@ -259,7 +243,7 @@ def test_a_file_that_git_does_not_know_is_a_difference(tmp_path, monkeypatch):
         identity = ("-c", "user.name=a", "-c", "user.email=a@b.c")
         subprocess.run(["git", "-C", str(tmp_path), *identity, *arguments], check=True)
 
-    module = tmp_path / "bnjax" / "machine" / "fingerprint.py"
+    module = tmp_path / "bnjax" / "frame" / "fingerprint.py"
     module.parent.mkdir(parents=True)
     module.write_text("")
     monkeypatch.setattr(fingerprint, "__file__", str(module))

@@ -1,12 +1,12 @@
-"""Run toy experiments in this process under several layouts of its devices; not a test by itself.
+"""Run toy studies in this process under several layouts of its devices; not a test by itself.
 
-    python tests/device_layouts.py '{"out": …, "experiments": […], "options": […], "layouts": […]}'
+    python tests/device_layouts.py '{"out": …, "studies": […], "options": […], "layouts": […]}'
 
 Each list of layout options gives a run in a folder OUT/0, OUT/1, …. The environment says how many
 devices there are.
 """
 
-import importlib
+import dataclasses
 import itertools
 import json
 import os
@@ -17,12 +17,14 @@ import jax
 import numpy as np
 import pytest
 from conftest import tiny_model
-from test_landscape import TOY
+from toy_runs import figure
 
-from bnjax.commands import command_line as frame
+from bnjax.commands import command_line
 from bnjax.data.dataset import from_arrays
 from bnjax.frame import checkpoints, layout, processes
-from bnjax.frame.config import RunConfig
+from bnjax.frame import study as studies
+
+TOY = ["--steps", "6", "--batch-size", "16", "--probe-every", "2", "--evaluate-every", "4"]
 
 
 def toy_dataset():
@@ -62,7 +64,7 @@ def main() -> int:
     if compiled := os.environ.get("BNJAX_TESTS_CACHE"):  # shared by several processes of a test
         jax.config.update("jax_compilation_cache_dir", compiled)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RunConfig, "build_model", lambda self, norm, num_classes: tiny_model(norm))
+        patch.setattr("bnjax.frame.arm.build_model", lambda options, norm, _: tiny_model(norm))
         # Made when it is asked for: nothing may start the devices before a job is joined.
         patch.setattr("bnjax.data.load", lambda *_, **__: toy_dataset())
         if os.environ.get("BNJAX_TESTS_TROUBLE") == "stuck":
@@ -70,11 +72,13 @@ def main() -> int:
         if os.environ.get("BNJAX_TESTS_TROUBLE") == "slow":
             patch.setattr(checkpoints, "save", slow(checkpoints.save))
         for name, (number, options) in itertools.product(
-            call["experiments"], enumerate(call["layouts"])
+            call["studies"], enumerate(call["layouts"])
         ):
-            experiment = importlib.import_module(name).EXPERIMENT
             place = ["--out", f"{call['out']}/{number}"]
-            status = frame.main(experiment, [*TOY, *call["options"], *options, *place])
+            study = studies.find(name)
+            parts = {**study.parts, "CLAIMS": (), "FIGURES": (figure,)}
+            arguments = [*TOY, *call["options"], *options, *place]
+            status = command_line.main(dataclasses.replace(study, parts=parts), arguments)
             if status:
                 return status
     return 0

@@ -1,4 +1,4 @@
-"""Command lines with a bad value of any option of any experiment: one line, nothing written."""
+"""Command lines with a bad value of any option of any study: one line, nothing written."""
 
 import dataclasses
 import os
@@ -12,17 +12,11 @@ import pytest
 from conftest import time_limit
 from faults.trials import counted, number
 
-from bnjax.commands import catalogue
-from bnjax.commands import command_line as frame
+from bnjax.commands import command_line
+from bnjax.frame import study as studies
 
 TRIALS = number("inputs")
 BLOCKS = 10  # of trials, one test each
-ROOT = Path(__file__).parents[2]
-EXPERIMENTS = sorted(
-    path.stem
-    for path in (ROOT / "experiments").glob("*.py")
-    if path.stem not in ("report", "reproduce")
-)
 TEXTS = [text for text in hostile.TEXTS if text not in ("", "é" * 50)]
 # Legal for few options, and then refused or accepted before anything of that size is made.
 LARGE = ["3000", "65537", "2000000", "100000000", "2147483647"]
@@ -81,18 +75,17 @@ def test_a_bad_value_gives_one_line_and_writes_nothing(
     trials = range(block, TRIALS, BLOCKS)
     for trial in trials:
         generator = random.Random(f"calls {trial}")
-        experiment = catalogue.find_experiment(generator.choice(EXPERIMENTS))
-        kind = type(next(iter(experiment.presets.values())))
-        hints = typing.get_type_hints(kind)
-        names = [f.name for f in dataclasses.fields(kind) if f.name not in SHARED]
+        study = studies.find(generator.choice(studies.names()))
+        hints = typing.get_type_hints(study.options)
+        names = [f.name for f in dataclasses.fields(study.options) if f.name not in SHARED]
         name = generator.choice(names)
         words = bad_values(generator, hints[name])
         option = f"--{name.replace('_', '-')}"
         call = [f"{option}={words[0]}"] if len(words) == 1 else [option, *words]
         with time_limit():
-            status = frame.main(experiment, [*call, "--out", "runs"])
+            status = command_line.main(study, [*call, "--out", "runs"])
         captured = capsys.readouterr()
-        done = (trial, experiment.name, call, captured.err)
+        done = (trial, study.name, call, captured.err)
         assert captured.err.startswith("error: "), done
         assert captured.err.count("\n") == 1, done
         assert captured.err[:-1].isprintable(), done

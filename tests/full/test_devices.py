@@ -15,7 +15,7 @@ from bnjax.frame import layout, results
 TESTS = Path(__file__).parent
 ROOT = TESTS.parents[1]
 # Float32: sums in another order. Cosines near 1 and differences of gradients lose digits.
-CLOSE = {"train.loss": 1e-6, "train.gradient_norm": 1e-5, "line.losses": 1e-5}
+CLOSE = {"train_loss": 1e-6, "train_gradient_norm": 1e-5, "line_losses": 1e-5}
 
 
 def several_devices(count: int) -> dict[str, str]:
@@ -28,20 +28,19 @@ def several_devices(count: int) -> dict[str, str]:
         "NPROC": "16",
         "XLA_FLAGS": " ".join(layout.ONE_ORDER),
         "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, TESTS, TESTS.parent, ROOT / "experiments"))),
+        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, TESTS, TESTS.parent))),
     }
 
 
-def describe_call(out, experiments, common, layouts):
+def describe_call(out, studies, common, layouts):
     """The argument of device_layouts.py."""
-    return json.dumps(
-        {"out": str(out), "experiments": experiments, "options": common, "layouts": layouts}
-    )
+    call = {"out": str(out), "studies": studies, "options": common, "layouts": layouts}
+    return json.dumps(call)
 
 
-def run_layouts(out, devices, experiments, common, layouts):
-    """Toy runs of experiments under several layouts in one process: results by layout and name."""
-    call = describe_call(out, experiments, common, layouts)
+def run_layouts(out, devices, studies, common, layouts):
+    """Toy runs of studies under several layouts in one process: results by layout and name."""
+    call = describe_call(out, studies, common, layouts)
     done = subprocess.run(
         [sys.executable, str(TESTS / "device_layouts.py"), call],
         env=several_devices(devices),
@@ -51,7 +50,7 @@ def run_layouts(out, devices, experiments, common, layouts):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return [
-        {name: results.read(next((out / str(number) / name).iterdir())) for name in experiments}
+        {name: results.read(next((out / str(number) / name).iterdir())) for name in studies}
         for number in range(len(layouts))
     ]
 
@@ -76,7 +75,7 @@ def test_eight_devices_give_the_numbers_of_one(tmp_path):
     common = ["--seeds", "2"]
     (alone,) = run_layouts(tmp_path / "alone", 1, ["landscape"], common, [[]])
     spread = run_layouts(tmp_path / "spread", 8, ["landscape"], common, LAYOUTS)
-    one, *many = (found["landscape"].arrays for found in (alone, *spread))
+    one, *many = (found["landscape"].data for found in (alone, *spread))
     for name in one:  # other devices, the same program
         np.testing.assert_array_equal(many[0][name], one[name], err_msg=name)
     for options, found in zip(LAYOUTS[1:], many[1:], strict=True):
@@ -135,9 +134,8 @@ def test_a_probe_on_other_images_runs_on_a_mesh(tmp_path):
     layouts = [["--data-devices", "1"], ["--data-devices", "2", "--probe-devices", "2"]]
     alone, spread = run_layouts(tmp_path, 4, ["vgg_training"], ["--window", "1"], layouts)
     for name, found in alone.items():
-        first, second = found.arrays, spread[name].arrays
-        assert first.keys() == second.keys()
-        np.testing.assert_allclose(second["train.loss"], first["train.loss"], rtol=1e-5)
+        first, second = found.data, spread[name].data
+        np.testing.assert_allclose(second["train_loss"], first["train_loss"], rtol=1e-5)
 
 
 def test_devices_that_cannot_be_divided_are_refused():
@@ -145,13 +143,13 @@ def test_devices_that_cannot_be_divided_are_refused():
         layout.make_layout(3, 1)
 
 
-def test_units_are_dealt_to_processes_in_turn_unless_all_work_together():
-    units = list(range(7))
-    shares = [layout.Layout((None,), process, 3).own(units) for process in range(3)]
+def test_jobs_are_dealt_to_processes_in_turn_unless_all_work_together():
+    jobs = list(range(7))
+    shares = [layout.Layout((None,), process, 3).own(jobs) for process in range(3)]
     assert shares == [[0, 3, 6], [1, 4], [2, 5]]
-    assert layout.Layout((None,), 1, 3, together=True).own(units) == units
-    assert not layout.Layout((None,), 1, 3, together=True).writes_units
-    assert layout.Layout((None,), 1, 3).writes_units
+    assert layout.Layout((None,), 1, 3, together=True).own(jobs) == jobs
+    assert not layout.Layout((None,), 1, 3, together=True).writes_jobs
+    assert layout.Layout((None,), 1, 3).writes_jobs
     assert not layout.Layout((None,), 1, 3).writes
 
 

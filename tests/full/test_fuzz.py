@@ -17,28 +17,24 @@ from pathlib import Path
 
 import hostile
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from conftest import SECONDS, make_toy, time_limit
 from faults.trials import counted, number
-from toy_runs import EXPERIMENT, TOY, look, stop_at
+from toy_runs import STUDY, TOY, look, stop_at
 
-from bnjax import data, train
-from bnjax.commands import command_line as frame
-from bnjax.commands import program
+from bnjax.commands import command_line, program
+from bnjax.data.dataset import from_arrays
 from bnjax.errors import RunError, UsageError
-from bnjax.frame import files, folder, published_curves, results, seeded, verify
-from bnjax.frame.arms import Arm
-from bnjax.frame.partial_options import PartialConfig
-from bnjax.frame.streams import stream_key
+from bnjax.frame import files, folder, published_curves, results, verify
+from bnjax.frame.arm import arm_values, build_program, first_state, make_arm
+from bnjax.studies import batchnorm_only
+from bnjax.studies.batchnorm_only import trained_network
 
 TRIALS = number("inputs")
 BLOCKS = 10  # of trials, one test each
 ROOT = Path(__file__).parents[2]
 LONGEST_LINE = 5000
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 
 
 def said_well(captured, status: int, *, line_on: str = "err") -> None:
@@ -63,7 +59,7 @@ class Arena(typing.NamedTuple):
     finished: str
     unfinished: str
     metrics: bytes
-    arrays: dict[str, np.ndarray]
+    results: results.Run
 
 
 LR = {"finished": "0.1", "unfinished": "0.2"}
@@ -78,15 +74,15 @@ def arena(noise_dataset, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         make_toy(patch, noise_dataset)
         last = ["--lr", LR["unfinished"], "--debug", "--out"]
-        assert frame.main(EXPERIMENT, [*TOY, "--out", str(arena / "runs")]) == 0
-        assert frame.main(EXPERIMENT, [*TOY, *last, str(whole)]) == 0
+        assert command_line.main(STUDY, [*TOY, "--out", str(arena / "runs")]) == 0
+        assert command_line.main(STUDY, [*TOY, *last, str(whole)]) == 0
         stop_at(patch, 7)
-        assert frame.main(EXPERIMENT, [*TOY, *last, str(arena / "runs")]) == 130
+        assert command_line.main(STUDY, [*TOY, *last, str(arena / "runs")]) == 130
     (sound,) = whole.glob("lp_norms/*")
     (finished,) = (p for p in arena.glob("runs/lp_norms/*") if p.name != sound.name)
     shutil.copytree(finished, arena / "runs/spectrum" / finished.name)
     metrics = (sound / folder.METRICS).read_bytes()
-    return Arena(arena, finished.name, sound.name, metrics, results.read(sound).arrays)
+    return Arena(arena, finished.name, sound.name, metrics, results.read(sound))
 
 
 @pytest.mark.parametrize("block", range(BLOCKS))
@@ -114,9 +110,7 @@ def only_looks(place, run, capsys, done):
         said_well(captured, status, line_on="out" if status == 1 else "err")
         assert captured.out or captured.err, done
     assert program.main(["list", "--json", str(place / "runs")]) == 0, done
-    listed = {
-        (entry["experiment"], entry["digest"]) for entry in json.loads(capsys.readouterr().out)
-    }
+    listed = {(entry["study"], entry["digest"]) for entry in json.loads(capsys.readouterr().out)}
     assert ("lp_norms", run.name) in listed, done
     assert look(place) == before, done
 
@@ -127,7 +121,7 @@ def goes_on(arena, place, run, kind, generator, capsys, done):
     if by_folder := generator.random() < 0.3:
         status = program.main(["resume", str(run)])
     else:
-        status = frame.main(EXPERIMENT, [*TOY, "--lr", LR[kind], "--out", str(place / "runs")])
+        status = command_line.main(STUDY, [*TOY, "--lr", LR[kind], "--out", str(place / "runs")])
     captured = capsys.readouterr()
     done = [*done, f"resume={by_folder} status={status}", captured.err]
     print(done)
@@ -143,8 +137,7 @@ def goes_on(arena, place, run, kind, generator, capsys, done):
         found = results.read(run)
         if kind == "unfinished":
             assert (run / folder.METRICS).read_bytes() == arena.metrics, done
-            for name, values in arena.arrays.items():
-                np.testing.assert_array_equal(found.arrays[name], values, err_msg=str(done))
+            assert found.data.identical(arena.results.data), done
         # Checkpoints that a run does not need to go on from are not looked at.
         damage = verify.verify(run).damage
         assert all("checkpoints" in name.parts for name in damage), (done, damage)
@@ -176,18 +169,21 @@ def test_damaged_archives(arena, tmp_path):
         generator = random.Random(f"archives {trial}")
         place = tmp_path / str(trial) / "runs" / run.parent.name / run.name
         place.mkdir(parents=True)
-        for name in (folder.CONFIG, folder.PROBES):
+        for name in (folder.CONFIG, folder.RESULTS):
             shutil.copyfile(run / name, place / name)
         shutil.copyfile(network, place / "network.npz")
         act = generator.choice([*hostile.FILE_DAMAGE, hostile.rewrite_archive])
         with time_limit():
-            act(generator, place / folder.PROBES, arena.place)
+            (hostile.flip if act is hostile.rewrite_archive else act)(
+                generator, place / folder.RESULTS, arena.place
+            )
             with contextlib.suppress(RunError):
                 found = results.read(place)
-                assert set(found.arrays) == set(found.dims), (trial, act)
+                assert isinstance(found.options, dict), (trial, act)
+                assert isinstance(found.facts, dict), (trial, act)
             act(generator, place / "network.npz", arena.place)
             with contextlib.suppress(RunError, UsageError):
-                seeded.rebuild(place / "network.npz")
+                trained_network.rebuild(place / "network.npz")
                 assert act in HARMLESS, (trial, act)
         shutil.rmtree(tmp_path / str(trial))
 
@@ -199,25 +195,14 @@ HARMLESS = (hostile.flip, hostile.extend, hostile.rewrite_archive, hostile.trunc
 
 def write_network(path: Path) -> Path:
     """The file of a small network of which γ and β were trained."""
-    config = PartialConfig(
-        model="resnet", norms=("batch",), trained=("bn",), depths=(8,), width=0.125
-    )
-    model = config.build_model("batch", 10)
-    pixels = np.zeros((4, 8, 8, 3), np.uint8)
-    split = (pixels, np.arange(4))
-    dataset = data.dataset.from_arrays("noise", 10, split, split, "noise")
+    options = batchnorm_only.Options(trained=("bn",), depths=(8,), width=0.125, batch_size=2)
+    split = (np.zeros((4, 8, 8, 3), np.uint8), np.arange(4))
+    dataset = from_arrays("noise", 10, split, split, "noise")
     with jax.numpy_dtype_promotion("standard"):
-        variables = model.init(stream_key(0, "init"), jnp.zeros((1, 8, 8, 3), jnp.float32))
-        selection = config.select(variables["params"], 0)
-        state = train.init_state(
-            model,
-            optax.sgd(0.1),
-            stream_key(0, "init"),
-            jnp.zeros((1, 8, 8, 3), jnp.float32),
-            selection,
-        )
-        arm = Arm({"trained": "bn"}, 0, model, dataset, None, selection)
-        files.write_npz(path, seeded.pack(config, arm, state))
+        arm = make_arm(batchnorm_only.STUDY, options, dataset, arm_values(options)[0], 0)
+        program = build_program(arm)
+        state, _ = first_state(arm, arm.optimizer, program.batch, arm.key("data"))
+        files.write_npz(path, trained_network.pack(arm, state))
     return path
 
 
@@ -258,7 +243,7 @@ def test_what_is_no_plain_file_is_no_table_and_no_plugin(tmp_path, monkeypatch, 
     os.truncate("big", 2**40)
     for option in ("--published", "--plugins"):
         with time_limit():
-            assert frame.main(EXPERIMENT, [*TOY, option, path, "--out", "runs"]) in (1, 2)
+            assert command_line.main(STUDY, [*TOY, option, path, "--out", "runs"]) in (1, 2)
         captured = capsys.readouterr()
         assert captured.err.count("\n") == 1
         said_well(captured, 2)

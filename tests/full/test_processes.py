@@ -118,7 +118,7 @@ def alone(tmp_path_factory, cache):
 
 
 def read(out):
-    return results.read(next((out / "0" / "landscape").iterdir())).arrays
+    return results.read(next((out / "0" / "landscape").iterdir())).data
 
 
 def assert_ended_well(ended):
@@ -131,13 +131,13 @@ def test_processes_in_step_give_the_numbers_of_one(tmp_path, cache, alone, count
     job = Job(tmp_path / "out", count, "--data-devices", str(count), cache=cache)
     assert_ended_well(job.end())
     found = read(tmp_path / "out")
-    first = (found["train.loss"] - alone["train.loss"])[..., 0]
+    first = (found["train_loss"] - alone["train_loss"])[..., 0]
     assert np.abs(first).max() < 1e-6
-    np.testing.assert_allclose(found["train.loss"], alone["train.loss"], rtol=1e-5)
-    assert (found["train.loss"] != alone["train.loss"]).any()  # the batch was divided
+    np.testing.assert_allclose(found["train_loss"], alone["train_loss"], rtol=1e-5)
+    assert (found["train_loss"] != alone["train_loss"]).any()  # the batch was divided
 
 
-def test_units_spread_over_processes_give_the_bits_of_one(tmp_path, cache, alone):
+def test_jobs_spread_over_processes_give_the_bits_of_one(tmp_path, cache, alone):
     ended = Job(tmp_path / "out", 2, cache=cache).end()
     assert_ended_well(ended)
     said = [process.said for process in ended]
@@ -163,7 +163,7 @@ def test_a_signal_to_one_process_has_all_save_and_leave(tmp_path, cache, alone, 
     assert_close(alone, read(tmp_path / "out"))
 
 
-def test_processes_with_units_of_their_own_wait_for_each_other_when_all_are_to_stop(
+def test_processes_with_jobs_of_their_own_wait_for_each_other_when_all_are_to_stop(
     tmp_path, cache, alone
 ):
     """Left by process 0 first, the others would be ended before they have saved."""

@@ -1,11 +1,10 @@
-"""Changes to an experiment that make a fault possible, or a trial short."""
+"""Changes to a study that make a fault possible, or a trial short."""
 
-from collections.abc import Sequence
-from pathlib import Path
+import dataclasses
 from typing import Any
 
-from bnjax.draw import style
-from bnjax.studies.landscape import study as landscape
+from bnjax.draw import Drawing
+from bnjax.studies import landscape
 from faults.memory import shortage
 from faults.phases import pause
 from faults.soak import soak
@@ -14,11 +13,13 @@ __all__ = ["pause", "shortage", "small_figure", "soak"]
 
 
 def small_figure(faults: dict[str, Any]) -> None:
-    """One curve instead of six panels: the real figures are three fifths of a toy run's time."""
+    """One curve instead of all panels: the real figures are three fifths of a toy run's time."""
 
-    def draw(results: Any, published: Any, folder: Path) -> Sequence[Path]:
-        with style.figure(1, 1, size=(2.0, 1.5)) as (drawn, panels):
-            panels[0].plot(results.arrays["train.loss"].reshape(-1))
-            return style.save(drawn, folder, "landscape")
+    def figure(run: Any, published: Any) -> Drawing:
+        drawing = Drawing("landscape", size=(2.0, 1.5))
+        loss = run["train_loss"].values.reshape(-1)
+        drawing.panels[0].line(range(len(loss)), loss, "loss")
+        return drawing
 
-    landscape.EXPERIMENT = landscape.EXPERIMENT._replace(draw=draw)
+    parts = {**landscape.STUDY.parts, "FIGURES": (figure,)}
+    landscape.STUDY = dataclasses.replace(landscape.STUDY, parts=parts)

@@ -1,10 +1,11 @@
 """Memory that is not enough for what a probe of one arm takes at a time."""
 
+import dataclasses
 from typing import Any
 
 import jax
 
-from bnjax.studies.landscape import study as landscape
+from bnjax.studies import landscape
 from faults.phases import watched
 
 
@@ -27,11 +28,12 @@ class Shortage:
 def shortage(faults: dict[str, Any]) -> None:
     """Let the probe of one arm be short of memory, as `faults["shortage"]` says."""
     short = Shortage(**faults["shortage"])
-    probes = landscape.EXPERIMENT.probes
+    probes = landscape.STUDY.part("probes")
 
-    def make(config: Any, arm: Any) -> Any:
-        made = probes(config, arm)
-        enough = arm.values["norm"] != short.norm or config.chunk <= short.points
+    def make(arm: Any) -> Any:
+        made = probes(arm)
+        enough = arm.values["norm"] != short.norm or arm.options.chunk <= short.points
         return made if enough else watched(made, short)
 
-    landscape.EXPERIMENT = landscape.EXPERIMENT._replace(probes=make)
+    parts = {**landscape.STUDY.parts, "probes": make}
+    landscape.STUDY = dataclasses.replace(landscape.STUDY, parts=parts)

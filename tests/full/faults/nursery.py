@@ -1,4 +1,4 @@
-"""Processes for trials: an experiment's command, started, killed, awaited."""
+"""Processes for trials: a study's command, started, killed, awaited."""
 
 import json
 import os
@@ -77,7 +77,7 @@ class Nursery:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="bnjax-faults-")
-        paths = [ROOT, ROOT / "tests" / "full", ROOT / "tests", ROOT / "experiments"]
+        paths = [ROOT, ROOT / "tests" / "full", ROOT / "tests"]
         cleared = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "BNJAX_"))}
         self.server = subprocess.Popen(
             [sys.executable, "-u", "-X", "faulthandler", "-m", "faults.server"],
@@ -115,7 +115,7 @@ class Nursery:
         faults: Mapping[str, Any] | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> Process:
-        """Start the landscape experiment with a command line, and faults in its way."""
+        """Start the study of the landscape with a command line, and faults in its way."""
         self.started += 1
         folder = Path(self.folder.name) / str(self.started)
         folder.mkdir()

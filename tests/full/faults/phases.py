@@ -1,5 +1,6 @@
 """A moment inside each phase of a run: the process says that it is there, and stays a while."""
 
+import dataclasses
 import signal
 import threading
 import time
@@ -10,9 +11,9 @@ from typing import Any
 import jax
 
 from bnjax import data
-from bnjax.draw import style
-from bnjax.frame import arms, checkpoints, displays, results
-from bnjax.studies.landscape import study as landscape
+from bnjax.draw import Drawing
+from bnjax.frame import checkpoints, display, job, results
+from bnjax.studies import landscape
 
 PHASES = ("start", "compile", "step", "probe", "evaluation", "save", "results", "figure")
 # As often as a run of one arm comes to each: see COMMON in toy.py.
@@ -60,21 +61,20 @@ def pause(faults: dict[str, Any]) -> None:
         compiler = jax._src.compiler
         compiler.compile_or_get_cached = moment.watch(compiler.compile_or_get_cached)
     elif moment.phase == "step":
-        displays.PlainDisplay.advance = moment.watch(displays.PlainDisplay.advance)
+        display.PlainDisplay.advance = moment.watch(display.PlainDisplay.advance)
     elif moment.phase == "probe":
-        probes = landscape.EXPERIMENT.probes
-        landscape.EXPERIMENT = landscape.EXPERIMENT._replace(
-            probes=lambda *given: watched(probes(*given), moment)
-        )
+        probes = landscape.STUDY.part("probes")
+        parts = {**landscape.STUDY.parts, "probes": lambda arm: watched(probes(arm), moment)}
+        landscape.STUDY = dataclasses.replace(landscape.STUDY, parts=parts)
     elif moment.phase == "evaluation":
-        make = arms.test_probe
-        arms.test_probe = lambda *given: watched({"test": make(*given)}, moment)["test"]
+        make = job.test_probe
+        job.test_probe = lambda *given: watched({"test": make(*given)}, moment)["test"]
     elif moment.phase == "save":
         checkpoints.write_files = moment.watch(checkpoints.write_files)
     elif moment.phase == "results":
         results.metric_rows = moment.watch(results.metric_rows)
     else:
-        style.save = moment.watch(style.save)
+        Drawing.save = moment.watch(Drawing.save)
 
 
 def watched(probes: dict[str, Any], moment: Any) -> dict[str, Any]:

@@ -21,11 +21,14 @@ import matplotlib.figure
 import sklearn.datasets
 
 from bnjax.commands import command_line
-from bnjax.studies.landscape import study as landscape
+from bnjax.frame import run as runs
+from bnjax.report import publish
+from bnjax.studies import landscape
+from bnjax.studies.landscape import claims, figure, measure
 from faults import injection
 
 PR_SET_PDEATHSIG = 1  # prctl(2): a signal for when the parent ends
-IMPORTED = (jax, matplotlib, sklearn)
+IMPORTED = (jax, matplotlib, sklearn, runs, publish, claims, figure, measure)
 
 
 def serve() -> int:
@@ -89,7 +92,7 @@ def wait(child: int, seconds: float) -> int | None:
 
 
 def run(job: dict[str, Any]) -> int:
-    """What a forked child does: an experiment's command, with the job's faults in its way."""
+    """What a forked child does: a study's command, with the job's faults in its way."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         place = Path(job["folder"]) / name if number else Path(os.devnull)
         opened = os.open(place, os.O_RDWR | os.O_CREAT | os.O_APPEND)
@@ -97,7 +100,7 @@ def run(job: dict[str, Any]) -> int:
         os.close(opened)
     os.environ.update(job["environment"])
     injection.install(job["faults"])
-    return command_line.main(landscape.EXPERIMENT, job["arguments"])
+    return command_line.main(landscape.STUDY, job["arguments"])
 
 
 if __name__ == "__main__":

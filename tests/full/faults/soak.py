@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from bnjax.frame import displays
+from bnjax.frame import display
 
 
 class Gauge:
@@ -46,10 +46,10 @@ class Gauge:
 def soak(faults: dict[str, Any]) -> None:
     """Note what is used now and then, as `faults["gauge"]` says."""
     gauge = Gauge(**faults["gauge"])
-    advance = displays.PlainDisplay.advance
+    advance = display.PlainDisplay.advance
 
     def noting(self: Any, arm: Any, done: int, record: Any) -> None:
         gauge.look(done)
         advance(self, arm, done, record)
 
-    displays.PlainDisplay.advance = noting
+    display.PlainDisplay.advance = noting

@@ -31,7 +31,7 @@ class Death(NamedTuple):
     """Which process of how many ends how, and how many go on."""
 
     count: int
-    together: bool  # on the same units, in step; else each has its own
+    together: bool  # on the same jobs, in step; else each has its own
     victim: int
     way: signal.Signals
     again: int
@@ -115,7 +115,7 @@ def alone(parent, tmp_path_factory):
     """The results of one process with one device."""
     out = tmp_path_factory.mktemp("alone") / "out"
     Job(parent, out, 1, together=False).finish()
-    return results.read(run_folder(out)).arrays
+    return results.read(run_folder(out)).data
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
@@ -144,11 +144,11 @@ def attempt(parent, alone, out, death, step):
         assert "start all processes again" in last_words(process), (death, survivor)
     assert seconds <= HEARTBEAT + 5, death
     Job(parent, out, death.again, death.together).finish()
-    found = results.read(run_folder(out)).arrays
+    found = results.read(run_folder(out)).data
     if death.together:  # to rounding, whatever the number of processes was
-        np.testing.assert_allclose(found["train.loss"], alone["train.loss"], rtol=1e-5)
+        np.testing.assert_allclose(found["train_loss"], alone["train_loss"], rtol=1e-5)
     else:
-        np.testing.assert_array_equal(found["train.loss"], alone["train.loss"])
+        np.testing.assert_array_equal(found["train_loss"], alone["train_loss"])
     assert_close(alone, found)
 
 

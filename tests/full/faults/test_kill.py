@@ -22,7 +22,7 @@ def wait_for_moment(process: Process, toy: Toy, out: Path, generator: random.Ran
     """Wait for the moment to kill; whether the process has not ended before."""
     if generator.random() >= AIMED:
         return process.wait(generator.uniform(0, toy.life)) is None
-    wanted = generator.choice([".*[0-9].*.tmp", ".*.tmp", ".*.jsonl.*", ".*.npz.*", ".summary*"])
+    wanted = generator.choice([".*[0-9].*.tmp", ".*.tmp", ".*.jsonl.*", ".results*", ".summary*"])
     skipped, seen = generator.randrange(4) if wanted.endswith("tmp") else 0, set()
 
     def appeared() -> bool:

@@ -49,10 +49,10 @@ def halved(toy: Toy, out, generator: random.Random) -> None:
     for line, tried in zip(warnings, (2, 1), strict=False):
         assert line.startswith(f"warning: {norm}, seed 0: out of memory; from the last checkpoint")
         assert f"{tried} points" in line
-    found = results.read(toys.run_folder(out)).arrays
-    expected = results.read(toys.run_folder(toy.place / "reference")).arrays
+    found = results.read(toys.run_folder(out)).data
+    expected = results.read(toys.run_folder(toy.place / "reference")).data
     for name, values in expected.items():
-        if name.startswith("line."):  # fewer at a time are another program, and round differently
+        if name.startswith("line_"):  # fewer at a time are another program, and round differently
             np.testing.assert_allclose(found[name], values, rtol=1e-3, atol=1e-6, err_msg=name)
         else:
             np.testing.assert_array_equal(found[name], values, err_msg=name)
@@ -79,17 +79,17 @@ def compare_with_alone(toy: Toy, out, generator: random.Random) -> None:
     process.end()
     toy.finish(out)
     found = results.read(toys.run_folder(out))
-    finite = found.select("train.finite", norm="none", seed=0)
+    finite = found["train_finite"].sel(norm="none", seed=0).values
     end = int(np.flatnonzero(finite == 0)[0])
     assert (finite[:end] == 1).all()
     assert np.isnan(finite[end + 1 :]).all()
-    assert np.isfinite(found.select("line.losses", norm="none", seed=0)[0]).all()
+    assert np.isfinite(found["line_losses"].sel(norm="none", seed=0).values[0]).all()
     alone = out.with_name(out.name + "-alone")
     toy.nursery.run([*toy.arguments, "--norms", "batch", "--out", alone], HOOKS)
     single = results.read(toys.run_folder(alone))
-    for name in found.arrays:
-        both = found.select(name, norm="batch")
-        np.testing.assert_array_equal(both, single.select(name, norm="batch"), err_msg=name)
+    for name in found.data:
+        both, one = (run[name].sel(norm="batch").values for run in (found, single))
+        np.testing.assert_array_equal(both, one, err_msg=name)
         assert np.isfinite(both).all() or name.endswith("accuracy"), name  # which it has not
 
 

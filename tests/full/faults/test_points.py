@@ -62,7 +62,7 @@ def test_all_kinds_of_operations_are_counted(start):
     seen = {line.split()[1] for line in start.operations}
     assert seen == {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.fsync"}
     touched = " ".join(start.operations)
-    for name in (".16.", ".20.", "MANIFEST", "probes.npz", "metrics.jsonl", "png", "summary.json"):
+    for name in (".16.", ".20.", "MANIFEST", "results.nc", "metrics.jsonl", "png", "summary.json"):
         assert name in touched
 
 

@@ -29,7 +29,7 @@ def every(request, nursery: Nursery, tmp_path_factory) -> tuple[Toy, Path]:
     shown = ["--checkpoint-steps", "1", "--checkpoints-kept", "100"]
     assert nursery.run([*toy.arguments, *shown, "--out", every], toys.HOOKS).status == 0
     toys.assert_same_outcome(toys.outcome(every), toy.reference)
-    for name in ("probes.npz", "metrics.jsonl", "summary.json"):
+    for name in ("results.nc", "metrics.jsonl", "summary.json"):
         (toys.run_folder(every) / name).unlink()
     return toy, every
 

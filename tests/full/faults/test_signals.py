@@ -81,7 +81,7 @@ def check(trial: Trial, ended: Ended, out: Path) -> None:
     assert ended.status == 130, ended
     assert "Traceback" not in ended.stderr, ended
     (line,) = [line for line in ended.stderr.splitlines() if line.startswith("interrupted")]
-    assert "the same command goes on" in line
+    assert "the same command continues" in line
     if trial.again or trial.long:
         expected = "at once" if trial.again else "no step ended within"
         assert expected in line

@@ -66,7 +66,7 @@ class Outcome(NamedTuple):
     """All that a run measured and kept."""
 
     files: dict[str, bytes]
-    states: dict[str, Any]  # the arrays of each unit's last checkpoint, by their digests
+    states: dict[str, Any]  # the arrays of each job's last checkpoint, by their digests
 
 
 def files(out: Path) -> dict[str, bytes]:
@@ -81,10 +81,10 @@ def files(out: Path) -> dict[str, bytes]:
 def outcome(out: Path) -> Outcome:
     """What a finished run left, verified."""
     run = run_folder(out)
-    files = {name: (run / name).read_bytes() for name in ("probes.npz", "metrics.jsonl")}
+    files = {name: (run / name).read_bytes() for name in ("results.nc", "metrics.jsonl")}
     summary = json.loads((run / "summary.json").read_bytes())
-    files["claims"] = json.dumps(summary["claims"]).encode()
-    states = {unit.name: last_arrays(run, unit) for unit in (run / "checkpoints").iterdir()}
+    files["verdicts"] = json.dumps(summary["verdicts"]).encode()
+    states = {job.name: last_arrays(run, job) for job in (run / "checkpoints").iterdir()}
     assert (run / "landscape.png").read_bytes().endswith(b"IEND\xaeB`\x82")
     assert (run / "landscape.pdf").read_bytes().rstrip().endswith(b"%%EOF")
     assert json.loads((run / "config.json").read_bytes())
@@ -104,36 +104,36 @@ def run_folder(out: Path) -> Path:
     return run
 
 
-def last_arrays(run: Path, unit: Path) -> dict[str, Any]:
-    """Digests of the arrays of a unit's newest checkpoint."""
-    return checkpoints.read_manifest(unit / str(newest(run, unit))).arrays
+def last_arrays(run: Path, job: Path) -> dict[str, Any]:
+    """Digests of the arrays of a job's newest checkpoint."""
+    return checkpoints.read_manifest(job / str(newest(run, job))).arrays
 
 
-def newest(run: Path, unit: Path) -> int:
-    """The newest step of a unit; every step that has its name has to be sound."""
-    steps = [int(path.name) for path in unit.iterdir() if not path.name.startswith(".")]
+def newest(run: Path, job: Path) -> int:
+    """The newest step of a job; every step that has its name has to be sound."""
+    steps = [int(path.name) for path in job.iterdir() if not path.name.startswith(".")]
     for step in steps:
-        damage = checkpoints.find_damage(unit / str(step), f"{run.name}/{unit.name}")
-        assert not damage, f"{unit / str(step)}: {damage}"
+        damage = checkpoints.find_damage(job / str(step), f"{run.name}/{job.name}")
+        assert not damage, f"{job / str(step)}: {damage}"
     return max(steps, default=0)
 
 
 def progress(out: Path) -> dict[str, int]:
-    """The newest sound step of each unit, wherever a run was broken off."""
+    """The newest sound step of each job, wherever a run was broken off."""
     place = out / "landscape"
     runs = list(place.iterdir()) if place.is_dir() else []
-    units = [
-        (run, unit)
+    jobs = [
+        (run, job)
         for run in runs
         if (run / "checkpoints").is_dir()
-        for unit in (run / "checkpoints").iterdir()
+        for job in (run / "checkpoints").iterdir()
     ]
-    return {unit.name: newest(run, unit) for run, unit in units}
+    return {job.name: newest(run, job) for run, job in jobs}
 
 
 def assert_not_worse(now: dict[str, int], before: dict[str, int]) -> None:
-    """No unit has lost a step that had been saved."""
-    assert all(now.get(unit, 0) >= step for unit, step in before.items()), (before, now)
+    """No job has lost a step that had been saved."""
+    assert all(now.get(job, 0) >= step for job, step in before.items()), (before, now)
 
 
 def entries(out: Path) -> list[str]:

@@ -1,0 +1,125 @@
+"""A wrong call of a study gives one line and writes nothing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bnjax.commands import command_line
+from bnjax.frame import study as studies
+
+ROOT = Path(__file__).parents[2]
+LANDSCAPE = [
+    (["--lr", "0"], "--lr 0: must be one or more different learning rates above 0 and finite"),
+    (["--lr", "nan"], "--lr nan: must be"),
+    (["--lr", "foo"], "Could not find valid parse for arguments: ['foo']: see --help"),
+    (["--lr", "0.1", "0.10000001"], "--lr 0.1 0.1: must be one or more different"),
+    (["--min-step", "0.1", "--multiples", "1", "2"], "--min-step is not used beside --multiples 1"),
+    (["--multiples", "1", "2", "--chunk", "3"], "--chunk 3: must be"),
+    (["--points", "1"], "--points 1: must be from 2"),
+    (["--points", "2.5"], "--points"),
+    (["--batch-size", "100000"], "batch_size=100000 must be from 1 to 50"),
+    (["--batch-size", "0"], "--batch-size 0: must be 1 or more"),
+    (["--batch-size", "1"], "--batch-size 1: the norm batch takes statistics over the batch"),
+    (["--microbatches", "2"], "do not add up to its gradient"),
+    (["--norms", "layer", "--microbatches", "3"], "must be 1 or more and divide --batch-size"),
+    (["--norms", "bach"], "--norms bach: must be of none batch"),
+    (["--norms", "batch", "batch"], "--norms batch batch"),
+    (["--model", "vgg12"], "--model vgg12: must be of vgg11 vgg13"),
+    (["--max-step", "0.1"], "--max-step 0.1: must be above --min-step 0.5"),
+    (["--min-step", "0"], "--min-step 0.0"),
+    (["--steps", "0"], "--steps 0: must be from 1 to 100000000"),
+    (["--seeds", "0"], "--seeds 0"),
+    (["--seed", "-1"], "--seed -1"),
+    (["--width", "inf"], "--width inf"),
+    (["--weight-decay", "-0.1"], "--weight-decay -0.1"),
+    (["--probe-every", "0"], "--probe-every 0"),
+    (["--evaluate-every", "0"], "--evaluate-every 0"),
+    (["--directions", "random"], "--directions random"),
+    (["--statistics", "foo"], "'foo'"),
+    (["--preset", "foo"], "--preset foo: must be quick or toy or paper"),
+    (["--dataset", "cifar10", "--data-dir", "/none"], "--data-dir /none: must be a folder"),
+    (["--data-dir", "/"], "--data-dir has no use with --dataset digits"),
+    (["--data-devices", "3"], "--data-devices 3: must be a divisor of the 128 examples"),
+    (["--bogus", "1"], "Unrecognized options: --bogus, 1: see --help"),
+]
+SPECTRUM = [
+    (["--lanczos-steps", "1"], "--lanczos-steps 1: must be 2 or more"),
+    (["--vectors", "0"], "--vectors 0: must be 1 or more"),
+    (["--trace-vectors", "1"], "--trace-vectors 1: must be 2 or more: one has no error"),
+    (["--lanczos-steps", "6", "--top", "7"], "--top 7: must be from 2 to --lanczos-steps 6"),
+    (["--images", "32", "--chunk", "7"], "--chunk 7: must be 2 or more, and divide --images 32"),
+    (["--statistics", "batch", "batch"], "--statistics batch batch: must be one or more"),
+    (["--images", "64", "--chunk", "64"], "images=64 must be from 2 to 50, the training images of"),
+]
+CALLS = [
+    *(("landscape", *call) for call in LANDSCAPE),
+    *(("spectrum", ["--batch-size", "16", *call], message) for call, message in SPECTRUM),
+    ("shift", ["--model", "resnet", "--depth", "21"], "the nearest legal are 20 and 26"),
+    ("shift", ["--model", "vgg11", "--depth", "21"], "has a depth of its own"),
+    ("shift", ["--layers", "conv12"], "--layers conv12: the model has conv1"),
+    ("shift", ["--model", "dln", "--dataset", "digits"], "does not go with --dataset digits"),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "message"), CALLS)
+def test_it_gives_one_line_and_writes_nothing(
+    request, tmp_path, monkeypatch, capsys, name, arguments, message
+):
+    for variable in ("XLA_FLAGS", "NPROC"):  # which several devices add to
+        monkeypatch.setenv(variable, "")
+    if "must be from" in message and "=" in message:  # it is refused beside the data
+        request.getfixturevalue("toy")
+    out = tmp_path / "runs"
+    assert command_line.main(studies.find(name), [*arguments, "--out", str(out)]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ")
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+    assert not out.exists()
+
+
+def call(arguments, capsys):
+    """One line that says what does not serve."""
+    status = command_line.main(studies.find("landscape"), list(map(str, arguments)))
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    return status, error
+
+
+def test_a_world_that_is_not_as_the_call_needs_it_gives_one_line(tmp_path, capsys):
+    data = tmp_path / "data"
+    (data / "cifar10/3.0.2").mkdir(parents=True)
+    (data / "cifar10/3.0.2/dataset_info.json").write_text("{")
+    out = ["--out", tmp_path / "runs"]
+    status, error = call(["--dataset", "cifar10", "--data-dir", data, *out], capsys)
+    assert status == 1
+    assert "--data-dir" in error
+    assert not (tmp_path / "runs").exists()
+    (tmp_path / "file").write_text("")
+    status, error = call(["--out", tmp_path / "file"], capsys)
+    assert status == 1
+    assert "give another --out" in error
+
+
+def test_debug_shows_the_traceback():
+    with pytest.raises(ValueError, match="--lr"):
+        command_line.main(studies.find("landscape"), ["--lr", "0", "--debug"])
+
+
+@pytest.mark.full
+def test_the_script_itself_starts_and_explains_its_options():
+    def script(*arguments):
+        call = [sys.executable, str(ROOT / "experiments/landscape.py"), *arguments]
+        return subprocess.run(call, capture_output=True, text=True, check=False, cwd=ROOT)
+
+    shown = script("--help").stdout
+    assert "--min-step" in shown
+    assert "in units of the learning rate" in " ".join(shown.replace("│", " ").split())
+    assert "(default: 15000)" in script("--preset", "paper", "--help").stdout
+    wrong = script("--lr", "0")
+    assert wrong.returncode == 2
+    assert wrong.stderr.startswith("error: --lr 0: must be one or more different")
+    assert script("--bogus").stderr == "error: Unrecognized options: --bogus: see --help\n"

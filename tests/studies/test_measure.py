@@ -1,0 +1,87 @@
+"""What the landscape, the shift and the spectrum measure along training."""
+
+import dataclasses
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from toy_runs import figure
+
+import bnjax
+from bnjax import probes, train
+from bnjax.data import Batch
+from bnjax.frame import results
+from bnjax.studies import landscape, spectrum
+from bnjax.studies.landscape import measure as line
+from bnjax.studies.shift.measure import make_shift
+from bnjax.train import optimizers
+from bnjax.train.gradient import Gradient, TrainState
+
+
+def test_arms_that_differ_in_rate_or_seed_share_one_compiled_line_probe():
+    state = TrainState(jnp.int32(0), {"w": jnp.ones(2)}, {}, ())
+    batch = Batch(jnp.zeros((1, 1, 1, 1)), jnp.zeros(1, jnp.int32))
+    computed = Gradient(jnp.array(1.0), jnp.array(1.0), {"w": jnp.ones(2)}, {})
+
+    def program(rate, seed):
+        measure = line.make_line(
+            lambda state, batch: lambda params: jnp.sum(params["w"] ** 2),
+            rate * np.array([0.5, 1.0]),
+            jax.random.key(seed),
+            directions=("gradient", "random"),
+        )
+        text = jax.jit(measure).lower(state, batch, computed).as_text()
+        return text[text.index("func.func private") :]  # called with sizes and key
+
+    assert program(0.1, 0) == program(0.4, 1)
+
+
+def test_the_papers_step_sizes_are_the_papers():
+    paper = landscape.STUDY.preset("paper")
+    sizes = line.step_sizes(SimpleNamespace(**{**vars(paper), "lr": 0.1}))
+    np.testing.assert_allclose(sizes, [0.05, 0.1, 0.2, 0.4], rtol=1e-6)
+
+
+def test_the_centre_of_the_line_is_the_loss_of_training(toy, tmp_path):
+    call = ["--steps", "4", "--batch-size", "16", "--probe-every", "2", "--norms", "batch"]
+    study = dataclasses.replace(landscape.STUDY, parts={"CLAIMS": (), "FIGURES": (figure,)})
+    more = ["--directions", "gradient", "random", "--out", str(tmp_path)]
+    run = results.read(bnjax.start(study, *call, *more))
+    trained = run["train_loss"].sel(step=run["probe_step"].values).values
+    for direction in ("gradient", "random"):
+        centre = run["line_loss"].sel(direction=direction).values
+        np.testing.assert_allclose(centre, trained, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["momentum", "adam"])
+def test_the_layers_below_take_the_optimisers_actual_update(
+    problem, batch, name, standard_promotion
+):
+    _, params, batch_stats, loss = problem
+    optimizer = optimizers.by_name(name, 0.1)
+    gradient = jax.grad(loss)(params)
+    # An optimiser that has seen another gradient already: its update is not −lr times this one.
+    earlier = jax.tree.map(jnp.ones_like, params)
+    opt_state = optimizer.update(earlier, optimizer.init(params), params)[1]
+    state = train.TrainState(jnp.zeros((), jnp.int32), params, batch_stats, opt_state)
+    computed = train.Gradient(loss(params), jnp.zeros(()), gradient, batch_stats)
+    measured = make_shift(lambda state, batch: loss, optimizer)(state, batch, computed)
+    updates, _ = optimizer.update(gradient, opt_state, params)
+    expected = probes.shift(loss, params, optax.apply_updates(params, updates))
+    np.testing.assert_allclose(measured.distances, expected.distances, rtol=1e-9, atol=1e-12)
+    assert (np.asarray(measured.distances)[1:] > 0).all()
+
+
+def test_the_spectrum_depends_on_the_statistics_where_there_are_some(toy, tmp_path):
+    study = dataclasses.replace(spectrum.STUDY, parts={"CLAIMS": (), "FIGURES": (figure,)})
+    call = "--steps 3 --batch-size 16 --probe-every 2 --images 32 --chunk 16 --lanczos-steps 6"
+    more = ["--vectors", "2", "--trace-vectors", "3", "--top", "3", "--out", str(tmp_path)]
+    run = results.read(bnjax.start(study, *call.split(), *more))
+    np.testing.assert_allclose(run["spectrum_weights"].sum("node"), 1, rtol=1e-5)
+    largest = run["spectrum_largest"].sel(rank=1)
+    differs = abs(largest.sel(statistics="batch") - largest.sel(statistics="running")) > 1e-3
+    assert not differs.sel(norm="none").any()
+    assert differs.sel(norm="batch").all()
