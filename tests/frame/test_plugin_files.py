@@ -11,7 +11,7 @@ import pytest
 
 from bnjax import models
 from bnjax.commands import command_line
-from bnjax.draw.words import network
+from bnjax.draw.arms import network
 from bnjax.errors import UsageError
 from bnjax.frame import folder, plugins, results
 from bnjax.models import norms
