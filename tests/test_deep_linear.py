@@ -1,17 +1,18 @@
 """The deep linear network: its data, its loss, and its edge of stability."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from bnjax import data, losses, models
-from bnjax.commands import command_line as frame
+from bnjax.commands import command_line
 from bnjax.errors import UsageError
-from bnjax.frame import results
-from bnjax.frame.config import RunConfig
-from bnjax.frame.requirements import require_layers
-from bnjax.studies.landscape import study as landscape
+from bnjax.frame import options, results
+from bnjax.frame.arm import require_layers
+from bnjax.studies import landscape
 
 
 def test_the_network_is_the_product_of_its_matrices():
@@ -56,38 +57,39 @@ def test_batchnorm_trains_at_the_edge_of_stability(tmp_path, monkeypatch):
     """Published: β settles at 2.02e6 = 2/lr, with ‖g(lr) − g‖/‖g‖ = 1.99 (Fig. 10 and 11)."""
     # Six layers show it as 25 do, and compile in a quarter of the time.
     monkeypatch.setattr(
-        RunConfig,
-        "build_model",
-        lambda self, norm, num_classes: models.deep_linear(
-            norm=models.norms.by_name(norm), depth=6
-        ),
+        "bnjax.frame.arm.build_model",
+        lambda options, norm, classes: models.deep_linear(norm=models.norms.by_name(norm), depth=6),
     )
     jax.config.update("jax_enable_x64", False)
     try:
         arguments = ["--model", "dln", "--steps", "300", "--probe-every", "10", "--norms", "batch"]
         arguments += ["--lr", "3e-6", "--out", str(tmp_path), "--debug"]
-        assert frame.main(landscape.EXPERIMENT, arguments) == 0
+        assert command_line.main(landscape.STUDY, arguments) == 0
     finally:
         jax.config.update("jax_enable_x64", True)
     (path,) = (tmp_path / "landscape").iterdir()
     measured = results.read(path)
-    beta = measured.select("line.smoothness", norm="batch", seed=0, direction="gradient")
-    column = int(np.abs(measured.axes["step_size"] - 3e-6).argmin())
-    late = np.median(beta[-10:, column])
-    assert 1.8 < late * 3e-6 < 2.2
+    beta = measured["line_smoothness"].sel(norm="batch", seed=0, direction="gradient")
+    late = beta.sel(step_size=3e-6, method="nearest")[-10:].median()
+    assert 1.8 < float(late) * 3e-6 < 2.2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(options.LearningRate, options.Training):
+    """Those of any study."""
 
 
 def test_the_deep_linear_network_needs_its_own_data():
-    for options in (
+    for given in (
         {"model": "dln"},
         {"dataset": "gaussian"},
         {"model": "dln", "dataset": "gaussian", "objective": "cross_entropy"},
     ):
         with pytest.raises(UsageError, match=r"(?i)gaussian"):
-            RunConfig(**options).validate()
+            options.check(Options(**given))
 
 
 def test_unknown_layers_are_answered_with_those_there_are():
     with pytest.raises(UsageError, match=r"--layers conv9: the model has conv1 conv2 .* output"):
-        require_layers("--layers", ["conv2", "conv9"], RunConfig())
-    require_layers("--layers", ["dense25"], RunConfig(model="dln", dataset="gaussian"))
+        require_layers("--layers", ["conv2", "conv9"], Options())
+    require_layers("--layers", ["dense25"], Options(model="dln", dataset="gaussian"))
