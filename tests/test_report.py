@@ -21,7 +21,7 @@ import pytest
 import xarray
 
 from bnjax.commands import command_line
-from bnjax.commands import report as command_line
+from bnjax.commands import report as report_command
 from bnjax.draw import style
 from bnjax.errors import RunError
 from bnjax.frame import folder, results, verify
@@ -208,7 +208,7 @@ def test_equal_runs_write_equal_pages_and_a_page_says_what_failed(run, tmp_path,
     summary = folder.read_summary(run)
     assert [one["name"] for one in summary.figures] == ["training"]
     assert summary.question == LANDSCAPE.question
-    assert command_line.main([str(run)]) == 0
+    assert report_command.main([str(run)]) == 0
     assert "figure fails: ValueError: no such &lt;layer&gt;" in (run / "report.html").read_text()
 
 
@@ -319,7 +319,7 @@ def test_a_damaged_run_gets_a_line_and_no_page(run, tmp_path, capsys):
         except OSError:  # damage to what was damaged before
             continue
         out = tmp_path / f"{number}.html"
-        status = command_line.main([str(copy), "--out", str(out)])
+        status = report_command.main([str(copy), "--out", str(out)])
         statuses.add(status)
         error = capsys.readouterr().err
         assert status in (0, 1, 2), done
@@ -373,7 +373,7 @@ def test_results_of_odd_forms_get_a_page_or_an_error():
 
 
 def test_a_single_run_gets_its_page_and_keeps_its_digests(run, capsys):
-    assert command_line.main([str(run)]) == 0
+    assert report_command.main([str(run)]) == 0
     assert capsys.readouterr().out.strip() == str(run / "report.html")
     assert not verify.verify(run).damage
     # A page that the run itself has written belongs to its results.
@@ -381,14 +381,14 @@ def test_a_single_run_gets_its_page_and_keeps_its_digests(run, capsys):
     (run / "report.html").write_text("older")
     about = {"figures": found.figures}
     folder.write_summary(run, found.verdicts, {}, [*found.files, "report.html"], about)
-    assert command_line.main([str(run)]) == 0
+    assert report_command.main([str(run)]) == 0
     assert not verify.verify(run).damage
     assert folder.read_summary(run).figures == found.figures
 
 
 def test_several_runs_get_one_page_in_the_folder_of_all_runs(run, tmp_path):
     other = made_runs.write(tmp_path, made_runs.measured(lr=0.1))
-    assert command_line.main([str(run), str(other), str(run)]) == 0
+    assert report_command.main([str(run), str(other), str(run)]) == 0
     found = Page((tmp_path / "report.html").read_text())
     assert {"run-1", "run-2"} <= found.ids
     assert "run-3" not in found.ids
@@ -403,14 +403,14 @@ def test_figures_are_drawn_again_with_other_published_curves(run, tmp_path, monk
     monkeypatch.setattr(studies, "find", lambda name: study)
     before = (run / "training.svg").read_bytes()
     out = tmp_path / "p.html"
-    assert command_line.main([str(run), "--published", str(given), "--out", str(out)]) == 0
+    assert report_command.main([str(run), "--published", str(given), "--out", str(out)]) == 0
     [chart] = overlays_of(out.read_text())
     assert [trace["n"] for trace in chart["traces"] if trace["published"]] == [2, 2]
     assert (run / "training.svg").read_bytes() == before
     foreign = made_runs.measured(lr=0.3)
     facts = {**foreign.facts, "script": "mine.py 0123456789ab"}
     other = made_runs.write(tmp_path / "other", dataclasses.replace(foreign, facts=facts))
-    assert command_line.main([str(other), "--published", str(given)]) == 2
+    assert report_command.main([str(other), "--published", str(given)]) == 2
     assert "no study of bnjax" in capsys.readouterr().err
 
 
@@ -430,7 +430,7 @@ def test_figures_are_drawn_again_with_other_published_curves(run, tmp_path, monk
 def test_wrong_calls_get_one_line(run, capsys, monkeypatch, tmp_path, arguments, status, message):
     monkeypatch.chdir(tmp_path)
     given = [str(run) if word == "RUN" else word for word in arguments]
-    assert command_line.main(given) == status
+    assert report_command.main(given) == status
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
@@ -438,16 +438,16 @@ def test_wrong_calls_get_one_line(run, capsys, monkeypatch, tmp_path, arguments,
 
 def test_runs_without_a_page_get_one_line(run, capsys, monkeypatch):
     (run / "training.svg").write_text("other")
-    assert command_line.main([str(run)]) == 1
+    assert report_command.main([str(run)]) == 1
     assert "training.svg has 5 bytes" in capsys.readouterr().err
     (run / "summary.json").unlink()
-    assert command_line.main([str(run)]) == 1
+    assert report_command.main([str(run)]) == 1
     assert "is not finished" in capsys.readouterr().err
     record = folder.read_config(run)
     monkeypatch.setattr(folder, "FORMAT", 1)
     folder.write_config(run, record)
     monkeypatch.undo()
-    assert command_line.main([str(run)]) == 1
+    assert report_command.main([str(run)]) == 1
     error = capsys.readouterr().err
     assert "made by another version of bnjax" in error
     assert error.count("\n") == 1
@@ -779,7 +779,7 @@ def test_a_comparison_tells_all_that_differs(tmp_path):
 def test_a_comparison_has_both_runs_curves_and_figures(tmp_path, run):
     other = made_runs.write(tmp_path, made_runs.measured(factor=3.0, lr=0.1))
     out = tmp_path / "compared.html"
-    assert command_line.main(["--compare", str(run), str(other), "--out", str(out)]) == 0
+    assert report_command.main(["--compare", str(run), str(other), "--out", str(out)]) == 0
     found = Page(out.read_text())
     group = json.loads(found.text("data"))["groups"][-1]
     assert group["id"] == "compare"
@@ -802,7 +802,7 @@ def test_one_configuration_from_two_places_differs_in_nothing(run, tmp_path):
     shutil.copytree(run, other)
     out = tmp_path / "p.html"
     for pair in ((run, other), (run, run)):
-        assert command_line.main(["--compare", *map(str, pair), "--out", str(out)]) == 0
+        assert report_command.main(["--compare", *map(str, pair), "--out", str(out)]) == 0
         assert "both have the same options" in out.read_text()
     found = tables.compare(read(run), read(other))
     assert not found["options"]

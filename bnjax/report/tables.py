@@ -57,7 +57,7 @@ def ends(run: Run) -> dict[str, dict[str, End]]:
     arms = {index[:-1]: arm for index, arm in curves.name_arms(run).items()}
     for name in names:
         axis = str(run[name].dims[-1])
-        last = late(run[name], axis, LATE if axis == "step" else 0)
+        last = late(run[name], axis, LATE if axis == "step" else 0.0)
         means = last.mean(axis, dtype=np.float64, skipna=False).values
         for index, arm in arms.items():
             own = means[index]
