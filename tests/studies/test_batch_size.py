@@ -115,6 +115,7 @@ def test_a_dead_arm_is_inconclusive_where_it_matters():
     accuracy = {"none": (0.95, 0.95), "batch": (0.7, 0.9), "layer": (0.9, 0.9)}
     found = decided(a_run(accuracy, dead=[("none", 64)]), claims.CLAIMS)
     assert found["sizes-none"].reason.startswith("no normalisation at a batch of 64 does not train")
+    assert found["shrinks-fig4a"].measured == "At a batch of 64 nan, at a batch of 2 1"
     for name, own in found.items():
         expected = name == "sizes-none" or name.startswith("shrinks")
         assert (own.verdict == U) == expected, name

@@ -133,9 +133,9 @@ def test_images_alone_are_compared_with_the_same_images_together(trained):
 def a_run(far=(2, 1), *, reached=(30, 10), alone=1.0, difference=0.0, own=0.1, seeds=1):
     """The sigmoids of `none` and `batch` wander `far[arm]` spreads in all, at one speed."""
     course = np.linspace(0, 1, synthetic.PROBES).reshape(-1, 1, 1)
-    spread = (1 + np.arange(SIGMOIDS)).reshape(-1, 1) * np.array([-1.0, 0.0, 1.0])
+    half = 1.0 + np.arange(SIGMOIDS).reshape(-1, 1)  # of the spread
     scale = (1 + 0.01 * np.arange(seeds)).reshape(-1, 1, 1, 1)
-    moved = spread + column(far, 4) * 2 * spread[:, 2:] * course
+    moved = half * (np.array([2.0, 3.0, 4.0]) + 2 * column(far, 4) * course)
     steps = np.arange(0, synthetic.STEPS + 1, 10)
     single = {
         "difference": [difference, 5.0],
@@ -212,7 +212,7 @@ def test_sigmoids_wander_by_their_own_spreads():
     values = made["inputs_percentiles"]
     made.data["inputs_percentiles"].loc[{"probe_step": 35}] = np.nan  # it diverged
     np.testing.assert_allclose(claims.wander(made).sel(norm="none"), 3.0 * 6 / 7)
-    values[0, 0, :, 3] = 1.0  # one number only: it has no spread
+    values[0, 0, :, 3] = np.arange(8.0)[:, None]  # one number at each probe: it has no spread
     assert np.isnan(claims.wander(made)[0, 0, 3])
     assert np.isfinite(claims.wander(made).median("channel")).all()
 

@@ -78,15 +78,17 @@ def test_the_figure_shows_every_minibatch_their_median_the_range_and_the_test_se
 
 
 def test_rates_share_a_scale_and_one_at_which_no_arm_trains_is_said_in_the_caption():
-    made = a_run(lrs=[0.1, 0.5])
+    made = a_run(lrs=[0.1, 0.5, 1.0])
     made.data["train_loss"].loc[{"lr": 0.5}] = 2.3
     made.data["train_finite"].loc[{"lr": 0.5, "norm": "none", "step": 7}] = 0
+    made.data["train_loss"].loc[{"lr": 1.0, "norm": "none"}] = 2.3
     drawing = figure.training(made, {})
-    (loss, other), _ = drawing.rows
+    (loss, other, _), _ = drawing.rows
     assert loss.title == "Loss, learning rate 0.1"
     assert loss.axes.get_ylim() == other.axes.get_ylim()
     assert "lr 0.1" not in drawing.caption
     assert "lr 0.5: NO ARM TRAINS: no normalisation diverged at step 7; Batch" in drawing.caption
+    assert "lr 1: no normalisation does not train" in drawing.caption
     assert "×: diverged" in drawing.caption
 
 
