@@ -1,5 +1,7 @@
 """The figure of the batch size: accuracy, landscape and training loss against it."""
 
+from typing import Any
+
 from bnjax import draw
 from bnjax.draw import LOOKS, Drawing
 from bnjax.frame.published_curves import Published
@@ -39,11 +41,14 @@ def batch_size(run: Run, published: Published) -> Drawing:
     for panel, (title, label, values) in zip(drawing.panels, shown, strict=True):
         for norm in run.norms:
             look, own = LOOKS[norm], values.sel(norm=norm)
-            ends = (end("seed", skipna=False) for end in (own.median, own.min, own.max))
-            caps = 2 if len(run.seeds) > 1 else 0
-            panel.ranges(sizes, *ends, look=look, markersize=5, fillstyle="none", capsize=caps)
-            crossed = own.sel(batch_size=dead[norm]).median("seed", skipna=False)
-            crosses = {"marker": "x", "markersize": 9, "legend": False}
+            middle, low, high = (
+                end("seed", skipna=False) for end in (own.median, own.min, own.max)
+            )
+            bars: Any = {"markersize": 5, "fillstyle": "none"}
+            bars["capsize"] = 2 if len(run.seeds) > 1 else 0
+            panel.ranges(sizes, middle, low, high, look=look, **bars)
+            crossed = middle.sel(batch_size=dead[norm])
+            crosses: Any = {"marker": "x", "markersize": 9, "legend": False}
             panel.points(dead[norm], crossed, f"{look.label}, does not train", look, **crosses)
         panel.set(title=title, ylabel=label, log=panel is not drawing.panels[0])
         panel.axes.set_xscale("log", base=2)

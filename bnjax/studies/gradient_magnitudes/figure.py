@@ -1,5 +1,7 @@
 """The figure of gradient magnitudes: a panel for each arm, a line for each kind of parameter."""
 
+from typing import Any
+
 import numpy as np
 
 from bnjax import draw
@@ -48,7 +50,7 @@ def gradient_magnitudes(run: Run, published: Published) -> Drawing:
         for kind in run.values("kind"):
             values, look = means.sel(norm=norm, kind=kind), KINDS[kind]
             if np.isfinite(values).any():
-                style = {"linewidth": 1, "marker": True, "markevery": 0.1, "markersize": 3}
+                style: Any = {"linewidth": 1, "marker": True, "markevery": 0.1, "markersize": 3}
                 panel.line(run["probe_step"], values, look=look, **style)
         draw.mark_ends(panel, run, norm)
         panel.set(title=LOOKS[norm].label, xlabel=STEP, log=True)

@@ -42,7 +42,8 @@ def spreads(values: xarray.DataArray) -> xarray.DataArray:
 def wander(run: Run) -> xarray.DataArray:
     """How far each sigmoid's percentiles get along the run, in its own mean spread."""
     values = run["inputs_percentiles"]
-    values = values.where(np.isfinite(values).all(["channel", "percentile"]))  # until it diverged
+    measured = (abs(values) < math.inf).all(["channel", "percentile"])
+    values = values.where(measured)  # until it diverged
     travelled = values.max("probe_step") - values.min("probe_step")
     return travelled.mean("percentile") / spreads(values).mean("probe_step")
 

@@ -47,8 +47,8 @@ def draw_accuracy(panel: Panel, run: Run) -> bool:
     """
     accuracy = 100 * run["test_accuracy"]
     if len(run.seeds) > 1:
-        ends = (end("seed", skipna=False) for end in (accuracy.min, accuracy.max))
-        draw.bands(panel, *ends, "{}, range over seeds", legend=False)
+        low, high = (end("seed", skipna=False) for end in (accuracy.min, accuracy.max))
+        draw.bands(panel, low, high, "{}, range over seeds", legend=False)
     every = max(1, accuracy.sizes["test_step"] // 8)
     style: Any = {"linewidth": 1.3, "marker": True, "markersize": 4, "fillstyle": "none"}
     draw.curves(panel, run, accuracy, markevery=every, **style)
@@ -72,9 +72,9 @@ def draw_inputs(panel: Panel, run: Run, norm: str) -> None:
     look, place = LOOKS[norm]._replace(line="-"), typical_sigmoid(run, norm)
     values = run["inputs_percentiles"].sel(norm=norm).isel(seed=0, channel=place)
     steps, levels = run["probe_step"].values, run.values("percentile")
-    ends = (values.isel(percentile=end) for end in (0, -1))
-    between = {"alpha": 0.15, "legend": False}
-    panel.band(steps, *ends, "between the outer percentiles", look, **between)
+    low, high = (values.isel(percentile=end) for end in (0, -1))
+    between: Any = {"alpha": 0.15, "legend": False}
+    panel.band(steps, low, high, "between the outer percentiles", look, **between)
     for level in levels:
         own = values.sel(percentile=level)
         width = 1.6 if level == 50 else 0.8

@@ -65,8 +65,8 @@ def draw_panel(panel: Panel, run: Run, quantity: str) -> None:
             faint: Any = {"linestyle": "-", "linewidth": 0.4, "alpha": 0.3, "legend": False}
             panel.line(steps, own[0], f"{name}, every minibatch", look, **faint)
         if len(own) > 1:
-            ends = (end("seed", skipna=False) for end in (smoothed.min, smoothed.max))
-            panel.band(steps, *ends, name, look, alpha=0.15, legend=False)
+            low, high = (end("seed", skipna=False) for end in (smoothed.min, smoothed.max))
+            panel.band(steps, low, high, name, look, alpha=0.15, legend=False)
         panel.line(steps, smoothed.median("seed"), name, look, linewidth=1.3)
         found = test.sel(norm=norm).median("seed")
         panel.points(found["test_step"], found, f"{look.label}, test set", look, fillstyle="none")
