@@ -6,7 +6,6 @@ training, and whether an image that comes alone is classified as it is among oth
 
 import math
 
-import numpy as np
 import xarray
 
 from bnjax import models
