@@ -69,12 +69,16 @@ def progress(path: Path, record: folder.Description) -> str:
     owner = lock.user(path)
     if folder.is_finished(path):
         try:
-            files = folder.read_summary(path).files
+            summary = folder.read_summary(path)
         except RunError as error:
             return f"damaged: {folder.SUMMARY}: {verify.reason(error)}"
-        for name, what in inventory.find_damage(path, files, read=False).items():
+        for name, what in inventory.find_damage(path, summary.files, read=False).items():
             return f"damaged: {name}: {what}"
-        return f"in use by {owner}" if owner else "finished"
+        if owner:
+            return f"in use by {owner}"
+        return (
+            f"finished, but failed: {', '.join(summary.failed)}" if summary.failed else "finished"
+        )
     newest: dict[str, checkpoints.Manifest] = {}
     for place in verify.saved(path):  # the newest of each job first
         try:

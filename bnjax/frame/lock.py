@@ -75,11 +75,9 @@ def hold(folder: Path) -> Iterator[None]:
             if not folder.exists():  # a refused call leaves nothing behind
                 owner.unlink(missing_ok=True)
                 lock.unlink(missing_ok=True)
-                with contextlib.suppress(OSError):  # others have locks or runs there
-                    lock.parent.rmdir()
-                with contextlib.suppress(OSError):
-                    folder.parent.rmdir()
-                    folder.parent.parent.rmdir()
+                for place in (lock.parent, folder.parent, folder.parent.parent):
+                    with contextlib.suppress(OSError):  # others have locks or runs there
+                        place.rmdir()
 
 
 def user(folder: Path) -> str:

@@ -28,7 +28,6 @@ from bnjax.frame import (
     results,
     terminal,
     verify,
-    waiting,
 )
 from bnjax.frame.files import plain
 from bnjax.frame.fingerprint import LAYOUT, fingerprint
@@ -77,7 +76,7 @@ def run(
     published = read_published(options.published) if options.published else {}
     redraws = bool(published) or options.redraw
     with contextlib.ExitStack() as held:
-        watch = held.enter_context(waiting.watched(options.heartbeat_seconds))
+        watch = held.enter_context(processes.watched(options.heartbeat_seconds))
 
         def is_measured() -> bool:
             """Whether only verdicts, figures and page may be missing."""
@@ -101,7 +100,7 @@ def run(
             try:
                 complete(study, options, console, who, watch, stop, listeners, write)
             except UsageError:  # a refused call leaves nothing behind
-                if is_new and who.writes and path.exists():
+                if is_new and who.writes and path.exists() and not verify.saved(path):
                     disk.remove(path)
                 raise
         elif who.writes:
@@ -127,7 +126,7 @@ def complete(
     options: Any,
     console: Any,
     who: layout.Layout,
-    watch: waiting.Watch,
+    watch: processes.Watch,
     stop: StopRequest,
     listeners: Sequence[Listener],
     write: Callable[[], None],
@@ -211,7 +210,7 @@ def complete(
                     stop.awaited = "all is saved, but other processes did not end"
 
         # Together, a process that fails leaves at once: the others wait for it in a step.
-        finished = work_all() if who.together else waiting.all_do(work_all, watch, stopped)
+        finished = work_all() if who.together else processes.all_do(work_all, watch, stopped)
         if who.writes:
             if len(own_jobs) < len(planned):  # those of other processes are read from the folder
                 reads = job.Execution(told_all, trains=False, check=check)
@@ -221,7 +220,7 @@ def complete(
             measured = records.to_dataset(study, options, axes, shapes, finished)
             results.write(Run(measured, run_options(options), plain(facts)), path)
             write()
-        waiting.wait_for_all("results", watch)
+        processes.wait_for_all("results", watch)
         if stop.received and not processes.several():
             raise Interrupted("after everything was done")
 

@@ -149,6 +149,8 @@ def test_list_tells_finished_unfinished_used_and_damaged(toy, runs, monkeypatch,
     (root / "lp_norms" / "notes").mkdir()
     small = shutil.copytree(run, root / "lp_norms" / f"{run.name}.old1")
     (small / "metrics.jsonl").write_text("")
+    torn = shutil.copytree(run, root / "lp_norms" / f"{run.name}.old2")
+    folder.write_summary(torn, [], {"figure loss": "ValueError: torn"}, ["metrics.jsonl"])
 
     def states():
         listed = json.loads(call("list", "--json", root)[1])
@@ -156,6 +158,7 @@ def test_list_tells_finished_unfinished_used_and_damaged(toy, runs, monkeypatch,
 
     found, listed = states()
     assert found.pop(small.name).startswith("damaged: metrics.jsonl: has 0 bytes, of")
+    assert found.pop(torn.name) == "finished, but failed: figure loss"
     progress = "1 of 2 done, step 3"
     assert found == {
         run.name: "finished",

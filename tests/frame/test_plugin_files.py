@@ -11,22 +11,21 @@ import pytest
 
 from bnjax import models
 from bnjax.commands import command_line
-from bnjax.draw.arms import network
+from bnjax.draw import network
 from bnjax.errors import UsageError
 from bnjax.frame import folder, plugins, results
 from bnjax.models import norms
 from bnjax.studies import landscape, shift
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
 GUIDE = (ROOT / "docs" / "extending.md").read_text()
 
 
 @pytest.fixture
 def own_norm(tmp_path, monkeypatch):
-    """The README's file, and a registry that forgets it afterwards."""
+    """The guide's file, and a registry that forgets it afterwards."""
     monkeypatch.setattr(norms.registry, "REGISTRY", dict(norms.REGISTRY))
-    (printed,) = re.findall(r"```python\n(# my_norm\.py.*?)```", README, re.DOTALL)
+    (printed,) = re.findall(r"```python\n(# my_norm\.py.*?)```", GUIDE, re.DOTALL)
     path = tmp_path / "my_norm.py"
     path.write_text(printed)
     return path
@@ -41,7 +40,7 @@ def families():
     models.FAMILIES.update(before)
 
 
-def test_the_readmes_normaliser_is_its_formula(own_norm):
+def test_the_guides_normaliser_is_its_formula(own_norm):
     plugins.load([own_norm, own_norm])  # naming a file twice runs it once
     module = norms.by_name("tanh").build(name=None)
     x = np.random.default_rng(0).normal(size=(3, 4))

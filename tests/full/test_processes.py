@@ -207,7 +207,7 @@ def test_a_job_that_is_stuck_leaves_after_the_grace_or_at_a_second_signal(tmp_pa
 PARTS = """
 import sys, time
 from bnjax.errors import RunError
-from bnjax.frame import processes, waiting
+from bnjax.frame import processes
 
 def part():
     for _ in range(30 if processes.jax.process_index() else 0):
@@ -218,10 +218,10 @@ def part():
     print("its part is done", flush=True)
 
 processes.join(10)
-waiting.HEARTBEATS_TO_STALL = 0.1
+processes.HEARTBEATS_TO_STALL = 0.1
 try:
-    with waiting.watched(10) as watch:
-        waiting.all_do(part, watch)
+    with processes.watched(10) as watch:
+        processes.all_do(part, watch)
 except RunError as error:
     print(error, flush=True)
     processes.leave(1)
@@ -265,8 +265,8 @@ def test_whoever_is_done_or_has_failed_waits_for_the_others(failing):
 
 STUCK = """
 import threading
-from bnjax.frame import waiting
-waiting.Watch(0.2).run(threading.Event())
+from bnjax.frame import processes
+processes.Watch(0.2).run(threading.Event())
 """
 
 

@@ -17,8 +17,7 @@ from bnjax.frame import results
 from bnjax.studies import landscape, spectrum
 from bnjax.studies.landscape import measure as line
 from bnjax.studies.shift.measure import make_shift
-from bnjax.train import optimizers
-from bnjax.train.step import Gradient, TrainState
+from bnjax.train import Gradient, TrainState, optimizers
 
 
 def test_arms_that_differ_in_rate_or_seed_share_one_compiled_line_probe():
