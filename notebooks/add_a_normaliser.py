@@ -9,7 +9,7 @@
 # %% [markdown]
 # # Add a normaliser
 #
-# From a formula to an arm of the experiments: write a module, look at it, register it, and run
+# From a formula to an arm of the studies: write a module, look at it, register it, and run
 # it beside BatchNorm and no normalisation. The example replaces normalisation by y = tanh(γ x),
 # after *Transformers without Normalization* ([2503.10622](https://arxiv.org/abs/2503.10622)).
 #
@@ -19,8 +19,8 @@
 # %% [markdown]
 # ## The module
 #
-# A normaliser is called as `module(x, train=bool)`, channels last. Written into a file, since
-# that is what experiments load (`--plugins`).
+# A normaliser has the call `module(x, train=bool)`, channels last. It goes into a file, which
+# `--plugins` loads.
 
 # %%
 from pathlib import Path
@@ -67,8 +67,7 @@ kernels = [start["params"]["dense1"]["kernel"] for start in starts.values()]
 assert all(np.array_equal(kernel, kernels[0]) for kernel in kernels)
 
 # %% [markdown]
-# What the layers hand to their non-linearities, and the landscape along the gradient, before any
-# step:
+# The inputs of the non-linearities, and the landscape along the gradient, before the first step:
 
 # %%
 measure_line = jax.jit(probes.line, static_argnums=0, static_argnames="limits")
@@ -87,7 +86,7 @@ panels[0].legend()
 plt.show()
 
 # %% [markdown]
-# ## As an arm of an experiment
+# ## As an arm of a study
 #
 # The same as `python experiments/landscape.py --plugins my_norm.py --norms none batch tanh …` on
 # the command line. (Digits and a small network; leave the options out for the usual two
@@ -97,45 +96,46 @@ plt.show()
 options = ["--model", "lenet", "--steps", "60"]
 
 # %%
-from bnjax.commands.command_line import start
+import bnjax
 
 plugin = ["--plugins", "my_norm.py", "--norms", "none", "batch", "tanh"]
-folder = start("landscape", *plugin, *options)
+folder = bnjax.start("landscape", *plugin, *options)
 
 # %% [markdown]
-# The run folder has the experiment's own figure, `landscape.png`, and the numbers behind it, by
-# name and axis:
+# The run folder has the study's own figure, `landscape.png`, and all arrays in `results.nc`, with
+# named axes:
 
 # %%
+import xarray as xr
 from IPython.display import display
 
-from bnjax.frame import results
-
-found = results.read(folder)
+found = xr.load_dataset(folder / "results.nc")
 figure, panels = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
 for line_style, name in zip(("--", "-", ":"), ("none", "batch", "tanh")):
-    panels[0].plot(found.select("train.loss", norm=name, seed=0), line_style, label=name)
-    beta = found.select("line.smoothness", norm=name, seed=0, direction="gradient").max(axis=-1)
-    panels[1].plot(found.axes["probe_step"], beta, line_style)
+    arm = found.sel(norm=name, seed=0)
+    panels[0].plot(arm["step"], arm["train_loss"], line_style, label=name)
+    beta = arm["line_smoothness"].sel(direction="gradient").max("step_size")
+    panels[1].plot(arm["probe_step"], beta, line_style)
 panels[0].set(title="training loss [nat]", xlabel="step")
 panels[1].set(title="largest β(η)", xlabel="step", yscale="log")
 panels[0].legend()
 display(figure)
 
 # %% [markdown]
-# Every claim that is made of BatchNorm is now made of `tanh` too. None rests on an arm that has not
-# begun to train, whatever its landscape looks like: then the verdict is *inconclusive*, and says
-# why. More `--steps` or another `--lr` in `options` give it the chance.
+# Each claim on BatchNorm is now judged for `tanh` too. If an arm has not begun to train, the
+# verdict is *inconclusive*, whatever its landscape looks like, and says why. Give it more `--steps`
+# or another `--lr` in `options`.
 
 # %%
 import json
 
-for claim in json.loads((folder / "summary.json").read_text())["claims"]:
+for claim in json.loads((folder / "summary.json").read_text())["verdicts"]:
     if claim["identifier"].endswith("tanh"):
         print(f"{claim['sentence']}: {claim['verdict']} {claim['reason']}\n    {claim['measured']}")
 
 # %% [markdown]
 # ## If it takes statistics over the batch
 #
-# Then it keeps running ones and says so: `norms.Norm("name", Module, batch_statistics=True)`. A
-# complete example is in the documentation, *Extending*.
+# Then it keeps running statistics and is declared as
+# `norms.Norm("name", Module, batch_statistics=True)`. A complete example is in the documentation,
+# *Extending*.

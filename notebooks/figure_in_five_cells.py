@@ -9,7 +9,7 @@
 # %% [markdown]
 # # The figure in five cells
 #
-# What BatchNorm does to the loss landscape: two networks that differ in the normaliser alone,
+# The effect of BatchNorm on the loss landscape: two networks that differ in the normaliser alone,
 # probed along the gradient while they train (Santurkar et al. 2018, Fig. 4).
 #
 # It runs on a CPU, a GPU or a TPU, here or on Colab. It installs bnjax from the checkout that
@@ -57,14 +57,14 @@ else:
 options += []
 
 # %% [markdown]
-# **3. Run.** Everything is saved as it goes: interrupt and run the cell again, and it goes on. A
+# **3. Run.** Everything is saved on the way: interrupt the cell, run it again, and it continues. A
 # finished run returns at once (the output below is of such a second call).
 
 # %%
-from bnjax.commands.command_line import start
+import bnjax
 
 print(f"{jax.device_count()} × {device}: landscape {' '.join(options)}")
-folder = start("landscape", *options)
+folder = bnjax.start("landscape", *options)
 
 # %% [markdown]
 # **4. The figure.** Bands over the probed steps η = lr · {½, 1, 2, 4}. Look at the panel of
@@ -79,23 +79,22 @@ drawn = Image.open(folder / "landscape.png").convert("RGB")
 display(drawn.quantize(64))  # of few colours, so that the notebook stays small
 
 # %% [markdown]
-# **5. What it says.** Each claim with what was measured and the verdict of a rule that was
-# written before the run, and the numbers behind the figure.
+# **5. Verdicts and numbers.** Each claim with its measured numbers and the verdict of a rule fixed
+# in advance, and the arrays behind the figure.
 
 # %%
 import json
 
-import numpy as np
+import xarray as xr
 
-from bnjax.frame import results
-
-for claim in json.loads((folder / "summary.json").read_text())["claims"]:
+for claim in json.loads((folder / "summary.json").read_text())["verdicts"]:
     print(f"{claim['verdict']:14} {claim['sentence']}: {claim['measured']}")
 
-found = results.read(folder)
-print("line.smoothness has the axes", found.dims["line.smoothness"])
-beta = found.select("line.smoothness", norm="batch", seed=0, direction="gradient")
-print("largest β of BatchNorm at each probed step:", np.round(beta.max(axis=-1), 1))
+found = xr.load_dataset(folder / "results.nc")
+smoothness = found["line_smoothness"]
+print("line_smoothness has the axes", smoothness.dims)
+beta = smoothness.sel(norm="batch", seed=0, direction="gradient").max("step_size")
+print("largest β of BatchNorm at each probed step:", beta.round(1).values)
 
 # %% [markdown]
 # Next: `options += ["--lr", "0.4"]`, where the standard network does not train; `["--norms",
