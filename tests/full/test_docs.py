@@ -1,4 +1,4 @@
-"""Pages: programs run, commands are legal, links lead somewhere, Sphinx builds without a warning."""
+"""Pages: programs run, commands are legal, links lead somewhere, Sphinx has nothing to warn of."""
 
 import contextlib
 import dataclasses
@@ -170,7 +170,7 @@ def test_a_study_has_a_page_that_says_its_command_and_its_own_options(name):
     assert name in {called for called, _ in commands(page)}
     shared = {field.name for field in dataclasses.fields(options.Training)} | {"lr"}
     own = {field.name for field in dataclasses.fields(studies.find(name).options)} - shared
-    said = " ".join(re.findall(r"Options of its own: `([^`]*)`", page.read_text())).split()
+    said = " ".join(re.findall(r"Options of this study: `([^`]*)`", page.read_text())).split()
     assert {*said} - {"--lr"} == {options.option_name(option) for option in own}
 
 
