@@ -19,7 +19,7 @@ from bnjax.frame import study as studies
 from bnjax.frame.messages import printable
 from bnjax.frame.terminal import terminal
 
-DESCRIPTION = """A microscope for normalisation. Without arguments: what there is.
+DESCRIPTION = """A microscope for normalisation. Without arguments: all studies, commands and runs.
 
     bnjax landscape --lr 0.4                       a study, by its name
     bnjax list                                     runs, OUT/<study>/<digest of the options>

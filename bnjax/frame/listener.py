@@ -1,6 +1,6 @@
-"""The one wire out of a run: whoever listens is told of arms, steps, probes, verdicts and figures.
+"""The events of a run: a listener is told of arms, steps, probes, verdicts and figures.
 
-Displays and TensorBoard's event files are listeners; yours is given to `bnjax.start`.
+Displays and TensorBoard's event files are listeners. Give your own to `bnjax.start`.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from bnjax.frame.records import Record
 
 
 class Listener:
-    """Is told what happens in a run; each method does nothing unless a subclass does something.
+    """Methods that are called when something happens in a run; here they do nothing.
 
     Records hold all that an arm has measured so far, `<probe>_<field>` with NaN for what has not
     arrived. They must not be changed.

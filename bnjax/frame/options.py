@@ -47,12 +47,12 @@ class Execution:
     tensorboard: bool = False
     """Write event files for TensorBoard into the run's folder, too."""
     checkpoint_minutes: float = 1.0
-    """Minutes between checkpoints of an arm, more where saving would take 2 % of the time (0: after
-    every step)."""
+    """Minutes between checkpoints of an arm (0: after every step), more if saving would take over 2 %
+    of the time."""
     checkpoint_steps: int = 0
     """Steps between checkpoints, if that is sooner (0: by time only)."""
     checkpoints_kept: int = 2
-    """Checkpoints kept of each arm; a damaged one is skipped for the one before."""
+    """Checkpoints kept of each arm; if one is damaged, the one before is used."""
     data_devices: int = 1
     """Devices over which a batch is spread; statistics stay those of the whole batch. The other
     devices take other arms and seeds at the same time."""
@@ -64,7 +64,7 @@ class Execution:
     heartbeat_seconds: int = 20
     """Seconds without a sign of life after which a process of a job counts as dead."""
     deterministic: bool = False
-    """The same bits on a GPU each time, somewhat slower; a CPU always gives them."""
+    """Give the same bits on a GPU each time, somewhat slower; a CPU always does."""
     out: Path = Path("runs")
     """Folder of all runs; this one goes to OUT/<study>/<digest of the options>."""
     fresh: bool = False
@@ -111,9 +111,9 @@ class Base(Execution):
     width: float = 0.25
     """Factor on the network's channels; 1 is the full network."""
     dataset: DatasetName = "digits"
-    """Data set; …digits are embedded, gaussian… are made (linear targets of a matrix with Gaussian
-    or with positive entries), the others are read from prepared tensorflow-datasets. binary_… have
-    pixels 0 or 1 (8×8 and 28×28, for perceptrons)."""
+    """Data set: digits and binary_digits are embedded; gaussian and gaussian_positive are generated
+    (linear targets of a matrix with Gaussian or with positive entries); the others are read from
+    prepared tensorflow-datasets. binary_… have pixels 0 or 1 (8×8 and 28×28, for perceptrons)."""
     data_dir: Path | None = None
     """Folder of prepared data sets (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets)."""
     objective: ObjectiveName = "cross_entropy"
@@ -125,7 +125,7 @@ class Base(Execution):
     weight_decay: float = 0.0
     """L2 coefficient of training, added to the gradient (per step and unit of lr)."""
     lr_drops: tuple[float, ...] = ()
-    """Where the learning rate is divided by 10: shares of the run if below 1, else steps, e.g. 0.5
+    """When the learning rate is divided by 10: shares of the run if below 1, else steps, e.g. 0.5
     0.75."""
     precision: Precision = "default"
     """Matrix-product precision of training (TF32 on GPUs and bfloat16 on TPUs by default)."""
