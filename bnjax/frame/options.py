@@ -47,8 +47,8 @@ class Execution:
     tensorboard: bool = False
     """Write event files for TensorBoard into the run's folder, too."""
     checkpoint_minutes: float = 1.0
-    """Minutes between checkpoints of an arm (0: after every step), more if saving would take over 2 %
-    of the time."""
+    """Minutes between checkpoints of an arm (0: after every step), more if saving would take over
+    2 % of the time."""
     checkpoint_steps: int = 0
     """Steps between checkpoints, if that is sooner (0: by time only)."""
     checkpoints_kept: int = 2
