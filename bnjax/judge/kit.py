@@ -219,7 +219,8 @@ class Ratio(Claim):
             sentences.append(f"Shown, not decided: {self.tell(run, arms, quantity, more)}")
         several = len(self.at) > 1 or bool(self.each)
         rules = self.estimate(run, arms), self.scale.rule(), self.rule.words(self.scale, several)
-        trained = {arm: self.named(arm) for arm in arms}
+        own = f"{label(norm)} " if self.axis != "norm" and norm else ""
+        trained = {arm: own + self.named(arm) for arm in arms}
         if self.axis not in run["train_loss"].dims:
             trained = {norm: label(norm)}
         gated = (self.gate.why_not(run, arm, self.axis, name) for arm, name in trained.items())
