@@ -52,7 +52,7 @@ def test_the_probe_is_in_64_bits_even_where_training_knows_32_only(norm, batch):
         ("--layers output", "--layers output: no such layer with a normaliser"),
         ("--layers dense1 dense1", "--layers dense1 dense1: must be one or more, all different"),
         ("--channels 0 0", "--channels 0 0: must be one or more, all different"),
-        ("--channels 99", "--channels 99: must be from 0 to 49, the channels of dense1"),
+        ("--channels 99", "--channels 99: must be from 0 to 9, the channels of dense1"),
         ("--units -1", "--channels -1: must be from 0"),
         ("--epsilon -1", "--epsilon -1.0: must be from 0"),
         ("--input-norm 0", "--input-norm 0.0: must be above 0"),
