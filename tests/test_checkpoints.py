@@ -161,7 +161,7 @@ def test_every_damage_is_found_said_set_aside_and_the_one_before_restored(copy, 
 
 def test_arrays_that_are_read_wrongly_are_found(copy, monkeypatch):
     saved, said = copy
-    read = bounded.read_npz
+    read = bounded.read_arrays
 
     def wrong(path):
         found = read(path)
@@ -169,7 +169,7 @@ def test_arrays_that_are_read_wrongly_are_found(copy, monkeypatch):
             found["record/train.loss"][3, 1] += 1e-12
         return found
 
-    monkeypatch.setattr(bounded, "read_npz", wrong)
+    monkeypatch.setattr(bounded, "read_arrays", wrong)
     assert checkpoints.restore(saved, tree(0))[0] == 20
     assert "its arrays are not those that were saved" in said[0]
 

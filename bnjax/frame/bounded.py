@@ -75,7 +75,7 @@ def parse_json(text: str) -> Any:
         raise ValueError("it is nested too deeply") from error
 
 
-def read_npz(path: Path) -> dict[str, np.ndarray]:
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an archive that `numpy.savez` or `files.write_npz` wrote.
 
     Raises:

@@ -219,7 +219,7 @@ def read_arrays(
     Raises:
       ValueError: they differ from the arrays that were saved.
     """
-    found = bounded.read_npz(folder / STATE)
+    found = bounded.read_arrays(folder / STATE)
     if found.keys() == expected.keys():
         with contextlib.suppress(ValueError):  # another size of its elements
             arrays = {name: found[name].view(like.dtype) for name, like in expected.items()}

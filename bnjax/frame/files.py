@@ -132,7 +132,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
       RunError: the file is missing or damaged.
     """
     try:
-        return bounded.read_npz(path)
+        return bounded.read_arrays(path)
     except ValueError as error:
         raise RunError(
             f"{path} cannot be read ({error}): restore it, or give the command that made it again"

@@ -54,7 +54,7 @@ def hold(folder: Path) -> Iterator[None]:
     Raises:
       RunError: another process has it, named with its host; or the lock cannot be made.
     """
-    lock, owner = names(folder)
+    lock, owner = lock_files(folder)
     for path in (lock.parent, lock, owner):
         inventory.refuse_links(path, deep=False)
     try:
@@ -88,8 +88,8 @@ def user(folder: Path) -> str:
     """
     import fcntl
 
-    lock, owner = names(folder)
-    if not (found := read(owner)) or not found.may_live():
+    lock, owner = lock_files(folder)
+    if not (found := read_owner(owner)) or not found.may_live():
         return ""
     try:
         with bounded.opened(lock, LONGEST_OWNER) as file:
@@ -101,7 +101,7 @@ def user(folder: Path) -> str:
     return ""
 
 
-def names(folder: Path) -> tuple[Path, Path]:
+def lock_files(folder: Path) -> tuple[Path, Path]:
     """The lock of a run folder, and the file that names its owner."""
     locks, name = folder.parent.parent / LOCKS, f"{folder.parent.name}-{folder.name}"
     return locks / f"{name}.lock", locks / f"{name}.owner"
@@ -114,14 +114,14 @@ def find_owner(path: Path) -> str:
     process that has ended; so this waits a little.
     """
     latest = time.monotonic() + LONGEST_SILENCE
-    while not (found := read(path)) or not found.may_live():
+    while not (found := read_owner(path)) or not found.may_live():
         if time.monotonic() > latest:
             return "another process"
         time.sleep(0.01)
     return str(found)
 
 
-def read(path: Path) -> Owner | None:
+def read_owner(path: Path) -> Owner | None:
     """The owner that a file names, if any."""
     try:
         found = bounded.parse_json(bounded.read(path, LONGEST_OWNER).decode())

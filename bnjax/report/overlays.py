@@ -39,7 +39,7 @@ def charts(identifier: str, figures: Sequence[Figure], numbers: Numbers) -> list
             own.setdefault((row["series"], row["kind"]), []).append(row)
         for panel, series in panels.items():
             if len(found) < MOST_PANELS and any(MARK in name for name, _ in series):
-                made = chart(figure, panel, series, numbers)
+                made = overlay(figure, panel, series, numbers)
                 found.append({"id": f"{identifier}-overlay-{len(found)}", **made})
     return found
 
@@ -56,7 +56,7 @@ def read(table: bytes, name: str) -> Iterator[Row]:
         raise RunError(f"{name}.csv cannot be read ({error}): draw it again") from error
 
 
-def chart(
+def overlay(
     figure: Figure, panel: str, series: dict[tuple[str, str], list[Row]], numbers: Numbers
 ) -> dict[str, Any]:
     """One panel: measured lines and bands, and the published ones, thin."""
