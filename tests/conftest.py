@@ -49,7 +49,7 @@ def cast(tree, dtype=jnp.float64):
 
 def tiny_model(norm: str) -> models.Model:
     """Two convolutions and a classifier for 8×8 pixels: all that compiles in a moment."""
-    glorot = models.initializers.by_name("glorot_uniform")
+    glorot = models.layers.initializer("glorot_uniform")
     return models.Model(models.VGG((1, 1), (4, 6), 10, (), models.norms.by_name(norm), glorot))
 
 

@@ -12,8 +12,7 @@ import pytest
 from faults.trials import counted, number
 
 from bnjax.errors import RunError
-from bnjax.frame import bounded, checkpoints, disk
-from bnjax.frame import files as documents
+from bnjax.frame import checkpoints, disk, files
 from bnjax.frame.checkpoints import Checkpoints
 
 RUN = "digest/batch-0"
@@ -69,24 +68,24 @@ def test_nothing_saved_is_the_template(tmp_path):
     assert checkpoints.restore(Checkpoints(tmp_path / "none", RUN), template) == (0, template)
 
 
-def files(folder):
+def every_file(folder):
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def flip(folder, generator):
-    path = generator.choice(files(folder))
+    path = generator.choice(every_file(folder))
     content = bytearray(path.read_bytes())
     content[generator.randrange(len(content))] ^= 1 << generator.randrange(8)
     path.write_bytes(content)
 
 
 def truncate(folder, generator):
-    path = generator.choice(files(folder))
+    path = generator.choice(every_file(folder))
     os.truncate(path, generator.randrange(path.stat().st_size))
 
 
 def drop(folder, generator):
-    generator.choice(files(folder)).unlink()
+    generator.choice(every_file(folder)).unlink()
 
 
 def empty(folder, generator):
@@ -100,7 +99,7 @@ def add(folder, generator):
 
 def swap(folder, generator):
     """The two files under each other's names."""
-    first, second = files(folder)
+    first, second = every_file(folder)
     first.rename(folder / "other")
     second.rename(first)
     (folder / "other").rename(second)
@@ -161,7 +160,7 @@ def test_every_damage_is_found_said_set_aside_and_the_one_before_restored(copy, 
 
 def test_arrays_that_are_read_wrongly_are_found(copy, monkeypatch):
     saved, said = copy
-    read = bounded.read_arrays
+    read = files.read_arrays
 
     def wrong(path):
         found = read(path)
@@ -207,7 +206,7 @@ def test_a_checkpoint_of_another_format_is_refused_not_set_aside(copy, number, r
     saved, said = copy
     place = saved.folder / "30" / checkpoints.MANIFEST
     content = {**checkpoints.read_manifest(saved.folder / "30")._asdict(), "format": number}
-    place.write_text(documents.seal(content))
+    place.write_text(files.seal(content))
     refusal = rf"30: it is of {reader} \(format {number}, here 2\): go on .* or .* --fresh"
     with pytest.raises(RunError, match=refusal):
         checkpoints.restore(saved, tree(0))

@@ -87,7 +87,7 @@ def test_apply_is_explicit_about_statistics(problem, batch):
 def test_initialisers_have_their_deviation(name, std):
     # The second convolution maps 64 to 64 channels: fans of 9 · 64 = 576 each.
     images = jnp.zeros((2, 8, 8, 3), jnp.float32)
-    initializer = models.initializers.by_name(name)
+    initializer = models.layers.initializer(name)
     model = models.Model(models.VGG((2,), (64,), 10, (), models.norms.none(), initializer))
     kernel = model.init(jax.random.key(0), images)["params"]["conv2"]["kernel"]
     np.testing.assert_allclose(kernel.std(), std, rtol=0.02)

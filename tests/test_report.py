@@ -22,13 +22,13 @@ import xarray
 
 from bnjax.commands import command_line
 from bnjax.commands import report as report_command
-from bnjax.draw import style
+from bnjax.draw import drawing
 from bnjax.errors import RunError
 from bnjax.frame import folder, results, verify
 from bnjax.frame import study as studies
 from bnjax.frame.files import plain
-from bnjax.report import charts, curves, finished, pack, page, publish, tables, thinning, vector
-from bnjax.report.command import command
+from bnjax.report import charts, curves, finished, pack, page, publish, tables
+from bnjax.report.page import command
 
 VOID = {"meta", "link", "input", "img", "br", "hr"}
 NASTY = "</script><!--<img src=x onerror=alert(1)>\u2028\u202e&amp;{{7*7}}"
@@ -274,7 +274,7 @@ SVG = (
     ],
 )
 def test_what_does_not_draw_is_left_out_of_a_drawing(part):
-    made = vector.inline(SVG.format(part + '<path d="M1 1"/>').encode(), "p-", "title", "f.svg")
+    made = pack.inline(SVG.format(part + '<path d="M1 1"/>').encode(), "p-", "title", "f.svg")
     assert '<path d="M1 1">' in made
     for word in ("alert", "example.org", "script", "display", "foreign", "onload", "svg+xml", "ur"):
         assert word not in made.replace("currentColor", "").replace("stroke", ""), word
@@ -283,7 +283,7 @@ def test_what_does_not_draw_is_left_out_of_a_drawing(part):
 def test_names_of_two_drawings_do_not_meet():
     text = '<defs><clipPath id="a"><rect width="1"/></clipPath></defs>'
     text += '<g clip-path="url(#a)" style="clip-path: url(#a)"><use x:href="#a"/></g>'
-    made = vector.inline(SVG.format(text).encode(), "p-", 'a "title"', "f.svg")
+    made = pack.inline(SVG.format(text).encode(), "p-", 'a "title"', "f.svg")
     assert made.count("p-a") == 4
     assert 'aria-label="a &quot;title&quot;"' in made
     assert "url(#a)" not in made
@@ -302,7 +302,7 @@ def test_names_of_two_drawings_do_not_meet():
 )
 def test_what_is_no_drawing_is_refused(text):
     with pytest.raises(RunError, match=r"f\.svg"):
-        vector.inline(text.encode(), "p-", "t", "f.svg")
+        pack.inline(text.encode(), "p-", "t", "f.svg")
 
 
 def test_a_damaged_run_gets_a_line_and_no_page(run, tmp_path, capsys):
@@ -639,10 +639,10 @@ def test_long_training_curves_keep_their_spikes():
     variable = made_runs.variable("train_loss", ("norm", "seed", "step"), loss)
     axes = {"norm": ["none", "batch"], "seed": [0, 1], "step": np.arange(steps)}
     run = results.Run(xarray.Dataset({"train_loss": variable}, axes), made_runs.options(), {})
-    data, notes = thinning.thin(run)
+    data, notes = curves.thin(run)
     drawn = data["train_loss"].values
     assert drawn.shape == (4, data.sizes["block"])
-    assert drawn.shape[1] <= thinning.USUAL_POINTS
+    assert drawn.shape[1] <= curves.USUAL_POINTS
     assert drawn[2].max() == 1e9
     assert drawn[1].min() == -5
     assert abs(data["block"].values[drawn[2].argmax()] - 31_234) < 30
@@ -652,7 +652,7 @@ def test_long_training_curves_keep_their_spikes():
 
 def test_a_block_of_nothing_measured_stays_nothing():
     values = np.array([[1.0, 3.0, np.nan, np.nan, 5.0, 4.0, 7.0]])
-    drawn = thinning.extremes(values, 2)
+    drawn = curves.extremes(values, 2)
     np.testing.assert_array_equal(drawn, [[1, 3, np.nan, np.nan, 5, 4, 7, 7]])
 
 
@@ -710,8 +710,8 @@ def seen(colour: str) -> np.ndarray:
 
 def looks() -> list[tuple[str, str | tuple]]:
     """Colour and dashes of every arm, those of a user's own too."""
-    known = [style.LOOKS[name] for name in list(style.LOOKS) if style.LOOKS[name].hatch != "oo"]
-    spare = zip(style.SPARE_COLOURS, style.SPARE_LINES, strict=True)
+    known = [drawing.LOOKS[name] for name in [*drawing.LOOKS] if drawing.LOOKS[name].hatch != "oo"]
+    spare = zip(drawing.SPARE_COLOURS, drawing.SPARE_LINES, strict=True)
     return [*((look.colour, look.line) for look in known), *spare]
 
 
@@ -722,7 +722,7 @@ def assert_differ_for_deuteranopes(drawn):
 
 
 def test_curves_in_print_have_contrast_and_differ_for_deuteranopes():
-    light = {style.LOOKS[name].colour for name in ("linf", "noisy_batch")}  # Okabe & Ito's own
+    light = {drawing.LOOKS[name].colour for name in ("linf", "noisy_batch")}  # Okabe & Ito's own
     for colour, _ in looks():
         assert contrast(colour, "#FFFFFF") >= (2 if colour in light else 3), colour
     assert_differ_for_deuteranopes(looks())

@@ -195,7 +195,7 @@ def dense(loss, params):
 @pytest.fixture(scope="module", params=["none", "batch"])
 def network(request):
     """A perceptron of one hidden layer in float64, its state, and two chunks of eight images."""
-    glorot = models.initializers.by_name("glorot_uniform")
+    glorot = models.layers.initializer("glorot_uniform")
     norm = models.norms.by_name(request.param)
     model = models.Model(Small((), (5,), 4, norm, glorot, "tanh", 0.0))
     images = jax.random.normal(jax.random.key(1), (2, 8, 2, 2, 3), jnp.float64)

@@ -12,7 +12,7 @@ from conftest import tiny_model
 
 from bnjax import data, losses, train
 from bnjax.studies.landscape import measure as landscape
-from bnjax.train import Probe, optimizers, probed_loss
+from bnjax.train import Probe, optimizers, step
 
 KEY = jax.random.key(5)
 
@@ -28,7 +28,7 @@ def start(dataset, norm="batch", lr=0.1, batch_size=16, augmented=False, block_s
 
 
 def line_probe(model, pipeline, when, **options):
-    loss = probed_loss.make_loss(model, pipeline)
+    loss = step.make_loss(model, pipeline)
     step_sizes = np.array([0.05, 0.1], np.float32)
     directions = ("gradient", "random")
     return Probe(when, landscape.make_line(loss, step_sizes, KEY, directions=directions, **options))

@@ -14,7 +14,7 @@ import numpy as np
 
 from bnjax.data import sources
 from bnjax.errors import RunError
-from bnjax.frame import cache
+from bnjax.frame import layout
 from bnjax.frame.fingerprint import fingerprint
 
 EXTRAS = {"tensorboardX": "--tensorboard", "tensorflow": "preparing data sets"}
@@ -83,7 +83,7 @@ def precision() -> Finding:
 
 def compilations() -> Finding:
     """Where compiled programs are kept, and how many."""
-    cache.enable()
+    layout.enable()
     folder = jax.config.jax_compilation_cache_dir
     if folder is None:
         return Finding("cache", "switched off: each start compiles anew")

@@ -11,7 +11,7 @@ from rich import box
 from rich.table import Table
 
 from bnjax.errors import RunError, UsageError
-from bnjax.frame import checkpoints, folder, inventory, lock, verify
+from bnjax.frame import checkpoints, files, folder, verify
 from bnjax.frame.files import ForeignFormat
 from bnjax.frame.messages import printable
 
@@ -66,13 +66,13 @@ def describe(path: Path) -> Run:
 
 def progress(path: Path, record: folder.Description) -> str:
     """How far a run is."""
-    owner = lock.user(path)
+    owner = folder.user(path)
     if folder.is_finished(path):
         try:
             summary = folder.read_summary(path)
         except RunError as error:
             return f"damaged: {folder.SUMMARY}: {verify.reason(error)}"
-        for name, what in inventory.find_damage(path, summary.files, read=False).items():
+        for name, what in files.find_damage(path, summary.files, read=False).items():
             return f"damaged: {name}: {what}"
         if owner:
             return f"in use by {owner}"

@@ -18,7 +18,7 @@ from rich import box
 from rich.table import Table
 
 from bnjax import data
-from bnjax.frame import cache, folder, job, records, terminal
+from bnjax.frame import folder, job, layout, messages, records
 from bnjax.frame.arm import Arm, make_arm
 from bnjax.frame.layout import make_layout
 from bnjax.frame.messages import printable
@@ -192,8 +192,8 @@ def most_memory() -> int:
 
 def show(study: Study, options: Any) -> None:
     """Measure and print what a run would take; nothing is written but compiled programs."""
-    cache.enable()
-    console = terminal.terminal()
+    layout.enable()
+    console = messages.terminal()
     path = options.out / study.name / folder.digest(options)
     if folder.is_finished(path) and not options.fresh:
         console.print(f"finished before: {printable(path)}")

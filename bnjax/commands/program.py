@@ -16,8 +16,7 @@ from bnjax.commands import command_line
 from bnjax.commands.command_line import guarded
 from bnjax.errors import UsageError
 from bnjax.frame import study as studies
-from bnjax.frame.messages import printable
-from bnjax.frame.terminal import terminal
+from bnjax.frame.messages import printable, terminal
 
 DESCRIPTION = """A microscope for normalisation. Without arguments: all studies, commands and runs.
 

@@ -21,7 +21,7 @@ import tyro
 from bnjax.commands import command_line
 from bnjax.commands.command_line import guarded
 from bnjax.errors import RunError, UsageError
-from bnjax.frame import folder, inventory, lock
+from bnjax.frame import files, folder
 from bnjax.frame.messages import printable
 from bnjax.frame.published_curves import Published, read_published
 from bnjax.report import finished, page
@@ -100,8 +100,8 @@ def write(text: str, target: Path) -> None:
         if not (target.name == PAGE and folder.is_finished(own)):
             page.save(text, target)
             return
-        inventory.refuse_links(own)
-        with lock.hold(own):
+        files.refuse_links(own)
+        with folder.hold(own):
             page.save(text, target)
             if PAGE in folder.read_summary(own).files:
                 folder.renew_summary(own)

@@ -20,7 +20,7 @@ from bnjax.choices import LINEAR_DATASETS
 from bnjax.commands import command_line, plan
 from bnjax.commands.command_line import guarded
 from bnjax.errors import UsageError
-from bnjax.frame import files, folder, terminal
+from bnjax.frame import files, folder, messages
 from bnjax.frame import study as studies
 from bnjax.frame.run import run
 from bnjax.frame.study import Study
@@ -112,7 +112,7 @@ def reproduce(options: Options) -> None:
         raise UsageError(f"--only {' '.join(unknown)}: choose from {' '.join(names)}")
     chosen = [part for part in every if not options.only or part.name in options.only]
     configured = [(part.name, *configure(part, options)) for part in chosen]
-    console = terminal.terminal()
+    console = messages.terminal()
     verdicts = []
     for name, study, chosen_options in configured:
         path = options.out / study.name / folder.digest(chosen_options)
@@ -125,7 +125,7 @@ def reproduce(options: Options) -> None:
             verdicts += [{"part": name, **verdict} for verdict in summary.verdicts]
     if not (options.dry_run or options.plan):
         files.write_json(options.out / "reproduce.json", {"verdicts": verdicts})
-        console.print(terminal.claims_table(verdicts))
+        console.print(messages.claims_table(verdicts))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

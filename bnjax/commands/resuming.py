@@ -11,7 +11,7 @@ from typing import Any
 
 from bnjax.commands import command_line
 from bnjax.errors import RunError, UsageError
-from bnjax.frame import folder, inventory, stored_options
+from bnjax.frame import files, folder, stored_options
 from bnjax.frame import study as studies
 from bnjax.frame.run import run
 from bnjax.report.publish import publish
@@ -40,8 +40,8 @@ def resume(
     path = Path(os.path.abspath(path))
     if not (path / folder.CONFIG).exists():
         raise UsageError(f"{path} is no run folder: give one that has a {folder.CONFIG}")
-    inventory.refuse_links(path.parent, deep=False)
-    inventory.refuse_links(path)
+    files.refuse_links(path.parent, deep=False)
+    files.refuse_links(path)
     record = folder.read_config(path)
     study = find_study(record.study)
     options = rebuild(path, record, study.options, data_dir, published)

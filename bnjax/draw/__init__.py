@@ -27,15 +27,20 @@ from bnjax.draw.arms import (
 )
 from bnjax.draw.drawing import (
     COLUMNS,
+    LOOKS,
+    PUBLISHED,
+    PUBLISHED_NOTE,
     STEP,
     Drawing,
+    Look,
     Panel,
     Series,
     Table,
     plain_log_ticks,
+    shades,
     shared_levels,
+    styled,
 )
-from bnjax.draw.style import LOOKS, PUBLISHED, PUBLISHED_NOTE, Look, shades, styled
 
 __all__ = [
     "COLUMNS", "LOOKS", "PUBLISHED", "PUBLISHED_NOTE", "STEP", "Drawing", "Look", "Panel",

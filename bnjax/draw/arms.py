@@ -7,8 +7,7 @@ import numpy as np
 import xarray
 from scipy.ndimage import median_filter
 
-from bnjax.draw.drawing import STEP, Panel
-from bnjax.draw.style import LOOKS
+from bnjax.draw.drawing import LOOKS, STEP, Panel
 from bnjax.frame.results import Run
 from bnjax.judge.compare import why_not_trained
 from bnjax.judge.curves import smooth

@@ -18,7 +18,7 @@ import numpy as np
 
 from bnjax.arithmetic import trees
 from bnjax.errors import RunError, told
-from bnjax.frame import bounded, disk, files, inventory
+from bnjax.frame import disk, files
 from bnjax.frame.messages import warn
 
 FORMAT = 2
@@ -166,9 +166,9 @@ def check(folder: Path, run: str) -> Manifest:
         raise ValueError(f"it belongs to the run {manifest.run}, not to {run}")
     if str(manifest.step) != folder.name:
         raise ValueError(f"it is of step {manifest.step}")
-    if different := {*inventory.names(folder)} ^ {*manifest.files, MANIFEST}:
+    if different := {*files.names(folder)} ^ {*manifest.files, MANIFEST}:
         raise ValueError(f"files are missing or foreign: {' '.join(sorted(different))}")
-    if damage := inventory.find_damage(folder, manifest.files):
+    if damage := files.find_damage(folder, manifest.files):
         raise ValueError("; ".join(f"{name} {what}" for name, what in damage.items()))
     return manifest
 
@@ -182,7 +182,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     try:
         found = files.read_sealed(folder / MANIFEST, FORMAT, Manifest)
-        if not inventory.is_inventory(found.files) or not all(
+        if not files.is_inventory(found.files) or not all(
             isinstance(entry, dict) for entry in found.arrays.values()
         ):
             raise ValueError("it has other entries than ours")
@@ -219,7 +219,7 @@ def read_arrays(
     Raises:
       ValueError: they differ from the arrays that were saved.
     """
-    found = bounded.read_arrays(folder / STATE)
+    found = files.read_arrays(folder / STATE)
     if found.keys() == expected.keys():
         with contextlib.suppress(ValueError):  # another size of its elements
             arrays = {name: found[name].view(like.dtype) for name, like in expected.items()}
@@ -239,7 +239,7 @@ def host_arrays(tree: Any) -> dict[str, np.ndarray]:
 
 def storable(array: np.ndarray) -> np.ndarray:
     """The array, or its bits as integers where numpy does not know its type (bfloat16)."""
-    return array if array.dtype.kind in bounded.KINDS else array.view(f"u{array.dtype.itemsize}")
+    return array if array.dtype.kind in files.KINDS else array.view(f"u{array.dtype.itemsize}")
 
 
 def describe(arrays: dict[str, np.ndarray]) -> dict[str, dict[str, Any]]:

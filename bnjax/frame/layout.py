@@ -1,11 +1,13 @@
 """Who does what: the devices of all processes as meshes, and the jobs that each process takes.
 
 A mesh has the axes `data`, over which a batch is spread, and `probe`, over which the points of a
-probe are. Devices that one job does not need take others at the same time.
+probe are. Devices that one job does not need take others at the same time. What XLA compiled is kept for the
+next start.
 """
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -13,6 +15,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bnjax.errors import UsageError
+from bnjax.frame.messages import warn
 from bnjax.types import PyTree
 
 AXES = ("data", "probe")
@@ -181,3 +184,34 @@ def spread_points(measure: Any, mesh: Mesh | None) -> Any:
             check_vma=False,
         )
     )
+
+
+MAX_BYTES = 2 * 2**30
+
+
+def enable() -> None:
+    """Keep compiled programs in `$BNJAX_CACHE_DIR`, else `$XDG_CACHE_HOME/bnjax`, up to 2 GiB.
+
+    The folder is the user's own and never part of a run: what lies there is trusted code. A
+    folder that JAX was told of already (`JAX_COMPILATION_CACHE_DIR`) is left in force, and an
+    empty `BNJAX_CACHE_DIR` switches the cache off.
+    """
+    if jax.config.jax_compilation_cache_dir is not None:
+        return
+    chosen = os.environ.get("BNJAX_CACHE_DIR")
+    if chosen == "":
+        return
+    try:
+        if chosen is None:
+            caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+            chosen = str(Path(caches) / "bnjax" / "xla")
+        Path(chosen).mkdir(parents=True, exist_ok=True, mode=0o700)
+    except (OSError, RuntimeError) as error:  # a read-only home, or none at all
+        warn(
+            f"compiled programs are not kept, each start compiles anew ({error}): set "
+            "BNJAX_CACHE_DIR to a folder that can be written, or to nothing"
+        )
+        return
+    jax.config.update("jax_compilation_cache_dir", chosen)
+    jax.config.update("jax_compilation_cache_max_size", MAX_BYTES)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

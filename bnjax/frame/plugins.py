@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bnjax.errors import RunError, UsageError
-from bnjax.frame import bounded
+from bnjax.frame import files
 
 LARGEST = 2**20  # bytes
 
@@ -50,7 +50,7 @@ def digests(paths: Iterable[Path]) -> list[str]:
     """
     try:
         return [
-            hashlib.sha256(bounded.read(path, LARGEST, follow=True)).hexdigest() for path in paths
+            hashlib.sha256(files.read(path, LARGEST, follow=True)).hexdigest() for path in paths
         ]
     except ValueError as error:
         shown = " ".join(map(str, paths))

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from bnjax.errors import UsageError
-from bnjax.frame import bounded
+from bnjax.frame import files
 
 COLUMNS = ("panel", "series", "step", "low", "high")
 # The names of the series and the normalisers that they stand for.
@@ -61,7 +61,7 @@ def read_published(path: Path) -> Published:
     """
     points: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
     try:
-        with bounded.opened(path, MAX_BYTES, follow=True) as file:
+        with files.opened(path, MAX_BYTES, follow=True) as file:
             reader = csv.DictReader(io.TextIOWrapper(file, encoding="utf-8", newline=""))
             columns = tuple(reader.fieldnames or ())
             if columns != COLUMNS:

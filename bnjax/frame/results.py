@@ -16,7 +16,7 @@ import numpy as np
 import xarray
 
 from bnjax.errors import RunError
-from bnjax.frame import bounded, disk
+from bnjax.frame import disk, files
 from bnjax.frame import folder as folders
 from bnjax.frame.files import plain
 
@@ -104,10 +104,10 @@ def read(folder: Path) -> Run:
     """
     path = folder / folders.RESULTS
     try:
-        content = bounded.read(path, bounded.LARGEST_ARRAYS)
+        content = files.read(path, files.LARGEST_ARRAYS)
         with xarray.open_dataset(io.BytesIO(content), engine="scipy") as opened:
             data = opened.load()
-        options, facts = (bounded.parse_json(data.attrs.pop(name)) for name in ("options", "facts"))
+        options, facts = (files.parse_json(data.attrs.pop(name)) for name in ("options", "facts"))
     except Exception as error:  # a damaged file raises errors of many kinds
         raise RunError(
             f"{path} does not hold results ({error}): restore it, or begin anew with --fresh"

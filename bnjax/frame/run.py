@@ -16,25 +16,23 @@ from jax.sharding import Mesh
 from bnjax import data, losses
 from bnjax.errors import RunError, UsageError
 from bnjax.frame import (
-    cache,
     disk,
     display,
     folder,
     job,
     layout,
-    lock,
+    messages,
     processes,
     records,
     results,
-    terminal,
     verify,
 )
 from bnjax.frame.files import plain
 from bnjax.frame.fingerprint import LAYOUT, fingerprint
-from bnjax.frame.interrupts import Interrupted, StopRequest, stop_on_signals
 from bnjax.frame.listener import Listener, Listeners
 from bnjax.frame.messages import printable, warn
 from bnjax.frame.options import EXECUTION
+from bnjax.frame.processes import Interrupted, StopRequest, stop_on_signals
 from bnjax.frame.published_curves import Published, read_published
 from bnjax.frame.results import Run
 from bnjax.frame.study import Study
@@ -70,8 +68,8 @@ def run(
       Interrupted: asked to stop; everything is saved.
       KeyboardInterrupt: asked a second time, in a process that may not be ended.
     """
-    cache.enable()
-    console = terminal.terminal()
+    layout.enable()
+    console = messages.terminal()
     path = options.out / study.name / folder.digest(options)
     published = read_published(options.published) if options.published else {}
     redraws = bool(published) or options.redraw
@@ -86,7 +84,7 @@ def run(
             """Whether the run is measured; asked, and the folder locked, by one process."""
             if is_measured() and not redraws and not verify.is_incomplete(path):
                 return 1
-            held.enter_context(lock.hold(path))
+            held.enter_context(folder.hold(path))
             return int(is_measured())  # perhaps by a process that has ended just now
 
         finished = processes.agree(begin)
@@ -248,6 +246,6 @@ def describe(facts: Mapping[str, Any]) -> str:
 def report(console: Any, path: Path) -> None:
     """Print the claims table and the paths of what a finished run wrote."""
     summary = folder.read_summary(path)
-    console.print(terminal.claims_table(summary.verdicts))
+    console.print(messages.claims_table(summary.verdicts))
     for name in (folder.CONFIG, *summary.files):
         console.print(f"  {printable(path / name)}")

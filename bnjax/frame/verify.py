@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bnjax.errors import RunError
-from bnjax.frame import checkpoints, disk, folder, inventory
+from bnjax.frame import checkpoints, disk, files, folder
 from bnjax.frame.files import ForeignFormat
 
 
@@ -90,7 +90,7 @@ def damaged_results(path: Path) -> dict[str, str]:
     except RunError as error:
         return {folder.SUMMARY: reason(error)}
     expected = {folder.METRICS, folder.RESULTS} - set(summary.files)
-    return {name: "has no digest" for name in expected} | inventory.find_damage(path, summary.files)
+    return {name: "has no digest" for name in expected} | files.find_damage(path, summary.files)
 
 
 def is_measured(path: Path) -> bool:
@@ -113,7 +113,7 @@ def set_damaged_aside(path: Path, say: Callable[[str], None]) -> None:
     """Rename what is damaged of a finished run, so that it is written again; say so."""
     if not folder.is_finished(path):
         return
-    inventory.refuse_links(path)
+    files.refuse_links(path)
     for name, what in damaged_results(path).items():
         aside = ""
         if (path / name).exists():

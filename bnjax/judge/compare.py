@@ -12,7 +12,7 @@ import numpy as np
 import xarray
 
 from bnjax.frame.results import Run, late
-from bnjax.judge.names import label
+from bnjax.judge.verdict import label
 
 TRAINED = 0.9  # of the loss of chance: an arm at or above it has not begun to train
 LAST_TENTH = 0.1  # of the steps, over which an arm's end is a median

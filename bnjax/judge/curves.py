@@ -8,7 +8,7 @@ import xarray
 from bnjax.frame.results import Run, late
 from bnjax.judge.compare import LAST_TENTH
 from bnjax.judge.kit import Condition, Quantity
-from bnjax.judge.names import label
+from bnjax.judge.verdict import label
 
 EQUAL_FIT_POINTS = 0.03  # gaps are compared between arms that fit equally well
 

@@ -27,9 +27,22 @@ import xarray
 from bnjax.frame.results import Run, late
 from bnjax.judge import compare
 from bnjax.judge.compare import EQUAL_LOSS, EQUAL_STEP, SAME_STEP, Field, Pairing
-from bnjax.judge.names import having, label, sentence
-from bnjax.judge.rules import Above, NotBelow, Rule, Within
-from bnjax.judge.verdict import RATIO, SHARE, Decision, Number, Scale, Verdict, seeds
+from bnjax.judge.verdict import (
+    RATIO,
+    SHARE,
+    Above,
+    Decision,
+    NotBelow,
+    Number,
+    Rule,
+    Scale,
+    Verdict,
+    Within,
+    having,
+    label,
+    seeds,
+    sentence,
+)
 
 # fmt: off
 __all__ = [

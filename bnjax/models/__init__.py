@@ -1,6 +1,6 @@
 """Models and normalisers, the only place that imports Flax."""
 
-from bnjax.models import initializers, norms
+from bnjax.models import layers, norms
 from bnjax.models.model import Model, layer_names
 from bnjax.models.norms import Norm
 from bnjax.models.registry import FAMILIES, Family, by_name, register
@@ -20,8 +20,8 @@ __all__ = [
     "alexnet",
     "by_name",
     "deep_linear",
-    "initializers",
     "layer_names",
+    "layers",
     "lenet",
     "mlp",
     "norms",

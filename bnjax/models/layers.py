@@ -11,6 +11,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.nn import initializers
 from jaxtyping import Array, Float
 
 from bnjax.convolution.convolution import convolve
@@ -142,3 +143,40 @@ def check_size(num_classes: int, width: float, dropout: float) -> None:
         raise UsageError(f"width={width} must be above 0 and at most 16: 1.0 is the full network")
     if not 0 <= dropout < 1:
         raise UsageError(f"dropout={dropout} must be 0 or more and below 1: give e.g. 0.5")
+
+
+INITIALIZERS: dict[str, Callable[..., Array]] = {
+    "glorot_uniform": initializers.glorot_uniform(),
+    "glorot_normal": initializers.glorot_normal(),
+    "he_uniform": initializers.he_uniform(),
+    "he_normal": initializers.he_normal(),
+    "lecun_normal": initializers.lecun_normal(),
+    "orthogonal": initializers.orthogonal(),
+    "two_over_root_n": initializers.variance_scaling(4.0, "fan_in", "normal"),
+    "small_normal": initializers.normal(0.01),
+    "constant": initializers.constant(0.01),
+    "zeros": initializers.zeros,
+}
+
+
+def initializer(name: str) -> Callable[..., Array]:
+    """The initialiser `(key, shape, dtype) -> kernel` of that name.
+
+    Args:
+      name: a key of `INITIALIZERS`; `glorot_uniform` is that of Santurkar et al. 2018;
+        `two_over_root_n` is Gaussian of deviation 2/√n for n inputs, `small_normal` of deviation
+        0.01; with `constant` (0.01) and `zeros` all channels of a layer stay equal.
+
+    Returns:
+      The initialiser; kernels have their output channels last.
+
+    Raises:
+      UsageError: there is none of that name.
+
+    Source: Glorot & Bengio 2010, He et al. 2015 (1502.01852), LeCun et al. 1998, Saxe et al. 2014.
+    """
+    if name not in INITIALIZERS:
+        raise UsageError(
+            f"initializer {name!r} is not known: choose from {', '.join(INITIALIZERS)}"
+        )
+    return INITIALIZERS[name]

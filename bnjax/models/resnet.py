@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from bnjax.errors import UsageError
-from bnjax.models import initializers
+from bnjax.models import layers
 from bnjax.models.layers import Convolution, Dense, check_size, drop, scale_channels
 from bnjax.models.model import Model
 from bnjax.models.norms import Norm, none
@@ -180,7 +180,7 @@ def resnet(
         convolutions have no bias.
       num_classes: number of logits.
       width: factor on the channels 16, 32, 64.
-      initializer: name of the kernel initialiser, see `bnjax.models.initializers`.
+      initializer: name of the kernel initialiser, see `bnjax.models.layers.initializer`.
       dropout: share of the features that are dropped before the classifier, when training.
       scan: compile one block of a stage and repeat it; by default for more than 26 layers. The
         parameters of the blocks of `stage1` … are then stacked, see `unstack`, and exceptions of
@@ -198,7 +198,7 @@ def resnet(
     """
     check_depth(depth)
     check_size(num_classes, width, dropout)
-    kernel_init = initializers.by_name(initializer)
+    kernel_init = layers.initializer(initializer)
     channels = tuple(scale_channels(full, width) for full in STAGE_CHANNELS)
     scan = depth > DEEPEST_UNROLLED if scan is None else scan
     return Model(ResNet(norm, kernel_init, (depth - 2) // 6, channels, num_classes, dropout, scan))

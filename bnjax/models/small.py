@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 import flax.linen as nn
 
 from bnjax.errors import UsageError
-from bnjax.models import initializers
+from bnjax.models import layers
 from bnjax.models.layers import (
     Convolution,
     Dense,
@@ -184,7 +184,7 @@ def small(
         raise UsageError(f"activation {activation!r}: choose from {', '.join(ACTIVATIONS)}")
     stages = tuple(s._replace(features=scale_channels(s.features, width)) for s in stages)
     hidden = tuple(scale_channels(features, width) for features in hidden)
-    kernel_init = initializers.by_name(initializer)
+    kernel_init = layers.initializer(initializer)
     return Model(Small(stages, hidden, num_classes, norm, kernel_init, activation, dropout))
 
 
@@ -228,4 +228,4 @@ def deep_linear(
     """
     if depth < 1 or width < 1:
         raise UsageError(f"depth={depth} and width={width} must be 1 or more: give e.g. 25 and 10")
-    return Model(DeepLinear(depth, width, norm, initializers.by_name(initializer)))
+    return Model(DeepLinear(depth, width, norm, layers.initializer(initializer)))

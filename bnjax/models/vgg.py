@@ -12,7 +12,7 @@ import flax.linen as nn
 from jaxtyping import Array
 
 from bnjax.errors import UsageError
-from bnjax.models import initializers
+from bnjax.models import layers
 from bnjax.models.layers import (
     Convolution,
     Dense,
@@ -81,7 +81,7 @@ def vgg(
       width: factor on the channels 64, 128, 256, 512, 512.
       hidden: widths of hidden classifier layers; `(512, 512)` gives the "VGG-A" with 9.75 M
         parameters that replications of Santurkar et al. use.
-      initializer: name of the kernel initialiser, see `bnjax.models.initializers`.
+      initializer: name of the kernel initialiser, see `bnjax.models.layers.initializer`.
       dropout: share of the features that are dropped before each dense layer, when training.
 
     Returns:
@@ -95,7 +95,7 @@ def vgg(
     if depth not in VGG_DEPTHS:
         raise UsageError(f"VGG depth {depth} is not known: choose from {sorted(VGG_DEPTHS)}")
     check_size(num_classes, width, dropout)
-    kernel_init = initializers.by_name(initializer)
+    kernel_init = layers.initializer(initializer)
     channels = tuple(scale_channels(full, width) for full in STAGE_CHANNELS)
     return Model(
         VGG(VGG_DEPTHS[depth], channels, num_classes, tuple(hidden), norm, kernel_init, dropout)
@@ -175,6 +175,6 @@ def vgg38(
       depth is that of unpublished comparisons after Frankle et al. 2020 (2003.00152).
     """
     check_size(num_classes, width, dropout)
-    kernel_init = initializers.by_name(initializer)
+    kernel_init = layers.initializer(initializer)
     features = scale_channels(CHANNELS, width)
     return Model(VGG38(features, num_classes, residual, norm, kernel_init, dropout))

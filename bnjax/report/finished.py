@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bnjax.errors import RunError
-from bnjax.frame import bounded, folder, results, verify
+from bnjax.frame import files, folder, results, verify
 from bnjax.frame import study as studies
 from bnjax.frame.results import Run
 from bnjax.frame.study import Study
@@ -54,15 +54,15 @@ def load_figures(place: Path, described: Iterable[Mapping[str, Any]]) -> list[Fi
     """Figures from their descriptions in `summary.json` and their files."""
     found = []
     for one in described:
-        files: dict[str, bytes] = {}
+        contents: dict[str, bytes] = {}
         for path in (place / name for name in one["files"] if name.endswith(SUFFIXES)):
             try:
-                files[path.suffix] = bounded.read(path, LARGEST_FILE)
+                contents[path.suffix] = files.read(path, LARGEST_FILE)
             except ValueError as error:
                 raise RunError(f"{path} cannot be read ({error})") from error
         words = {name: one[name] for name in folder.FIGURE_WORDS}
         words["title"] = words["title"] or words["name"].replace("_", " ").capitalize()
-        found.append(Figure(**words, files=files))
+        found.append(Figure(**words, files=contents))
     return found
 
 

@@ -1,13 +1,20 @@
-"""Numbers and files as text inside a page: packed small, unpacked by the reader's browser."""
+"""Numbers and files as text inside a page: packed small, unpacked by the reader's browser.
+
+Of an SVG file only what draws is let in.
+"""
 
 import base64
 import functools
 import gzip
 import hashlib
+import html
 import importlib.util
 import json
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from xml.etree import ElementTree
 
 import numpy as np
 
@@ -75,3 +82,98 @@ def plotly() -> Script:
             text = path.read_text(encoding="utf-8")
             return Script(pack(text.encode()), digest(text))
     raise RunError("the charts of a report need the package plotly: pip install plotly")
+
+
+SVG, XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
+DRAWS = re.compile(
+    "svg|g|path|use|defs|clipPath|pattern|rect|circle|ellipse|line|polyline|polygon|text|tspan|"
+    "image|linearGradient|stop"
+)
+# Attributes with numbers, lengths, colours and lists of them.
+PLAIN = re.compile(
+    "d|[xy][12]?|c[xy]|r[xy]?|width|height|points|viewBox|transform|opacity|offset|"
+    "(fill|stroke)(-opacity)?|stroke-(width|linejoin|linecap|dasharray|dashoffset|miterlimit)|"
+    "(clip|fill)-rule|pattern(Units|Transform)|clipPathUnits|preserveAspectRatio|text-anchor|"
+    "font-(family|size|style|weight)|stop-(color|opacity)"
+)
+VALUE = re.compile(r"[\w\s#%.,:;()\-+]*", re.ASCII)
+OWN = re.compile(r"url\(#([\w.\-]+)\)", re.ASCII)
+NAME = re.compile(r"[\w.\-]+", re.ASCII)
+PICTURE = re.compile(r"data:image/(?:png|jpeg);base64,[A-Za-z0-9+/=\s]*")
+DEEPEST = 100
+VIEW = re.compile(r"[-\d.eE]+([ ,]+[-\d.eE]+){3}")
+
+
+def view(content: bytes) -> str:
+    """The viewBox of a document that `inline` takes."""
+    found = re.search(rb'viewBox="([^"]*)"', content)
+    return found[1].decode("ascii") if found and VIEW.fullmatch(found[1].decode("ascii")) else ""
+
+
+def inline(content: bytes, prefix: str, title: str, name: str) -> str:
+    """An SVG document as an element of an HTML page.
+
+    Elements and attributes that do not draw, scripts, styles for the whole page, links and whatever
+    would be fetched are left out; identifiers get a prefix, so that two figures do not share them.
+
+    Args:
+      content: of the file.
+      prefix: of identifiers, different for each figure of a page.
+      title: what is seen, for those who do not see it.
+      name: of the file, for errors.
+
+    Raises:
+      RunError: it is no SVG document.
+    """
+    try:
+        if b"<!ENTITY" in content:
+            raise ValueError("it declares entities")
+        root = ElementTree.fromstring(content)
+        if root.tag != f"{SVG}svg" or not VIEW.fullmatch(root.get("viewBox", "")):
+            raise ValueError("it is no SVG with a viewBox")
+        inner = "".join(part for child in root for part in render(child, prefix, 0))
+    except (ElementTree.ParseError, ValueError) as error:
+        raise RunError(f"{name} cannot be shown ({error}): draw it again") from error
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{html.escape(root.get("viewBox", ""))}"'
+        f' role="img" aria-label="{html.escape(title)}" stroke-linejoin="round"'
+        ' stroke-linecap="butt">'
+    )
+    return f'{head}<g id="{prefix}drawing">{inner}</g></svg>'
+
+
+def render(element: ElementTree.Element, prefix: str, depth: int) -> Iterator[str]:
+    """The text of one element that draws and of those in it."""
+    if depth > DEEPEST:
+        raise ValueError("it is nested too deeply")
+    if not isinstance(element.tag, str) or not element.tag.startswith(SVG):
+        return
+    tag = element.tag.removeprefix(SVG)
+    if not DRAWS.fullmatch(tag):
+        return
+    kept = dict(attributes(element.attrib, prefix))
+    given = "".join(f' {key}="{html.escape(value)}"' for key, value in kept.items())
+    yield f"<{tag}{given}>"
+    if tag in ("text", "tspan") and element.text:
+        yield html.escape(element.text)
+    for child in element:
+        yield from render(child, prefix, depth + 1)
+        if tag in ("text", "tspan") and child.tail:
+            yield html.escape(child.tail)
+    yield f"</{tag}>"
+
+
+def attributes(given: Mapping[str, str], prefix: str) -> Iterator[tuple[str, str]]:
+    """The attributes that draw, their references under the prefix."""
+    for key, value in given.items():
+        if key == "id" and NAME.fullmatch(value):
+            yield key, f"{prefix}{value}"
+        elif key in ("href", f"{XLINK}href"):
+            if value.startswith("#") and NAME.fullmatch(value[1:]):
+                yield "href", f"#{prefix}{value[1:]}"
+            elif PICTURE.fullmatch(value):
+                yield "href", value
+        elif key in ("style", "clip-path") or PLAIN.fullmatch(key):
+            own = OWN.sub("", value)
+            if VALUE.fullmatch(own) and "url" not in own.lower():
+                yield key, OWN.sub(rf"url(#{prefix}\1)", value)

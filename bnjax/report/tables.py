@@ -11,9 +11,9 @@ import numpy as np
 from bnjax.frame.folder import NOT_IN_DIGEST
 from bnjax.frame.messages import printable
 from bnjax.frame.results import Run, late
-from bnjax.report import curves, overlays, thinning
-from bnjax.report.command import file_names
+from bnjax.report import charts, curves
 from bnjax.report.finished import FinishedRun
+from bnjax.report.page import file_names
 
 LATE = 0.1  # share of the steps over which minibatches are averaged
 AXES = (("step",), ("test_step",), ("probe_step",))
@@ -51,7 +51,7 @@ def ends(run: Run) -> dict[str, dict[str, End]]:
     lead = curves.leading(run)
     if not lead or lead[-1] != "seed":
         return {}
-    names = [name for name in thinning.drawable(run) if run[name].dims[len(lead) :] in AXES]
+    names = [name for name in curves.drawable(run) if run[name].dims[len(lead) :] in AXES]
     names.sort(key=lambda name: run[name].dims[-1] == "probe_step")
     found: dict[str, dict[str, End]] = {}
     arms = {index[:-1]: arm for index, arm in curves.name_arms(run).items()}
@@ -109,7 +109,7 @@ def facts(one: FinishedRun) -> list[tuple[str, str]]:
     precision = f"training {options.get('precision', '')}"
     if "probe_precision" in options:
         precision += f", probes {options['probe_precision']}"
-    drawn = any(map(overlays.has_published, one.figures))
+    drawn = any(map(charts.has_published, one.figures))
     listed = {
         "Source": one.source,
         "Data set": value(found.get("dataset", options.get("dataset"))),

@@ -1,14 +1,18 @@
-"""One step of training as a pure function of an explicit state, compiled with donated state."""
+"""One step of training as a pure function of an explicit state, and the loss that probes see there.
+
+The step is compiled with donated state.
+"""
 
 import functools
 from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
+from bnjax import losses
 from bnjax.arithmetic import trees
 from bnjax.arithmetic.trees import EVERYTHING, Selection
 from bnjax.data import Batch, Pipeline, Split
@@ -17,7 +21,7 @@ from bnjax.errors import UsageError
 from bnjax.fields import Field
 from bnjax.losses import Objective, accuracy, cross_entropy
 from bnjax.models import Model
-from bnjax.types import BatchStats, Flag, Index, Params, PRNGKey, PyTree, Scalar
+from bnjax.types import BatchStats, Flag, Index, Loss, Params, Pixels, PRNGKey, PyTree, Scalar
 
 
 class TrainState(NamedTuple):
@@ -259,3 +263,47 @@ def make_program(
         block=jax.jit(block, donate_argnums=3) if block_steps > 1 else None,
         block_steps=block_steps,
     )
+
+
+MakeLoss: TypeAlias = Callable[[TrainState, Batch], Loss]
+
+
+def make_loss(
+    model: Model,
+    pipeline: Pipeline,
+    *,
+    statistics: losses.Statistics = "batch",
+    calibration: Pixels | None = None,
+    objective: losses.Objective = losses.cross_entropy,
+    weight_decay: float = 0.0,
+) -> MakeLoss:
+    """The probed loss as a function of a training state and its batch.
+
+    Args:
+      model: the model that is trained.
+      pipeline: gives the standardisation of `calibration`.
+      statistics: what BatchNorm normalises with, see `losses.on_batch`.
+      calibration: pixels for `statistics="recalibrated"`, a whole number of batches.
+      objective: the loss.
+      weight_decay: the L2 coefficient that the probed loss contains.
+
+    Returns:
+      `make(state, batch) -> loss`, where `loss(params) -> scalar`.
+    """
+
+    def make(state: TrainState, batch: Batch) -> Loss:
+        images = None
+        if statistics == "recalibrated" and calibration is not None:
+            images = pipeline.standardise(calibration).reshape(-1, *batch.images.shape)
+        return losses.on_batch(
+            model,
+            state.batch_stats,
+            batch,
+            statistics,
+            centre=state.params,
+            calibration=images,
+            objective=objective,
+            weight_decay=weight_decay,
+        )
+
+    return make

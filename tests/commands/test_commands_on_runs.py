@@ -17,7 +17,7 @@ from toy_runs import STUDY, TOY, look, stop_at
 
 from bnjax.commands import command_line, program
 from bnjax.errors import UsageError
-from bnjax.frame import files, folder, inventory, lock, stored_options
+from bnjax.frame import files, folder, stored_options
 from bnjax.frame import study as studies
 
 ROOT = Path(__file__).parents[2]
@@ -169,7 +169,7 @@ def test_list_tells_finished_unfinished_used_and_damaged(toy, runs, monkeypatch,
     assert what == {
         "model": "vgg11", "dataset": "digits", "norms": ["none", "batch"], "lr": 0.1, "seeds": 1,
     }  # fmt: skip
-    with lock.hold(unfinished):
+    with folder.hold(unfinished):
         used = f"in use by process {os.getpid()} on {socket.gethostname()}: {progress}"
         assert states()[0][unfinished.name] == used
     status, shown, _ = call("list", root)
@@ -357,7 +357,7 @@ def test_figures_of_a_finished_run_are_drawn_again_by_one_process_at_a_time_and_
     study = dataclasses.replace(STUDY, parts={**STUDY.parts, "FIGURES": (figure,)})
     drawn = ["--published", str(table)]
     before = look(root)
-    with lock.hold(run):
+    with folder.hold(run):
         assert again(root, *drawn, study=study) == 1
         assert "is in use by process" in capsys.readouterr().err
         assert again(root) == 0  # nothing is written: no lock is needed

@@ -10,7 +10,7 @@ import pytest
 import xarray
 
 from bnjax import draw
-from bnjax.draw import LOOKS, Drawing, style
+from bnjax.draw import LOOKS, Drawing, drawing
 from bnjax.draw.drawing import cells
 from bnjax.frame.published_curves import Curve
 from bnjax.frame.results import Run
@@ -180,7 +180,7 @@ def test_the_style_ends_with_the_call():
     one(caption="a")[0].finish()
     assert matplotlib.rcParams["font.size"] == before
     with draw.styled():
-        assert matplotlib.rcParams["font.size"] == style.RC["font.size"]
+        assert matplotlib.rcParams["font.size"] == drawing.RC["font.size"]
 
 
 @pytest.mark.parametrize(
@@ -310,7 +310,7 @@ def test_a_long_training_is_shown_by_its_running_median(steps, window):
 
 
 def test_sixteen_normalisers_of_ones_own_look_different():
-    looks = style.Looks(LOOKS)
+    looks = drawing.Looks(LOOKS)
     assert len({looks[f"own{number}"][:3] for number in range(16)}) == 16
 
 

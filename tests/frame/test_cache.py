@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from bnjax.frame import cache
+from bnjax.frame import layout
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +21,7 @@ def untold():
 def test_programs_are_kept_in_a_folder_of_the_user_alone(tmp_path, monkeypatch):
     monkeypatch.delenv("BNJAX_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    cache.enable()
+    layout.enable()
     folder = tmp_path / "bnjax" / "xla"
     assert jax.config.jax_compilation_cache_dir == str(folder)
     assert folder.stat().st_mode & 0o777 == 0o700
@@ -39,7 +39,7 @@ def test_the_folder_is_the_chosen_one(tmp_path, monkeypatch, chosen, told, kept)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BNJAX_CACHE_DIR", chosen)
     jax.config.update("jax_compilation_cache_dir", told)
-    cache.enable()
+    layout.enable()
     assert jax.config.jax_compilation_cache_dir == kept
 
 
@@ -54,12 +54,12 @@ def test_where_nothing_can_be_kept_it_is_said_and_the_run_goes_on(
         def nobody():
             raise RuntimeError("Could not determine home directory.")
 
-        monkeypatch.setattr(cache.Path, "home", nobody)
+        monkeypatch.setattr(layout.Path, "home", nobody)
     else:
         place = tmp_path / home
         place.touch()
         monkeypatch.setenv("HOME", str(place))
-    cache.enable()
+    layout.enable()
     assert jax.config.jax_compilation_cache_dir is None
     said = capsys.readouterr().err
     assert said.startswith("warning: compiled programs are not kept")

@@ -56,7 +56,7 @@ def test_the_noise_behind_batchnorm_hides_neither_its_parameters_nor_its_statist
 
 def test_layers_of_their_own_normaliser_are_asked_one_by_one(batch):
     mixed = norms.with_exceptions(norms.batch_norm(), {"conv1": norms.layer_norm()})
-    glorot = models.initializers.by_name("glorot_uniform")
+    glorot = models.layers.initializer("glorot_uniform")
     model = models.Model(models.VGG((1, 1), (4, 6), 10, (), mixed, glorot))
     variables = model.init(jax.random.key(0), batch.images)
     found = kinds(**variables, cancels=lambda layer: mixed.for_layer(layer).cancels_bias)

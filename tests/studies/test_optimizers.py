@@ -20,7 +20,7 @@ from bnjax.data import copies
 from bnjax.data.batches import standardise_pixels
 from bnjax.errors import UsageError
 from bnjax.frame import arm as arms
-from bnjax.models import initializers
+from bnjax.models import layers
 from bnjax.studies.optimizers import STUDY, Setting, claims, figure, parse, settings_of
 from bnjax.studies.optimizers import measure as symmetry
 from bnjax.studies.optimizers.measure import make_ending, predict
@@ -33,7 +33,7 @@ S, N, U = "supported", "not supported", "inconclusive"
 def initialised(norm, initializer, batch):
     """The tiny network and its float32 state under momentum."""
     module = tiny_model(norm).module
-    model = models.Model(module.clone(kernel_init=initializers.by_name(initializer)))
+    model = models.Model(module.clone(kernel_init=layers.initializer(initializer)))
     images = batch.images.astype(jnp.float32)
     optimizer = optimizers.by_name("momentum", 0.1)
     return model, optimizer, train.init_state(model, optimizer, jax.random.key(0), images)

@@ -7,14 +7,14 @@ import numpy as np
 
 from bnjax.frame.arm import Arm
 from bnjax.studies.landscape.measure import make_line
-from bnjax.train import Probe, every, probed_loss
+from bnjax.train import Probe, every, step
 
 
 def probes(arm: Arm) -> Mapping[str, Probe]:
     """The line probe of one arm, on the batch of the step."""
     options = arm.options
     line = make_line(
-        probed_loss.make_loss(arm.model, arm.pipeline, objective=arm.objective),
+        step.make_loss(arm.model, arm.pipeline, objective=arm.objective),
         (options.lr * np.asarray(options.multiples)).astype(np.float32),
         arm.key("probe"),
         reuse_gradient=arm.trains_in("highest"),

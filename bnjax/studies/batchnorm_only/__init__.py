@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from bnjax.errors import UsageError, require
-from bnjax.frame import options, publications
+from bnjax.frame import options
 from bnjax.frame.study import Study
 
 SWITCHED_OFF = 0.01  # |γ| below which Frankle et al. 2020 count a feature as switched off
@@ -93,7 +93,7 @@ STUDY = Study(
     options=Options,
     presets={
         "quick": {
-            **publications.RESNET,
+            **options.RESNET,
             "width": 0.5,
             "augment": False,
             "batch_size": 64,
@@ -102,7 +102,7 @@ STUDY = Study(
             "evaluate_every": 30,
         },
         "toy": {
-            **publications.RESNET,
+            **options.RESNET,
             "depths": (8,),
             "width": 0.25,
             "steps": 4,
@@ -112,9 +112,9 @@ STUDY = Study(
             "trained": ("bn", "random"),
         },
         "paper": {
-            **publications.RESNET,
+            **options.RESNET,
             "dataset": "cifar10",
-            "steps": publications.RESNET_STEPS,
+            "steps": options.RESNET_STEPS,
             "probe_every": 500,
             "evaluate_every": 1000,
         },

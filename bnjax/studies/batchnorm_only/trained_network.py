@@ -23,7 +23,7 @@ from jaxtyping import Array
 from bnjax.arithmetic import trees
 from bnjax.arithmetic.trees import Predicate, Selection
 from bnjax.errors import RunError, UsageError
-from bnjax.frame import bounded, files, stored_options
+from bnjax.frame import files, stored_options
 from bnjax.frame import options as option_groups
 from bnjax.frame.arm import Arm, stream_key
 from bnjax.frame.files import plain
@@ -177,7 +177,7 @@ def read_facts(arrays: dict[str, np.ndarray]) -> Facts:
     Raises:
       KeyError, ValueError: something is missing, or is not of its type or size.
     """
-    found = bounded.parse_json(str(arrays["facts"]))
+    found = files.parse_json(str(arrays["facts"]))
     if not isinstance(found, dict) or not isinstance(found.get("options"), dict):
         raise ValueError("it has no options")
 

@@ -18,7 +18,7 @@ from typing import Annotated
 import tyro
 
 from bnjax.errors import require
-from bnjax.frame import options, publications
+from bnjax.frame import options
 from bnjax.frame.study import Study
 
 
@@ -71,12 +71,12 @@ STUDY = Study(
             "bins": 20,
         },
         "paper": {
-            **publications.VGG,
+            **options.VGG,
             "layers": ("conv2", "conv3", "conv9", "conv11", "conv13"),
             "probe_every": 100,
         },
-        **publications.deep_linear_presets(
-            lr=publications.DEEP_LINEAR_RATE,
+        **options.deep_linear_presets(
+            lr=options.DEEP_LINEAR_RATE,
             layers=("dense1", "dense11", "dense24"),
             steps=2000,
             probe_every=20,

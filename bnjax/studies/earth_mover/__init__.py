@@ -15,7 +15,7 @@ under two minutes on two CPU cores.
 import dataclasses
 
 from bnjax.errors import require
-from bnjax.frame import options, publications
+from bnjax.frame import options
 from bnjax.frame.study import Study
 
 MAX_EXACT = 2048  # examples: an assignment of so many takes half a second
@@ -64,12 +64,12 @@ STUDY = Study(
             "slices": 4,
         },
         "paper": {
-            **publications.VGG,
+            **options.VGG,
             "layers": ("conv1", "conv3", "conv5", "conv9", "conv13"),
             "probe_every": 100,
         },
-        **publications.deep_linear_presets(
-            lr=publications.DEEP_LINEAR_RATE,
+        **options.deep_linear_presets(
+            lr=options.DEEP_LINEAR_RATE,
             layers=("dense1", "dense11", "dense24"),
             steps=2000,
             probe_every=50,

@@ -26,8 +26,7 @@ from bnjax.judge.kit import (
     Ratio,
     Scale,
 )
-from bnjax.judge.names import having
-from bnjax.judge.verdict import Decision, Number, seeds
+from bnjax.judge.verdict import Decision, Number, having, seeds
 
 SOURCE = "Huang & Yu 2020 (2001.02814)"
 PUBLISHED = "a theorem, no number"

@@ -12,7 +12,7 @@ two minutes on two CPU cores; `paper` is a VGG-38 with residual connections, 100
 
 import dataclasses
 
-from bnjax.frame import options, publications
+from bnjax.frame import options
 from bnjax.frame.study import Study
 
 
@@ -47,8 +47,8 @@ STUDY = Study(
             "probe_every": 50,
             "evaluate_every": 391,
         },
-        **publications.deep_linear_presets(
-            lr=publications.DEEP_LINEAR_RATE, steps=2000, probe_every=20, paper_probe_every=50
+        **options.deep_linear_presets(
+            lr=options.DEEP_LINEAR_RATE, steps=2000, probe_every=20, paper_probe_every=50
         ),
     },
     axis_labels={"kind": "kind of parameter"},

@@ -17,7 +17,7 @@ from typing import Literal
 
 from bnjax.choices import Statistics
 from bnjax.errors import UsageError, require
-from bnjax.frame import options, publications
+from bnjax.frame import options
 from bnjax.frame.study import Study
 
 SPACING = {"min_step": 0.5, "max_step": 4.0, "points": 4}
@@ -105,9 +105,9 @@ STUDY = Study(
             "batch_size": 32,
             "seeds": 2,
         },
-        "paper": {**publications.VGG, "probe_every": 100},
-        **publications.deep_linear_presets(
-            lr=(publications.DEEP_LINEAR_RATE,),
+        "paper": {**options.VGG, "probe_every": 100},
+        **options.deep_linear_presets(
+            lr=(options.DEEP_LINEAR_RATE,),
             multiples=(0.01, 0.1, 1.0, 10.0, 10**1.5),  # published: 1e-8, 1e-7, 1e-6, 1e-5, 3.16e-5
             steps=2000,
             probe_every=20,

@@ -12,8 +12,7 @@ import xarray
 
 from bnjax.frame.results import Run, late
 from bnjax.judge.kit import PLAIN_SGD, Decided, OneArm, Quantity, Ratio, single
-from bnjax.judge.names import label
-from bnjax.judge.verdict import Decision, seeds
+from bnjax.judge.verdict import Decision, label, seeds
 from bnjax.studies.landscape.published import NUMBERS
 
 EARLY = 1500  # steps, where the paper's networks have not yet fitted their training set

@@ -14,9 +14,8 @@ from bnjax.arithmetic import trees
 from bnjax.data import Batch
 from bnjax.fields import Field
 from bnjax.frame.arm import Arm
-from bnjax.train import Probe, every, probed_loss
-from bnjax.train.probed_loss import MakeLoss
-from bnjax.train.step import Gradient, TrainState
+from bnjax.train import Probe, every, step
+from bnjax.train.step import Gradient, MakeLoss, TrainState
 from bnjax.types import PRNGKey, Scalar
 
 
@@ -29,7 +28,7 @@ class Rounding(NamedTuple):
 def probes(arm: Arm) -> Mapping[str, Probe]:
     """The line probe of one arm and, on accelerators, the rounding noise beneath it."""
     options = arm.options
-    loss = probed_loss.make_loss(
+    loss = step.make_loss(
         arm.model,
         arm.pipeline,
         statistics=options.statistics,
@@ -106,7 +105,7 @@ def make_line(
     """Compile the line probe for the states of one training run.
 
     Args:
-      make_loss: the probed loss, see `probed_loss.make_loss`.
+      make_loss: the probed loss, see `step.make_loss`.
       step_sizes: η, `[num_step_sizes]`, parameter units per gradient unit.
       key: typed PRNG key; the random direction of step t depends on it and on t alone.
       directions: `gradient`, `random` (Gaussian, of the gradient's norm), or both.
@@ -169,7 +168,7 @@ def make_rounding(
     """Compile the rounding noise of a gradient on a training state, see `probes.rounding_noise`.
 
     Args:
-      make_loss: the probed loss, see `probed_loss.make_loss`.
+      make_loss: the probed loss, see `step.make_loss`.
       precision: a value of `jax.default_matmul_precision`, e.g. training's.
       reference: likewise, the one that is trusted.
 

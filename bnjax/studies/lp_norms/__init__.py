@@ -13,7 +13,7 @@ the ℓp norms do as well as BatchNorm. `quick` (the default) takes under two mi
 
 import dataclasses
 
-from bnjax.frame import options, publications
+from bnjax.frame import options
 from bnjax.frame.study import Study
 
 
@@ -42,9 +42,9 @@ STUDY = Study(
             "batch_size": 32,
             "window": 3,
         },
-        "paper": {**publications.VGG, "window": 101},
-        **publications.deep_linear_presets(
-            lr=publications.DEEP_LINEAR_RATE,
+        "paper": {**options.VGG, "window": 101},
+        **options.deep_linear_presets(
+            lr=options.DEEP_LINEAR_RATE,
             steps=2000,
             probe_every=5,
             target_loss=5000.0,  # between the published starts (3.5e4 to 4e4) and ends (97 to 1661)

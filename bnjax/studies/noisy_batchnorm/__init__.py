@@ -13,7 +13,7 @@ minutes on two CPU cores.
 import dataclasses
 
 from bnjax.errors import require
-from bnjax.frame import options, publications
+from bnjax.frame import options
 from bnjax.frame.study import Study
 from bnjax.studies.distributions import ShownLayers
 
@@ -47,7 +47,7 @@ STUDY = Study(
             "layers": ("dense1", "dense2"),
         },
         "paper": {
-            **publications.VGG,
+            **options.VGG,
             "layers": ("conv2", "conv9", "conv13"),
             "probe_every": 100,
         },

@@ -13,8 +13,7 @@ from bnjax.frame.results import Run, late
 from bnjax.judge.compare import CHANCE, LAST_TENTH, why_not_trained
 from bnjax.judge.curves import count, first_step, percent, smooth
 from bnjax.judge.kit import Above, Condition, Difference, Quantity, Ratio
-from bnjax.judge.names import label
-from bnjax.judge.verdict import Decision, Scale, Verdict
+from bnjax.judge.verdict import Decision, Scale, Verdict, label
 from bnjax.studies.distributions import claims as distributions
 
 ACCURACY_MARGIN = 0.02  # as accurate: no more than this below

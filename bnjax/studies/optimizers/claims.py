@@ -17,8 +17,7 @@ from bnjax.judge import curves
 from bnjax.judge.compare import CHANCE, why_not_trained
 from bnjax.judge.curves import EQUAL_FIT_POINTS, percent
 from bnjax.judge.kit import TRAINS, Condition, Difference, Gate, Quantity, Ratio, single
-from bnjax.judge.names import having, label, sentence
-from bnjax.judge.verdict import SHARE, Decision, Number, Verdict, seeds
+from bnjax.judge.verdict import SHARE, Decision, Number, Verdict, having, label, seeds, sentence
 from bnjax.studies.optimizers import Setting, parse, usual_multiple
 
 TEXTBOOK = "a textbook sentence; no published number"

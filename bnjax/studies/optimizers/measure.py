@@ -18,7 +18,7 @@ from bnjax.fields import Field
 from bnjax.frame.arm import Arm, build_model
 from bnjax.losses import correct
 from bnjax.models import Model
-from bnjax.models.initializers import REGISTRY
+from bnjax.models.layers import INITIALIZERS
 from bnjax.probes.symmetry import symmetry
 from bnjax.studies.optimizers import usual_multiple
 from bnjax.train import Probe, every
@@ -68,7 +68,7 @@ def axes(options: Any) -> Mapping[str, Any]:
 def check_options(options: Any) -> None:
     """Refuse initialisers that do not exist."""
     for name in options.initializers:
-        require("--initializers", name, name in REGISTRY, f"among {', '.join(REGISTRY)}")
+        require("--initializers", name, name in INITIALIZERS, f"among {', '.join(INITIALIZERS)}")
 
 
 def kernel_names(model: Model, image_shape: tuple[int, ...]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ claim. `quick` takes under two minutes on two CPU cores.
 
 import dataclasses
 
-from bnjax.frame import options, publications
+from bnjax.frame import options
 from bnjax.frame.study import Study
 
 
@@ -42,12 +42,12 @@ STUDY = Study(
             "layers": ("dense2",),
         },
         "paper": {
-            **publications.VGG,
+            **options.VGG,
             "lr": (0.1, 0.01),
             "layers": ("conv5", "conv10"),
             "probe_every": 100,
         },
-        **publications.deep_linear_presets(
+        **options.deep_linear_presets(
             lr=(1e-6, 1e-7),
             layers=("dense9", "dense17"),
             steps=1000,

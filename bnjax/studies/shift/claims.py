@@ -4,7 +4,7 @@ import xarray
 
 from bnjax.frame.results import Run, late
 from bnjax.judge.kit import NotBelow, Quantity, Ratio
-from bnjax.judge.names import label
+from bnjax.judge.verdict import label
 
 PUBLISHED = {
     "vgg": "late cosines without / with BatchNorm at lr 0.1: layer 5 .47 / .39, layer 10 .06 / .04",

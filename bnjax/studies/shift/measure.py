@@ -10,9 +10,8 @@ from bnjax import probes as library
 from bnjax.data import Batch
 from bnjax.frame.arm import Arm, require_layers
 from bnjax.probes.shift import Cosines, Distances, RelativeDistances
-from bnjax.train import Probe, every, probed_loss
-from bnjax.train.probed_loss import MakeLoss
-from bnjax.train.step import Gradient, TrainState, apply_gradient
+from bnjax.train import Probe, every, step
+from bnjax.train.step import Gradient, MakeLoss, TrainState, apply_gradient
 
 
 class ShiftRow(NamedTuple):
@@ -31,7 +30,7 @@ def probes(arm: Arm) -> Mapping[str, Probe]:
     """The shift probe of one arm."""
     options = arm.options
     measure = make_shift(
-        probed_loss.make_loss(arm.model, arm.pipeline, objective=arm.objective),
+        step.make_loss(arm.model, arm.pipeline, objective=arm.objective),
         arm.optimizer,
         reuse_gradient=arm.trains_in(options.probe_precision),
         precision=options.probe_precision,
@@ -54,7 +53,7 @@ def make_shift(
     """Compile the shift probe for the states of one training run.
 
     Args:
-      make_loss: the probed loss, see `probed_loss.make_loss`.
+      make_loss: the probed loss, see `step.make_loss`.
       optimizer: the one that trains; its update from this very step moves the layers below.
       reuse_gradient: take training's own gradient for G; right only where the probed loss is
         training's, computed at the same precision.

@@ -17,7 +17,7 @@ import dataclasses
 from typing import Literal
 
 from bnjax.errors import require
-from bnjax.frame import options, publications
+from bnjax.frame import options
 from bnjax.frame.study import Study
 
 
@@ -86,8 +86,8 @@ STUDY = Study(
             "images": 12_800,
             "probe_every": 1_000,
         },
-        **publications.deep_linear_presets(
-            lr=publications.DEEP_LINEAR_RATE,
+        **options.deep_linear_presets(
+            lr=options.DEEP_LINEAR_RATE,
             images=1000,
             chunk=1000,
             steps=2001,

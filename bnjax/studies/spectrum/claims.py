@@ -6,7 +6,7 @@ import xarray
 from bnjax.frame.results import Run
 from bnjax.judge.compare import EQUAL_STEP, TRAINED
 from bnjax.judge.kit import PLAIN_SGD, Condition, Near, Quantity, Ratio
-from bnjax.judge.names import having
+from bnjax.judge.verdict import having
 
 EDGE_TOLERANCE = 0.25  # how near to 1 λ₁ · lr / 2 must be
 CONCENTRATED = 0.5  # a share of the gradient from which on it is called concentrated

@@ -12,8 +12,7 @@ import xarray
 from bnjax.frame.results import Run
 from bnjax.judge.compare import why_not_trained
 from bnjax.judge.kit import Above, Difference, Level, Quantity, Ratio, single
-from bnjax.judge.names import label
-from bnjax.judge.verdict import RATIO, SHARE, Decision, Verdict
+from bnjax.judge.verdict import RATIO, SHARE, Decision, Verdict, label
 
 NEAR = 0.5  # of a filter's norm: how far around the trained network sharpness is taken
 NEGATIVE = 0.1  # of the largest |eigenvalue|: a curvature below minus this is not convex

@@ -21,7 +21,7 @@ from typing import Annotated
 import tyro
 
 from bnjax.errors import require
-from bnjax.frame import options, publications
+from bnjax.frame import options
 from bnjax.frame.study import Study
 
 
@@ -68,12 +68,12 @@ STUDY = Study(
             "channels": (0, 1),
         },
         "paper": {
-            **publications.VGG,
+            **options.VGG,
             "layers": ("conv2", "conv9", "conv13"),
             "probe_every": 500,
         },
-        **publications.deep_linear_presets(
-            lr=publications.DEEP_LINEAR_RATE,
+        **options.deep_linear_presets(
+            lr=options.DEEP_LINEAR_RATE,
             layers=("dense1", "dense11", "dense24"),
             steps=2000,
             probe_every=100,

@@ -6,7 +6,7 @@ import numpy as np
 
 from bnjax import draw
 from bnjax.draw import STEP, Drawing, Panel, Table, plain_log_ticks
-from bnjax.draw.style import PLAIN
+from bnjax.draw.drawing import PLAIN
 from bnjax.frame.published_curves import Published
 from bnjax.frame.results import Run
 from bnjax.judge.compare import EQUAL_LOSS, at_pairs

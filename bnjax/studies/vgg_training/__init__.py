@@ -14,7 +14,7 @@ under two minutes on two CPU cores.
 import dataclasses
 
 from bnjax.errors import UsageError
-from bnjax.frame import options, publications
+from bnjax.frame import options
 from bnjax.frame.study import Study
 
 
@@ -46,6 +46,6 @@ STUDY = Study(
             "window": 3,
             "lr": (0.1, 0.5),
         },
-        "paper": {**publications.VGG, "lr": (0.1, 0.5), "window": 101, "probe_every": 500},
+        "paper": {**options.VGG, "lr": (0.1, 0.5), "window": 101, "probe_every": 500},
     },
 )

@@ -11,8 +11,7 @@ from bnjax.frame.results import Run
 from bnjax.judge.compare import CHANCE, why_not_trained
 from bnjax.judge.curves import ACCURACY, EQUALLY_FITTED, GAP, LOSS, STEPS
 from bnjax.judge.kit import Above, Difference, Ratio, each_rate, whole_run
-from bnjax.judge.names import label, sentence
-from bnjax.judge.verdict import Decision, Verdict, seeds
+from bnjax.judge.verdict import Decision, Verdict, label, seeds, sentence
 
 LP_NORMS = ("l1", "l2", "linf")
 # What BatchNorm gains over none in the paper: who ends behind it by less does as well.
