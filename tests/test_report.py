@@ -28,7 +28,7 @@ from bnjax.frame import folder, results, verify
 from bnjax.frame import study as studies
 from bnjax.frame.files import plain
 from bnjax.report import charts, curves, finished, pack, page, publish, tables
-from bnjax.report.page import command
+from bnjax.report.tables import command
 
 VOID = {"meta", "link", "input", "img", "br", "hr"}
 NASTY = "</script><!--<img src=x onerror=alert(1)>\u2028\u202e&amp;{{7*7}}"

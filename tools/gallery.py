@@ -17,7 +17,7 @@ from bnjax.commands.command_line import guarded
 from bnjax.errors import RunError
 from bnjax.frame import folder, verify
 from bnjax.frame import study as studies
-from bnjax.report.page import command
+from bnjax.report.tables import command
 
 FIGURES = Path(__file__).parents[1] / "figures"
 TABLE = FIGURES / "README.md"

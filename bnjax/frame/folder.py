@@ -2,7 +2,8 @@
 
 `OUT/<study>/<digest of the options>/` holds `config.json`, `metrics.jsonl`, `results.nc`,
 `checkpoints/`, the figures, `report.html` and `summary.json`, which is written last, marks a
-finished run and has the digests of its files. One process at a time has a folder; the others learn which one.
+finished run and has the digests of its files. One process at a time has a folder; the others learn
+which one.
 """
 
 import contextlib

@@ -1,8 +1,8 @@
 """Who does what: the devices of all processes as meshes, and the jobs that each process takes.
 
 A mesh has the axes `data`, over which a batch is spread, and `probe`, over which the points of a
-probe are. Devices that one job does not need take others at the same time. What XLA compiled is kept for the
-next start.
+probe are. Devices that one job does not need take others at the same time. What XLA compiled is
+kept for the next start.
 """
 
 import os

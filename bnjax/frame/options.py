@@ -8,7 +8,8 @@
         def check(self):
             require("--layers", " ".join(self.layers), len(self.layers) > 0, "one or more layers")
 
-The settings of publications stand at the end. Nothing here imports JAX: options are parsed and `--help` is printed without it.
+The settings of publications stand at the end. Nothing here imports JAX: options are parsed and
+`--help` is printed without it.
 """
 
 import dataclasses

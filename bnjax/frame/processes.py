@@ -1,8 +1,8 @@
 """Several processes, on one or many hosts, as one job (`jax.distributed`).
 
 JAX ends all processes of a job when one has died, without a word to Python; here each of them says
-so in a line, and a job in which nothing moves any more ends itself. Ctrl-C and SIGTERM let a process finish its step and
-save; after a grace, or at a second signal, it leaves at once.
+so in a line, and a job in which nothing moves any more ends itself. Ctrl-C and SIGTERM let a
+process finish its step and save; after a grace, or at a second signal, it leaves at once.
 """
 
 import contextlib
