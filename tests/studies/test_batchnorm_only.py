@@ -3,6 +3,7 @@
 import re
 from types import SimpleNamespace
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,7 +21,7 @@ from bnjax.errors import RunError, UsageError
 from bnjax.frame import arm as arms
 from bnjax.frame import files
 from bnjax.models import norms, resnet
-from bnjax.models.resnet import unstack
+from bnjax.models.resnet import unstack, zero_share
 from bnjax.studies.batchnorm_only import STUDY, Options, claims, figure, measure, trained_network
 from bnjax.train import optimizers, parts
 
@@ -88,10 +89,10 @@ def test_layers_of_a_scan_have_their_own_names_and_activations(both):
 
 def test_zeros_are_counted_over_all_relus(both, monkeypatch):
     scanned, unrolled, variables, batch = both
-    share = models.resnet.zero_share(scanned, **variables, images=batch.images)
+    share = zero_share(scanned, **variables, images=batch.images)
     outputs = []
-    relu = resnet.nn.relu
-    monkeypatch.setattr(resnet.nn, "relu", lambda x: outputs.append(relu(x)) or outputs[-1])
+    relu = nn.relu
+    monkeypatch.setattr(nn, "relu", lambda x: outputs.append(relu(x)) or outputs[-1])
     apart = {name: unstack(tree, 2) for name, tree in variables.items()}
     unrolled.apply(**apart, images=batch.images, train=False)
     assert len(outputs) == 13  # one for each 3×3 convolution
@@ -103,7 +104,7 @@ def test_zeros_are_counted_over_all_relus(both, monkeypatch):
 def test_a_network_that_does_not_count_its_zeros_is_refused(problem, batch):
     model, params, batch_stats, _ = problem
     with pytest.raises(UsageError, match="do not count their zeros"):
-        resnet.zero_share(model, params, batch_stats, batch.images)
+        zero_share(model, params, batch_stats, batch.images)
 
 
 @pytest.mark.parametrize("scan", [False, True])
