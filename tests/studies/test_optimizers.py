@@ -296,6 +296,7 @@ def made_up(changes, factors=FACTORS, seeds=1):
     loss = np.where(step + 1 >= made["reaches"] + seed, 0.1, 2.3)
     loss = np.where((made["diverges"] == 1) & (step > 5), np.nan, loss)
     last = np.where(np.arange(synthetic.PROBES) == synthetic.PROBES - 1, 1.0, np.nan)
+    last = np.where(made["diverges"] == 1, np.nan, last)
     accuracy = np.where(made["diverges"] == 1, np.nan, made["test"])
     lead = ("norm", "variant", "multiple", "seed")
     kernels, averaged = (*lead, "probe_step", "kernel"), (*lead, "probe_step", "averaged")
@@ -430,15 +431,16 @@ def test_figures_show_what_was_measured():
     for drawing in (rates, starts, gaps):
         for *series, x, y, low, high, _ in drawing.table():
             values = (float(value) for value in (y, low, high) if value)
+            x = f"{float(x):.3g}" if x[:1].isdigit() else x
             rows.setdefault(tuple(series), []).append((x, *values))
 
     def seen(panel, series, kind):
         return rows[panel, series, kind]
 
     sgd, ends = "SGD | final test accuracy [%]", "a Ends, by initialiser | final test accuracy [%]"
-    assert seen(sgd, "no normalisation", "line") == [("0.01", 20), ("0.1", 90), ("1.0", 90)]
+    assert seen(sgd, "no normalisation", "line") == [("0.01", 20), ("0.1", 90), ("1", 90)]
     assert seen(sgd, "no normalisation, does not train", "points") == [("0.01", 20)]
-    assert seen(sgd, "no normalisation, trains", "points") == [("0.1", 90), ("1.0", 90)]
+    assert seen(sgd, "no normalisation, trains", "points") == [("0.1", 90), ("1", 90)]
     assert seen(ends, "BatchNorm", "bar") == [("He", 90), ("zeros", 90)]
     alike = "b Do channels of a hidden layer stay alike? | largest difference of two channels / "
     found = seen(f"{alike}largest weight", "zeros, no normalisation", "line")
@@ -462,12 +464,15 @@ def test_figures_show_what_was_measured():
     [
         (["--multiples", "1", "0.1"], "--multiples 1 0.1: must be one or more above 0, rising"),
         (["--multiples", "0"], "--multiples 0: must be"),
-        (["--initializers", "he"], "--initializers he: must be among glorot_uniform"),
+        (["--initializers", "he"], "invalid choice 'he' for argument '--initializers'"),
         (["--optimizers", "sgd", "sgd"], "optimizer sgd sgd: must be one or more different values"),
         (["--optimizers", "adamw"], "--optimizers adamw: must be given a --weight-decay"),
         (["--shift", "9"], "--shift 9: must be from 1 to 8 pixels"),
         (["--dropouts", "0", "1.5"], "dropout=1.5 must be 0 or more and below 1"),
-        (["--model", "dln"], "--model dln: must be a classifier"),
+        (
+            ["--model", "dln", "--dataset", "gaussian", "--objective", "squared_error"],
+            "--model dln: must be a classifier",
+        ),
     ],
 )
 def test_bad_input_is_one_line_before_anything_runs(arguments, message, tmp_path, capsys):

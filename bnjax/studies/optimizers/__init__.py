@@ -21,7 +21,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from bnjax.choices import OptimizerName
+from bnjax.choices import InitializerName, OptimizerName
 from bnjax.errors import UsageError, require
 from bnjax.frame import options
 from bnjax.frame.study import Study
@@ -43,7 +43,7 @@ class Setting(NamedTuple):
     """What training is done with, beside normaliser and learning rate."""
 
     optimizer: OptimizerName
-    initializer: str
+    initializer: InitializerName
     dropout: float
     augment: bool
 
@@ -105,7 +105,7 @@ class Options(options.Target, options.Depth, options.BatchSize, options.Base):
 
     optimizers: tuple[OptimizerName, ...] = ("sgd", "momentum", "adagrad", "rmsprop", "adam")
     """Optimisers; the first is the base's. adamw without --weight-decay is adam."""
-    initializers: tuple[str, ...] = (
+    initializers: tuple[InitializerName, ...] = (
         "he_normal",
         "glorot_normal",
         "two_over_root_n",

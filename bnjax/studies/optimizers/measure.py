@@ -13,12 +13,10 @@ from bnjax.arithmetic import trees
 from bnjax.data import Batch, Dataset
 from bnjax.data.batches import standardise_pixels
 from bnjax.data.copies import AVERAGED, Copies, copy_of, make_copies
-from bnjax.errors import require
 from bnjax.fields import Field
 from bnjax.frame.arm import Arm, build_model
 from bnjax.losses import correct
 from bnjax.models import Model
-from bnjax.models.layers import INITIALIZERS
 from bnjax.probes.symmetry import symmetry
 from bnjax.studies.optimizers import usual_multiple
 from bnjax.train import Probe, every
@@ -63,12 +61,6 @@ def axes(options: Any) -> Mapping[str, Any]:
     usual = {"initializer": "he_normal", "dropout": 0.0}
     model = build_model(SimpleNamespace(**vars(options), **usual), "none", 10)
     return {"kernel": kernel_names(model, (32, 32, 3)), "averaged": tuple(AVERAGED)}
-
-
-def check_options(options: Any) -> None:
-    """Refuse initialisers that do not exist."""
-    for name in options.initializers:
-        require("--initializers", name, name in INITIALIZERS, f"among {', '.join(INITIALIZERS)}")
 
 
 def kernel_names(model: Model, image_shape: tuple[int, ...]) -> tuple[str, ...]:
