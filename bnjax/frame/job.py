@@ -84,8 +84,10 @@ def run_job(
         try:
             return run_arm(study, arm, saved, execution, path)
         except jax.errors.JaxRuntimeError as error:
-            if execution.together or not is_out_of_memory(error):
-                raise  # of processes in step none can try again by itself
+            if execution.together:  # in step with the others, or not at all
+                raise RunError(processes.explain(error)) from error
+            if not is_out_of_memory(error):
+                raise
             fewer = study.part("fewer_points", lambda options: None)(arm.options)
             if fewer is None:
                 raise MemoryError(

@@ -10,11 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import jax
 from jax.sharding import Mesh
 
 from bnjax import data, losses
-from bnjax.errors import RunError, UsageError
+from bnjax.errors import UsageError
 from bnjax.frame import (
     disk,
     display,
@@ -188,12 +187,7 @@ def complete(
             execution = job.Execution(
                 told_all, mesh, stops_at, who.together, who.writes_jobs, check=check
             )
-            try:
-                return job.run_job(study, options, dataset, path, one, execution)
-            except jax.errors.JaxRuntimeError as error:
-                if who.together:  # in step with the others, or not at all
-                    raise RunError(processes.explain(error)) from error
-                raise
+            return job.run_job(study, options, dataset, path, one, execution)
 
         def stopped() -> bool:  # together: at a step that all agree on
             return stop.received and not who.together

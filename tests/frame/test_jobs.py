@@ -13,6 +13,7 @@ import pytest
 from toy_runs import STUDY, TOY, figure
 
 from bnjax.commands import command_line
+from bnjax.errors import RunError
 from bnjax.frame import checkpoints, display, job, results
 from bnjax.studies import landscape
 
@@ -89,7 +90,7 @@ def test_no_more_than_the_interval_of_checkpoints_and_a_step_is_at_risk(
 
 @pytest.mark.parametrize(
     ("together", "error", "tries"),
-    [(False, MemoryError, 3), (True, jax.errors.JaxRuntimeError, 1)],
+    [(False, MemoryError, 3), (True, RunError, 1)],
 )
 def test_where_memory_is_short_fewer_points_are_tried_but_not_by_processes_in_step(
     toy, noise_dataset, tmp_path, monkeypatch, capsys, together, error, tries
