@@ -209,7 +209,7 @@ def forge(generator, path, arena):
 def rewrite_archive(generator, path, arena):
     """An archive of numpy arrays with other arrays, names, types or sizes."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = dict(archive)
     except Exception:  # damaged before
         arrays = {}

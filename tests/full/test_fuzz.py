@@ -202,7 +202,7 @@ def write_network(path: Path) -> Path:
         arm = make_arm(batchnorm_only.STUDY, options, dataset, arm_values(options)[0], 0)
         program = build_program(arm)
         state, _ = first_state(arm, arm.optimizer, program.batch, arm.key("data"))
-        files.write_npz(path, trained_network.pack(arm, state))
+        files.write_npz(path, batchnorm_only.STUDY.part("keep")(arm, state))
     return path
 
 
