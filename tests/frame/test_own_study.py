@@ -152,7 +152,7 @@ def test_what_does_not_fit_is_refused_before_the_first_step(
 ):
     assert run(having(**parts), tmp_path, "--probe-every", "1", *more) == 2
     assert message in capsys.readouterr().err
-    assert not [path for path in tmp_path.glob("runs/*/*/checkpoints/*/*") if path.is_dir()]
+    assert not [path for path in tmp_path.glob("runs/test_own_study/*/checkpoints/*/*") if path.is_dir()]
 
 
 def refuted(run):
@@ -174,7 +174,7 @@ def torn(run, published):
 def test_a_claim_or_figure_that_fails_costs_nothing_else(toy, tmp_path, capsys, parts, message):
     assert run(having(**parts), tmp_path) == 1
     assert message in capsys.readouterr().err
-    [path] = tmp_path.glob("runs/*/*")
+    [path] = tmp_path.glob("runs/test_own_study/*")
     measured = (path / folder.RESULTS).read_bytes()
     summary = folder.read_summary(path)
     assert list(summary.failed)
@@ -197,7 +197,7 @@ def test_code_that_changed_is_said_and_redraws_what_was_measured(
     toy, tmp_path, capsys, monkeypatch
 ):
     assert run(OWN, tmp_path) == 0
-    [path] = tmp_path.glob("runs/*/*")
+    [path] = tmp_path.glob("runs/test_own_study/*")
     measured, picture = ((path / name).read_bytes() for name in (folder.RESULTS, "figure.png"))
     assert run(OWN, tmp_path) == 0
     assert "has changed since" not in capsys.readouterr().err
