@@ -107,7 +107,6 @@ folder = bnjax.start("landscape", *plugin, *options)
 
 # %%
 import xarray as xr
-from IPython.display import display
 
 found = xr.load_dataset(folder / "results.nc")
 figure, panels = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
@@ -119,7 +118,7 @@ for line_style, name in zip(("--", "-", ":"), ("none", "batch", "tanh")):
 panels[0].set(title="training loss [nat]", xlabel="step")
 panels[1].set(title="largest β(η)", xlabel="step", yscale="log")
 panels[0].legend()
-display(figure)
+plt.show()
 
 # %% [markdown]
 # Each claim on BatchNorm is now judged for `tanh` too. If an arm has not begun to train, the
