@@ -17,18 +17,3 @@ def test_it_is_short_and_has_the_figure_and_both_commands():
     assert README.count("\n") <= 150
     for needed in ("figures/landscape_cifar10.png", "make landscape", "landscape.py --lr 0.4"):
         assert needed in README
-
-
-def test_every_place_has_the_same_version():
-    import re
-
-    import bnjax
-
-    for name, pattern in {
-        "pyproject.toml": r'^version = "(.*)"$',
-        "CITATION.cff": r"^version: (.*)$",
-        "CHANGELOG.md": r"^## ([\d.]+)",
-    }.items():
-        found = re.search(pattern, (ROOT / name).read_text(), re.MULTILINE)
-        assert found, name
-        assert found[1] == bnjax.__version__, name

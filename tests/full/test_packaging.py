@@ -21,7 +21,7 @@ def test_the_version_is_said_once():
     assert f"version: {bnjax.__version__}" in (ROOT / "CITATION.cff").read_text()
 
 
-def test_a_wheel_has_the_experiments_the_templates_and_the_command(tmp_path):
+def test_a_wheel_has_the_studies_the_templates_the_command_and_its_types(tmp_path):
     tree = tmp_path / "tree"
     leave = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "bnjax", tree / "bnjax", ignore=leave)
@@ -37,7 +37,7 @@ def test_a_wheel_has_the_experiments_the_templates_and_the_command(tmp_path):
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = {f"bnjax/report/templates/{path.name}" for path in TEMPLATES.iterdir()}
     wanted |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "bnjax").rglob("*.py")}
-    assert wanted <= names
+    assert wanted | {"bnjax/py.typed"} <= names
     entry_points = zipfile.ZipFile(wheel).read(
         f"bnjax-{bnjax.__version__}.dist-info/entry_points.txt"
     )
