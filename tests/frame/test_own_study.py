@@ -152,7 +152,9 @@ def test_what_does_not_fit_is_refused_before_the_first_step(
 ):
     assert run(having(**parts), tmp_path, "--probe-every", "1", *more) == 2
     assert message in capsys.readouterr().err
-    assert not [path for path in tmp_path.glob("runs/test_own_study/*/checkpoints/*/*") if path.is_dir()]
+    assert not [
+        path for path in tmp_path.glob("runs/test_own_study/*/checkpoints/*/*") if path.is_dir()
+    ]
 
 
 def refuted(run):
