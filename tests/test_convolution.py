@@ -344,6 +344,7 @@ def test_wrong_calls_name_the_remedy(change, message):
         change(*problem((4, 4)))
 
 
+@pytest.mark.full  # a program
 def test_the_tuning_benchmark_runs_and_prints_its_table():
     script = REPOSITORY / "benchmarks" / "tune_convolution.py"
     run = subprocess.run(

@@ -11,13 +11,13 @@ import threading
 import pytest
 
 from bnjax.errors import RunError
-from bnjax.frame import folder
+from bnjax.frame.folder import hold
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from bnjax.frame import lock
-with folder.hold(Path(sys.argv[1])):
+from bnjax.frame.folder import hold
+with hold(Path(sys.argv[1])):
     Path(sys.argv[1]).mkdir(parents=True, exist_ok=True)
     print("held", flush=True)
     time.sleep(60)
@@ -39,7 +39,7 @@ def holder(tmp_path):
 def test_the_second_process_is_told_at_once_who_has_the_folder(holder):
     folder, process = holder
     told = rf"in use by process {process.pid} on \S+: wait until"
-    with pytest.raises(RunError, match=told), folder.hold(folder):
+    with pytest.raises(RunError, match=told), hold(folder):
         pytest.fail("two processes have the folder")
 
 
@@ -48,7 +48,7 @@ def test_a_dead_owners_folder_is_taken_over(holder, number):
     folder, process = holder
     process.send_signal(number)
     process.wait()
-    with folder.hold(folder):
+    with hold(folder):
         owner = json.loads((folder.parents[1] / ".locks" / "x-digest.owner").read_text())
         assert owner["pid"] == os.getpid()
 
@@ -57,7 +57,7 @@ def test_a_dead_owners_folder_is_taken_over(holder, number):
 def test_a_damaged_owner_file_still_gives_a_line(holder, content):
     folder, _ = holder
     (folder.parents[1] / ".locks" / "x-digest.owner").write_text(content)
-    with pytest.raises(RunError, match="in use by another process"), folder.hold(folder):
+    with pytest.raises(RunError, match="in use by another process"), hold(folder):
         pytest.fail("two processes have the folder")
 
 
@@ -71,17 +71,17 @@ def test_an_owner_that_has_not_yet_said_its_name_is_waited_for(holder, before):
     file.write_text(before and before % (dead.pid, socket.gethostname()))
     late = threading.Timer(0.2, file.write_text, [says])
     late.start()
-    with pytest.raises(RunError, match=rf"in use by process {process.pid} "), folder.hold(folder):
+    with pytest.raises(RunError, match=rf"in use by process {process.pid} "), hold(folder):
         pytest.fail("two processes have the folder")
     late.join()
 
 
 def test_a_call_that_made_no_folder_leaves_nothing_behind(tmp_path):
     folder = tmp_path / "runs" / "x" / "digest"
-    with pytest.raises(ValueError, match="refused"), folder.hold(folder):
+    with pytest.raises(ValueError, match="refused"), hold(folder):
         raise ValueError("refused")
     assert list(tmp_path.iterdir()) == []
-    with folder.hold(folder):
+    with hold(folder):
         folder.mkdir(parents=True)
     assert [path.name for path in folder.parent.iterdir()] == ["digest"]
     assert sorted(path.name for path in (tmp_path / "runs" / ".locks").iterdir()) == [
@@ -93,5 +93,5 @@ def test_a_call_that_made_no_folder_leaves_nothing_behind(tmp_path):
 def test_a_place_where_nothing_can_be_made_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     place = tmp_path / "file" / "x" / "digest"
-    with pytest.raises(RunError, match=r"cannot lock .* give another --out"), folder.hold(place):
+    with pytest.raises(RunError, match=r"cannot lock .* give another --out"), hold(place):
         pytest.fail("locked below a file")

@@ -10,8 +10,8 @@ import pytest
 import xarray
 
 from bnjax import draw
-from bnjax.draw import LOOKS, Drawing, drawing
-from bnjax.draw.drawing import cells
+from bnjax.draw import LOOKS, Drawing
+from bnjax.draw.drawing import RC, Looks, cells, log_ticks, points
 from bnjax.frame.published_curves import Curve
 from bnjax.frame.results import Run
 
@@ -180,7 +180,7 @@ def test_the_style_ends_with_the_call():
     one(caption="a")[0].finish()
     assert matplotlib.rcParams["font.size"] == before
     with draw.styled():
-        assert matplotlib.rcParams["font.size"] == drawing.RC["font.size"]
+        assert matplotlib.rcParams["font.size"] == RC["font.size"]
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_a_short_logarithmic_axis_has_plain_numbers_a_long_one_powers(low, high)
     assert len(texts) >= 2
     assert all(("10^" in text) == (high > 100) for text in texts)
     assert [text.get_text() for text in panel.axes.get_xticklabels()][:3] == ["one", "two", "four"]
-    found = drawing.log_ticks(low, high)
+    found = log_ticks(low, high)
     assert len(found) >= 2
     assert low <= min(found) < max(found) <= high
 
@@ -234,7 +234,7 @@ def test_the_names_of_lines_stand_inside_and_cover_neither_curves_nor_each_other
     panel.reference(1.0, "edge of stability")
     panel.reference(1.2, "another line")
     drawing.finish()
-    curves = [drawing.points(line, panel.axes) for line in panel.axes.get_lines()]
+    curves = [points(line, panel.axes) for line in panel.axes.get_lines()]
     assert sum(map(len, curves)) > 1000
     first, second = (name.get_window_extent() for name in panel.names)
     assert not any(first.count_contains(points) for points in curves)
@@ -310,7 +310,7 @@ def test_a_long_training_is_shown_by_its_running_median(steps, window):
 
 
 def test_sixteen_normalisers_of_ones_own_look_different():
-    looks = drawing.Looks(LOOKS)
+    looks = Looks(LOOKS)
     assert len({looks[f"own{number}"][:3] for number in range(16)}) == 16
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import math
 
+import jax
 import numpy as np
 import pytest
 import xarray
@@ -18,6 +19,13 @@ from bnjax.frame.processes import INTERRUPTED
 
 NAMES = studies.names()
 DECIDED = ("supported", "not supported", "inconclusive")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def as_a_person_runs_it():
+    """optax's schedules need JAX's usual promotion of dtypes."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
 
 
 @pytest.fixture(scope="module", params=NAMES)
