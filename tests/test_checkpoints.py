@@ -168,7 +168,7 @@ def test_arrays_that_are_read_wrongly_are_found(copy, monkeypatch):
             found["record/train.loss"][3, 1] += 1e-12
         return found
 
-    monkeypatch.setattr(bounded, "read_arrays", wrong)
+    monkeypatch.setattr(files, "read_arrays", wrong)
     assert checkpoints.restore(saved, tree(0))[0] == 20
     assert "its arrays are not those that were saved" in said[0]
 

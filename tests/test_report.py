@@ -449,7 +449,7 @@ def test_runs_without_a_page_get_one_line(run, capsys, monkeypatch):
     monkeypatch.undo()
     assert report_command.main([str(run)]) == 1
     error = capsys.readouterr().err
-    assert "made by another version of bnjax" in error
+    assert "it is of bnjax 0.1 (format 1, here 2)" in error
     assert error.count("\n") == 1
 
 

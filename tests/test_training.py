@@ -12,7 +12,7 @@ from conftest import tiny_model
 
 from bnjax import data, losses, train
 from bnjax.studies.landscape import measure as landscape
-from bnjax.train import Probe, optimizers, step
+from bnjax.train import Probe, loop, optimizers, step
 
 KEY = jax.random.key(5)
 
@@ -40,7 +40,7 @@ def test_probing_leaves_training_bit_for_bit_as_it_was(noise_dataset, norm):
     probe = line_probe(model, pipeline, lambda step: True)
 
     def train(probes):
-        steps = train.run(
+        steps = loop.run(
             program, pipeline, noise_dataset.train, KEY, init(), start=0, stop=5, probes=probes
         )
         return [(progress.metrics, jax.tree.map(np.array, progress.state)) for progress in steps]
@@ -50,8 +50,8 @@ def test_probing_leaves_training_bit_for_bit_as_it_was(noise_dataset, norm):
 
 def test_a_probe_sees_the_batch_and_the_parameters_before_the_update(noise_dataset):
     model, program, pipeline, init = start(noise_dataset)
-    probe = line_probe(model, pipeline, train.every(2))
-    steps = train.run(
+    probe = line_probe(model, pipeline, loop.every(2))
+    steps = loop.run(
         program, pipeline, noise_dataset.train, KEY, init(), start=0, stop=5, probes={"line": probe}
     )
     progress = list(steps)
@@ -65,10 +65,10 @@ def test_a_probe_sees_the_batch_and_the_parameters_before_the_update(noise_datas
 def test_training_s_own_gradient_serves_as_the_centre(noise_dataset):
     model, program, pipeline, init = start(noise_dataset)
     probes = {
-        name: line_probe(model, pipeline, train.every(1), reuse_gradient=reuse)
+        name: line_probe(model, pipeline, loop.every(1), reuse_gradient=reuse)
         for name, reuse in (("anew", False), ("reused", True))
     }
-    for progress in train.run(
+    for progress in loop.run(
         program, pipeline, noise_dataset.train, KEY, init(), start=0, stop=3, probes=probes
     ):
         chex.assert_trees_all_close(*progress.measured.values(), rtol=1e-3)
@@ -77,8 +77,8 @@ def test_training_s_own_gradient_serves_as_the_centre(noise_dataset):
 
 def test_nothing_compiles_twice_in_a_run(noise_dataset):
     model, program, pipeline, init = start(noise_dataset)
-    probe = line_probe(model, pipeline, train.every(1))
-    for _ in train.run(
+    probe = line_probe(model, pipeline, loop.every(1))
+    for _ in loop.run(
         program, pipeline, noise_dataset.train, KEY, init(), start=0, stop=8, probes={"line": probe}
     ):
         pass
@@ -90,11 +90,11 @@ def test_nothing_compiles_twice_in_a_run(noise_dataset):
 
 @pytest.mark.parametrize("norm", ["none", "batch"])
 def test_blocks_of_steps_agree_with_single_steps(noise_dataset, norm):
-    probe = lambda model, pipeline: line_probe(model, pipeline, train.every(5))  # noqa: E731
+    probe = lambda model, pipeline: line_probe(model, pipeline, loop.every(5))  # noqa: E731
 
     def train(block_steps):
         model, program, pipeline, init = start(noise_dataset, norm, block_steps=block_steps)
-        steps = train.run(
+        steps = loop.run(
             program,
             pipeline,
             noise_dataset.train,
@@ -128,7 +128,7 @@ def test_blocks_of_steps_agree_with_single_steps(noise_dataset, norm):
 
 def test_a_block_ends_at_the_step_that_is_not_finite(noise_dataset):
     _, program, pipeline, init = start(noise_dataset, "none", lr=1e30, block_steps=6)
-    [first, *_] = train.run(
+    [first, *_] = loop.run(
         program, pipeline, noise_dataset.train, KEY, init(), start=0, stop=4, probes={}
     )
     finite = np.asarray(first.metrics.finite)
@@ -143,7 +143,7 @@ def test_starting_in_the_middle_continues_bit_for_bit(noise_dataset):
     _, program, pipeline, init = start(noise_dataset, augmented=True)
 
     def states(first, state, last):
-        steps = train.run(
+        steps = loop.run(
             program, pipeline, noise_dataset.train, KEY, state, start=first, stop=last, probes={}
         )
         return [jax.tree.map(np.array, progress.state) for progress in steps]
@@ -160,7 +160,7 @@ def test_training_improves_on_digits():
     state = init()
     before = evaluate(state.params, state.batch_stats, digits.test)
     history = []
-    for progress in train.run(
+    for progress in loop.run(
         program, pipeline, digits.train, KEY, state, start=0, stop=60, probes={}
     ):
         history.append(float(progress.metrics.loss))
@@ -202,7 +202,7 @@ def test_evaluation_counts_every_image_once_whatever_the_chunk(noise_dataset):
 
 def test_schedule_refuses_an_interval_below_one():
     with pytest.raises(ValueError, match="interval 0"):
-        train.every(0)
+        loop.every(0)
 
 
 @pytest.mark.parametrize("name", typing.get_args(optimizers.OptimizerName))

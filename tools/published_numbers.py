@@ -44,7 +44,7 @@ def main() -> None:
     for key, rows in table(Path(sys.argv[1])).items():
         print(f'    ("{key[0]}", "{key[1]}"): {{')
         for norm, numbers in rows.items():
-            inner = ", ".join(f"{x:g}" if abs(x) < 1e6 else repr(x) for x in numbers)
+            inner = ", ".join(map(repr, numbers))
             print(f'        "{norm}": ({inner}{"," if len(numbers) == 1 else ""}),')
         print("    },")
     print("}")

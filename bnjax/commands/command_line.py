@@ -16,8 +16,8 @@ import tyro
 from bnjax.errors import UsageError
 from bnjax.frame import options as option_groups
 from bnjax.frame import study as studies
+from bnjax.frame.interrupts import INTERRUPTED, Interrupted
 from bnjax.frame.messages import complain, hide_details
-from bnjax.frame.processes import INTERRUPTED, Interrupted
 from bnjax.frame.study import Study
 
 

@@ -26,9 +26,9 @@ from bnjax.frame.arm import (
     make_arm,
     test_probe,
 )
+from bnjax.frame.interrupts import Interrupted
 from bnjax.frame.listener import SILENT, Listener
 from bnjax.frame.messages import warn
-from bnjax.frame.processes import Interrupted
 from bnjax.frame.study import Study
 from bnjax.train import Probe, Program, TrainState
 from bnjax.train.loop import Sweep, count_rows, run_sweeps

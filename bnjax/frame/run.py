@@ -28,10 +28,10 @@ from bnjax.frame import (
 )
 from bnjax.frame.files import plain
 from bnjax.frame.fingerprint import LAYOUT, fingerprint
+from bnjax.frame.interrupts import Interrupted, StopRequest, stop_on_signals
 from bnjax.frame.listener import Listener, Listeners
 from bnjax.frame.messages import printable, warn
 from bnjax.frame.options import EXECUTION
-from bnjax.frame.processes import Interrupted, StopRequest, stop_on_signals
 from bnjax.frame.published_curves import Published, read_published
 from bnjax.frame.results import Run
 from bnjax.frame.study import Study

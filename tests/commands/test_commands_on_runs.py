@@ -110,7 +110,7 @@ def test_verify_says_of_checkpoints_that_are_no_folder(runs, tmp_path, call, pla
 
 def test_verify_reads_no_file_that_is_larger_than_any_run_writes(runs, call, monkeypatch):
     _, run = runs
-    monkeypatch.setattr(inventory, "LARGEST_ARRAYS", 100)  # bytes
+    monkeypatch.setattr(files, "LARGEST_ARRAYS", 100)  # bytes
     assert "bytes, more than a run writes (100)" in call("verify", run)[1]
 
 

@@ -12,7 +12,7 @@ from toy_runs import STUDY, TOY, stop_at
 from bnjax.commands import command_line
 from bnjax.frame import display, event_files, folder, results
 from bnjax.frame.arm import Arm
-from bnjax.frame.processes import INTERRUPTED
+from bnjax.frame.interrupts import INTERRUPTED
 
 
 def an_arm(norm):

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from bnjax.frame import processes
+from bnjax.frame import interrupts
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def wait_for(reasons):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_process_of_its_own_is_ended_after_the_grace_or_at_a_second_signal(left, number):
-    with processes.stop_on_signals() as stop:
+    with interrupts.stop_on_signals() as stop:
         os.kill(os.getpid(), number)
         assert stop.received
         wait_for(left)
@@ -42,7 +42,7 @@ def test_a_process_of_its_own_is_ended_after_the_grace_or_at_a_second_signal(lef
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_notebooks_process_is_never_ended(left, number):
     before = signal.getsignal(number)
-    with processes.stop_on_signals(ends_process=False) as stop:
+    with interrupts.stop_on_signals(ends_process=False) as stop:
         os.kill(os.getpid(), number)
         assert stop.received
         time.sleep(0.2)  # four times the grace

@@ -15,7 +15,7 @@ import bnjax
 from bnjax.commands import command_line
 from bnjax.frame import folder, options, results, verify
 from bnjax.frame import study as studies
-from bnjax.frame.processes import INTERRUPTED
+from bnjax.frame.interrupts import INTERRUPTED
 
 NAMES = studies.names()
 DECIDED = ("supported", "not supported", "inconclusive")

@@ -19,7 +19,7 @@ def made_run(norms=("none", "batch"), steps=40, **options):
     lead, probe = ("norm", "seed"), ("norm", "seed", "probe_step", "direction")
     dims = {f"train_{name}": (*lead, "step") for name in ("loss", "accuracy", "finite")}
     dims |= {f"test_{name}": (*lead, "test_step") for name in ("loss", "accuracy")}
-    along = ("losses", "gradient_distances", "smoothness", "cosines")
+    along = ("losses", "gradient_distances", "gradient_norms", "smoothness", "cosines")
     dims |= {f"line_{name}": (*probe, "step_size") for name in along}
     point = ("loss", "gradient_norm", "direction_norm", "smoothness_limit")
     dims |= {f"line_{name}": probe for name in point}

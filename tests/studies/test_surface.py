@@ -19,8 +19,8 @@ from bnjax.commands.command_line import prepare
 from bnjax.errors import RunError, UsageError
 from bnjax.frame import folder, results, run
 from bnjax.frame.arm import Arm
+from bnjax.frame.interrupts import Interrupted
 from bnjax.frame.listener import Listener
-from bnjax.frame.processes import Interrupted
 from bnjax.frame.results import Run
 from bnjax.probes.surface import filter_direction
 from bnjax.studies.surface import STUDY, budget, claims, figure, measure
