@@ -143,6 +143,7 @@ def network(conv, images, kernel):
     return jnp.sum(jnp.tanh(conv(jnp.sin(images), kernel)) ** 2)
 
 
+@pytest.mark.full  # many compiles
 @pytest.mark.parametrize(("size", "taps", "channels"), RULES)
 def test_forward_mode_and_second_derivatives(size, taps, channels):
     point = problem(size, taps, channels)
@@ -170,6 +171,7 @@ def test_forward_mode_and_second_derivatives(size, taps, channels):
     assert_close(actual, desired, 1000)
 
 
+@pytest.mark.full  # many compiles
 @pytest.mark.parametrize(("size", "taps", "channels"), RULES)
 def test_vmap_over_images_kernels_and_both(size, taps, channels):
     points = [problem(size, taps, channels, seed=seed) for seed in range(3)]
@@ -215,6 +217,7 @@ def in_shard_map(function, kernels):
     return jax.shard_map(mapped, mesh=mesh, in_specs=spec, out_specs=spec)(kernels)
 
 
+@pytest.mark.full  # many compiles
 @pytest.mark.parametrize("loop", [in_map, in_scan, in_while, in_checkpoint, in_shard_map])
 @pytest.mark.parametrize(("size", "taps", "channels"), RULES)
 def test_gradient_inside_control_flow(loop, size, taps, channels):
@@ -225,6 +228,7 @@ def test_gradient_inside_control_flow(loop, size, taps, channels):
     assert_close(jax.jit(functools.partial(loop, gradient))(kernels), jnp.stack(expected), 1000)
 
 
+@pytest.mark.full  # many compiles
 def test_gradient_through_a_scan_over_layers():
     images, kernel = problem((4, 4), channels=(16, 16))
     kernels = jnp.stack([kernel, 2 * kernel]) / 16

@@ -53,6 +53,7 @@ def test_chance_is_the_variance_of_the_targets():
     np.testing.assert_allclose(summed, 2000 * expected, rtol=1e-5)
 
 
+@pytest.mark.full  # many compiles
 def test_batchnorm_trains_at_the_edge_of_stability(tmp_path, monkeypatch):
     """Published: β settles at 2.02e6 = 2/lr, with ‖g(lr) − g‖/‖g‖ = 1.99 (Fig. 10 and 11)."""
     # Six layers show it as 25 do, and compile in a quarter of the time.

@@ -133,6 +133,7 @@ def test_weight_norm_begins_as_the_plain_kernel_and_has_the_length_that_is_train
     np.testing.assert_allclose(cosine, scale * np.linalg.norm(kernel.reshape(45, 7), axis=0))
 
 
+@pytest.mark.full  # many compiles
 @pytest.mark.parametrize("name", ["weight_standard", "weight_norm", "unitize", "group"])
 def test_gradients_of_a_kernel_that_is_all_zero_are_finite(name):
     model = models.lenet(norm=norms.by_name(name), width=0.5, initializer="zeros")

@@ -353,6 +353,7 @@ def mutate(generator: random.Random, run: results.Run) -> results.Run:
     return dataclasses.replace(run, data=data)
 
 
+@pytest.mark.full  # many compiles
 def test_results_of_odd_forms_get_a_page_or_an_error():
     generator = random.Random(3)
     shown = 0
@@ -396,6 +397,7 @@ def test_several_runs_get_one_page_in_the_folder_of_all_runs(run, tmp_path):
     assert links == [f"landscape/{path.name}/training.csv" for path in (run, other)]
 
 
+@pytest.mark.full  # many compiles
 def test_figures_are_drawn_again_with_other_published_curves(run, tmp_path, monkeypatch, capsys):
     given = tmp_path / "curves.csv"
     given.write_text("panel,series,step,low,high\nloss,standard,0,1,2\nloss,standard,9,1,2\n")

@@ -83,6 +83,7 @@ def test_random_elements_are_drawn_without_replacement_and_uniformly_over_leaves
         trees.random_elements(jax.random.key(0), params, 101, lambda name: name == "b")
 
 
+@pytest.mark.full  # many compiles
 @pytest.mark.parametrize("objective", ["cross_entropy", "summed_squared_error"])
 def test_microbatches_add_up_to_the_gradient_of_the_batch(batch, objective):
     model = models.lenet(norm=models.norms.layer_norm(), width=0.5)

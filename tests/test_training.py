@@ -62,6 +62,7 @@ def test_a_probe_sees_the_batch_and_the_parameters_before_the_update(noise_datas
         np.testing.assert_allclose(norm, each.metrics.gradient_norm, rtol=1e-4)
 
 
+@pytest.mark.full  # many compiles
 def test_training_s_own_gradient_serves_as_the_centre(noise_dataset):
     model, program, pipeline, init = start(noise_dataset)
     probes = {

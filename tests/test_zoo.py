@@ -88,6 +88,7 @@ def deep():
     return scanned, plain, cast(scanned.init(jax.random.key(0), images)), batch
 
 
+@pytest.mark.full  # many compiles
 def test_a_scan_over_blocks_is_the_network_without_scan(deep):
     scanned, plain, variables, batch = deep
     same = {name: unstack(tree, 3) for name, tree in variables.items()}

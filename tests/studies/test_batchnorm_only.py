@@ -53,6 +53,7 @@ def both():
     return scanned, unrolled, variables, batch
 
 
+@pytest.mark.full  # many compiles
 def test_a_scan_over_blocks_gives_value_and_gradient_of_the_unrolled_network(both):
     scanned, unrolled, variables, batch = both
     apart = {name: unstack(tree, 2) for name, tree in variables.items()}
