@@ -184,7 +184,9 @@ def documented() -> list[tuple[str, object]]:
     return found
 
 
-@pytest.mark.parametrize(("name", "function"), documented(), ids=lambda value: str(value)[:60])
+@pytest.mark.parametrize(
+    ("name", "function"), documented(), ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_a_public_docstring_has_arguments_results_and_errors(name, function):
     function = inspect.unwrap(function)
     text, source = inspect.getdoc(function), inspect.getsource(function)
