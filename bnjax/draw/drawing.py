@@ -604,10 +604,10 @@ class Drawing:
     matplotlib's `Figure.subplots` or `.subplot_mosaic`.
 
     Example:
-      >>> drawing = Drawing("losses", (1, 2), size=(6, 3))
-      >>> panels[0].line([0, 1], [2.3, 0.5], "minibatch")
-      >>> panels[0].set(title="a  Loss", ylabel="loss  [nat]")
-      >>> for row in table():
+      >>> drawing = Drawing("losses", (1, 2), size=(6.0, 3.0))
+      >>> drawing.panels[0].line([0, 1], [2.3, 0.5], "minibatch")
+      >>> drawing.panels[0].set(title="a  Loss", ylabel="loss  [nat]")
+      >>> for row in drawing.table():
       ...     print(*row, sep=",")
       a Loss | loss [nat],minibatch,line,0,2.3,,,
       a Loss | loss [nat],minibatch,line,1,0.5,,,
