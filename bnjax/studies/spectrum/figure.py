@@ -110,7 +110,7 @@ def spectrum_density(run: Run, published: Published) -> Drawing:
         source=SOURCE,
         caption="\n".join([*caption(run), note]),
     )
-    for panels, step in zip(drawing.rows, steps[rows], strict=True):
+    for panels, step in zip(drawing.rows, steps[rows].tolist(), strict=True):
         for panel, case in zip(panels, found, strict=True):
             draw_density(panel, case, step)
             head = f"{case.look.label}\n" if step == steps[0] else ""
