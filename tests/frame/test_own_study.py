@@ -234,6 +234,8 @@ def test_a_study_is_named_with_the_digest_of_its_files():
 ADDED = '''
 """Norms of layers."""
 
+import dataclasses
+
 from bnjax.frame import options
 from bnjax.frame.study import Study
 
