@@ -276,9 +276,16 @@ class Panel:
 
     @styled()
     def line(self, x: Any, y: Any, series: str = "", look: Look = PLAIN, **style: Any) -> None:
-        """A line, without markers by default. Rows of kind `line`."""
+        """A line, without markers by default; `markevery=0.1` gives about ten of them.
+
+        Rows of kind `line`.
+        """
         x, y = np.atleast_1d(x), np.atleast_1d(y)
         style = {"linestyle": look.line, "linewidth": 1.1, **style}
+        # matplotlib takes a share along the drawn path, and fails where there is none: zeros on a
+        # logarithmic axis.
+        if isinstance(every := style.get("markevery"), float):
+            style["markevery"] = max(1, int(every * len(x)))
         self.axes.plot(x, y, **self._keep("line", series, look, style, x=x, y=y))
 
     @styled()

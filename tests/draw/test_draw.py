@@ -212,6 +212,16 @@ def test_a_short_logarithmic_axis_has_plain_numbers_a_long_one_powers(low, high)
     assert low <= min(found) < max(found) <= high
 
 
+@pytest.mark.parametrize("values", [np.zeros(40), np.full(40, np.nan), np.arange(40.0)])
+def test_a_line_of_which_nothing_can_be_drawn_is_left_empty(values, tmp_path):
+    drawing, panel = one()
+    panel.line(range(40), values, "curve", marker=True, markevery=0.1)
+    panel.set(log=True)
+    drawing.save(tmp_path)
+    (line,) = panel.axes.get_lines()
+    assert line.get_markevery() == 4
+
+
 @pytest.mark.parametrize("steps", [3, 20])
 def test_no_training_step_is_broken_and_both_ends_have_room(steps):
     drawing, panel = one()

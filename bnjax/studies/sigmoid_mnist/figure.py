@@ -49,9 +49,8 @@ def draw_accuracy(panel: Panel, run: Run) -> bool:
     if len(run.seeds) > 1:
         low, high = (end("seed", skipna=False) for end in (accuracy.min, accuracy.max))
         draw.bands(panel, low, high, "{}, range over seeds", legend=False)
-    every = max(1, accuracy.sizes["test_step"] // 8)
     style: Any = {"linewidth": 1.3, "marker": True, "markersize": 4, "fillstyle": "none"}
-    draw.curves(panel, run, accuracy, markevery=every, **style)
+    draw.curves(panel, run, accuracy, markevery=1 / 8, **style)
     cut = bool((accuracy.median("seed").isel(test_step=-1) > LOWEST + 10).all())
     if cut:
         panel.set(ylim=(LOWEST, 100))
