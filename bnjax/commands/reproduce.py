@@ -5,9 +5,9 @@
     python experiments/reproduce.py --preset paper --data-dir DIR --seeds 5 --published CSV
     python experiments/reproduce.py --dataset cifar10 --data-dir DIR --steps 1000 --probe-every 25
 
-Each part has its own run folder, so what is finished is not run again and what was interrupted goes
-on. `quick` takes about a quarter of an hour on two CPU cores. Ends with a table: claim, measured
-(interval over seeds), published, verdict; the same stands in OUT/reproduce.json.
+Each part has its own run folder: the same command skips finished parts and continues the others.
+`quick` takes about 15 minutes on two CPU cores. The command ends with a table: claim, measured
+(interval over seeds), published, verdict. OUT/reproduce.json has the same table.
 """
 
 import dataclasses

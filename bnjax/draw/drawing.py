@@ -604,7 +604,7 @@ class Drawing:
       figure: matplotlib's.
       name: of its files.
       title, text, source: what is drawn, in words and formulas, and where it is defined.
-      caption: what was run, on what; stands above the panels, lines broken where the figure ends.
+      caption: network, data and settings of the run. It stands above the panels.
 
     The constructor takes rows and columns of a grid of panels, or their names row by row, where
     equal neighbours are one panel; the size in inches; and `sharex`, `sharey`, `subplot_kw`, … of
@@ -635,8 +635,7 @@ class Drawing:
     ):
         self.name, self.title, self.text, self.source = name, title, text, source
         self.caption, self._finished = caption, False
-        # Not by pyplot, whose one state for all belongs to whoever has a notebook open. Files only:
-        # no window system is needed or asked for.
+        # pyplot would change the figures of a user's notebook, and may ask for a window system.
         self.figure = Figure(figsize=size, layout="constrained")
         count = panels[0] if isinstance(panels[0], int) else 0
         grid = [[f"{row} {column}" for column in range(panels[-1])] for row in range(count)]  # type: ignore[arg-type]
@@ -695,8 +694,8 @@ class Drawing:
     def table(self) -> Iterator[tuple[str, ...]]:
         """The rows behind the figure, as texts in the order of `COLUMNS`.
 
-        `nan` is what was not measured, an empty cell is what a kind does not have. Each number has
-        as few digits as tell it from all others of its precision.
+        A cell is `nan` where nothing was measured, and empty where the kind has no such column.
+        Each number has as few digits as tell it from all others of its precision.
         """
         for place, (key, panel) in enumerate(self._panels.items()):
             i = next(i for i, row in enumerate(self._names) if key in row)

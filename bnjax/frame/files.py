@@ -201,7 +201,7 @@ def file_damage(path: Path, expected: Mapping[str, Any], read: bool) -> str:
         if info.st_size > LARGEST_ARRAYS:
             return f"has {info.st_size} bytes, more than a run writes ({LARGEST_ARRAYS})"
         if read and file_digest(path) != expected["sha256"]:
-            return "is not what was written"
+            return "differs from what was written"
     except FileNotFoundError:
         return "is missing"
     except OSError as error:
@@ -304,7 +304,7 @@ def read_sealed(path: Path, number: int, kind: type[Record]) -> Record:
             raise ValueError("it has no format: another version or another program made it")
         content.pop(SEAL, None)
         if seal(content) != text:
-            raise ValueError("it is not what was written")
+            raise ValueError("it was changed after it was written")
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     if type(found) is not int or found != number:

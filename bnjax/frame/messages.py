@@ -56,7 +56,7 @@ def terminal() -> Console:
 
 
 def claims_table(claims: Sequence[Mapping[str, Any]]) -> Table:
-    """The claims of a finished run with what was measured, what was published and the verdict."""
+    """A table of a run's claims: measured and published numbers, verdict and reason."""
     table = Table(
         "claim", "measured", "published", "verdict", box=box.SIMPLE_HEAVY, show_lines=True
     )

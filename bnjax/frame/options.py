@@ -364,6 +364,16 @@ VGG: Mapping[str, Any] = {
     "steps": 15_000,
     "evaluate_every": 500,
 }
+# No publication's: a run of seconds that has all parts of a long one.
+TOY: Mapping[str, Any] = {
+    "model": "mlp",
+    "width": 0.1,
+    "steps": 6,
+    "probe_every": 2,
+    "evaluate_every": 3,
+    "batch_size": 32,
+}
+
 # Their §2.2: 25 layers of 10×10, full batch. Data and objective are those that the published losses
 # fit; the text says Gaussian entries (`--dataset gaussian`).
 DEEP_LINEAR: Mapping[str, Any] = {

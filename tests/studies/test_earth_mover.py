@@ -381,6 +381,7 @@ def test_the_slope_against_the_dimension_decides(changes, verdict, words):
 def test_the_distance_to_the_bound_decides(changes, verdict, reason):
     (found,) = decided(shifted({"batch": 1.0}, **changes), claims.CLAIMS).values()
     assert (found.identifier, found.verdict) == ("bound-batch", verdict)
+    assert "nan" not in found.measured
     assert found.reason.startswith(reason)
 
 

@@ -60,16 +60,7 @@ STUDY = Study(
     reproduced={"": {}, "dln": {}},
     presets={
         "quick": {},
-        "toy": {
-            "model": "mlp",
-            "width": 0.1,
-            "steps": 6,
-            "probe_every": 2,
-            "evaluate_every": 3,
-            "batch_size": 32,
-            "layers": ("dense1", "dense2"),
-            "bins": 20,
-        },
+        "toy": {**options.TOY, "layers": ("dense1", "dense2"), "bins": 20},
         "paper": {
             **options.VGG,
             "layers": ("conv2", "conv3", "conv9", "conv11", "conv13"),

@@ -53,16 +53,7 @@ STUDY = Study(
     options=Options,
     presets={
         "quick": {"steps": 160},
-        "toy": {
-            "model": "mlp",
-            "width": 0.1,
-            "steps": 6,
-            "probe_every": 2,
-            "evaluate_every": 3,
-            "batch_size": 32,
-            "layers": ("dense1", "dense2"),
-            "slices": 4,
-        },
+        "toy": {**options.TOY, "layers": ("dense1", "dense2"), "slices": 4},
         "paper": {
             **options.VGG,
             "layers": ("conv1", "conv3", "conv5", "conv9", "conv13"),

@@ -174,7 +174,8 @@ class Far(OneArm):
             decision = "inconclusive", f"no BatchNorm bounds {', '.join(bare)}: choose other layers"
         elif any(RATIO.side(number, LOOSE) != "supported" for number in numbers):
             decision = "inconclusive", f"between {BINDING:g} and {LOOSE:g}, or layers differ"
-        each = ", ".join(f"{number.name} {shown(number)}" for number in numbers)
+        bound = [number for number in numbers if not np.isnan(number.estimate)]
+        each = ", ".join(f"{number.name} {shown(number)}" for number in bound)
         measured = f"the bound is so many times the distance: {each} ({seeds(len(run.seeds))})"
         return Decided(rule, numbers, measured, *decision)
 

@@ -31,14 +31,7 @@ STUDY = Study(
     options=Options,
     presets={
         "quick": {},
-        "toy": {
-            "model": "mlp",
-            "width": 0.1,
-            "steps": 6,
-            "probe_every": 2,
-            "evaluate_every": 3,
-            "batch_size": 32,
-        },
+        "toy": options.TOY,
         "paper": {
             "dataset": "cifar100",
             "model": "vgg38_residual",

@@ -96,15 +96,7 @@ STUDY = Study(
     presets={
         # BatchNorm passes the losses that it shares with none in a dozen steps.
         "quick": {"probe_every": 3},
-        "toy": {
-            "model": "mlp",
-            "width": 0.1,
-            "steps": 6,
-            "probe_every": 2,
-            "evaluate_every": 3,
-            "batch_size": 32,
-            "seeds": 2,
-        },
+        "toy": {**options.TOY, "seeds": 2},
         "paper": {**options.VGG, "probe_every": 100},
         **options.deep_linear_presets(
             lr=(options.DEEP_LINEAR_RATE,),

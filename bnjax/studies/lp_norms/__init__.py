@@ -33,15 +33,7 @@ STUDY = Study(
     reproduced={"": {}, "dln": {}},
     presets={
         "quick": {"steps": 120, "evaluate_every": 30},
-        "toy": {
-            "model": "mlp",
-            "width": 0.1,
-            "steps": 6,
-            "probe_every": 2,
-            "evaluate_every": 3,
-            "batch_size": 32,
-            "window": 3,
-        },
+        "toy": {**options.TOY, "window": 3},
         "paper": {**options.VGG, "window": 101},
         **options.deep_linear_presets(
             lr=options.DEEP_LINEAR_RATE,

@@ -37,15 +37,7 @@ STUDY = Study(
     reproduced={"": {}},
     presets={
         "quick": {"steps": 160, "batch_size": 64, "evaluate_every": 40},
-        "toy": {
-            "model": "mlp",
-            "width": 0.1,
-            "steps": 6,
-            "probe_every": 2,
-            "evaluate_every": 3,
-            "batch_size": 32,
-            "layers": ("dense1", "dense2"),
-        },
+        "toy": {**options.TOY, "layers": ("dense1", "dense2")},
         "paper": {
             **options.VGG,
             "layers": ("conv2", "conv9", "conv13"),

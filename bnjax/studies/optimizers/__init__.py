@@ -164,12 +164,7 @@ STUDY = Study(
     presets={
         "quick": {"steps": 51, "batch_size": 32, "probe_every": 10, "evaluate_every": 51},
         "toy": {
-            "model": "mlp",
-            "width": 0.1,
-            "steps": 6,
-            "probe_every": 2,
-            "evaluate_every": 3,
-            "batch_size": 32,
+            **options.TOY,
             "window": 3,
             "optimizers": ("sgd", "adam"),
             "initializers": ("he_normal", "zeros"),

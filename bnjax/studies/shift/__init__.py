@@ -32,15 +32,7 @@ STUDY = Study(
     reproduced={"": {}, "dln": {}},
     presets={
         "quick": {"steps": 100},
-        "toy": {
-            "model": "mlp",
-            "width": 0.1,
-            "steps": 6,
-            "probe_every": 2,
-            "evaluate_every": 3,
-            "batch_size": 32,
-            "layers": ("dense2",),
-        },
+        "toy": {**options.TOY, "layers": ("dense2",)},
         "paper": {
             **options.VGG,
             "lr": (0.1, 0.01),

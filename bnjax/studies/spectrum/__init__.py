@@ -61,18 +61,7 @@ STUDY = Study(
     presets={
         "quick": {"model": "lenet", "width": 1.0, "steps": 181, "probe_every": 20},
         # Network and data of the publication; learning rate, length and probed part are choices.
-        "toy": {
-            "model": "mlp",
-            "width": 0.1,
-            "steps": 6,
-            "probe_every": 2,
-            "evaluate_every": 3,
-            "batch_size": 32,
-            "lanczos_steps": 6,
-            "top": 3,
-            "images": 32,
-            "chunk": 32,
-        },
+        "toy": {**options.TOY, "lanczos_steps": 6, "top": 3, "images": 32, "chunk": 32},
         "paper": {
             "dataset": "cifar10",
             "model": "resnet",

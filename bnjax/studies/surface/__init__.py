@@ -70,17 +70,7 @@ STUDY = Study(
         "quick": {},
         # ResNet-20, 300 epochs; the publication divides the learning rate by ten at epochs 150, 225
         # and 275, which is not done here.
-        "toy": {
-            "model": "mlp",
-            "width": 0.1,
-            "steps": 6,
-            "probe_every": 2,
-            "evaluate_every": 3,
-            "batch_size": 32,
-            "points": 5,
-            "lines": 2,
-            "images": 64,
-        },
+        "toy": {**options.TOY, "points": 5, "lines": 2, "images": 64},
         "paper": {
             "dataset": "cifar10",
             "model": "resnet",

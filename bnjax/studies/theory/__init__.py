@@ -57,16 +57,7 @@ STUDY = Study(
     reproduced={"": {}},
     presets={
         "quick": {},
-        "toy": {
-            "model": "mlp",
-            "width": 0.1,
-            "steps": 6,
-            "probe_every": 2,
-            "evaluate_every": 3,
-            "batch_size": 32,
-            "layers": ("dense1", "dense3"),
-            "channels": (0, 1),
-        },
+        "toy": {**options.TOY, "layers": ("dense1", "dense3"), "channels": (0, 1)},
         "paper": {
             **options.VGG,
             "layers": ("conv2", "conv9", "conv13"),

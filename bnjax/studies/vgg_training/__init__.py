@@ -36,16 +36,7 @@ STUDY = Study(
     presets={
         # At 0.001 the network without normalisation hardly moves.
         "quick": {"lr": (0.1, 0.5), "probe_every": 30, "evaluate_every": 30},
-        "toy": {
-            "model": "mlp",
-            "width": 0.1,
-            "steps": 6,
-            "probe_every": 2,
-            "evaluate_every": 3,
-            "batch_size": 32,
-            "window": 3,
-            "lr": (0.1, 0.5),
-        },
+        "toy": {**options.TOY, "window": 3, "lr": (0.1, 0.5)},
         "paper": {**options.VGG, "lr": (0.1, 0.5), "window": 101, "probe_every": 500},
     },
 )
