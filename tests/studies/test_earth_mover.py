@@ -385,6 +385,13 @@ def test_the_distance_to_the_bound_decides(changes, verdict, reason):
     assert found.reason.startswith(reason)
 
 
+def test_layers_without_a_pair_of_steps_are_left_out():
+    made = synthetic.dead(shifted({"none": 1.0, "batch": 3.0, "unitize": 1.0}), "none")
+    found = decided(made, claims.CLAIMS)
+    assert "Ratio" not in found["same-layer-batch"].measured
+    assert "conv1 3," in found["less-layer-unitize"].measured
+
+
 def test_unitization_is_compared_with_none_where_batch_is_missing():
     found = decided(shifted({"none": 3.0, "unitize": 1.0}), claims.CLAIMS)
     assert [own.verdict for own in found.values()] == [S] * 3

@@ -70,11 +70,11 @@ def layer_ratios(run: Run, quantity: Quantity, arms: tuple[Any, ...]) -> np.ndar
 
 
 def by_layer(quantity: Quantity, run: Run, arms: tuple[Any, ...]) -> str:
-    """The ratio in each layer, geometric mean over seeds."""
+    """The ratio in each layer that has one, geometric mean over seeds; empty where none has."""
     ratios = np.exp(np.log(layer_ratios(run, quantity, arms)).mean(axis=0))
     named = zip(run.values("shown_layer"), ratios, strict=True)
-    each = ", ".join(f"{layer} {ratio:.2g}" for layer, ratio in named)
-    return f"Ratio {having(arms[0])} / {having(arms[1])} at equal step: {each}"
+    each = ", ".join(f"{layer} {ratio:.2g}" for layer, ratio in named if np.isfinite(ratio))
+    return each and f"Ratio {having(arms[0])} / {having(arms[1])} at equal step: {each}"
 
 
 def shown(number: Number) -> str:
