@@ -607,8 +607,8 @@ class Drawing:
       caption: network, data and settings of the run. It stands above the panels.
 
     The constructor takes rows and columns of a grid of panels, or their names row by row, where
-    equal neighbours are one panel; the size in inches; and `sharex`, `sharey`, `subplot_kw`, … of
-    matplotlib's `Figure.subplots` or `.subplot_mosaic`.
+    equal neighbours are one panel and no place is empty; the size in inches; and `sharex`,
+    `sharey`, `subplot_kw`, … of matplotlib's `Figure.subplots` or `.subplot_mosaic`.
 
     Example:
       >>> drawing = Drawing("losses", (1, 2), size=(6.0, 3.0))

@@ -383,9 +383,10 @@ def describe(failures: Sequence[Failure], count: int) -> str:
     """One line for the jobs that failed."""
     first = failures[0]
     more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
+    kept = "the others are done and kept, " if len(failures) < count else ""
     return (
         f"{len(failures)} of {count} arms failed: {first.label}{more}: "
-        f"{type(first.error).__name__}: {told(first.error, 500)}: the others are done and kept, "
+        f"{type(first.error).__name__}: {told(first.error, 500)}: {kept}"
         "the same command tries again; --debug shows where"
     )
 
