@@ -5,8 +5,17 @@ import xarray
 
 from bnjax.frame.results import Run
 
+S, N, U = "supported", "not supported", "inconclusive"
 PROBES, STEPS = 8, 40
 CHANCE = float(np.log(10))
+CAPTION = {  # what captions say
+    "depth": None,
+    "width": 1.0,
+    "dropout": 0.0,
+    "steps": STEPS,
+    "batch_size": 32,
+    "objective": "cross_entropy",
+}
 OPTIONS = {
     "lr": 0.1,
     "model": "vgg11",
@@ -75,3 +84,43 @@ def decided(made, claims):
     from bnjax.judge.kit import verdicts
 
     return {verdict.identifier: verdict for verdict in verdicts(made, claims)}
+
+
+def drawable(made):
+    """The run with what captions say of it."""
+    options = {**CAPTION, **made.options}
+    return Run(made.data, options, {**made.facts, "dataset": "made up"})
+
+
+def rows_of(*drawings):
+    """The rows of drawings, as `(x, y, low, high, value)` by panel, series and kind.
+
+    Cells are numbers where they can be; empty ones at the end are left out.
+    """
+    found = {}
+    for drawing in drawings:
+        for *series, x, y, low, high, value in drawing.table():
+            row = [x, y, low, high, value]
+            while row[-1] == "":
+                row.pop()
+            found.setdefault(tuple(series), []).append(tuple(map(as_number, row)))
+    return found
+
+
+def as_number(text):
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def refusal(study, arguments, out, capsys):
+    """The one line by which a command refuses a call before it writes anything."""
+    from bnjax.commands import command_line
+
+    assert command_line.main(study, [*arguments, "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert not out.exists() or not list(out.iterdir())
+    return error

@@ -3,13 +3,11 @@
 import numpy as np
 import pytest
 import synthetic
-from synthetic import decided
+from synthetic import N, S, U, decided, refusal
 
-from bnjax.commands import command_line
 from bnjax.frame import records
 from bnjax.studies.batch_size import STUDY, Options, claims, figure
 
-S, N, U = "supported", "not supported", "inconclusive"
 ARMS = ("norm", "batch_size", "seed")
 
 
@@ -54,17 +52,15 @@ def a_run(accuracy, rough=None, sizes=(2, 64), dead=(), seeds=1):
         loss[norms.index(norm), sizes.index(size)] = 2.3
     width = np.ones((len(norms), len(sizes), *[1] * 4))
     width[0] *= np.reshape(rough or [1] * len(sizes), (-1, *[1] * 4))
-    final = np.array([*accuracy.values()])[..., None, None]
+    final = np.array([*accuracy.values()])[..., None, None] + 0.001 * np.arange(seeds)[:, None]
+    lines = {"losses": width * [0.0, 1.0], "gradient_distances": width, "smoothness": width}
     line = (*ARMS, "probe_step", "direction", "step_size")
     return synthetic.run(
         {
-            **{
-                f"train_{name}": ((*ARMS, "step"), x) for name, x in (("loss", loss), ("finite", 1))
-            },
-            "test_accuracy": ((*ARMS, "test_step"), final + 0.001 * np.arange(seeds)[:, None]),
-            "line_losses": (line, width * np.array([0.0, 1.0])),
-            "line_gradient_distances": (line, width),
-            "line_smoothness": (line, width),
+            "train_loss": ((*ARMS, "step"), loss),
+            "train_finite": ((*ARMS, "step"), 1),
+            "test_accuracy": ((*ARMS, "test_step"), final),
+            **{f"line_{name}": (line, values) for name, values in lines.items()},
         },
         norms=norms,
         seeds=seeds,
@@ -151,18 +147,10 @@ def test_the_figure_shows_medians_ranges_and_crosses():
     ],
 )
 def test_a_wrong_call_gives_one_line_and_writes_nothing(toy, tmp_path, capsys, arguments, message):
-    out = tmp_path / "runs"
     toy_sizes = ["--norms", "none", "batch", "--batch-sizes", "4", "16", "--steps", "4"]
-    assert command_line.main(STUDY, [*toy_sizes, *arguments, "--out", str(out)]) == 2
-    captured = capsys.readouterr().err
-    assert captured.startswith("error: ")
-    assert message in captured
-    assert captured.count("\n") == 1
-    assert not out.exists()
+    assert message in refusal(STUDY, [*toy_sizes, *arguments], tmp_path / "runs", capsys)
 
 
 def test_a_norm_that_does_not_fit_the_network_is_refused_at_once(tmp_path, capsys):
-    arguments = ["--norms", "batch", "instance", "--out", str(tmp_path / "runs")]
-    assert command_line.main(STUDY, arguments) == 2
-    assert "holds one number only" in capsys.readouterr().err
-    assert not (tmp_path / "runs").exists()
+    error = refusal(STUDY, ["--norms", "batch", "instance"], tmp_path, capsys)
+    assert "holds one number only" in error

@@ -9,11 +9,10 @@ import optax
 import pytest
 import synthetic
 from conftest import cast, tiny_model
-from synthetic import PROBES, decided
+from synthetic import PROBES, N, S, U, decided, drawable, rows_of
 
 from bnjax import train
 from bnjax.commands.command_line import parse
-from bnjax.draw import LOOKS
 from bnjax.errors import UsageError
 from bnjax.frame import options
 from bnjax.losses import cross_entropy
@@ -26,47 +25,46 @@ from bnjax.train.step import compute_gradient
 EDGES = np.linspace(-2.0, 2.0, 9)
 
 
-@pytest.fixture
-def activations():
-    """Two batches of activations `[5, 4, 4, 3]`, channels of different mean and deviation."""
+def test_a_distribution_is_numpys():
     generator = np.random.default_rng(0)
+    # Channels of different mean and deviation.
     scale, shift = np.array([0.5, 1.0, 3.0]), np.array([0.0, 1.0, -1.0])
-    return tuple(scale * generator.normal(size=(5, 4, 4, 3)) + shift for _ in range(2))
-
-
-def test_a_distribution_is_numpys(activations):
-    before, after = activations
-    measured = distribution(
-        jnp.asarray(before), jnp.asarray(after), edges=jnp.asarray(EDGES), channel=2
-    )
-    inside = np.clip(before.ravel(), -1.999, 1.999)
-    np.testing.assert_allclose(measured.histogram, np.histogram(inside, EDGES)[0] / inside.size)
-    levels = [15, 50, 85]
-    np.testing.assert_allclose(
-        measured.percentiles, np.percentile(before, levels, method="inverted_cdf")
-    )
-    np.testing.assert_allclose(
-        measured.channel_percentiles, np.percentile(before[..., 2], levels, method="inverted_cdf")
-    )
+    before, after = (scale * generator.normal(size=(5, 4, 4, 3)) + shift for _ in range(2))
+    here, there, edges = map(jnp.asarray, (before, after, EDGES))
+    measured = distribution(here, there, edges=edges, channel=2)
     rows, moved = before.reshape(-1, 3), after.reshape(-1, 3)
-    change = [abs(stat(moved, axis=0) - stat(rows, axis=0)).mean() for stat in (np.mean, np.var)]
-    np.testing.assert_allclose(measured.mean, rows.mean(axis=0).mean())
-    np.testing.assert_allclose(measured.deviation, rows.std(axis=0).mean())
-    np.testing.assert_allclose([measured.mean_change, measured.variance_change], change)
+    inside = np.clip(before.ravel(), -1.999, 1.999)
+    every, own = (
+        np.percentile(values, [15, 50, 85], method="inverted_cdf") for values in (rows, rows[:, 2])
+    )
+    expected = {
+        "histogram": np.histogram(inside, EDGES)[0] / inside.size,
+        "percentiles": every,
+        "channel_percentiles": own,
+        "mean": rows.mean(axis=0).mean(),
+        "deviation": rows.std(axis=0).mean(),
+        "mean_change": abs(moved.mean(axis=0) - rows.mean(axis=0)).mean(),
+        "variance_change": abs(moved.var(axis=0) - rows.var(axis=0)).mean(),
+    }
+    assert {*expected} == {*measured._fields}
+    for name, values in expected.items():
+        np.testing.assert_allclose(getattr(measured, name), values, err_msg=name)
 
 
-def test_what_lies_outside_is_in_the_outer_bins():
-    values = jnp.array([[-100.0], [-0.5], [0.5], [0.6], [1e30]])
-    measured = distribution(values, edges=jnp.array([-1.0, 0.0, 1.0, 2.0]))
-    assert measured.histogram.tolist() == [0.4, 0.4, 0.2]
+@pytest.mark.parametrize(
+    ("values", "edges", "histogram"),
+    [
+        ([-100.0, -0.5, 0.5, 0.6, 1e30], [-1.0, 0.0, 1.0, 2.0], [0.4, 0.4, 0.2]),
+        ([-100.0, -0.5, 0.5, 0.6, 1e30], [0.0, 1.0], [1.0]),
+        ([0.5, np.nan, 0.5, 0.5], [0.0, 1.0, 2.0], [np.nan] * 2),
+    ],
+)
+def test_what_lies_outside_is_in_the_outer_bins_and_what_is_no_number_in_none(
+    values, edges, histogram
+):
+    measured = distribution(jnp.array(values)[:, None], edges=jnp.array(edges))
+    np.testing.assert_array_equal(measured.histogram, histogram)
     assert np.isnan(measured.mean_change)
-    only_two = distribution(values, edges=jnp.array([0.0, 1.0]))
-    assert only_two.histogram.tolist() == [1.0]
-
-
-def test_what_is_not_a_number_is_in_no_bin():
-    values = jnp.array([[0.5, jnp.nan], [0.5, 0.5]])
-    assert np.isnan(distribution(values, edges=jnp.array([0.0, 1.0, 2.0])).histogram).all()
 
 
 def test_a_channel_or_edges_that_do_not_exist_are_refused():
@@ -169,7 +167,6 @@ def test_a_layer_that_does_not_exist_is_refused(batch):
         jax.eval_shape(measure, state, batch, computed)
 
 
-S, N, U = "supported", "not supported", "inconclusive"
 INNER = ("norm", "seed", "probe_step", "shown_layer")
 
 
@@ -243,40 +240,26 @@ def test_every_layer_has_to_agree_and_every_measure_to_be_marginal():
     assert marginal.measured.startswith("No normalisation / BatchNorm from 0.909 to 3.3")
 
 
-def table(drawing, panel):
-    """The rows of a panel whose name begins so, as (series, x, y, value)."""
-    rows = drawing.table()
-    return [(row[1], *row[3:5], row[7]) for row in rows if row[0].startswith(panel)]
-
-
-CAPTION = {
-    "depth": None, "dropout": 0.0, "width": 0.25, "steps": 40, "batch_size": 32, "channel": 1,
-    "objective": "cross_entropy",
-}  # fmt: skip
-
-
 def drawn(norms=("none", "batch"), **more):
     """A run that can be drawn; the inner two of four bins hold ¼ and ½, at the last probe 0."""
     shares = np.tile([0.25, 0.25, 0.5, 0.0], (PROBES, 1, 1))
     shares[-1] = [0.5, 0, 0, 0.5]
     variables = {"distributions_histogram": ((*INNER, "bin"), shares), **more}
-    run = moved(
-        {norm: 0.3 + place for place, norm in enumerate(norms)},
-        variables=variables, options=CAPTION, bin=[-3.0, -1.0, 1.0, 3.0], test_step=[0, 40],
-    )  # fmt: skip
-    run.facts["dataset"] = "made up"
-    return run
+    factors = {norm: 0.3 + place for place, norm in enumerate(norms)}
+    coords = {"bin": [-3.0, -1.0, 1.0, 3.0], "test_step": [0, 40], "options": {"channel": 1}}
+    return drawable(moved(factors, variables=variables, **coords))
 
 
 def test_the_histogram_is_drawn_by_each_steps_peak_without_empty_cells():
     drawing = figure.distributions(drawn(), {})
-    rows = table(drawing, "BatchNorm | conv1 activation")
-    cells = [row[1:] for row in rows if row[0].startswith("histogram")]
-    steps = [str(5 * probe) for probe in range(PROBES - 1)]
-    expected = [(x, y, v) for y, v in (("-1.0", "0.5"), ("1.0", "1.0")) for x in steps]
-    assert [cell for cell in cells if cell[2] != "nan"] == expected
-    assert cells[7] == ("35", "-1.0", "nan")  # all beyond the edges: 0/0
-    lines = {row[0]: float(row[2]) for row in rows if row[1] == "35" and row[2]}
+    rows = rows_of(drawing)
+    panel = "BatchNorm | conv1 activation"
+    ((_, cells),) = (item for item in rows.items() if item[0][::2] == (panel, "grid"))
+    steps = [5 * probe for probe in range(PROBES - 1)]
+    known = [(x, y, value) for x, y, _, _, value in cells if not np.isnan(value)]
+    assert known == [(x, y, value) for y, value in ((-1, 0.5), (1, 1)) for x in steps]
+    assert cells[7][:2] == (35, -1)  # all beyond the edges: 0/0
+    lines = {name: dict(found)[35] for (_, name, kind), found in rows.items() if kind == "line"}
     middle = 2 * 1.3 * 7  # 0.3 + 1 of a deviation of 2, seven times
     assert lines["percentile 50 of all channels"] == pytest.approx(middle)
     assert lines["percentile 15 of all channels"] == pytest.approx(middle - 7 / 9)
@@ -289,15 +272,14 @@ def test_the_histogram_is_drawn_by_each_steps_peak_without_empty_cells():
 
 def test_stability_is_drawn_as_the_claims_measure_it():
     run = drawn()
-    drawing = figure.stability(run, {})
+    rows = rows_of(figure.stability(run, {}))
+    found = {(panel.partition(" |")[0], name): own for (panel, name, _), own in rows.items()}
     for name, measure in claims.MEASURES.items():
-        title = figure.TITLES[name].replace("\n", " ")
         values = measure.of(run).sel(norm="batch", seed=0, shown_layer="conv1").values
-        found = [float(row[2]) for row in table(drawing, title) if row[0] == LOOKS["batch"].label]
-        np.testing.assert_array_equal(found, values)
-    assert {row[0] for row in table(drawing, "training")} == {
-        "no normalisation", "BatchNorm", "chance"
-    }  # fmt: skip
+        title = figure.TITLES[name].replace("\n", " ")
+        np.testing.assert_array_equal([y for _, y in found[title, "BatchNorm"]], values)
+    training = {name for panel, name in found if panel.startswith("training")}
+    assert training == {"no normalisation", "BatchNorm", "chance"}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 import synthetic
 from conftest import cast
 from sklearn.datasets import load_digits
-from synthetic import column, decided
+from synthetic import N, S, U, column, decided, drawable
 from test_data import prepared
 
 from bnjax import data, models, train
@@ -54,13 +54,12 @@ def trained(request):
     model = models.mlp(norm=models.norms.by_name(request.param), width=0.07, depth=3)
     images = jax.random.uniform(jax.random.key(3), (30, 4, 4, 1), jnp.float64)
     variables = cast(model.init(jax.random.key(0), images))
-    shaken = jax.tree.map(
-        lambda leaf: leaf + 0.3 * jnp.arange(leaf.size, dtype=leaf.dtype).reshape(leaf.shape) % 1,
-        variables,
-    )
-    state = train.TrainState(jnp.int32(0), **shaken, opt_state=())
-    labels = jnp.arange(30, dtype=jnp.int32) % 10
-    batch = Batch(images, labels)
+
+    def shaken(leaf):
+        return leaf + 0.3 * jnp.arange(leaf.size, dtype=leaf.dtype).reshape(leaf.shape) % 1
+
+    state = train.TrainState(jnp.int32(0), **jax.tree.map(shaken, variables), opt_state=())
+    batch = Batch(images, jnp.arange(30, dtype=jnp.int32) % 10)
     return model, state, batch, compute_gradient(model, cross_entropy, state, batch)
 
 
@@ -102,26 +101,20 @@ def test_percentiles_of_a_layer_that_is_not_there_are_refused(trained):
 def test_images_alone_are_compared_with_the_same_images_together(trained):
     model, state, batch, gradient = trained
     found = measure.make_single_images(model, batch.images, batch.labels)(state, batch, gradient)
-    labels = np.asarray(batch.labels)
+    variables, labels = (state.params, state.batch_stats), np.asarray(batch.labels)
     for place, statistics in enumerate(measure.STATISTICS):
-        _, together = forward(state.params, state.batch_stats, batch.images, statistics)
-        alone = np.concatenate(
-            [
-                forward(state.params, state.batch_stats, batch.images[i : i + 1], statistics)[1]
-                for i in range(30)
-            ]
+        _, together = forward(*variables, batch.images, statistics)
+        singles = (forward(*variables, image[None], statistics)[1] for image in batch.images)
+        alone = np.concatenate([*singles])
+        expected = measure.SingleImages(
+            difference=np.abs(alone - together).max(),
+            largest=np.abs(together).max(),
+            agreement=(alone.argmax(-1) == together.argmax(-1)).mean(),
+            accuracy=(alone.argmax(-1) == labels).mean(),
+            accuracy_together=(together.argmax(-1) == labels).mean(),
         )
-        difference = np.abs(alone - together).max()
-        np.testing.assert_allclose(found.difference[place], difference, rtol=1e-9, atol=1e-12)
-        np.testing.assert_allclose(found.largest[place], np.abs(together).max(), rtol=1e-12)
-        np.testing.assert_allclose(
-            [found.agreement[place], found.accuracy[place], found.accuracy_together[place]],
-            [
-                (alone.argmax(-1) == together.argmax(-1)).mean(),
-                (alone.argmax(-1) == labels).mean(),
-                (together.argmax(-1) == labels).mean(),
-            ],
-        )
+        column = [float(field[place]) for field in found]
+        np.testing.assert_allclose(column, expected, rtol=1e-9, atol=1e-12)
     assert found.difference[0] < 1e-12
     assert found.agreement[0] == 1
     if state.batch_stats:
@@ -137,6 +130,7 @@ def a_run(far=(2, 1), *, reached=(30, 10), alone=1.0, difference=0.0, own=0.1, s
     scale = (1 + 0.01 * np.arange(seeds)).reshape(-1, 1, 1, 1)
     moved = half * (np.array([2.0, 3.0, 4.0]) + 2 * column(far, 4) * course)
     steps = np.arange(0, synthetic.STEPS + 1, 10)
+    accuracy = np.where(steps >= column(reached, 2), 0.95, 0.2)
     single = {
         "difference": [difference, 5.0],
         "largest": 10.0,
@@ -148,10 +142,7 @@ def a_run(far=(2, 1), *, reached=(30, 10), alone=1.0, difference=0.0, own=0.1, s
     return synthetic.run(
         {
             "inputs_percentiles": ((*probe, "channel", "percentile"), moved * scale),
-            "test_accuracy": (
-                ("norm", "seed", "test_step"),
-                np.where(steps >= column(reached, 2), 0.95, 0.2),
-            ),
+            "test_accuracy": (("norm", "seed", "test_step"), accuracy),
             **{f"single_{name}": ((*probe, "statistics"), x) for name, x in single.items()},
         },
         seeds=seeds,
@@ -161,9 +152,6 @@ def a_run(far=(2, 1), *, reached=(30, 10), alone=1.0, difference=0.0, own=0.1, s
         percentile=[15.0, 50.0, 85.0],
         statistics=["running", "batch"],
     )
-
-
-S, N, U = "supported", "not supported", "inconclusive"
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
@@ -218,8 +206,7 @@ def test_sigmoids_wander_by_their_own_spreads():
 
 
 def test_the_figure_shows_the_sigmoid_in_the_middle():
-    made = a_run()
-    made.facts["dataset"] = "made up"
+    made = drawable(a_run())
     factors = np.array([5.0, 1.0, 2.0, 4.0, 3.0])
     values = made["inputs_percentiles"]
     start = values.isel(probe_step=0)

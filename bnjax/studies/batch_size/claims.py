@@ -45,7 +45,7 @@ def between(run: Run, quantity: Quantity) -> str:
     """The values at the sizes between the smallest and the largest."""
     values = quantity.of(run)
     each = [
-        f"at {size} {' '.join(map(quantity.show, values.sel(batch_size=size).values))}"
+        f"at {size} {' '.join(map(quantity.show, values.sel(batch_size=size).values.tolist()))}"
         for size in run.values("batch_size")[1:-1]
     ]
     return f"At the sizes between: {', '.join(each)}" if each else ""

@@ -14,10 +14,10 @@ from bnjax.frame.results import Run
 from bnjax.judge.compare import why_diverged
 from bnjax.judge.curves import chance_accuracy, percent
 from bnjax.judge.kit import (
+    FINITE,
     Above,
     Condition,
     Difference,
-    Gate,
     Judge,
     Level,
     Quantity,
@@ -33,6 +33,7 @@ SHARE_OFF = (0.25, 0.5)  # what counts as about a third
 MINIMUM_OFF = 0.1  # of the features, below which clamping them shows nothing
 HARM = 0.03  # of accuracy: one seed has to leave 2 points
 PUBLISHED = {14: "48 %", 110: "69.5 %", 866: "82 %"}
+SPARSER = "sparser, after 160 epochs; no number here"
 FACTORS = {"depth": "depth {}", "norm_every": "BN every {}", "scale_init": "γ {}"}
 
 
@@ -74,12 +75,6 @@ def gap(run: Run) -> xarray.DataArray:
     return ended(run, "train_accuracy") - ended(run, "test_accuracy")
 
 
-def cost(run: Run) -> xarray.DataArray:
-    """What the accuracy changes by with small γ at 0."""
-    clamped = ended(run, "clamped_accuracy")
-    return clamped.sel(threshold=SWITCHED_OFF) - clamped.sel(threshold=0.0)
-
-
 def switched_off(run: Run, end: str = "after") -> xarray.DataArray:
     """The share of features with a small γ."""
     return ended(run, "small", end, threshold=SWITCHED_OFF)
@@ -102,49 +97,52 @@ def published(run: Run, norm: str) -> str:
 
 
 def why_little_off(run: Run, arms: tuple[str, ...]) -> str:
-    """Why clamping shows nothing, or nothing."""
     share = float(switched_off(run).mean())
-    return (
-        "" if share >= MINIMUM_OFF else f"only {percent(share)} of the features have so small a γ"
+    few = f"only {percent(share)} of the features have so small a γ"
+    return "" if share >= MINIMUM_OFF else few
+
+
+COMMON: Any = {
+    "gate": FINITE._replace(
+        why_not=lambda run, arm, axis, name: why_diverged(run, arm, axis, f"the network {name}")
+    ),
+    "notes": accuracies,
+}
+BN: Any = {**COMMON, "where": {"trained": "bn"}}
+AGAINST: Any = {**COMMON, "axis": "trained", "above": "bn", "arm": "with {arm} trained"}
+
+
+def better(identifier: str, than: str, below: str, where: str) -> Difference:
+    """The claim that γ and β train a network better than another part does."""
+    return Difference(
+        identifier=f"above-{identifier}",
+        says=f"γ and β train a network better than {than}",
+        quantity=Quantity(
+            "the test accuracy after training",
+            lambda run: ended(run, "test_accuracy"),
+            "lower",
+            "higher",
+            percent,
+        ),
+        below=below,
+        source=f"{PAPER}, {where}",
+        published=published,
+        **AGAINST,
     )
 
 
-def why_not_finite(run: Run, arm: str, axis: str, name: str) -> str:
-    """That a network diverged, or nothing."""
-    return why_diverged(run, arm, axis, f"the network {name}")
+def excess(run: Run) -> str:
+    """Of which accuracy `far-above-chance` is about."""
+    chance = percent(FAR * chance_accuracy(run))
+    return f"the excess of the test accuracy after training over {FAR:g} times chance ({chance})"
 
-
-FINITE = Gate(why_not_finite, "inconclusive if a network diverged")
-ACCURACY = Quantity(
-    "the test accuracy after training",
-    lambda run: ended(run, "test_accuracy"),
-    "lower",
-    "higher",
-    percent,
-)
-ZEROS = Quantity(
-    "the share of zeros among all ReLU outputs after training",
-    lambda run: ended(run, "zeros"),
-    show=percent,
-)
-BN: Any = {"where": {"trained": "bn"}, "gate": FINITE, "notes": accuracies}
-AGAINST: Any = {
-    "axis": "trained",
-    "above": "bn",
-    "arm": "with {arm} trained",
-    "gate": FINITE,
-    "notes": accuracies,
-}
 
 OF_A_NETWORK: tuple[Judge, ...] = (
     Level(
         identifier="far-above-chance",
         says="γ and β alone train a network far above chance",
         quantity=Quantity(
-            lambda run: (
-                f"the excess of the test accuracy after training over {FAR:g} times "
-                f"chance ({percent(FAR * chance_accuracy(run))})"
-            ),
+            excess,
             lambda run: ended(run, "test_accuracy") - FAR * chance_accuracy(run),
             show=points,
         ),
@@ -153,33 +151,23 @@ OF_A_NETWORK: tuple[Judge, ...] = (
         published=published,
         **BN,
     ),
-    *(
-        Difference(
-            identifier=f"above-{name}",
-            says=f"γ and β train a network better than {what}",
-            quantity=ACCURACY,
-            below=other,
-            source=f"{PAPER}, {where}",
-            published=published,
-            **AGAINST,
-        )
-        for name, other, what, where in (
-            ("output-only", "output", "the output layer alone", "Fig. 2"),
-            ("random", "random", "as many random elements of the channels' kernels", "§4"),
-            (
-                "random-anywhere",
-                "random_anywhere",
-                "as many random other parameters",
-                "abstract: 'far higher'",
-            ),
-        )
+    better("output-only", "the output layer alone", "output", "Fig. 2"),
+    better("random", "as many random elements of the channels' kernels", "random", "§4"),
+    better(
+        "random-anywhere",
+        "as many random other parameters",
+        "random_anywhere",
+        "abstract: 'far higher'",
     ),
     Level(
         identifier="clamping",
         says=f"features of |γ| < {SWITCHED_OFF:g} can be switched off without harm",
         quantity=Quantity(
             "the change of the accuracy on the first test images with those γ at 0",
-            cost,
+            lambda run: (
+                ended(run, "clamped_accuracy", threshold=SWITCHED_OFF)
+                - ended(run, "clamped_accuracy", threshold=0.0)
+            ),
             show=points,
         ),
         rule=Above(-HARM),
@@ -196,10 +184,14 @@ OF_A_NETWORK: tuple[Judge, ...] = (
     Difference(
         identifier="sparser",
         says="training γ and β alone makes activations sparser than training everything",
-        quantity=ZEROS,
+        quantity=Quantity(
+            "the share of zeros among all ReLU outputs after training",
+            lambda run: ended(run, "zeros"),
+            show=percent,
+        ),
         below="all",
         source=f"{PAPER}, §5",
-        published="sparser, after 160 epochs; no number here",
+        published=SPARSER,
         **AGAINST,
     ),
     Level(
@@ -212,7 +204,7 @@ OF_A_NETWORK: tuple[Judge, ...] = (
         ),
         rule=Above(0.0),
         source=f"{PAPER}, §5",
-        published="sparser, after 160 epochs; no number here",
+        published=SPARSER,
         **BN,
     ),
     Level(
@@ -226,11 +218,11 @@ OF_A_NETWORK: tuple[Judge, ...] = (
         rule=Within(*SHARE_OFF),
         source=f"{PAPER}, abstract and §5",
         published="about a third, after 160 epochs",
-        **{
-            **BN,
+        **BN
+        | {
             "notes": lambda run, arms: (
                 f"Before training {percent(float(switched_off(run, 'before').mean()))}"
-            ),
+            )
         },
     ),
 )

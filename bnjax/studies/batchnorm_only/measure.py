@@ -27,7 +27,7 @@ from bnjax.studies.batchnorm_only.trained_network import (
 from bnjax.train import Sweep, TrainState
 from bnjax.train.evaluation import make_evaluate
 from bnjax.train.loop import Measured, MeasureRow
-from bnjax.types import Params, PRNGKey, Scalar
+from bnjax.types import Params, PyTree, Scalar
 
 __all__ = ["after", "axes", "build_model", "check_options", "decays", "keep", "select"]
 
@@ -36,6 +36,7 @@ CENTRES = tuple(((EDGES[1:] + EDGES[:-1]) / 2).tolist())
 THRESHOLDS = (0.0, 0.001, SWITCHED_OFF, 0.03, 0.1, 0.3)  # the first leaves the network as it is
 CLAMPED_IMAGES = 2000  # of the test set, on which accuracies with small γ at 0 are compared
 IMAGES = 500  # of the test set, on which zeros are counted
+PerThreshold: TypeAlias = Float[Array, " threshold"]
 
 
 class Features(NamedTuple):
@@ -46,12 +47,9 @@ class Features(NamedTuple):
     """
 
     scales: Annotated[Float[Array, " bin"], Field("Distribution of γ", "share")]
-    small: Annotated[
-        Float[Array, " threshold"], Field("Share of |γ| below a threshold", bounded=True)
-    ]
+    small: Annotated[PerThreshold, Field("Share of |γ| below a threshold", bounded=True)]
     clamped_accuracy: Annotated[
-        Float[Array, " threshold"],
-        Field("Test accuracy with γ below a threshold set to 0", bounded=True),
+        PerThreshold, Field("Test accuracy with γ below a threshold set to 0", bounded=True)
     ]
     zeros: Annotated[Scalar, Field("Share of zeros among the outputs of ReLUs", bounded=True)]
     train_accuracy: Annotated[
@@ -60,12 +58,22 @@ class Features(NamedTuple):
     test_accuracy: Annotated[Scalar, Field("Test accuracy, before and after", bounded=True)]
 
 
-Measure: TypeAlias = Callable[[TrainState, bool], Features]
-
-
 def after(arm: Arm) -> Mapping[str, Sweep]:
-    """γ, sparsity and accuracies before and after training."""
-    return {"ends": make_features_sweep(arm.model, arm.dataset, arm.objective, arm.key("init"))}
+    """The features before the first step, which are drawn again from the seed, and after the last.
+
+    Accuracies with small γ at 0 are NaN in the first.
+    """
+    model, measure = arm.model, make_features(arm.model, arm.dataset, arm.objective)
+    images = jnp.zeros((1, *arm.dataset.train.pixels.shape[1:]), jnp.float32)
+
+    def begin(state: TrainState, measured: Measured) -> MeasureRow:
+        del measured
+        start = state._replace(**model.init(arm.key("init"), images))
+        return lambda row: measure(state if row else start, bool(row))
+
+    state = TrainState(jnp.int32(0), **model.shapes(images.shape[1:]), opt_state=())
+    shapes = jax.eval_shape(lambda state: measure(state, True), state)
+    return {"ends": Sweep(2, shapes, begin, "end")}
 
 
 def axes(options: Any) -> Mapping[str, Any]:
@@ -73,35 +81,9 @@ def axes(options: Any) -> Mapping[str, Any]:
     return {"end": ("before", "after"), "bin": CENTRES, "threshold": THRESHOLDS}
 
 
-def make_features_sweep(
-    model: Model, dataset: Dataset, objective: Objective, key: PRNGKey
-) -> Sweep:
-    """The features before the first step, which are drawn again from the seed, and after the last.
-
-    Args:
-      model: a `bnjax.models.resnet` with BatchNorm.
-      dataset: the one that is trained on.
-      objective: the training loss.
-      key: of the initialisation.
-
-    Returns:
-      Two rows of `Features`; accuracies with small γ at 0 are NaN in the first.
-
-    Source: Frankle et al. 2020 (2003.00152), §5.
-    """
-    measure = make_features(model, dataset, objective)
-    images = jnp.zeros((1, *dataset.train.pixels.shape[1:]), jnp.float32)
-
-    def begin(state: TrainState, measured: Measured) -> MeasureRow:
-        del measured
-        start = state._replace(**model.init(key, images))
-        return lambda row: measure(state if row else start, bool(row))
-
-    state = TrainState(jnp.int32(0), **model.shapes(images.shape[1:]), opt_state=())
-    return Sweep(2, jax.eval_shape(lambda state: measure(state, True), state), begin, "end")
-
-
-def make_features(model: Model, dataset: Dataset, objective: Objective) -> Measure:
+def make_features(
+    model: Model, dataset: Dataset, objective: Objective
+) -> Callable[[TrainState, bool], Features]:
     """Compile the measurement of a model's features for the states of one training run.
 
     Args:
@@ -119,9 +101,8 @@ def make_features(model: Model, dataset: Dataset, objective: Objective) -> Measu
     train, test = dataset.train, dataset.test
     fitted = Split(*(array[: len(test.labels)] for array in train))
     compared = Split(*(array[:CLAMPED_IMAGES] for array in test))
-    images = standardise_pixels(
-        test.pixels[:IMAGES], dataset.mean, dataset.std, jnp.dtype(jnp.float32)
-    )
+    pixels, float32 = test.pixels[:IMAGES], jnp.dtype(jnp.float32)
+    images = standardise_pixels(pixels, dataset.mean, dataset.std, float32)
     count = jax.jit(lambda params, batch_stats: zero_share(model, params, batch_stats, images))
     inspect = jax.jit(inspect_scales)
 
@@ -129,12 +110,14 @@ def make_features(model: Model, dataset: Dataset, objective: Objective) -> Measu
         def accuracy(params: Params, split: Split) -> Scalar:
             return evaluate(params, state.batch_stats, split).accuracy
 
-        without = [accuracy(clamp(state.params, t), compared) for t in THRESHOLDS if clamped]
         scales, small = inspect(state.params)
+        without = jnp.full_like(small, jnp.nan)
+        if clamped:
+            without = jnp.stack([accuracy(clamp(state.params, t), compared) for t in THRESHOLDS])
         return Features(
-            scales=scales,
-            small=small,
-            clamped_accuracy=jnp.stack(without) if without else jnp.full_like(small, jnp.nan),
+            scales,
+            small,
+            clamped_accuracy=without,
             zeros=count(state.params, state.batch_stats),
             train_accuracy=accuracy(state.params, fitted),
             test_accuracy=accuracy(state.params, test),
@@ -143,14 +126,12 @@ def make_features(model: Model, dataset: Dataset, objective: Objective) -> Measu
     return measure
 
 
-def is_scale(name: str) -> bool:
-    """Whether a parameter is a γ, by its name."""
-    return name.endswith("norm/scale")
+def scales_of(params: Params) -> tuple[PyTree, PyTree]:
+    """All γ, and all else."""
+    return trees.partition(params, lambda name: name.endswith("norm/scale"))
 
 
-def inspect_scales(
-    params: Params,
-) -> tuple[Float[Array, " num_bins"], Float[Array, " num_thresholds"]]:
+def inspect_scales(params: Params) -> tuple[Float[Array, " bin"], PerThreshold]:
     """Shares of all γ between the `EDGES`, and shares whose |γ| is below each of `THRESHOLDS`.
 
     Example:
@@ -158,8 +139,7 @@ def inspect_scales(
       >>> float(counts.sum()), float(small[-1])
       (1.0, 0.5)
     """
-    leaves = jax.tree.leaves(trees.partition(params, is_scale)[0])
-    scales = jnp.concatenate([leaf.ravel() for leaf in leaves])
+    scales = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(scales_of(params)[0])])
     edges, limits = (jnp.asarray(values, scales.dtype) for values in (EDGES, THRESHOLDS))
     bins = jnp.searchsorted(edges[1:-1], scales, side="right")
     counts = jnp.zeros(len(EDGES) - 1, scales.dtype).at[bins].add(1)
@@ -169,6 +149,6 @@ def inspect_scales(
 
 def clamp(params: Params, threshold: float) -> Params:
     """Parameters with every |γ| below a threshold set to 0."""
-    scales, rest = trees.partition(params, is_scale)
+    scales, rest = scales_of(params)
     clamped = jax.tree.map(lambda x: jnp.where(jnp.abs(x) < threshold, 0, x), scales)
     return trees.combine(clamped, rest)

@@ -49,15 +49,16 @@ def build_model(options: Any, norm: str, num_classes: int) -> Model:
     """The network of one arm; `norm` is BatchNorm."""
     del norm
     every, start = options.norm_every, options.scale_init
+    removed = (*options.no_scale, *options.no_shift)
     apart = {
         layer: batch_norm(start, layer not in options.no_scale, layer not in options.no_shift)
-        for layer in (*options.no_scale, *options.no_shift)
+        for layer in removed
     }
     apart |= {f"conv{place}": norms.none() for place in range(1, options.depth) if place % every}
     if every == 2:  # of a scanned block, conv 2b is the first and conv 2b + 1 the second
         apart["second"] = norms.none()
     # Blocks that differ in more than that cannot be scanned.
-    alike = every <= 2 and not options.no_scale and not options.no_shift
+    alike = every <= 2 and not removed
     return resnet(
         options.depth,
         norm=norms.with_exceptions(batch_norm(start), apart),

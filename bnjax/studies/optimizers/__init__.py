@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from bnjax.choices import InitializerName, OptimizerName
-from bnjax.errors import UsageError, require
+from bnjax.errors import require
 from bnjax.frame import options
 from bnjax.frame.study import Study
 
@@ -30,12 +30,8 @@ LARGEST_SHIFT = 8  # pixels, of a copy of an image
 # Where a search over learning rates begins: a convention, no optimum (Adam: Kingma & Ba 2015).
 USUAL_RATES: Mapping[str, float] = {
     "sgd": 0.1,
-    "momentum": 0.01,
-    "nesterov": 0.01,
-    "adagrad": 0.01,
-    "rmsprop": 0.001,
-    "adam": 0.001,
-    "adamw": 0.001,
+    **dict.fromkeys(("momentum", "nesterov", "adagrad"), 0.01),
+    **dict.fromkeys(("rmsprop", "adam", "adamw"), 0.001),
 }
 
 
@@ -50,8 +46,8 @@ class Setting(NamedTuple):
     @property
     def name(self) -> str:
         """One word that `parse` reads: `adam+he_normal+0.5+augmented`."""
-        last = "augmented" if self.augment else "plain"
-        return f"{self.optimizer}+{self.initializer}+{self.dropout:g}+{last}"
+        augment = "augmented" if self.augment else "plain"
+        return f"{self.optimizer}+{self.initializer}+{self.dropout:g}+{augment}"
 
     def options(self, multiple: float) -> dict[str, Any]:
         """The options of a network at a multiple of the optimiser's usual learning rate."""
@@ -65,8 +61,8 @@ def parse(name: str) -> Setting:
       >>> parse("adam+he_normal+0.5+augmented")
       Setting(optimizer='adam', initializer='he_normal', dropout=0.5, augment=True)
     """
-    optimizer, initializer, dropout, last = name.split("+")
-    return Setting(optimizer, initializer, float(dropout), last == "augmented")  # type: ignore[arg-type]
+    optimizer, initializer, dropout, augment = name.split("+")
+    return Setting(optimizer, initializer, float(dropout), augment == "augmented")  # type: ignore[arg-type]
 
 
 def settings_of(factors: Sequence[Sequence], *, full: bool) -> tuple[Setting, ...]:
@@ -84,17 +80,14 @@ def settings_of(factors: Sequence[Sequence], *, full: bool) -> tuple[Setting, ..
       >>> [setting.name for setting in settings_of(factors, full=False)]
       ['sgd+zeros+0+plain', 'adam+zeros+0+plain', 'sgd+zeros+0.5+plain']
     """
-    for name, values in zip(Setting._fields, factors, strict=True):
-        if len(set(values)) != len(values) or not len(values):
-            shown = " ".join(map(str, values)) or "no value"
-            raise UsageError(f"{name} {shown}: must be one or more different values")
+    swept = dict(zip(Setting._fields, factors, strict=True))
+    for name, values in swept.items():
+        options.require_distinct(name, values, "one or more different values")
     if full:
         return tuple(Setting(*values) for values in itertools.product(*factors))
     base = Setting(*(values[0] for values in factors))
     others = [
-        base._replace(**{name: value})
-        for name, values in zip(Setting._fields, factors, strict=True)
-        for value in values[1:]
+        base._replace(**{name: value}) for name, values in swept.items() for value in values[1:]
     ]
     return (base, *others)
 
@@ -143,8 +136,7 @@ class Options(options.Target, options.Depth, options.BatchSize, options.Base):
     @property
     def factors(self) -> dict[str, tuple[Any, ...]]:
         swept = (self.optimizers, self.initializers, self.dropouts, self.augments)
-        found = settings_of(swept, full=self.sweep == "full")
-        names = tuple(setting.name for setting in found)
+        names = tuple(setting.name for setting in settings_of(swept, full=self.sweep == "full"))
         return {"norm": self.norms, "variant": names, "multiple": self.multiples}
 
     def settings(self, values: Mapping[str, Any]) -> dict[str, Any]:

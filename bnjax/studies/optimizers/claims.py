@@ -5,8 +5,7 @@ A network is one normaliser in one setting at one multiple of its optimiser's us
 """
 
 import itertools
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import xarray
@@ -40,6 +39,13 @@ OPTIMIZERS = {
     "adam": "Adam",
     "adamw": "AdamW",
 }
+NETWORK_TRAINS = TRAINS._replace(
+    why_not=lambda run, arm, axis, name: why_not_trained(run, arm, axis, f"the network {name}")
+)
+REGULARISED: Mapping[str, Callable[[Setting], str]] = {
+    "dropout": lambda setting: f"with dropout {setting.dropout:g}",
+    "augment": lambda setting: f"{'with' if setting.augment else 'without'} augmentation",
+}
 
 
 def base(run: Run) -> Setting:
@@ -49,7 +55,7 @@ def base(run: Run) -> Setting:
 
 def around(run: Run, factor: str) -> list[Setting]:
     """The base, and the settings that differ from it in one factor only."""
-    own, found = base(run), [parse(name) for name in run.values("variant")]
+    own, found = base(run), map(parse, run.values("variant"))
     return [s for s in found if s == own._replace(**{factor: getattr(s, factor)})]
 
 
@@ -58,10 +64,11 @@ def usual(run: Run) -> float:
     return usual_multiple(run.values("multiple"))
 
 
-def at(run: Run, setting: Setting, multiple: float) -> Run:
-    """The run in one setting at one learning rate, with the options of its networks."""
-    data = run.data.sel(variant=setting.name, multiple=multiple, drop=True)
-    return Run(data, {**run.options, **setting.options(multiple)}, run.facts)
+def at(run: Run, setting: Setting, multiple: float | None = None) -> Run:
+    """The run in one setting at one learning rate (the usual one), with its networks' options."""
+    multiple = usual(run) if multiple is None else multiple
+    own = run.sel(variant=setting.name, multiple=multiple)
+    return Run(own.data, {**run.options, **setting.options(multiple)}, run.facts)
 
 
 def renamed(run: Run, settings: dict[str, Setting]) -> Run:
@@ -77,26 +84,24 @@ def final_accuracy(run: Run) -> xarray.DataArray:
 
 def wider_range(run: Run) -> Iterator[Verdict]:
     """Whether a normaliser trains at more of the learning rates than none, for each optimiser."""
-    multiples = run.values("multiple")
-    normalised = [norm for norm in run.norms if norm != "none"] if "none" in run.norms else []
-    if len(multiples) == 1:
+    multiples, n = run.values("multiple"), len(run.seeds)
+    if "none" not in run.norms or len(multiples) == 1:
         return
     decades = float(np.mean(np.diff(np.log10(multiples))))
-    for norm, setting in itertools.product(normalised, around(run, "optimizer")):
-        trained = {
-            arm: [m for m in multiples if not why_not_trained(at(run, setting, m), arm)]
-            for arm in ("none", norm)
-        }
-        widths = {arm: decades * len(found) for arm, found in trained.items()}
-        ahead = len(trained[norm]) - len(trained["none"])
-        reason = "" if ahead else "the grid shows no difference: --multiples with more may"
-        if not trained["none"] and not trained[norm]:
-            reason = "neither trains at any of the learning rates"
-        fates = (
-            f"{having(arm)} {widths[arm]:.2g} decades (at "
-            f"{' '.join(f'{m:g}' for m in found) + ' of the usual rate' if found else 'none'})"
-            for arm, found in trained.items()
-        )
+    others = (norm for norm in run.norms if norm != "none")
+    for norm, setting in itertools.product(others, around(run, "optimizer")):
+        counts, fates, numbers = [], [], []
+        for arm in ("none", norm):
+            trained = [m for m in multiples if not why_not_trained(at(run, setting, m), arm)]
+            shown = " ".join(f"{m:g}" for m in trained)
+            counts.append(len(trained))
+            numbers.append(single(f"decades {having(arm)}", decades * len(trained), n))
+            fates.append(
+                f"{having(arm)} {decades * len(trained):.2g} decades "
+                f"(at {f'{shown} of the usual rate' if trained else 'none'})"
+            )
+        none, own = counts
+        reason = "" if own != none else "the grid shows no difference: --multiples with more may"
         yield Verdict(
             f"range-{norm}-{setting.optimizer}",
             f"{sentence(label(norm))} widens the range of learning rates at which a network "
@@ -105,14 +110,11 @@ def wider_range(run: Run) -> Iterator[Verdict]:
             f"A network trains if no seed diverges and each ends below {CHANCE}; each learning "
             f"rate of the grid counts {decades:.2g} decades; supported if {label(norm)} has "
             "more than no normalisation, not supported if fewer, else inconclusive",
-            f"{sentence('; '.join(fates))} ({seeds(len(run.seeds))})",
+            f"{sentence('; '.join(fates))} ({seeds(n)})",
             "",
-            "supported" if ahead > 0 else "not supported" if ahead < 0 else "inconclusive",
-            reason,
-            tuple(
-                single(f"decades {having(arm)}", width, len(run.seeds))
-                for arm, width in widths.items()
-            ),
+            "supported" if own > none else "not supported" if own < none else "inconclusive",
+            reason if any(counts) else "neither trains at any of the learning rates",
+            tuple(numbers),
         )
 
 
@@ -127,28 +129,42 @@ def by_initializer(run: Run) -> xarray.DataArray:
     return final_accuracy(run.sel(variant=names, multiple=usual(run)))
 
 
-def spread(run: Run) -> xarray.DataArray:
-    """Largest minus smallest of them, `[norm, seed]`."""
-    ends = by_initializer(run)
-    return ends.max("variant") - ends.min("variant")
-
-
-def why_from_none(run: Run, norm: str, axis: str = "norm", name: str = "") -> str:
-    """That a network trains from no initialiser, or nothing."""
-    dead = all(why_not_trained(at(run, s, usual(run)), norm) for s in breaking(run))
+def why_from_none(run: Run, norm: str, *words: str) -> str:
+    dead = all(why_not_trained(at(run, s), norm) for s in breaking(run))
     return f"{having(norm)} the network trains from no initialiser" if dead else ""
 
 
 def ends_by_initializer(run: Run, arms: tuple[str, ...]) -> str:
     """The accuracies behind the range, mean over seeds."""
-    means, parts = by_initializer(run).mean("seed"), []
+    means, names = by_initializer(run).mean("seed"), [s.initializer for s in breaking(run)]
+    parts = []
     for norm in arms:
-        each = (
-            f"{s.initializer} {percent(float(means.sel(norm=norm, variant=s.name)))}"
-            for s in breaking(run)
-        )
-        parts.append(f"{having(norm)} {', '.join(each)}")
+        each = zip(names, means.sel(norm=norm).values.tolist(), strict=True)
+        shown = ", ".join(f"{name} {percent(mean)}" for name, mean in each)
+        parts.append(f"{having(norm)} {shown}")
     return f"Test accuracies {'; '.join(parts)}"
+
+
+INITIALISER = Difference(
+    identifier="initialiser-{norm}",
+    says="{norm} makes the result less sensitive to the initialiser",
+    quantity=Quantity(
+        lambda run: (
+            "the range of final test accuracies over the initialisers that break the "
+            f"symmetry ({usual(run):g} of the usual learning rate)"
+        ),
+        lambda run: by_initializer(run).reduce(np.ptp, "variant"),
+        show=percent,
+    ),
+    when=lambda run, norm: len(breaking(run)) > 1,
+    gate=Gate(
+        why_from_none,
+        "a network that does not train counts with the accuracy it has (0 if it diverged); "
+        "inconclusive if one of the two trains from none of them",
+    ),
+    notes=ends_by_initializer,
+    source=TEXTBOOK,
+)
 
 
 def last(run: Run, name: str) -> xarray.DataArray:
@@ -156,9 +172,9 @@ def last(run: Run, name: str) -> xarray.DataArray:
     return run[f"ending_{name}"].isel(probe_step=-1).astype(float)
 
 
-def why_not(run: Run, arm: str, axis: str, name: str) -> str:
-    """That a network of a setting does not train, or nothing."""
-    return why_not_trained(run, arm, axis, f"the network {name}")
+def plain_accuracy(run: Run) -> xarray.DataArray:
+    """Test accuracy there, of each image by itself."""
+    return last(run, "accuracy").isel(averaged=0)
 
 
 def why_fits_less(run: Run, arms: tuple[str, ...]) -> str:
@@ -173,37 +189,29 @@ def why_fits_less(run: Run, arms: tuple[str, ...]) -> str:
 
 def narrower_gap(run: Run) -> Iterator[Verdict]:
     """Whether dropout or augmentation narrows the generalisation gap, for each normaliser."""
-    own = base(run)
-    augmented = {False: "without augmentation", True: "with augmentation"}
-    found = [
-        (f"dropout{s.dropout}", f"with dropout {own.dropout:g}", f"with dropout {s.dropout:g}", s)
-        for s in around(run, "dropout")[1:]
-    ]
-    found += [
-        ("augmentation", augmented[own.augment], augmented[s.augment], s)
-        for s in around(run, "augment")[1:]
-    ]
-    for name, first, second, setting in found:
+    swept = [(factor, s) for factor in REGULARISED for s in around(run, factor)[1:]]
+    for factor, setting in swept:
+        pair = {REGULARISED[factor](s): s for s in (base(run), setting)}
+        first, second = pair
+        name = f"dropout{setting.dropout}" if factor == "dropout" else "augmentation"
         claim = Difference(
             identifier=f"gap-{{norm}}-{name}",
             says=f"{second} the generalisation gap is narrower than {first} ({{norm}})",
             quantity=Quantity(
                 "training minus test accuracy (last probed step, running statistics, no dropout, "
                 f"{usual(run):g} of the usual learning rate)",
-                lambda here: last(here, "train_accuracy") - last(here, "accuracy").isel(averaged=0),
+                lambda here: last(here, "train_accuracy") - plain_accuracy(here),
                 show=percent,
             ),
             axis="variant",
             above=first,
             below=second,
-            arm="{arm}",
-            gate=TRAINS._replace(why_not=why_not),
+            gate=NETWORK_TRAINS,
             conditions=(
                 Condition("the training accuracy falls by more than 3 points", why_fits_less),
             ),
             source=TEXTBOOK,
         )
-        pair = {first: own, second: setting}
         yield from claim(renamed(run.sel(multiple=usual(run)), pair))
 
 
@@ -214,20 +222,18 @@ def steps_at_best(run: Run) -> xarray.DataArray:
 
 
 def why_never(run: Run, arm: str, axis: str, name: str) -> str:
-    """That a seed of an optimiser never gets to the target, or nothing."""
     reached = np.isfinite(steps_at_best(run).sel(variant=arm)).all()
     return "" if reached else f"{name} the target is not reached at any learning rate"
 
 
 def best_multiples(run: Run, arms: tuple[str, ...]) -> str:
     """The learning rates of the grid with the fewest steps."""
-    best = steps_at_best(run)
-    if not np.isfinite(best.sel(variant=[*arms])).all():
+    best = steps_at_best(run).sel(variant=[*arms])
+    if not np.isfinite(best).all():
         return ""
-    each = (
-        f"{arm} at {float(best['multiple'].sel(variant=arm)):g} of its usual rate" for arm in arms
-    )
-    return f"Best learning rates: {', '.join(each)}"
+    each = zip(arms, best["multiple"].values, strict=True)
+    shown = ", ".join(f"{arm} at {multiple:g} of its usual rate" for arm, multiple in each)
+    return f"Best learning rates: {shown}"
 
 
 SOONER = Ratio(
@@ -247,9 +253,8 @@ SOONER = Ratio(
 
 def adam_sooner(run: Run) -> Iterator[Verdict]:
     """Whether Adam gets to a loss sooner than SGD, each at its best learning rate of the grid."""
-    found = {s.optimizer: s for s in around(run, "optimizer")}
-    if {"sgd", "adam"} <= set(found):
-        yield from SOONER(renamed(run, {"SGD": found["sgd"], "Adam": found["adam"]}))
+    found = {OPTIMIZERS[s.optimizer]: s for s in around(run, "optimizer")}
+    return SOONER(renamed(run, found))
 
 
 def hidden(run: Run, name: str) -> xarray.DataArray:
@@ -270,10 +275,10 @@ def symmetry(run: Run) -> Iterator[Verdict]:
     symmetric = [s for s in others if s.initializer in SYMMETRIC]
     if first.initializer in SYMMETRIC:
         return
-    multiple, multiples, n = usual(run), run.values("multiple"), len(run.seeds)
+    reference, n = first.initializer, len(run.seeds)
     for norm, setting in itertools.product(run.norms, symmetric):
-        here, name, reference = run.sel(norm=norm), setting.initializer, first.initializer
-        own, other = at(here, setting, multiple), at(here, first, multiple)
+        here, name = run.sel(norm=norm), setting.initializer
+        own, other = at(here, setting), at(here, first)
         ends, expected = final_accuracy(own), final_accuracy(other)
         behind, stays = expected - ends, float(relative_differences(own).max())
         decision: Decision = "supported"
@@ -285,7 +290,7 @@ def symmetry(run: Run) -> Iterator[Verdict]:
         elif stays > ALIKE:
             decision, reason = "inconclusive", "it ends lower, but its channels do not stay alike"
         rates = curves.test_accuracy(here.sel(variant=setting.name)).mean("seed", skipna=False)
-        shown = (f"at {m:g} {percent(float(rates.sel(multiple=m)))}" for m in multiples)
+        shown = (f"at {float(rate['multiple']):g} {percent(float(rate))}" for rate in rates)
         yield Verdict(
             f"symmetry-{norm}-{name}",
             f"From the initialiser {name} the network fails, because the channels of each hidden "
@@ -294,7 +299,7 @@ def symmetry(run: Run) -> Iterator[Verdict]:
             f"Supported if each seed ends more than {100 * FAILS:g} points of test accuracy below "
             f"the same from {reference}, and no two channels of a hidden layer ever differ by more "
             f"than {ALIKE:g} of its largest weight; not supported if it does not end so far below; "
-            f"else inconclusive; at {multiple:g} of the usual learning rate",
+            f"else inconclusive; at {usual(run):g} of the usual learning rate",
             f"The largest relative difference of two channels is {stays:.2g}"
             f"{', so they are equal bit for bit' * (stays == 0)}; the test accuracy is "
             f"{percent(float(ends.mean()))}, from {reference} {percent(float(expected.mean()))}; "
@@ -318,13 +323,6 @@ def left_to_it(run: Run) -> str:
     return text
 
 
-class Paired(NamedTuple):
-    """Accuracy with copies minus without, on the same images."""
-
-    difference: Number  # a share
-    p: float  # exact McNemar test, two-sided; NaN of several seeds
-
-
 def mcnemar(gained: int, lost: int) -> float:
     """Exact two-sided p value of as many or more one-sided changes under equal odds.
 
@@ -332,15 +330,14 @@ def mcnemar(gained: int, lost: int) -> float:
       >>> round(mcnemar(8, 1), 4)
       0.0391
     """
-    fewer, total = min(gained, lost), gained + lost
-    return min(1.0, 2 * float(bdtr(fewer, total, 0.5))) if total else 1.0
+    return min(1.0, 2 * float(bdtr(min(gained, lost), gained + lost, 0.5)))
 
 
-def paired(gained: np.ndarray, lost: np.ndarray, images: float) -> Paired:
-    """The paired difference of accuracies.
+def paired(gained: np.ndarray, lost: np.ndarray, images: float) -> tuple[Number, float]:
+    """The paired difference of accuracies of the same images, and the p value of McNemar's test.
 
-    One seed: Wald's 95 % interval of a paired difference of shares over the test images, and
-    McNemar's exact test. Several seeds share their images, so the interval is that over seeds.
+    One seed: Wald's 95 % interval of a paired difference of shares over the test images. Several
+    seeds share their images, so the interval is that over seeds, and p is NaN.
 
     Args:
       gained: images that only the average gets right, `[seeds]`.
@@ -349,14 +346,14 @@ def paired(gained: np.ndarray, lost: np.ndarray, images: float) -> Paired:
     """
     found = SHARE.average("accuracy gained", ((gained - lost) / images).tolist(), 0.0)
     if found.n > 1:
-        return Paired(found, np.nan)
+        return found, np.nan
     up, down = float(gained[0]), float(lost[0])
     half = NORMAL_QUANTILE * (up + down - (up - down) ** 2 / images) ** 0.5 / images
     interval = found._replace(low=found.estimate - half, high=found.estimate + half)
-    return Paired(interval, np.nan if np.isnan(up + down) else mcnemar(int(up), int(down)))
+    return interval, np.nan if np.isnan(up + down) else mcnemar(int(up), int(down))
 
 
-def gained_by_copies(run: Run, kind: str) -> Paired:
+def gained_by_copies(run: Run, kind: str) -> tuple[Number, float]:
     """What averaging over a kind of copies gains in one network."""
     gained, lost = (last(run, name).sel(averaged=kind).values for name in ("gained", "lost"))
     return paired(gained, lost, float(last(run, "images")[0]))
@@ -364,13 +361,11 @@ def gained_by_copies(run: Run, kind: str) -> Paired:
 
 def averaging(run: Run) -> Iterator[Verdict]:
     """Whether averaging over copies of a test image raises the accuracy of each network."""
-    kinds = [kind for kind in run.values("averaged") if kind != "original"]
-    for norm, setting, kind in itertools.product(run.norms, around(run, "augment"), kinds):
-        own = at(run, setting, usual(run)).sel(norm=norm)
-        trained = f"{'with' if setting.augment else 'without'} augmentation"
+    for norm, setting, kind in itertools.product(run.norms, around(run, "augment"), COPIES):
+        own, trained = at(run, setting).sel(norm=norm), REGULARISED["augment"](setting)
         found, p = gained_by_copies(own, kind)
         centre, low, high = (100 * value for value in found[1:4])
-        plain = float(last(own, "accuracy").isel(averaged=0).mean(skipna=False))
+        plain = float(plain_accuracy(own).mean(skipna=False))
         over = f"over images, p = {p:.2g}; one seed" if found.n == 1 else f"over {seeds(found.n)}"
         # One seed: the exact test decides, the interval shows the size.
         clear = p < SIGNIFICANT if found.n == 1 else not found.low <= 0 <= found.high
@@ -393,30 +388,4 @@ def averaging(run: Run) -> Iterator[Verdict]:
         )
 
 
-CLAIMS = (
-    wider_range,
-    Difference(
-        identifier="initialiser-{norm}",
-        says="{norm} makes the result less sensitive to the initialiser",
-        quantity=Quantity(
-            lambda run: (
-                "the range of final test accuracies over the initialisers that break the "
-                f"symmetry ({usual(run):g} of the usual learning rate)"
-            ),
-            spread,
-            show=percent,
-        ),
-        when=lambda run, norm: len(breaking(run)) > 1,
-        gate=Gate(
-            why_from_none,
-            "a network that does not train counts with the accuracy it has (0 if it diverged); "
-            "inconclusive if one of the two trains from none of them",
-        ),
-        notes=ends_by_initializer,
-        source=TEXTBOOK,
-    ),
-    symmetry,
-    narrower_gap,
-    averaging,
-    adam_sooner,
-)
+CLAIMS = (wider_range, INITIALISER, symmetry, narrower_gap, averaging, adam_sooner)

@@ -3,14 +3,14 @@
 import functools
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from bnjax.arithmetic import trees
-from bnjax.data import Batch, Dataset
+from bnjax.data import Batch, Dataset, Split
 from bnjax.data.batches import standardise_pixels
 from bnjax.data.copies import AVERAGED, Copies, copy_of, make_copies
 from bnjax.fields import Field
@@ -22,10 +22,12 @@ from bnjax.studies.optimizers import usual_multiple
 from bnjax.train import Probe, every
 from bnjax.train.evaluation import pad_rows
 from bnjax.train.step import Gradient, TrainState
-from bnjax.types import BatchStats, Index, Labels, Params, Pixels, Scalar
+from bnjax.types import Index, Pixels, Scalar
 
 KERNEL = "/kernel"
 NEVER = -1  # the step of a measurement that is not made
+PerKernel: TypeAlias = Float[Array, " kernel"]
+PerAverage: TypeAlias = Float[Array, " averaged"]
 
 
 class SymmetryRow(NamedTuple):
@@ -34,12 +36,11 @@ class SymmetryRow(NamedTuple):
     Kernels are in the order of `kernel_names`. The gradient is that of the minibatch loss.
     """
 
-    differences: Annotated[Float[Array, " kernel"], Field("Greatest difference of two channels")]
-    sizes: Annotated[Float[Array, " kernel"], Field("Greatest absolute weight")]
-    gradient_norms: Annotated[Float[Array, " kernel"], Field("Gradient norm of each kernel")]
-    variances: Annotated[  # NaN where no BatchNorm stands
-        Float[Array, " kernel"], Field("Greatest variance that BatchNorm divides by")
-    ]
+    differences: Annotated[PerKernel, Field("Greatest difference of two channels")]
+    sizes: Annotated[PerKernel, Field("Greatest absolute weight")]
+    gradient_norms: Annotated[PerKernel, Field("Gradient norm of each kernel")]
+    # NaN where no BatchNorm stands
+    variances: Annotated[PerKernel, Field("Greatest variance that BatchNorm divides by")]
 
 
 def probes(arm: Arm) -> Mapping[str, Probe]:
@@ -50,10 +51,7 @@ def probes(arm: Arm) -> Mapping[str, Probe]:
     last = (options.steps - 1) // options.probe_every * options.probe_every
     measure = make_ending(arm.model, arm.dataset, last if usual else NEVER, shift=options.shift)
     when = every(options.probe_every)
-    return {
-        "symmetry": Probe(when, make_symmetry(arm.model)),
-        "ending": Probe(when, measure),
-    }
+    return {"symmetry": Probe(when, make_symmetry(arm.model)), "ending": Probe(when, measure)}
 
 
 def axes(options: Any) -> Mapping[str, Any]:
@@ -65,15 +63,12 @@ def axes(options: Any) -> Mapping[str, Any]:
 
 def kernel_names(model: Model, image_shape: tuple[int, ...]) -> tuple[str, ...]:
     """The names of a model's kernels, e.g. `conv3/kernel`; nothing is computed."""
-    shapes = model.shapes(image_shape)
-    return tuple(name for name in trees.leaf_names(shapes["params"]) if name.endswith(KERNEL))
+    names = trees.leaf_names(model.shapes(image_shape)["params"])
+    return tuple(name for name in names if name.endswith(KERNEL))
 
 
 def make_symmetry(model: Model) -> Callable[[TrainState, Batch, Gradient], SymmetryRow]:
     """Compile the symmetry of a model's layers; once for all that differ in initialisation alone.
-
-    Returns:
-      `measure(state, batch, gradient) -> SymmetryRow`, compiled.
 
     Source: Goodfellow et al. 2016, "Deep Learning", §8.4.
     """
@@ -86,26 +81,17 @@ def compile_symmetry(model: Model) -> Callable[[TrainState, Batch, Gradient], Sy
 
     @jax.jit
     def measure(state: TrainState, batch: Batch, computed: Gradient) -> SymmetryRow:
-        moments: dict[str, Array] = {}
-        if jax.tree.leaves(state.batch_stats):
-            moments = trees.named_leaves(
-                model.moments(state.params, state.batch_stats, batch.images, key=batch.key)
-            )
-        gradients = trees.named_leaves(computed.gradient)
+        params, batch_stats, moments = state.params, state.batch_stats, {}
+        if jax.tree.leaves(batch_stats):
+            found = model.moments(params, batch_stats, batch.images, key=batch.key)
+            moments = trees.named_leaves(found)
+        kernels, gradients = map(trees.named_leaves, (params, computed.gradient))
         rows = []
-        for name, kernel in trees.named_leaves(state.params).items():
-            if not name.endswith(KERNEL):
-                continue
-            channels = symmetry(kernel)
-            variance = moments.get(f"{name.removesuffix(KERNEL)}/norm/var")
-            rows.append(
-                SymmetryRow(
-                    channels.difference,
-                    channels.size,
-                    jnp.linalg.norm(gradients[name].ravel()),
-                    jnp.full((), jnp.nan, kernel.dtype) if variance is None else variance.max(),
-                )
-            )
+        for name in filter(lambda name: name.endswith(KERNEL), kernels):
+            missing = jnp.full((), jnp.nan, kernels[name].dtype)
+            variance = moments.get(f"{name.removesuffix(KERNEL)}/norm/var", missing)
+            norm = jnp.linalg.norm(gradients[name].ravel())
+            rows.append(SymmetryRow(*symmetry(kernels[name]), norm, variance.max()))
         return trees.stack(rows)
 
     return measure
@@ -118,14 +104,9 @@ class Ending(NamedTuple):
     """
 
     train_accuracy: Annotated[Scalar, Field("Accuracy on training images at the end", bounded=True)]
-    accuracy: Annotated[
-        Float[Array, " averaged"], Field("Accuracy over averaged copies at the end", bounded=True)
-    ]
-    gained: Annotated[Float[Array, " averaged"], Field("Images that only the average gets right")]
-    lost: Annotated[
-        Float[Array, " averaged"],
-        Field("Images that only the plain prediction gets right"),
-    ]
+    accuracy: Annotated[PerAverage, Field("Accuracy over averaged copies at the end", bounded=True)]
+    gained: Annotated[PerAverage, Field("Images that only the average gets right")]
+    lost: Annotated[PerAverage, Field("Images that only the plain prediction gets right")]
     images: Annotated[Scalar, Field("Number of test images")]
 
 
@@ -135,7 +116,7 @@ def make_ending(
     """Compile the measurement of one step; once for all equal models.
 
     Args:
-      model: a `bnjax.models.Model`.
+      model: the model that is trained.
       dataset: both splits are read.
       step: at which it measures, `NEVER` for at none; elsewhere all is NaN and costs nothing.
       shift: pixels by which copies are moved, see `make_copies`.
@@ -144,60 +125,42 @@ def make_ending(
     Returns:
       `measure(state, batch, gradient) -> Ending`, whose last two arguments are not used.
 
-    Raises:
-      UsageError: a shift that `make_copies` refuses.
-
     Source: Krizhevsky et al. 2012, §4.1, for averages over ten copies; theirs are other patches.
     """
     train, test = dataset.train, dataset.test
     count = len(test.labels)
-    splits = (train.pixels[:count], train.labels[:count], test.pixels, test.labels)
+    fitted = Split(train.pixels[:count], train.labels[:count])
     measure = compile_ending(model.initialised, dataset.mean, dataset.std, shift, min(chunk, count))
-    return lambda state, batch, gradient: measure(state, jnp.int32(step), *splits)
+    return lambda state, batch, gradient: measure(state, jnp.int32(step), fitted, test)
 
 
 @functools.lru_cache(maxsize=16)
 def compile_ending(
-    model: Model,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
-    shift: int,
-    chunk: int,
-) -> Callable[[TrainState, Index, Pixels, Labels, Pixels, Labels], Ending]:
+    model: Model, mean: tuple[float, ...], std: tuple[float, ...], shift: int, chunk: int
+) -> Callable[[TrainState, Index, Split, Split], Ending]:
     """`make_ending` of arrays."""
-
-    def probabilities(state: TrainState, pixels: Pixels, copies: Copies) -> Array:
-        return predict(model, state.params, state.batch_stats, pixels, copies, mean, std, chunk)
+    probabilities = functools.partial(predict, model, mean=mean, std=std, chunk=chunk)
 
     @jax.jit
-    def measure(
-        state: TrainState,
-        step: Index,
-        fitted: Pixels,
-        labels: Labels,
-        pixels: Pixels,
-        targets: Labels,
-    ) -> Ending:
+    def measure(state: TrainState, step: Index, fitted: Split, test: Split) -> Ending:
         copies = make_copies(shift)
         itself = jax.tree.map(lambda field: field[:1], copies)
 
         def ending() -> Ending:
-            train = correct(probabilities(state, fitted, itself)[0], labels)
-            each = probabilities(state, pixels, copies)
-            right = jnp.stack(
-                [correct(each[jnp.array(rows)].mean(axis=0), targets) for rows in AVERAGED.values()]
-            )
+            train = correct(probabilities(state, fitted.pixels, itself)[0], fitted.labels)
+            each = probabilities(state, test.pixels, copies)
+            averages = (each[jnp.array(rows)].mean(axis=0) for rows in AVERAGED.values())
+            right = jnp.stack([correct(average, test.labels) for average in averages])
             plain = right[:1]
             counts = (right, right & ~plain, ~right & plain)
             accuracy, gained, lost = (field.sum(axis=1).astype(jnp.float32) for field in counts)
-            share = train.sum().astype(jnp.float32) / len(labels)
-            images = jnp.float32(len(targets))
+            share = train.sum().astype(jnp.float32) / len(fitted.labels)
+            images = jnp.float32(len(test.labels))
             return Ending(share, accuracy / images, gained, lost, images)
 
         def nothing() -> Ending:
-            return jax.tree.map(
-                lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), jax.eval_shape(ending)
-            )
+            shapes = jax.eval_shape(ending)
+            return jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), shapes)
 
         return jax.lax.cond(state.step == step, ending, nothing)
 
@@ -206,10 +169,10 @@ def compile_ending(
 
 def predict(
     model: Model,
-    params: Params,
-    batch_stats: BatchStats,
+    state: TrainState,
     pixels: Pixels,
     copies: Copies,
+    *,
     mean: tuple[float, ...],
     std: tuple[float, ...],
     chunk: int,
@@ -218,16 +181,12 @@ def predict(
 
     Args:
       model: a `bnjax.models.Model`.
-      params: its parameters.
-      batch_stats: running statistics, which are used.
+      state: its parameters and running statistics, which are used.
       pixels: `[images, height, width, channels]`.
       copies: rows of `Copies`.
       mean: of each channel of the pixels, see `Dataset`.
       std: their standard deviation.
       chunk: images at a time; the last chunk is padded.
-
-    Returns:
-      Softmax of the logits, `[copies, images, classes]`.
     """
     count = pixels.shape[0]
     chunks = -(-count // chunk)
@@ -238,7 +197,7 @@ def predict(
 
         def of_copy(copy: Copies) -> Array:
             shown = copy_of(images, copy)
-            logits, _ = model.apply(params, batch_stats, shown, train=False)
+            logits, _ = model.apply(state.params, state.batch_stats, shown, train=False)
             return jax.nn.softmax(logits)
 
         return jax.lax.map(of_copy, copies)

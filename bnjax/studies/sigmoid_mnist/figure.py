@@ -70,17 +70,15 @@ def draw_inputs(panel: Panel, run: Run, norm: str) -> None:
     """The percentiles of one typical sigmoid's input along training, first seed."""
     look, place = LOOKS[norm]._replace(line="-"), typical_sigmoid(run, norm)
     values = run["inputs_percentiles"].sel(norm=norm).isel(seed=0, channel=place)
-    steps, levels = run["probe_step"].values, run.values("percentile")
-    low, high = (values.isel(percentile=end) for end in (0, -1))
-    between: Any = {"alpha": 0.15, "legend": False}
-    panel.band(steps, low, high, "between the outer percentiles", look, **between)
-    for level in levels:
-        own = values.sel(percentile=level)
+    steps, low, high = run["probe_step"].values, *(values.isel(percentile=end) for end in (0, -1))
+    name = "between the outer percentiles"
+    panel.band(steps, low, high, name, look, alpha=0.15, legend=False)
+    small: Any = {"xytext": (3, 3), "textcoords": "offset points", "ha": "right"}
+    small |= {"fontsize": 7.5, "color": "0.2"}
+    for own in values.transpose("percentile", "probe_step"):
+        level, shown = float(own["percentile"]), own[np.isfinite(own)]
         width = 1.6 if level == 50 else 0.8
         panel.line(steps, own, f"percentile {level:g}", look, linewidth=width, legend=False)
-        shown = own[np.isfinite(own)]
-        small: Any = {"xytext": (3, 3), "textcoords": "offset points", "ha": "right"}
-        small |= {"fontsize": 7.5, "color": "0.2"}
         at = float(shown["probe_step"][-1]), float(shown[-1])
         panel.note(f"{level:g}th", at, "data", **small)
     draw.mark_ends(panel, run, norm)

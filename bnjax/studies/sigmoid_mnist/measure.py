@@ -40,8 +40,7 @@ class SingleImages(NamedTuple):
     difference: Annotated[PerStatistics, Field("Largest difference of a logit, alone and together")]
     largest: Annotated[PerStatistics, Field("Largest |logit|, together")]
     agreement: Annotated[
-        PerStatistics,
-        Field("Share of images with the same class alone and together", bounded=True),
+        PerStatistics, Field("Share of images with the same class alone and together", bounded=True)
     ]
     accuracy: Annotated[PerStatistics, Field("Test accuracy of images alone", bounded=True)]
     accuracy_together: Annotated[
@@ -151,18 +150,15 @@ def make_single_images(
 
             together = logits(images)
             alone = jax.lax.map(lambda image: logits(image[None])[0], images)
-            columns.append(compare(alone, together, labels))
+            columns.append(
+                SingleImages(
+                    difference=jnp.abs(alone - together).max(),
+                    largest=jnp.abs(together).max(),
+                    agreement=accuracy(alone, together.argmax(axis=-1)),
+                    accuracy=accuracy(alone, labels),
+                    accuracy_together=accuracy(together, labels),
+                )
+            )
         return trees.stack(columns)
 
     return measure
-
-
-def compare(alone: Logits, together: Logits, labels: Labels) -> SingleImages:
-    """One column of `SingleImages`, from logits `[count, classes]`."""
-    return SingleImages(
-        difference=jnp.abs(alone - together).max(),
-        largest=jnp.abs(together).max(),
-        agreement=accuracy(alone, together.argmax(axis=-1)),
-        accuracy=accuracy(alone, labels),
-        accuracy_together=accuracy(together, labels),
-    )
