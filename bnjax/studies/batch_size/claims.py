@@ -107,15 +107,14 @@ def gains(run: Run, quantity: Quantity) -> xarray.DataArray:
 
 def smoothing(run: Run) -> Iterator[Verdict]:
     """What BatchNorm gains in the landscape shrinks with the batch."""
-    sizes = run.values("batch_size")
-    if {"none", "batch"} <= {*run.norms} and len(sizes) > 1:
+    if {"none", "batch"} <= {*run.norms} and len(run.values("batch_size")) > 1:
         for figure, quantity in LANDSCAPE.items():
-            yield from shrinks(run, figure, quantity, sizes[0], sizes[-1])
+            yield from shrinks(run, figure, quantity)
 
 
-def shrinks(run: Run, figure: str, quantity: Quantity, small: int, large: int) -> Iterator[Verdict]:
+def shrinks(run: Run, figure: str, quantity: Quantity) -> Iterator[Verdict]:
     """Whether the gain in one quantity is larger at the large batch."""
-    found = gains(run, quantity)
+    found, (small, *_, large) = gains(run, quantity), run.values("batch_size")
     gain = Quantity(
         f"the median ratio none/BatchNorm of {quantity.noun} at equal step", lambda own: found
     )

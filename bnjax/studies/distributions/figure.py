@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from bnjax import draw
-from bnjax.draw import LOOKS, STEP, Drawing, Panel
+from bnjax.draw import LOOKS, STEP, Drawing, Look, Panel
 from bnjax.frame.published_curves import Published
 from bnjax.frame.results import Run
 from bnjax.judge.kit import Quantity
@@ -20,6 +20,8 @@ TITLES = {
     "mean": "change of channels' mean\nin one step",
     "variance": "change of channels' variance\nin one step",
 }
+ALL = Look("#0072B2", "-", "", "", "all channels")
+ONE = Look("#D55E00", (0, (3, 1)), "", "", "one channel")
 GREYS: dict[str, Any] = {"cmap": "Greys", "vmin": 0, "vmax": 1.6, "missing": "white"}
 
 
@@ -30,6 +32,10 @@ def distributions(run: Run, published: Published) -> Drawing:
     """
     del published  # these figures have no published curve
     norms, layers, seed = run.norms, run.values("shown_layer"), run.seeds[0]
+    note = (
+        f"Activations before the non-linearity, seed {seed}; darker: more of them; each panel has "
+        "its own scale."
+    )
     drawing = Drawing(
         "distributions",
         (len(layers), len(norms)),
@@ -40,11 +46,7 @@ def distributions(run: Run, published: Published) -> Drawing:
         "non-linearity on the batch of the step, as grey levels, and percentiles of all channels "
         "and of one channel.",
         source="Santurkar et al. 2018, Fig. 1, 2, 6, 9; Ioffe & Szegedy 2015, Fig. 1",
-        caption=caption(
-            run,
-            f"Activations before the non-linearity, seed {seed}; darker: more of them; each panel "
-            "has its own scale.",
-        ),
+        caption=caption(run, note),
     )
     for panels, layer in zip(drawing.rows, layers, strict=True):
         for panel, norm in zip(panels, norms, strict=True):
@@ -71,25 +73,17 @@ def draw_histogram(panel: Panel, run: Run) -> None:
     panel.heat(steps, bins, greys, name, table=None, **GREYS)
     row, column = np.nonzero(greys)  # most bins are empty; NaN is not 0
     panel.keep(name, "grid", x=steps[column], y=bins[row], value=greys[row, column])
-    of_all, of_one = (
-        run[f"distributions_{name}"].sel(percentile=[*SHOWN])
-        for name in ("percentiles", "channel_percentiles")
-    )
-    for values, colour, line, whose in (
-        (of_all, "#0072B2", "-", "all channels"),
-        (of_one, "#D55E00", (0, (3, 1)), f"channel {run.options['channel']}"),
+    of_all, of_one = run["distributions_percentiles"], run["distributions_channel_percentiles"]
+    for values, look in (
+        (of_all, ALL),
+        (of_one, ONE._replace(label=f"channel {run.options['channel']}")),
     ):
         for level in SHOWN:
-            panel.line(
-                steps,
-                values.sel(percentile=level),
-                f"percentile {level:g} of {whose}",
-                color=colour,
-                linestyle=line,
-                linewidth=1.2 if level == SHOWN[1] else 0.7,
-                legend=f"{NAMED} of {whose}" if level == SHOWN[0] else False,
-            )
-    shown = np.concatenate([run["distributions_percentiles"].values.ravel(), of_one.values.ravel()])
+            name = f"percentile {level:g} of {look.label}"
+            legend = f"{NAMED} of {look.label}" if level == SHOWN[0] else False
+            width, own = 1.2 if level == SHOWN[1] else 0.7, values.sel(percentile=level)
+            panel.line(steps, own, name, look, linewidth=width, legend=legend)
+    shown = np.append(of_all.values, of_one.sel(percentile=[*SHOWN]).values)
     shown = shown[np.isfinite(shown)]
     if len(shown):  # an axis that holds nearly all that was measured
         low, high = shown.min(), shown.max()
@@ -121,8 +115,7 @@ def stability_of(run: Run, measures: Mapping[str, Quantity]) -> Drawing:
         for panels, layer in zip(drawing.rows, run.values("shown_layer"), strict=False):
             draw.curves(panels[column], run, values.sel(shown_layer=layer))
             panels[column].set(log=True)
-    for panels, layer in zip(drawing.rows, run.values("shown_layer"), strict=False):
-        panels[0].set(ylabel=f"{layer}\nrelative to deviation")
+            panels[0].set(ylabel=f"{layer}\nrelative to deviation")
     return drawing
 
 

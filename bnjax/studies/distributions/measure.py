@@ -1,5 +1,6 @@
 """Distributions of activations along training, before each layer's non-linearity."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -31,30 +32,23 @@ def probes(
       edges: of the histograms.
       redraw: see `make_distributions`.
     """
-    options = arm.options
-    measure = make_distributions(
-        arm.model,
-        arm.optimizer,
-        options.layers,
-        edges_of(options) if edges is None else edges,
-        channel=options.channel,
-        redraw=redraw,
-    )
+    options, layers = arm.options, arm.options.layers
+    edges, more = edges_of(options, edges), {"channel": options.channel, "redraw": redraw}
+    measure = make_distributions(arm.model, arm.optimizer, layers, edges, **more)
     return {"distributions": Probe(every(options.probe_every), measure, ("shown_layer",))}
 
 
 def axes(options: Any, edges: np.ndarray | None = None) -> Mapping[str, Any]:
     """Shown layers, centres of the bins, and levels of percentiles."""
-    found = edges_of(options) if edges is None else edges
-    return {
-        "shown_layer": options.layers,
-        "bin": (found[1:] + found[:-1]) / 2,
-        "percentile": LEVELS,
-    }
+    edges = edges_of(options, edges)
+    centres = (edges[1:] + edges[:-1]) / 2
+    return {"shown_layer": options.layers, "bin": centres, "percentile": LEVELS}
 
 
-def edges_of(options: Any) -> np.ndarray:
-    """Edges of the histograms, `[bins + 1]`."""
+def edges_of(options: Any, given: np.ndarray | None) -> np.ndarray:
+    """Edges of the histograms, `[bins + 1]`, given or those of the options."""
+    if given is not None:  # options of another study may have no range
+        return given
     low, high = options.range
     return np.linspace(low, high, options.bins + 1)
 
@@ -70,7 +64,6 @@ def make_distributions(
     layers: Sequence[str],
     edges: np.ndarray,
     *,
-    percentiles: Sequence[float] = LEVELS,
     channel: int = 0,
     redraw: bool = False,
 ) -> Callable[[TrainState, Batch, Gradient], Distribution]:
@@ -81,7 +74,6 @@ def make_distributions(
       optimizer: the one that trains; its update from this step gives the change per step.
       layers: names, e.g. `("conv3", "conv11")`.
       edges: of the histograms, ascending, `[num_edges]`.
-      percentiles: in [0, 100].
       channel: the one whose own percentiles are taken.
       redraw: draw a model's noise anew for the activations after the update, as the next step will;
         else both share the step's noise, and only the update moves them.
@@ -103,16 +95,8 @@ def make_distributions(
         if keys is not None:
             keys = jnp.stack([keys, jax.random.fold_in(keys, 1) if redraw else keys])
         outputs = before_and_after(model, state, after.params, batch, layers, keys=keys)
-        rows = [
-            distribution(
-                here,
-                there,
-                edges=jnp.asarray(edges, here.dtype),
-                percentiles=percentiles,
-                channel=channel,
-            )
-            for here, there in outputs
-        ]
-        return trees.stack(rows)
+        bins = jnp.asarray(edges, outputs[0].dtype)
+        of = functools.partial(distribution, edges=bins, percentiles=LEVELS, channel=channel)
+        return trees.stack([of(here, there) for here, there in outputs])
 
     return measure

@@ -28,22 +28,17 @@ def axes(options: Any) -> Mapping[str, Any]:
 def make_magnitudes(norm: Norm) -> Callable[[TrainState, Batch, Gradient], Magnitudes]:
     """Compile the magnitudes of the gradient that a step takes, before the optimiser sees it.
 
-    Args:
-      norm: the model's, which says of each layer whether it cancels the bias before it.
-
-    Returns:
-      `measure(state, batch, gradient) -> Magnitudes`, compiled; the gradient is that of the
-      objective on the step's batch, without weight decay.
+    The gradient is that of the objective on the step's batch, without weight decay. The normaliser
+    says of each layer whether it cancels the bias before it.
     """
+
+    def cancels(layer: str) -> bool:
+        return norm.for_layer(layer).cancels_bias
 
     @jax.jit
     def measure(state: TrainState, batch: Batch, computed: Gradient) -> Magnitudes:
         del batch  # its gradient is there already
-        kind_of = kinds(
-            state.params,
-            state.batch_stats,
-            cancels=lambda layer: norm.for_layer(layer).cancels_bias,
-        )
-        return magnitudes(computed.gradient, kind_of)
+        own = kinds(state.params, state.batch_stats, cancels=cancels)
+        return magnitudes(computed.gradient, own)
 
     return measure

@@ -87,19 +87,10 @@ def make_percentiles(
     percentiles: Sequence[float] = PERCENTILES,
     statistics: Literal["batch", "running"] = "batch",
 ) -> Callable[[TrainState, Batch, Gradient], Percentiles]:
-    """Compile the percentiles of the inputs to each sigmoid of a layer.
+    """Compile the percentiles of the inputs to each sigmoid of a layer, e.g. `dense3`.
 
-    Args:
-      model: the model that is trained.
-      layer: its name, e.g. `dense3`.
-      images: standardised `[count, height, width, channels]`, the same at every step, so that only
-        training moves the percentiles.
-      percentiles: in [0, 100], ascending.
-      statistics: what BatchNorm normalises with: those of `images`, or the running ones.
-
-    Returns:
-      `measure(state, batch, gradient) -> Percentiles`, compiled; at its first call a layer that the
-      model does not have raises a `UsageError`.
+    `images` are standardised, and the same at every step, so that only training moves the
+    percentiles. BatchNorm normalises with the statistics of `images`, or with the running ones.
 
     Source: Ioffe & Szegedy 2015, Fig. 1 (b, c).
     """
@@ -122,16 +113,7 @@ def make_percentiles(
 def make_single_images(
     model: Model, images: Images, labels: Labels
 ) -> Callable[[TrainState, Batch, Gradient], SingleImages]:
-    """Compile the comparison of test images one by one and in one batch.
-
-    Args:
-      model: the model that is trained.
-      images: standardised, `[count, height, width, channels]`.
-      labels: their classes, `[count]`.
-
-    Returns:
-      `measure(state, batch, gradient) -> SingleImages`, compiled; fields `[2]` in the order of
-      `STATISTICS`.
+    """Compile the comparison of test images, standardised, one by one and in one batch.
 
     Source: Ioffe & Szegedy 2015, §3.1: inference with population statistics, so that the output
       depends on one input alone.
