@@ -118,9 +118,10 @@ def refusal(study, arguments, out, capsys):
     """The one line by which a command refuses a call before it writes anything."""
     from bnjax.commands import command_line
 
+    before = [*out.rglob("*")], out.exists()
     assert command_line.main(study, [*arguments, "--out", str(out)]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert error.count("\n") == 1
-    assert not out.exists() or not list(out.iterdir())
+    assert ([*out.rglob("*")], out.exists()) == before
     return error

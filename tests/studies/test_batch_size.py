@@ -152,5 +152,5 @@ def test_a_wrong_call_gives_one_line_and_writes_nothing(toy, tmp_path, capsys, a
 
 
 def test_a_norm_that_does_not_fit_the_network_is_refused_at_once(tmp_path, capsys):
-    error = refusal(STUDY, ["--norms", "batch", "instance"], tmp_path, capsys)
+    error = refusal(STUDY, ["--norms", "batch", "instance"], tmp_path / "runs", capsys)
     assert "holds one number only" in error
