@@ -28,7 +28,7 @@ import tyro
 from jax.experimental.compilation_cache import compilation_cache
 from jobs import BnjaxJobs, NaiveJobs, matrix_product_rate
 
-from bnjax.frame.fingerprint import fingerprint
+from bnjax.frame.layout import fingerprint
 
 
 @dataclasses.dataclass(frozen=True)

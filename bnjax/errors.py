@@ -15,14 +15,7 @@ class RunError(RuntimeError):
 
 
 def told(error: BaseException, most: int = 200) -> str:
-    r"""What somebody else's error says, in one line of at most so many characters.
-
-    Args:
-      error: of any kind.
-      most: characters.
-
-    Returns:
-      Its text, or its type where it has none.
+    r"""What somebody else's error says, in one line; its type where it says nothing.
 
     Example:
       >>> told(ValueError("no such file:\n  a"))
@@ -32,15 +25,9 @@ def told(error: BaseException, most: int = 200) -> str:
 
 
 def require_new_name(kind: str, name: str, known: Container[str]) -> None:
-    """Refuse a name that cannot be registered.
+    """Refuse a name that is taken, or is not of letters, digits and underscores.
 
-    Args:
-      kind: of what, e.g. `norm`.
-      name: becomes part of options, captions and file names.
-      known: names that are taken.
-
-    Raises:
-      UsageError: it is not of letters, digits and underscores, or taken.
+    It becomes part of options, captions and file names.
 
     Example:
       >>> require_new_name("norm", "batch", {"batch"})

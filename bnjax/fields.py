@@ -33,9 +33,7 @@ class Declared(NamedTuple):
 def declared(kind: type) -> dict[str, Declared]:
     """The declared fields of a NamedTuple, in their order.
 
-    Args:
-      kind: a NamedTuple class. A field without `Field` is labelled by its name, one without
-        jaxtyping's axes has `axes=None`.
+    A field without `Field` is labelled by its name, one without jaxtyping's axes has `axes=None`.
 
     Example:
       >>> from jaxtyping import Array, Float
@@ -52,7 +50,6 @@ def declared(kind: type) -> dict[str, Declared]:
 
 
 def read(name: str, hint: Any) -> Declared:
-    """One annotation."""
     found = Field(name.replace("_", " ").capitalize())
     if typing.get_origin(hint) is Annotated:
         hint, *extras = typing.get_args(hint)

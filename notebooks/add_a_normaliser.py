@@ -55,9 +55,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from bnjax import data, losses, models, norms, probes
-from bnjax.frame import plugins
+from bnjax.frame.study import load_plugins
 
-plugins.load([Path("my_norm.py")])
+load_plugins([Path("my_norm.py")])
 images = jax.random.normal(jax.random.key(0), (64, 8, 8, 1))
 batch = data.Batch(images, jnp.arange(64) % 10)
 arms = {name: models.mlp(norm=norms.by_name(name)) for name in ("none", "batch", "tanh")}

@@ -12,7 +12,7 @@ from bnjax.frame import study as studies
 from bnjax.frame.published_curves import Curve
 from bnjax.frame.results import Run
 from bnjax.judge.verdict import Number, Verdict
-from bnjax.report import finished
+from bnjax.report import page
 
 STEPS, EVERY, POINTS = 40, 10, 5
 PUBLISHED = {
@@ -170,9 +170,9 @@ def write(root: Path, run: Run | None = None, judged=None, published=None) -> Pa
     saved = drawing.save(path)
     names = [folder.METRICS, folder.RESULTS, *(one.name for one in saved)]
     about = {
-        "figures": [finished.describe(drawing, saved)],
+        "figures": [page.describe(drawing, saved)],
         "question": "Why?",
         "source": "A paper",
     }
-    folder.write_summary(path, verdicts() if judged is None else judged, {}, names, about)
+    folder.write_summary(path, verdicts() if judged is None else judged, {}, names, **about)
     return path

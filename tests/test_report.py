@@ -24,11 +24,11 @@ from bnjax.commands import command_line
 from bnjax.commands import report as report_command
 from bnjax.draw import drawing
 from bnjax.errors import RunError
-from bnjax.frame import folder, results, verify
+from bnjax.frame import folder, results
 from bnjax.frame import study as studies
 from bnjax.frame.files import plain
-from bnjax.report import charts, curves, finished, pack, page, publish, tables
-from bnjax.report.tables import command
+from bnjax.report import charts, pack, page, publish
+from bnjax.report.page import command
 
 VOID = {"meta", "link", "input", "img", "br", "hr"}
 NASTY = "</script><!--<img src=x onerror=alert(1)>\u2028\u202e&amp;{{7*7}}"
@@ -77,13 +77,13 @@ class Page(HTMLParser):
         return "".join(self.texts.get(key, []))
 
 
-def read(path: Path) -> finished.FinishedRun:
-    return finished.read(path, path)
+def read(path: Path) -> page.FinishedRun:
+    return page.read(path, path)
 
 
-def alone(run: results.Run) -> finished.FinishedRun:
+def alone(run: results.Run) -> page.FinishedRun:
     """A run without claims and figures."""
-    return finished.FinishedRun("landscape", "0" * 12, "", "", run, [], {}, [], None, "", "")
+    return page.FinishedRun("landscape", "0" * 12, "", "", run, [], {}, [], None, "", "")
 
 
 def changed(run: results.Run, **variables) -> results.Run:
@@ -201,7 +201,7 @@ def test_equal_runs_write_equal_pages_and_a_page_says_what_failed(run, tmp_path,
     study = dataclasses.replace(LANDSCAPE, parts=parts)
     for place in (run, other):
         with pytest.raises(RunError, match="1 figures are kept"):
-            publish.publish(study, made_runs.PUBLISHED, place)
+            publish.publish(study, made_runs.PUBLISHED, place, ())
     first, second = ((place / "report.html").read_text() for place in (run, other))
     assert first == second
     assert "figure fails: ValueError: no such &lt;layer&gt;" in first
@@ -376,14 +376,14 @@ def test_results_of_odd_forms_get_a_page_or_an_error():
 def test_a_single_run_gets_its_page_and_keeps_its_digests(run, capsys):
     assert report_command.main([str(run)]) == 0
     assert capsys.readouterr().out.strip() == str(run / "report.html")
-    assert not verify.verify(run).damage
+    assert not folder.verify(run).damage
     # A page that the run itself has written belongs to its results.
     found = folder.read_summary(run)
     (run / "report.html").write_text("older")
     about = {"figures": found.figures}
-    folder.write_summary(run, found.verdicts, {}, [*found.files, "report.html"], about)
+    folder.write_summary(run, found.verdicts, {}, [*found.files, "report.html"], **about)
     assert report_command.main([str(run)]) == 0
-    assert not verify.verify(run).damage
+    assert not folder.verify(run).damage
     assert folder.read_summary(run).figures == found.figures
 
 
@@ -492,7 +492,7 @@ def test_a_persons_folders_are_not_written_down_and_what_decides_bits_is():
     ):
         assert word in line
     assert "--width" not in line
-    assert tables.deciding(options)["plugins"] == "my norm.py"
+    assert page.deciding(options)["plugins"] == "my norm.py"
     foreign = command("mine", {"lr": 0.1}, None, "mine.py 0123456789ab")
     assert foreign == "python mine.py --lr 0.1"
 
@@ -510,7 +510,7 @@ def test_what_was_run_follows_from_the_arms():
         loss = made_runs.variable("train_loss", (*axes, "seed", "step"), np.ones(shape))
         data = xarray.Dataset({"train_loss": loss}, {**axes, "seed": [0, 1], "step": np.arange(40)})
         run = results.Run(data, made_runs.options(**options), made_runs.FACTS)
-        return dict(tables.facts(alone(run)))
+        return dict(page.facts(alone(run)))
 
     one = say({"norm": ["none", "batch"]})
     assert one["Arms"] == "norm: no normalisation, BatchNorm"
@@ -641,10 +641,10 @@ def test_long_training_curves_keep_their_spikes():
     variable = made_runs.variable("train_loss", ("norm", "seed", "step"), loss)
     axes = {"norm": ["none", "batch"], "seed": [0, 1], "step": np.arange(steps)}
     run = results.Run(xarray.Dataset({"train_loss": variable}, axes), made_runs.options(), {})
-    data, notes = curves.thin(run)
+    data, notes = charts.thin(run)
     drawn = data["train_loss"].values
     assert drawn.shape == (4, data.sizes["block"])
-    assert drawn.shape[1] <= curves.USUAL_POINTS
+    assert drawn.shape[1] <= charts.USUAL_POINTS
     assert drawn[2].max() == 1e9
     assert drawn[1].min() == -5
     assert abs(data["block"].values[drawn[2].argmax()] - 31_234) < 30
@@ -654,7 +654,7 @@ def test_long_training_curves_keep_their_spikes():
 
 def test_a_block_of_nothing_measured_stays_nothing():
     values = np.array([[1.0, 3.0, np.nan, np.nan, 5.0, 4.0, 7.0]])
-    drawn = curves.extremes(values, 2)
+    drawn = charts.extremes(values, 2)
     np.testing.assert_array_equal(drawn, [[1, 3, np.nan, np.nan, 5, 4, 7, 7]])
 
 
@@ -731,13 +731,13 @@ def test_curves_in_print_have_contrast_and_differ_for_deuteranopes():
 
 
 def test_curves_on_a_dark_page_have_contrast_and_differ_for_deuteranopes():
-    assert {colour for colour, _ in looks()} | set(curves.COLOURS) <= set(curves.ON_DARK)
-    assert f"--paper: {curves.DARK_PAGE.lower()}" in page.text("report.css")
-    drawn = [(curves.on_dark(colour), line) for colour, line in looks()]
-    for colour, _ in [*drawn, (curves.NEUTRAL_ON_DARK, "")]:
-        for stroke in (curves.STROKE, *curves.STROKES):
-            drawn_as = over(colour, curves.DARK_PAGE, stroke["opacity"])
-            assert contrast(drawn_as, curves.DARK_PAGE) >= 3, colour
+    assert {colour for colour, _ in looks()} | set(charts.COLOURS) <= set(charts.ON_DARK)
+    assert f"--paper: {charts.DARK_PAGE.lower()}" in page.text("report.css")
+    drawn = [(charts.on_dark(colour), line) for colour, line in looks()]
+    for colour, _ in [*drawn, (charts.NEUTRAL_ON_DARK, "")]:
+        for stroke in (charts.STROKE, *charts.STROKES):
+            drawn_as = over(colour, charts.DARK_PAGE, stroke["opacity"])
+            assert contrast(drawn_as, charts.DARK_PAGE) >= 3, colour
     assert_differ_for_deuteranopes(drawn)
 
 
@@ -747,7 +747,7 @@ def test_curves_on_a_dark_page_have_contrast_and_differ_for_deuteranopes():
 def test_the_end_of_an_arm_is_a_median_over_seeds():
     run = made_runs.measured()
     run.data["train_loss"][1, 0, -1] = np.nan  # diverged
-    ends = tables.ends(run)
+    ends = page.ends(run)
     assert list(ends) == ["no normalisation", "BatchNorm"]
     test = run["test_accuracy"].values[1, :, -1].astype(float)
     assert ends["BatchNorm"]["Test accuracy"].middle == pytest.approx(np.median(test))
@@ -762,7 +762,7 @@ def test_a_comparison_tells_all_that_differs(tmp_path):
     first = read(made_runs.write(tmp_path / "a"))
     other = made_runs.measured(norms=("batch", "l1"), factor=2.0, lr=0.1)
     second = read(made_runs.write(tmp_path / "b", other, judged))
-    found = tables.compare(first, second)
+    found = page.compare(first, second)
     assert found["options"] == [("norms", "none batch", "batch l1"), ("lr", "0.4", "0.1")]
     assert [one["claim"]["identifier"] for one in found["claims"] if one["changed"]] == [
         "claim-supported"
@@ -771,7 +771,7 @@ def test_a_comparison_tells_all_that_differs(tmp_path):
     assert (found["only_first"], found["only_second"]) == (["no normalisation"], ["ℓ₁ norm"])
     assert {row[0] for row in found["numbers"]} == {"BatchNorm"}
     rows = {row[1]: row for row in found["numbers"]}
-    here, there = (tables.ends(one.run)["BatchNorm"]["Test loss"].middle for one in (first, second))
+    here, there = (page.ends(one.run)["BatchNorm"]["Test loss"].middle for one in (first, second))
     assert rows["Test loss"][4].startswith(f"{there - here:+.3g}")
     assert "Of 2 claims in both runs, 1 has different verdicts" in page.render(
         [first, second], (0, 1)
@@ -806,7 +806,7 @@ def test_one_configuration_from_two_places_differs_in_nothing(run, tmp_path):
     for pair in ((run, other), (run, run)):
         assert report_command.main(["--compare", *map(str, pair), "--out", str(out)]) == 0
         assert "both have the same options" in out.read_text()
-    found = tables.compare(read(run), read(other))
+    found = page.compare(read(run), read(other))
     assert not found["options"]
     assert not found["surroundings"]
     assert found["changed"] == 0

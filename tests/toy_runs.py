@@ -7,7 +7,7 @@ import signal
 import stat
 from pathlib import Path
 
-from bnjax.frame import disk, display
+from bnjax.frame import disk, listener
 from bnjax.studies import lp_norms
 
 TOY = ["--norms", "none", "batch", "--steps", "4", "--batch-size", "16", "--window", "1"]
@@ -57,7 +57,7 @@ def content(path: Path) -> str:
 
 def stop_at(monkeypatch, count):
     """Send SIGTERM to this process at the `count`-th step from now."""
-    advance = display.PlainDisplay.advance
+    advance = listener.PlainDisplay.advance
     steps = iter(range(1, 1000))
 
     def stopping(self, *args):
@@ -65,4 +65,4 @@ def stop_at(monkeypatch, count):
             os.kill(os.getpid(), signal.SIGTERM)
         advance(self, *args)
 
-    monkeypatch.setattr(display.PlainDisplay, "advance", stopping)
+    monkeypatch.setattr(listener.PlainDisplay, "advance", stopping)

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from bnjax.commands.command_line import guarded
 from bnjax.errors import RunError
-from bnjax.frame import folder, verify
+from bnjax.frame import folder
 from bnjax.frame import study as studies
-from bnjax.report.tables import command
+from bnjax.report.page import command
 
 FIGURES = Path(__file__).parents[1] / "figures"
 TABLE = FIGURES / "README.md"
@@ -36,7 +36,7 @@ def take(run: Path, rows: dict[str, str]) -> None:
     """Copy the figures of a run, and renew their rows."""
     if not folder.is_finished(run):
         raise RunError(f"{run} is not finished: give the command that made it again")
-    if damage := verify.damaged_results(run):
+    if damage := folder.damaged_results(run):
         raise RunError(f"{run} is damaged ({', '.join(damage)}): give its command again")
     record, summary = folder.read_config(run), folder.read_summary(run)
     facts, options = record.fingerprint, record.options

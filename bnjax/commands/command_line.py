@@ -22,16 +22,7 @@ from bnjax.frame.study import Study
 
 
 def parse(study: Study, arguments: Sequence[str]) -> Any:
-    """Parse a command line over the defaults of the preset that it names.
-
-    Args:
-      study: gives options, presets and the description of `--help`.
-      arguments: the command line without the program's name.
-
-    Raises:
-      UsageError: unknown option or a value of the wrong type, in one line.
-      SystemExit: after `--help`.
-    """
+    """Parse a command line over the defaults of the preset that it names."""
     arguments = list(arguments)
     preset = given(arguments, "--preset") or next(iter(study.presets))
     default = study.preset(preset, given(arguments, "--model"))
@@ -39,18 +30,7 @@ def parse(study: Study, arguments: Sequence[str]) -> Any:
 
 
 def parse_options(kind: Any, arguments: Sequence[str], description: str, **options: Any) -> Any:
-    """Parse a command line into a value of a kind that tyro understands.
-
-    Args:
-      kind: a dataclass, or a union of them (one for each command).
-      arguments: the command line without the program's name.
-      description: for `--help`.
-      options: tyro's.
-
-    Raises:
-      UsageError: as `parse`.
-      SystemExit: after `--help`.
-    """
+    """Parse a command line into a dataclass, or one of a union of them (one for each command)."""
     complaint = io.StringIO()
     try:
         # tyro frames its messages over several lines; here each has to fit in one.
@@ -104,7 +84,6 @@ def main(study: Study, arguments: Sequence[str] | None = None) -> int:
 
 
 def act(study: Study, arguments: Sequence[str]) -> None:
-    """What `main` guards."""
     options = prepare(study, arguments)
     if options.plan:
         from bnjax.commands import plan
@@ -159,14 +138,12 @@ def prepare(study: Study, arguments: Sequence[str]) -> Any:
 def settle(study: Study, options: Any) -> Any:
     """Check options, and settle what they want before JAX starts its devices."""
     option_groups.Execution.check(options)
-    from bnjax.frame import arm, layout, plugins, processes
+    from bnjax.frame import arm, layout, processes
 
-    if options.deterministic:
-        layout.make_deterministic()
-    layout.prepare(options.data_devices, options.probe_devices)
+    layout.prepare(options.data_devices, options.probe_devices, options.deterministic)
     if options.distributed:
         processes.join(options.heartbeat_seconds)
-    plugins.load(options.plugins)
+    studies.load_plugins(options.plugins)
     option_groups.check(options)
     arm.check_networks(study, options)
     study.part("check_options", lambda options: None)(options)
@@ -174,15 +151,7 @@ def settle(study: Study, options: Any) -> Any:
 
 
 def guarded(act: Callable[[], int | None], arguments: Sequence[str]) -> int:
-    """Do something for a person: whatever goes wrong becomes one line and an exit status.
-
-    Args:
-      act: what to do; may return an exit status other than 0.
-      arguments: the command line, asked for `--debug`.
-
-    Returns:
-      The exit status, as `main` has it.
-    """
+    """Do something for a person: whatever goes wrong becomes one line and an exit status."""
     hide_details()
     try:
         return act() or 0

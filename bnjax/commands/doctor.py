@@ -15,7 +15,7 @@ import numpy as np
 from bnjax.data import sources
 from bnjax.errors import RunError
 from bnjax.frame import layout
-from bnjax.frame.fingerprint import fingerprint
+from bnjax.frame.layout import fingerprint
 
 EXTRAS = {"tensorboardX": "--tensorboard", "tensorflow": "preparing data sets"}
 SIZE = 512  # rows and columns of the products that show the precision
@@ -31,11 +31,7 @@ class Finding(NamedTuple):
 
 
 def examine(data_dir: Path | None = None) -> Iterator[Finding]:
-    """Look at everything, one thing after the other; each may be waited for.
-
-    Args:
-      data_dir: folder of prepared data sets; by default where experiments look.
-    """
+    """Look at everything, one thing after the other; each may be waited for."""
     facts = fingerprint()
     names = ("bnjax", "python", "jax", "jaxlib", "flax", "optax", "numpy")
     yield Finding("versions", ", ".join(f"{name} {facts[name]}" for name in names))
@@ -55,7 +51,6 @@ def examine(data_dir: Path | None = None) -> Iterator[Finding]:
 
 
 def memory() -> str:
-    """The memory of this machine, and of its first accelerator."""
     known = hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names
     here = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if known else 0
     stats = jax.local_devices()[0].memory_stats() or {}
@@ -82,7 +77,6 @@ def precision() -> Finding:
 
 
 def compilations() -> Finding:
-    """Where compiled programs are kept, and how many."""
     layout.enable()
     folder = jax.config.jax_compilation_cache_dir
     if folder is None:
@@ -95,7 +89,6 @@ def compilations() -> Finding:
 
 
 def data_set(name: str, folder: Path) -> Finding:
-    """Whether a data set can be read; a missing one is no fault."""
     if name not in sources.EMBEDDED and not (folder / name).is_dir():
         return Finding(name, f"not prepared in {folder}")
     try:

@@ -8,7 +8,7 @@ an accelerator steps without a probe go in blocks, and take less than is said he
 import functools
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -41,7 +41,6 @@ class Part(NamedTuple):
 
     @property
     def total(self) -> float:
-        """Seconds in all."""
         return self.compile_seconds + self.times * self.seconds
 
 
@@ -55,38 +54,20 @@ class ArmPlan(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """Seconds in all, compilation included."""
         return sum(part.total for part in self.parts)
-
-    @property
-    def again_seconds(self) -> float:
-        """Seconds in all for a further seed, whose programs are compiled."""
-        return sum(part.times * part.seconds for part in self.parts)
 
 
 class Plan(NamedTuple):
     """What a run takes."""
 
-    arms: tuple[ArmPlan, ...]
-    seeds: int
+    seconds: float  # from start to end
     at_a_time: int  # jobs
     memory_bytes: int  # the most that was in use while planning: of the device, or this process
     disk_bytes: int
 
-    @property
-    def seconds(self) -> float:
-        """Seconds from start to end."""
-        further = (self.seeds - 1) * sum(arm.again_seconds for arm in self.arms)
-        return (sum(arm.seconds for arm in self.arms) + further) / self.at_a_time
-
 
 def plan(study: Study, options: Any) -> Iterator[ArmPlan]:
-    """Measure each arm of a run for its first seed; nothing is written.
-
-    Raises:
-      UsageError: the options do not go together.
-      RunError: the data set is not there.
-    """
+    """Measure each arm of a run for its first seed; nothing is written."""
     dataset = data.load(options.dataset, options.data_dir, seed=options.seed)
     study.part("check", lambda options, dataset: None)(options, dataset)
     axes = records.axis_values(study, options, dataset)
@@ -95,30 +76,20 @@ def plan(study: Study, options: Any) -> Iterator[ArmPlan]:
             yield plan_arm(study, options, make_arm(study, options, dataset, values, seed), axes)
 
 
-def conclude(options: Any, planned: tuple[ArmPlan, ...]) -> Plan:
-    """The whole run, from its arms."""
+def conclude(options: Any, arms: Sequence[ArmPlan]) -> Plan:
+    """The whole run, from its arms; for a further seed their programs are compiled."""
     who = make_layout(options.data_devices, options.probe_devices)
-    saved = (options.checkpoints_kept + 1) * sum(arm.state_bytes for arm in planned)
-    measured = sum(arm.record_bytes for arm in planned)
-    rows = len(planned) * options.steps * METRIC_ROW_BYTES
-    return Plan(
-        planned,
-        options.seeds,
-        min(len(planned) * options.seeds, len(who.meshes) * who.processes),
-        most_memory(),
-        options.seeds * (saved + measured + rows) + FIGURE_BYTES,
-    )
+    at_a_time = min(len(arms) * options.seeds, len(who.meshes) * who.processes)
+    again = sum(part.times * part.seconds for arm in arms for part in arm.parts)
+    seconds = sum(arm.seconds for arm in arms) + (options.seeds - 1) * again
+    saved = (options.checkpoints_kept + 1) * sum(arm.state_bytes for arm in arms)
+    measured = sum(arm.record_bytes for arm in arms)
+    rows = len(arms) * options.steps * METRIC_ROW_BYTES
+    disk_bytes = options.seeds * (saved + measured + rows) + FIGURE_BYTES
+    return Plan(seconds / at_a_time, at_a_time, most_memory(), disk_bytes)
 
 
 def plan_arm(study: Study, options: Any, arm: Arm, axes: Mapping[str, np.ndarray]) -> ArmPlan:
-    """Measure one arm.
-
-    Args:
-      study: gives the probes.
-      options: of the run.
-      arm: factors, seed, options, model and data.
-      axes: values of all axes, which the record must have.
-    """
     program, begin, probes, sweeps, rows, layout, _ = job.set_up(study, arm)
     record = records.empty(layout)
     records.check(study, options, axes, layout, record)
@@ -202,8 +173,8 @@ def show(study: Study, options: Any) -> None:
     for arm in plan(study, options):
         arms.append(arm)
         console.print(f"{printable(arm.label)}: {duration(arm.seconds)}")
-    found = conclude(options, tuple(arms))
-    console.print(table(found))
+    found = conclude(options, arms)
+    console.print(table(arms))
     seeds = "" if options.seeds == 1 else f", {options.seeds} seeds"
     together = "" if found.at_a_time == 1 else f", {found.at_a_time} at a time"
     console.print(
@@ -216,10 +187,9 @@ def show(study: Study, options: Any) -> None:
         console.print("it was begun: what is done already is not taken off")
 
 
-def table(found: Plan) -> Table:
-    """Each part of each arm, for one seed."""
+def table(arms: Sequence[ArmPlan]) -> Table:
     shown = Table("arm", "part", "times", "each", "compiling", "in all", box=box.SIMPLE_HEAVY)
-    for arm in found.arms:
+    for arm in arms:
         for part in arm.parts:
             shown.add_row(
                 printable(arm.label),

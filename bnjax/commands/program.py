@@ -6,7 +6,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Union
 
 import tyro
 from rich import box
@@ -37,6 +37,16 @@ class Verify:
     debug: bool = False
     """Show tracebacks."""
 
+    def act(self) -> int:
+        if not self.runs:
+            raise UsageError("verify: no run folder is given: give one or more")
+        for path in self.runs:
+            if not path.is_dir():
+                raise UsageError(f"{path} is not a folder: give run folders")
+        from bnjax.commands import runs
+
+        return max(map(runs.verify, self.runs))
+
 
 @dataclasses.dataclass(frozen=True)
 class Resume:
@@ -55,6 +65,13 @@ class Resume:
     debug: bool = False
     """Show tracebacks."""
 
+    def act(self) -> int:
+        from bnjax.commands.runs import resume
+
+        devices = {"data_devices": self.data_devices, "probe_devices": self.probe_devices}
+        resume(self.run, self.data_dir, self.published, devices)
+        return 0
+
 
 @dataclasses.dataclass(frozen=True)
 class List:
@@ -67,6 +84,12 @@ class List:
     debug: bool = False
     """Show tracebacks."""
 
+    def act(self) -> int:
+        from bnjax.commands.runs import show
+
+        show(self.out, as_json=self.json)
+        return 0
+
 
 @dataclasses.dataclass(frozen=True)
 class Doctor:
@@ -77,16 +100,21 @@ class Doctor:
     debug: bool = False
     """Show tracebacks."""
 
+    def act(self) -> int:
+        from bnjax.commands import doctor
+
+        sound = True
+        for finding in doctor.examine(self.data_dir):
+            mark = "" if finding.sound else "WRONG: "
+            print(printable(f"{finding.name:>14}  {mark}{finding.found}"), flush=True)
+            sound &= finding.sound
+        return int(not sound)
+
 
 COMMANDS = {"list": List, "verify": Verify, "resume": Resume, "doctor": Doctor}
-Call = (
-    Annotated[List, tyro.conf.subcommand("list")]
-    | Annotated[Verify, tyro.conf.subcommand("verify")]
-    | Annotated[Resume, tyro.conf.subcommand("resume")]
-    | Annotated[Doctor, tyro.conf.subcommand("doctor")]
-)
-
-
+Call: Any = Union[  # noqa: UP007
+    tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, kind in COMMANDS.items())
+]
 # Commands with a module of their own, which has `main(arguments)`.
 MODULES = ("report", "reproduce")
 
@@ -94,12 +122,8 @@ MODULES = ("report", "reproduce")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command, or one study by its name; without any say what there is.
 
-    Args:
-      arguments: the command line without the program's name; by default the process's own.
-
-    Returns:
-      The exit status: 0; 2 for a wrong call; 1 for any other failure, damage included; 130 after
-      a signal.
+    The exit status is 0; 2 for a wrong call; 1 for any other failure, damage included; 130 after a
+    signal.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments and arguments[0] in studies.names():
@@ -112,7 +136,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def act(arguments: Sequence[str]) -> int:
-    """What `main` guards."""
     if not arguments or list(arguments) in (["--help"], ["-h"]):
         if arguments:
             print(DESCRIPTION)
@@ -122,21 +145,11 @@ def act(arguments: Sequence[str]) -> int:
         known = " ".join((*studies.names(), *MODULES, *COMMANDS))
         raise UsageError(f"bnjax {arguments[0]}: must be of {known}")
     call = command_line.parse_options(Call, arguments, DESCRIPTION, prog="bnjax")
-    if isinstance(call, Verify):
-        return verify_all(call.runs)
-    if isinstance(call, Doctor):
-        return examine(call)
-    if isinstance(call, Resume):
-        from bnjax.commands.resuming import resume
-
-        resume(call.run, call.data_dir, call.published, call.data_devices, call.probe_devices)
-    else:
-        list_all(call)
-    return 0
+    status: int = call.act()
+    return status
 
 
 def introduce() -> None:
-    """Each study and each command in one line, and the runs that are here."""
     shown = Table("bnjax …", "", box=box.SIMPLE_HEAVY)
     for name in studies.names():
         shown.add_row(name, studies.find(name).description.split("\n", 1)[0])
@@ -148,57 +161,6 @@ def introduce() -> None:
         shown.add_row(name, (kind.__doc__ or "").split(";")[0].rstrip("."))
     terminal().print(shown)
     if List().out.is_dir():
-        list_all(List())
+        List().act()
     else:
         terminal().print("no runs here yet: bnjax landscape makes the first figure")
-
-
-def examine(call: Doctor) -> int:
-    """Say what is found here."""
-    status = 0
-    from bnjax.commands import doctor
-
-    for finding in doctor.examine(call.data_dir):
-        mark = "" if finding.sound else "WRONG: "
-        print(printable(f"{finding.name:>14}  {mark}{finding.found}"), flush=True)
-        status |= not finding.sound
-    return int(status)
-
-
-def verify_all(paths: Sequence[Path]) -> int:
-    """Say of each run folder whether it is sound."""
-    if not paths:
-        raise UsageError("verify: no run folder is given: give one or more")
-    for path in paths:
-        if not path.is_dir():
-            raise UsageError(f"{path} is not a folder: give run folders")
-    status = 0
-    from bnjax.frame import verify
-
-    for path in paths:
-        found = verify.verify(path)
-        if found.foreign:
-            print(printable(f"{path}: {found.foreign}"))
-            status = 1
-            continue
-        for place, what in found.damage.items():
-            print(printable(f"{place}: {what}"))
-        kind = "" if found.finished else ", not finished"
-        verdict = "damaged" if found.damage else "sound"
-        counts = f"{found.files} files, {found.checkpoints} checkpoints{kind}"
-        print(printable(f"{path}: {verdict}: {counts}" + (" sound" if found.damage else "")))
-        status = max(status, bool(found.damage))
-    return int(status)
-
-
-def list_all(call: List) -> None:
-    """Show all runs."""
-    from bnjax.commands import listing
-
-    runs = listing.find(call.out)
-    if call.json:
-        print(listing.machine(runs))
-    elif runs:
-        terminal().print(listing.table(runs))
-    else:
-        print(printable(f"no runs in {call.out}"))

@@ -24,8 +24,8 @@ from bnjax.errors import RunError, UsageError
 from bnjax.frame import files, folder
 from bnjax.frame.messages import printable
 from bnjax.frame.published_curves import Published, read_published
-from bnjax.report import finished, page
-from bnjax.report.finished import PAGE, FinishedRun
+from bnjax.report import page
+from bnjax.report.page import PAGE, FinishedRun
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,6 @@ class Options:
 
 
 def report(options: Options) -> Path:
-    """Write the page; returns its path."""
     paths = [*options.runs, *(options.compare or ())]
     if not paths:
         raise UsageError("no run folder is given: give one or more, or --compare A B")
@@ -70,8 +69,7 @@ def report(options: Options) -> Path:
 
 
 def read(path: Path, published: Published, page_folder: Path) -> FinishedRun:
-    """A run; its figures are drawn again where published curves are given."""
-    one = finished.read(path, page_folder)
+    one = page.read(path, page_folder)
     if not published:
         return one
     if one.study is None:
@@ -85,12 +83,12 @@ def read(path: Path, published: Published, page_folder: Path) -> FinishedRun:
     with tempfile.TemporaryDirectory(prefix="bnjax-report-") as name:
         place = Path(name)
         described = [
-            finished.describe(drawing, files)
+            page.describe(drawing, files)
             for drawing, files in publish.draw_figures(one.study, one.run, published, place, failed)
         ]
         for figure, why in failed.items():
             raise RunError(f"{figure} of {path} cannot be drawn: {why}")
-        return one._replace(figures=finished.load_figures(place, described))
+        return one._replace(figures=page.load_figures(place, described))
 
 
 def write(text: str, target: Path) -> None:
@@ -110,14 +108,6 @@ def write(text: str, target: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run from the command line.
-
-    Args:
-      arguments: the command line without the program's name; by default the process's own.
-
-    Returns:
-      The exit status: 0; 2 for a wrong call; 1 for any other failure, a damaged run included.
-    """
     arguments = sys.argv[1:] if arguments is None else arguments
 
     def act() -> None:

@@ -41,7 +41,6 @@ class Part(NamedTuple):
 
 
 def parts() -> list[Part]:
-    """The parts of all studies that take part."""
     return [
         Part(study, model, options)
         for study in map(studies.find, studies.names())
@@ -84,7 +83,6 @@ class Options:
 
 
 def configure(part: Part, options: Options) -> tuple[Study, Any]:
-    """The study of a part and its options, checked."""
     study = part.study
     names: tuple[str, ...] = ("steps", "probe_every", "evaluate_every")
     if not part.model:
@@ -105,7 +103,6 @@ def configure(part: Part, options: Options) -> tuple[Study, Any]:
 
 
 def reproduce(options: Options) -> None:
-    """Run the parts one after the other, and put their claims into one table."""
     every = parts()
     names = [part.name for part in every]
     if unknown := [name for name in options.only if name not in names]:
@@ -129,14 +126,6 @@ def reproduce(options: Options) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Reproduce from the command line.
-
-    Args:
-      arguments: the command line without the program's name; by default the process's own.
-
-    Returns:
-      The exit status.
-    """
     arguments = sys.argv[1:] if arguments is None else arguments
     return guarded(
         lambda: reproduce(command_line.parse_options(Options, arguments, __doc__ or "")), arguments

@@ -25,7 +25,6 @@ OPTIMIZERS = {"sgd": "SGD", "momentum": "SGD with momentum", "nesterov": "Nester
 
 
 def network(options: Mapping[str, Any]) -> str:
-    """The network as a caption names it."""
     from bnjax.models import FAMILIES  # imports JAX and Flax, which drawing does not need
 
     model, dropout = options["model"], options["dropout"]
@@ -46,19 +45,16 @@ def subject(run: Run) -> str:
 
 
 def setting(run: Run, *, lr: bool = True) -> str:
-    """How it was trained: optimiser, batch size and, if `lr`, the learning rate."""
     rate = f" lr {run.options['lr']:g}" if lr else ""
     return f"{optimizer(run)}{rate}, batch {run.options['batch_size']}"
 
 
 def optimizer(run: Run) -> str:
-    """The optimiser as a caption names it."""
     name = run.options["optimizer"]
     return OPTIMIZERS.get(name, name.capitalize())
 
 
 def unit(run: Run) -> str:
-    """The loss's unit as an axis shows it."""
     return "[nat]" if run.options["objective"] == "cross_entropy" else ""
 
 
@@ -120,7 +116,6 @@ def bands(
 
 
 def each_arm(values: xarray.DataArray) -> list[tuple[str, xarray.DataArray]]:
-    """Arms and their values, median over seeds."""
     middle = values.median("seed") if "seed" in values.dims else values
     return [(str(norm), middle.sel(norm=norm)) for norm in values["norm"].values]
 
@@ -166,12 +161,6 @@ def progress(panel: Panel, run: Run, quantity: str, window: int) -> None:
 
     Series are `<arm>, training`, of several seeds with the band of their range, and `<arm>, test
     set`; faintly, `<arm>, training, every minibatch` of the first seed.
-
-    Args:
-      panel: to draw on; its axes get labels, limits and scale.
-      run: with one learning rate.
-      quantity: `accuracy` or `loss`.
-      window: minibatches of the running median; of one alone there is no faint line.
     """
     scale = 100 if quantity == "accuracy" else 1
     for norm in run.norms:

@@ -139,7 +139,6 @@ def place(axes: Axes, names: list[Annotation]) -> None:
 
 
 def move(name: Annotation, across: tuple[float, str], side: str) -> Bbox:
-    """Put a name somewhere along its line; the place that it takes, in pixels."""
     fraction, align = across
     name.xy = (fraction, name.xy[1])
     name.set_position((0, GAP if side == "bottom" else -GAP))
@@ -190,7 +189,6 @@ def finish(drawn: Figure) -> None:
 
 
 def decades(low: float, high: float) -> int:
-    """How many powers of ten lie between two positive numbers, themselves included."""
     return math.floor(math.log10(high)) - math.ceil(math.log10(low)) + 1
 
 
@@ -531,7 +529,6 @@ class Panel:
         return sorted(found, key=lambda entry: places.get(entry[0], len(places)))
 
     def hide(self) -> None:
-        """Leave the place of the panel empty."""
         self.axes.set_axis_off()
 
     @property
@@ -546,12 +543,10 @@ class Panel:
 
 
 def one_line(text: str) -> str:
-    """A text without line breaks and double blanks."""
     return " ".join(text.split())
 
 
 def positive(columns: Mapping[str, np.ndarray]) -> bool:
-    """Whether something lies on a logarithmic axis."""
     found = [columns[name] for name in ("y", "low", "high") if name in columns]
     numbers = [each for each in found if each.dtype.kind in "fiu"]
     return any(bool(np.any(np.isfinite(each) & (each > 0))) for each in numbers)
@@ -763,13 +758,11 @@ class Table(NamedTuple):
 
 
 def write(path: Path, content: Iterable[Iterable[Any]]) -> None:
-    """Write rows as CSV, whole or not at all."""
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows(content)
 
 
 def rows(series: Series) -> Iterator[tuple[str, ...]]:
-    """The rows of one series, as texts."""
     columns = {name: series.columns[name] for name in COLUMNS[3:] if name in series.columns}
     texts = (each.astype(str).flat for each in np.broadcast_arrays(*columns.values()))
     for row in zip(*texts, strict=True):

@@ -26,15 +26,7 @@ STREAMS = ("init", "data", "probe", "select")
 
 
 def stream_key(seed: int, stream: Literal["init", "data", "probe", "select"]) -> PRNGKey:
-    """The PRNG key of one use of a seed; no two uses share one.
-
-    Args:
-      seed: 0 or more.
-      stream: what is drawn: a network's start, the data's order, what probes draw, which
-        parameters are trained.
-
-    Returns:
-      A typed key; the same in every arm.
+    """The PRNG key of one use of a seed, the same in every arm; no two uses share one.
 
     Example:
       >>> bool((stream_key(0, "init") == stream_key(0, "data")).all())
@@ -56,12 +48,10 @@ class Arm(NamedTuple):
 
     @property
     def label(self) -> str:
-        """How messages name it."""
         return label_of(self.values, self.seed)
 
     @property
     def folder(self) -> str:
-        """The name of its folder of checkpoints."""
         return folder.safe_name((*self.values.values(), self.seed))
 
     @property
@@ -84,7 +74,6 @@ class Arm(NamedTuple):
 
 
 def label_of(values: Mapping[str, Any], seed: int) -> str:
-    """How messages name an arm with these factors."""
     named = (
         value if isinstance(value, str) else f"{name} {value:g}" for name, value in values.items()
     )
@@ -92,7 +81,6 @@ def label_of(values: Mapping[str, Any], seed: int) -> str:
 
 
 def arm_options(study: Study, options: Any, values: Mapping[str, Any]) -> Any:
-    """The options of the arm with these values of the factors."""
     own = {**vars(options), **options.settings(values)}
     return SimpleNamespace(**own, decays=study.part("decays", lambda options: None)(options))
 
@@ -100,7 +88,6 @@ def arm_options(study: Study, options: Any, values: Mapping[str, Any]) -> Any:
 def make_arm(
     study: Study, options: Any, dataset: Dataset, values: Mapping[str, Any], seed: int
 ) -> Arm:
-    """The arm with these values of the factors, for one seed."""
     own = arm_options(study, options, values)
     norm = values.get("norm", options.norms[0])
     model = study.part("build_model", build_model)(own, norm, dataset.num_classes)
@@ -111,16 +98,6 @@ def make_arm(
 
 
 def build_model(options: Any, norm: str, num_classes: int) -> Model:
-    """The network that an arm's options describe.
-
-    Args:
-      options: of one arm.
-      norm: name of the normaliser.
-      num_classes: of the data set; of a regression the number of outputs.
-
-    Raises:
-      UsageError: options that the network does not have, or impossible values of them.
-    """
     return models.by_name(
         options.model,
         norm=models.norms.by_name(norm),
@@ -133,14 +110,15 @@ def build_model(options: Any, norm: str, num_classes: int) -> Model:
 
 
 def check_networks(study: Study, options: Any) -> None:
-    """Refuse networks and batches that cannot be, before anything is read or written.
-
-    Raises:
-      UsageError: naming the option, its value and what is legal.
-    """
-    require_known("--model", options.model, models.FAMILIES)
-    for norm in options.norms:
-        require_known("--norms", norm, models.norms.registry.REGISTRY)
+    """Refuse networks and batches that cannot be, before anything is read or written."""
+    registered: dict[str, Any] = {
+        "--model": models.FAMILIES,
+        "--norms": models.norms.registry.REGISTRY,
+    }
+    for option, known in registered.items():
+        expected = f"of {' '.join(known)}, or one that a file given as --plugins registers"
+        for name in [options.model] if option == "--model" else options.norms:
+            require(option, name, name in known, expected)
     build = study.part("build_model", build_model)
     checked = set()
     for values in arm_values(options):
@@ -153,7 +131,6 @@ def check_networks(study: Study, options: Any) -> None:
 
 
 def check_batch(options: Any, norm: models.Norm) -> None:
-    """Refuse batches that a normaliser cannot work with."""
     size, parts = options.batch_size, options.microbatches
     legal = parts >= 1 and size % parts == 0
     require("--microbatches", parts, legal, f"1 or more and divide --batch-size {size}")
@@ -177,23 +154,8 @@ def check_batch(options: Any, norm: models.Norm) -> None:
         )
 
 
-def require_known(option: str, name: str, known: Mapping[str, Any]) -> None:
-    """Refuse a name that nobody has registered."""
-    expected = f"of {' '.join(known)}, or one that a file given as --plugins registers"
-    require(option, name, name in known, expected)
-
-
 def require_layers(option: str, layers: Sequence[str], options: Any) -> None:
-    """Refuse names of layers that the network does not have.
-
-    Args:
-      option: as it is typed, e.g. `--layers`.
-      layers: names, e.g. `("conv5",)`.
-      options: of the run; they describe the network.
-
-    Raises:
-      UsageError: naming the layers that do not exist, and those that do.
-    """
+    """Refuse names of layers that the network of a run does not have."""
     linear = options.model == "dln"
     model = build_model(options, "none", 10)
     known = models.layer_names(model, (1, 1, 10) if linear else (32, 32, 3))
@@ -202,7 +164,6 @@ def require_layers(option: str, layers: Sequence[str], options: Any) -> None:
 
 
 def arm_values(options: Any) -> list[dict[str, Any]]:
-    """The values of the factors of each arm, those of the last factor fastest."""
     factors = options.factors
     return [
         dict(zip(factors, chosen, strict=True)) for chosen in itertools.product(*factors.values())
@@ -210,7 +171,6 @@ def arm_values(options: Any) -> list[dict[str, Any]]:
 
 
 def optimizer_rule(options: Any) -> optimizers.Rule:
-    """The optimiser of one arm, without its learning rate."""
     drops = tuple(optimizers.drop_step(drop, options.steps) for drop in options.lr_drops)
     return optimizers.Rule(options.optimizer, options.weight_decay, drops, options.decays)
 
@@ -225,12 +185,7 @@ def first_state(
 
 
 def build_program(arm: Arm, mesh: jax.sharding.Mesh | None = None) -> Program:
-    """The compiled program of an arm, shared by arms that differ in seed, initialiser or rate only.
-
-    Args:
-      arm: model, data, options and seed.
-      mesh: devices over which the batch is spread; None: one device.
-    """
+    """The compiled program, shared by arms that differ in seed, initialiser or rate only."""
     return compile_program(
         arm.model.initialised,
         optimizer_rule(arm.options),

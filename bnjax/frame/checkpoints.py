@@ -49,14 +49,8 @@ class Manifest(NamedTuple):
 def save(checkpoints: Checkpoints, step: int, tree: Any) -> None:
     """Save a pytree of arrays under a step, and delete all but the last few checkpoints.
 
-    Args:
-      checkpoints: the place.
-      step: number of training steps done.
-      tree: pytree of jax arrays (typed PRNG keys too) or numpy arrays; each array that is spread
-        over several devices is whole on each.
-
-    Raises:
-      RunError: it could not be written; the earlier checkpoints are unchanged.
+    An array that is spread over several devices is whole on each. After a `RunError` the earlier
+    checkpoints are unchanged.
     """
     arrays = host_arrays(tree)
     final = checkpoints.folder / str(step)
@@ -81,7 +75,6 @@ def save(checkpoints: Checkpoints, step: int, tree: Any) -> None:
 
 
 def write_files(folder: Path, run: str, step: int, arrays: dict[str, np.ndarray]) -> None:
-    """Write the two files of a checkpoint into a folder without its final name."""
     state = files.pack({name: storable(array) for name, array in arrays.items()})
     entry = {"size": len(state), "sha256": hashlib.sha256(state).hexdigest()}
     manifest = Manifest(run, step, {STATE: entry}, describe(arrays))
@@ -93,17 +86,8 @@ def write_files(folder: Path, run: str, step: int, arrays: dict[str, np.ndarray]
 def restore(checkpoints: Checkpoints, template: Any) -> tuple[int, Any]:
     """The newest sound checkpoint, or step 0 and the template itself if there is none.
 
-    Args:
-      checkpoints: the place.
-      template: pytree of arrays of the same structure, shapes and dtypes.
-
-    Returns:
-      `(step, tree)`. Where the template has numpy arrays the tree has writable numpy arrays;
-      elsewhere jax arrays with the sharding of the template.
-
-    Raises:
-      RunError: a sound checkpoint does not fit the template or is of another version, or a damaged
-        one cannot be renamed.
+    Where the template has numpy arrays the tree has writable numpy arrays; elsewhere jax arrays
+    with the sharding of the template. A sound checkpoint that does not fit it is a `RunError`.
     """
     expected = host_arrays(template)
     for step in steps(checkpoints.folder):
@@ -141,12 +125,7 @@ def steps(folder: Path) -> list[int]:
 
 
 def find_damage(folder: Path, run: str) -> str:
-    """The damage of a checkpoint, judged by its files; empty if it is sound.
-
-    Args:
-      folder: of the checkpoint, named by its step.
-      run: name of the arm and its configuration.
-    """
+    """The damage of a checkpoint, judged by its files; empty if it is sound."""
     try:
         check(folder, run)
     except ValueError as error:
@@ -155,12 +134,7 @@ def find_damage(folder: Path, run: str) -> str:
 
 
 def check(folder: Path, run: str) -> Manifest:
-    """The manifest of a checkpoint whose files are sound; arguments as those of `find_damage`.
-
-    Raises:
-      ForeignFormat: it is of another format.
-      ValueError: it is damaged.
-    """
+    """The manifest of a checkpoint whose files are sound; a damaged one is a `ValueError`."""
     manifest = read_manifest(folder)
     if manifest.run != run:
         raise ValueError(f"it belongs to the run {manifest.run}, not to {run}")
@@ -174,12 +148,6 @@ def check(folder: Path, run: str) -> Manifest:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest in a folder.
-
-    Raises:
-      ForeignFormat: it is whole, but of another format.
-      ValueError: there is none, or it is damaged.
-    """
     try:
         found = files.read_sealed(folder / MANIFEST, FORMAT, Manifest)
         if not files.is_inventory(found.files) or not all(
@@ -194,7 +162,6 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def is_complete(manifest: Manifest) -> bool:
-    """Whether the arm of this checkpoint is done."""
     return manifest.arrays.get(COMPLETE, {}).get("sha256") == DONE
 
 
@@ -214,11 +181,6 @@ def check_fit(folder: Path, saved: dict[str, Any], expected: dict[str, np.ndarra
 def read_arrays(
     folder: Path, manifest: Manifest, expected: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """The arrays of a checkpoint, in the order of `expected`.
-
-    Raises:
-      ValueError: they differ from the arrays that were saved.
-    """
     found = files.read_arrays(folder / STATE)
     if found.keys() == expected.keys():
         with contextlib.suppress(ValueError):  # another size of its elements
@@ -243,7 +205,6 @@ def storable(array: np.ndarray) -> np.ndarray:
 
 
 def describe(arrays: dict[str, np.ndarray]) -> dict[str, dict[str, Any]]:
-    """Shape, dtype and digest of each array."""
     return {
         name: {
             "shape": list(array.shape),
@@ -255,7 +216,6 @@ def describe(arrays: dict[str, np.ndarray]) -> dict[str, dict[str, Any]]:
 
 
 def place(array: np.ndarray, like: Any) -> Any:
-    """A restored array as the leaf of the template is."""
     if isinstance(like, np.ndarray):
         return array
     leaf = jnp.asarray(array)
@@ -265,5 +225,4 @@ def place(array: np.ndarray, like: Any) -> Any:
 
 
 def is_key(leaf: Any) -> bool:
-    """Whether a leaf is an array of typed PRNG keys."""
     return isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)

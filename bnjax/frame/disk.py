@@ -29,22 +29,18 @@ def sync(path: Path) -> None:
 
 
 def rename(source: Path, target: Path) -> None:
-    """Rename a file or folder; a file replaces the target."""
     os.replace(source, target)
 
 
 def make_directory(path: Path) -> None:
-    """Make one folder; its parent exists."""
     path.mkdir(exist_ok=True)
 
 
 def unlink(path: Path) -> None:
-    """Delete one file or link; it may be gone already."""
     path.unlink(missing_ok=True)
 
 
 def remove_directory(path: Path) -> None:
-    """Delete one empty folder."""
     path.rmdir()
 
 
@@ -77,10 +73,7 @@ def temporary_name(path: Path) -> Path:
 def publish(temporary: Path, path: Path) -> None:
     """Give a finished file or folder its name, once all its content is on the disk.
 
-    Args:
-      temporary: in the same folder as `path`.
-      path: of a file, which is replaced if it exists, or of a folder that does not exist. A folder
-        in the place of a file is not ours and is set aside.
+    A folder in the place of a file is not ours and is set aside.
     """
     flush(temporary)
     if path.is_dir() and not temporary.is_dir():
@@ -124,7 +117,6 @@ def remove(path: Path) -> None:
 
 
 def delete(path: Path) -> None:
-    """Delete a file, or a folder with all its content."""
     if path.is_symlink() or not path.is_dir():
         unlink(path)
         return

@@ -26,15 +26,9 @@ KINDS = "biufcU"  # numbers and texts; no objects, no raw bytes
 
 @contextlib.contextmanager
 def opened(path: Path, largest: int, *, follow: bool = False) -> Iterator[IO[bytes]]:
-    """A plain file, open for reading.
+    """A plain file, open for reading; for anything else a `ValueError` says what it is.
 
-    Args:
-      path: of the file.
-      largest: bytes that it may have.
-      follow: accept a symbolic link, as in a path that a person typed.
-
-    Raises:
-      ValueError: it is missing, unreadable, too large, a link or not a plain file; says which.
+    `follow` accepts a symbolic link, as in a path that a person typed.
     """
     # A pipe without a writer would block; a device has no end.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -57,7 +51,7 @@ def opened(path: Path, largest: int, *, follow: bool = False) -> Iterator[IO[byt
 
 
 def read(path: Path, largest: int, *, follow: bool = False) -> bytes:
-    """The content of a plain file; arguments and errors as those of `opened`."""
+    """The content of a plain file, as `opened`."""
     with opened(path, largest, follow=follow) as file:
         try:
             return file.read(largest)
@@ -66,11 +60,7 @@ def read(path: Path, largest: int, *, follow: bool = False) -> bytes:
 
 
 def parse_json(text: str) -> Any:
-    """The value of a JSON document.
-
-    Raises:
-      ValueError: it is not JSON, is nested too deeply, or has a number of too many digits.
-    """
+    """The value of a JSON document; one that is nested too deeply is a `ValueError`, too."""
     try:
         return json.loads(text)
     except RecursionError as error:
@@ -78,11 +68,10 @@ def parse_json(text: str) -> Any:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an archive that `numpy.savez` or `files.write_npz` wrote.
+    """The arrays of an archive that `numpy.savez` or `write_npz` wrote.
 
-    Raises:
-      ValueError: it is damaged, compressed (a small file could claim any size), or has arrays of
-        another kind or size than its bytes allow.
+    A `ValueError` if it is damaged, compressed (a small file could claim any size), or has arrays
+    of another kind or size than its bytes allow.
     """
     with opened(path, LARGEST_ARRAYS) as file:
         try:
@@ -142,7 +131,6 @@ def take(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 
 def file_digest(path: Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -171,27 +159,20 @@ def is_inventory(value: Any) -> bool:
 
 
 def is_inside(name: str) -> bool:
-    """Whether a relative path stays in its folder."""
     return "\0" not in name and not any(part in ("", ".", "..") for part in name.split("/"))
 
 
 def find_damage(folder: Path, expected: Inventory, *, read: bool = True) -> dict[str, str]:
-    """The damage of each damaged file of a folder, by name.
+    """The damage of each damaged file of a folder, by name; without `read` only sizes are compared.
 
     A file of another size is not read, nor a file larger than a run writes: a huge one costs
     nothing.
-
-    Args:
-      folder: of the inventory.
-      expected: from `take`, or from a file if `is_inventory`.
-      read: False looks at names and sizes only.
     """
     found = {name: file_damage(folder / name, entry, read) for name, entry in expected.items()}
     return {name: damage for name, damage in found.items() if damage}
 
 
 def file_damage(path: Path, expected: Mapping[str, Any], read: bool) -> str:
-    """The damage of one file; empty if it is sound."""
     try:
         info = path.lstat()
         if not stat.S_ISREG(info.st_mode):
@@ -210,15 +191,7 @@ def file_damage(path: Path, expected: Mapping[str, Any], read: bool) -> str:
 
 
 def refuse_links(folder: Path, *, deep: bool = True) -> None:
-    """Refuse a folder that is or holds a symbolic link, through which writing could go anywhere.
-
-    Args:
-      folder: of a run; it need not exist.
-      deep: look at its content too.
-
-    Raises:
-      RunError: names the link.
-    """
+    """Refuse a folder that is or holds a symbolic link, through which writing could go anywhere."""
     for path in (folder, *(entries(folder) if deep else ())):
         if path.is_symlink():
             raise RunError(
@@ -242,7 +215,6 @@ class ForeignFormat(ValueError):
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write one JSON document."""
     disk.write(path, (json.dumps(plain(content), indent=2, allow_nan=False) + "\n").encode())
 
 
@@ -269,9 +241,6 @@ def seal(content: Mapping[str, Any]) -> str:
 
     The digest shows damage. It does not stop a forger, so a reader still checks the values.
 
-    Args:
-      content: plain values; strings as keys, finite numbers.
-
     Example:
       >>> seal({"step": 1})[:24]
       '{\n "step": 1,\n "~sha256"'
@@ -282,17 +251,9 @@ def seal(content: Mapping[str, Any]) -> str:
 
 
 def read_sealed(path: Path, number: int, kind: type[Record]) -> Record:
-    """The record that `write_sealed` wrote.
+    """The NamedTuple that `write_sealed` wrote, its types as annotated.
 
-    Args:
-      path: of the file.
-      number: the value that its entry `format` must have.
-      kind: a NamedTuple, whose annotations say the types.
-
-    Raises:
-      ForeignFormat: it is whole, and of another format.
-      ValueError: it cannot be read, has no format, differs from the written text, or has entries
-        or types that `kind` has not.
+    `ForeignFormat` if it is whole and of another format, another `ValueError` if it is damaged.
     """
     try:
         text = read(path, LARGEST_DOCUMENT).decode("ascii")
@@ -318,11 +279,7 @@ def read_sealed(path: Path, number: int, kind: type[Record]) -> Record:
 
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write named arrays as an archive that `numpy.load` reads.
-
-    Raises:
-      ValueError: one is of Python objects, which would need pickling.
-    """
+    """Write named arrays as an archive that `numpy.load` reads."""
     disk.write(path, pack(arrays))
 
 
@@ -339,11 +296,6 @@ def pack(arrays: Mapping[str, np.ndarray]) -> memoryview:
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """Read named arrays.
-
-    Raises:
-      RunError: the file is missing or damaged.
-    """
     try:
         return read_arrays(path)
     except ValueError as error:

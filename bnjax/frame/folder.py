@@ -16,66 +16,43 @@ import socket
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
 from bnjax.errors import RunError
-from bnjax.frame import disk, files, plugins
+from bnjax.frame import disk, files
 from bnjax.frame.files import ForeignFormat, plain, read_sealed, write_sealed
 from bnjax.frame.messages import printable, warn
 from bnjax.frame.options import EXECUTION
+from bnjax.frame.study import plugin_digests
 
-CONFIG, METRICS, RESULTS, SUMMARY, CHECKPOINTS, MODELS = (
-    "config.json",
-    "metrics.jsonl",
-    "results.nc",
-    "summary.json",
-    "checkpoints",
-    "models",
-)
+CONFIG, METRICS, RESULTS = "config.json", "metrics.jsonl", "results.nc"
+SUMMARY, CHECKPOINTS, MODELS = "summary.json", "checkpoints", "models"
 FORMAT = 2
 LONGEST_NAME = 100
 # How a run is carried out does not change its results, nor does where the data lie. What devices
 # change in the last bits is in the fingerprint.
 NOT_IN_DIGEST = EXECUTION | {"preset", "data_dir", "yes"}
-VERDICT = (
-    "identifier",
-    "sentence",
-    "source",
-    "rule",
-    "measured",
-    "published",
-    "verdict",
-    "reason",
-)
+VERDICT = ("identifier", "sentence", "source", "rule", "measured", "published", "verdict", "reason")
 NUMBER = {"name", "estimate", "low", "high", "n", "unit", "threshold"}
 FIGURE_WORDS = ("name", "title", "text", "source", "caption")
 
 
 def digest(options: Any) -> str:
-    """Twelve hexadecimal digits that name a run by its options.
-
-    Args:
-      options: of a study. Those of `NOT_IN_DIGEST` do not count; a file given as `plugins` counts
-        with what is in it.
-    """
-    return digest_of(vars(options), plugins.digests(options.plugins))
+    """Twelve hexadecimal digits that name a run by its options and the content of its plugins."""
+    return digest_of(vars(options), plugin_digests(options.plugins))
 
 
-def digest_of(options: Mapping[str, Any], plugin_digests: Sequence[str]) -> str:
+def digest_of(options: Mapping[str, Any], plugins: Sequence[str]) -> str:
     """The digest of options that are plain values, from a file or not."""
     fields = {key: plain(value) for key, value in options.items() if key not in NOT_IN_DIGEST}
-    fields["plugins"] = list(plugin_digests)
+    fields["plugins"] = list(plugins)
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def safe_name(values: Iterable[object]) -> str:
     """One file name for some values, other names for others, none that leaves its folder.
-
-    Args:
-      values: e.g. of an arm's factors; letters, digits and `_+.=` stay as they are.
 
     Example:
       >>> safe_name(("batch", 0.1, 0)), safe_name(("../x", 0))
@@ -137,24 +114,10 @@ def open_folder(
     layout: Collection[str] = (),
     say: Callable[[str], None] = warn,
 ) -> Path:
-    """Make or take up the folder of a run.
+    """Make or take up the folder of a run, which then holds at least `config.json`.
 
-    Args:
-      root: folder of all runs.
-      study: name of the study.
-      options: of the run.
-      fingerprint: versions, device and flags on which results depend bit for bit.
-      fresh: set an existing folder aside (renamed, never deleted) and begin anew.
-      layout: entries of the fingerprint that may differ when an unfinished run is continued; a
-        difference is said, and recorded under `continued` in `config.json`.
-      say: is told of it.
-
-    Returns:
-      The folder, holding at least `config.json`.
-
-    Raises:
-      RunError: the folder cannot be made, its configuration is unreadable, or it belongs to an
-        unfinished run made under another fingerprint.
+    Entries of the fingerprint in `layout` may differ when an unfinished run is continued: a
+    difference is said, and recorded under `continued`. Any other difference is a `RunError`.
     """
     folder = root / study / digest(options)
     files.refuse_links(folder.parent, deep=False)
@@ -170,7 +133,7 @@ def open_folder(
     record = Description(
         study,
         plain(vars(options)),
-        plugins.digests(options.plugins),
+        plugin_digests(options.plugins),
         plain(fingerprint),
         options.seeds * math.prod(map(len, options.factors.values())),
         [],
@@ -201,22 +164,16 @@ def open_folder(
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """The entries of a fingerprint that changed, before and now."""
     keys = [key for key in {**now, **before} if before.get(key) != now.get(key)]
     return {key: (before.get(key), now.get(key)) for key in keys}
 
 
 def write_config(folder: Path, record: Description) -> None:
-    """Write `config.json`, sealed."""
     write_sealed(folder / CONFIG, FORMAT, record)
 
 
 def read_config(folder: Path) -> Description:
-    """Read `config.json`.
-
-    Raises:
-      RunError: it is missing, damaged, of another format, or not that of this folder.
-    """
+    """Read `config.json`; a `RunError` if it does not serve, or is not that of this folder."""
     try:
         found = read_sealed(folder / CONFIG, FORMAT, Description)
         if not all(isinstance(digest, str) for digest in found.plugins) or not all(
@@ -241,44 +198,40 @@ def read_config(folder: Path) -> Description:
 
 def write_summary(
     folder: Path,
-    verdicts: Sequence[Mapping[str, Any]],
+    verdicts: Iterable[Mapping[str, Any]],
     failed: Mapping[str, str],
-    names: Sequence[str],
-    about: Mapping[str, Any] = MappingProxyType({}),
+    names: Iterable[str],
+    figures: Iterable[Mapping[str, Any]] = (),
+    question: str = "",
+    source: str = "",
 ) -> None:
-    """Write `summary.json`, sealed, with the digests of the files of these names.
-
-    Args:
-      folder: of the run.
-      verdicts: as plain values.
-      failed: errors by the names of claims and figures.
-      names: of all files of the results.
-      about: `figures`, `question` and `source` as `Summary` has them.
-    """
-    found = Summary([*map(dict, verdicts)], dict(failed), files.take(folder, names), [], "", "")
-    write_sealed(folder / SUMMARY, FORMAT, found._replace(**about))
+    listed = [*map(dict, verdicts)], dict(failed), files.take(folder, names), [*map(dict, figures)]
+    write_sealed(folder / SUMMARY, FORMAT, Summary(*listed, question, source))
 
 
 def renew_summary(folder: Path) -> None:
     """Take the digests again, after figures of a finished run were drawn anew."""
     found = read_summary(folder)
-    about = {name: getattr(found, name) for name in ("figures", "question", "source")}
-    write_summary(folder, found.verdicts, found.failed, list(found.files), about)
+    renewed = found._replace(files=files.take(folder, found.files))
+    write_sealed(folder / SUMMARY, FORMAT, renewed)
 
 
 def read_summary(folder: Path) -> Summary:
-    """Read `summary.json`.
-
-    Raises:
-      RunError: it is missing, damaged or of another format.
-    """
     try:
         found = read_sealed(folder / SUMMARY, FORMAT, Summary)
         if not (
-            all(map(is_verdict, found.verdicts))
+            all(
+                has_texts(one, VERDICT, "numbers")
+                and all(isinstance(n, dict) and set(n) == NUMBER for n in one["numbers"])
+                for one in found.verdicts
+            )
             and all(isinstance(why, str) for why in found.failed.values())
             and files.is_inventory(found.files)
-            and all(is_figure(one, found.files) for one in found.figures)
+            and all(
+                has_texts(one, FIGURE_WORDS, "files")
+                and all(isinstance(name, str) and name in found.files for name in one["files"])
+                for one in found.figures
+            )
         ):
             raise ValueError("it has values of other types than ours")
     except ValueError as error:
@@ -288,35 +241,21 @@ def read_summary(folder: Path) -> Summary:
     return found
 
 
-def is_verdict(value: Any) -> bool:
-    """Whether a value from a file has all texts of a verdict, and its numbers."""
+def has_texts(value: Any, names: Sequence[str], listed: str) -> bool:
+    """Whether a value from a file has texts of these names and one list, and nothing else."""
     return (
         isinstance(value, dict)
-        and set(value) == {*VERDICT, "numbers"}
-        and all(isinstance(value[name], str) for name in VERDICT)
-        and isinstance(value["numbers"], list)
-        and all(isinstance(one, dict) and set(one) == NUMBER for one in value["numbers"])
-    )
-
-
-def is_figure(value: Any, files: Collection[str]) -> bool:
-    """Whether a value from a file describes a figure whose files are among those of the run."""
-    return (
-        isinstance(value, dict)
-        and set(value) == {*FIGURE_WORDS, "files"}
-        and all(isinstance(value[name], str) for name in FIGURE_WORDS)
-        and isinstance(value["files"], list)
-        and all(isinstance(name, str) and name in files for name in value["files"])
+        and set(value) == {*names, listed}
+        and all(isinstance(value[name], str) for name in names)
+        and isinstance(value[listed], list)
     )
 
 
 def describe_change(changed: Mapping[str, tuple[Any, Any]]) -> str:
-    """`jax 0.10.2 (now 0.12.0)` for each entry."""
     return ", ".join(f"{key} {before} (now {now})"[:200] for key, (before, now) in changed.items())
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether the run's summary, which is written last, is there."""
     return (folder / SUMMARY).exists()
 
 
@@ -349,15 +288,9 @@ class Owner(NamedTuple):
 
 @contextlib.contextmanager
 def hold(folder: Path) -> Iterator[None]:
-    """Keep all other processes off a run folder while the block runs.
+    """Keep all other processes off a run folder, which need not exist, while the block runs.
 
     The system releases the lock when its owner dies, however it dies.
-
-    Args:
-      folder: `<root>/<study>/<name>`, which need not exist; the lock is in `<root>/.locks`.
-
-    Raises:
-      RunError: another process has it, named with its host; or the lock cannot be made.
     """
     lock, owner = lock_files(folder)
     for path in (lock.parent, lock, owner):
@@ -407,7 +340,6 @@ def user(folder: Path) -> str:
 
 
 def lock_files(folder: Path) -> tuple[Path, Path]:
-    """The lock of a run folder, and the file that names its owner."""
     locks, name = folder.parent.parent / LOCKS, f"{folder.parent.name}-{folder.name}"
     return locks / f"{name}.lock", locks / f"{name}.owner"
 
@@ -427,9 +359,107 @@ def find_owner(path: Path) -> str:
 
 
 def read_owner(path: Path) -> Owner | None:
-    """The owner that a file names, if any."""
     try:
         found = files.parse_json(files.read(path, LONGEST_OWNER).decode())
         return Owner(int(found["pid"]), str(found["host"]))
     except (ValueError, KeyError, TypeError, OverflowError):
         return None
+
+
+class Verdict(NamedTuple):
+    """What was found in one run folder."""
+
+    damage: dict[Path, str]  # by file or checkpoint
+    files: int  # sound ones
+    checkpoints: int  # sound ones
+    finished: bool
+    foreign: str = ""  # the version of bnjax that made it, where it is another one
+
+
+def verify(path: Path) -> Verdict:
+    """Compare a run folder with its digests; files that no run writes are not judged."""
+    from bnjax.frame import checkpoints  # loads JAX, which reading results does not need
+
+    finished = is_finished(path)
+    damage: dict[Path, str] = {}
+    files = 0
+    try:
+        read_config(path)
+        files += 1
+    except RunError as error:
+        if isinstance(error.__cause__, ForeignFormat):  # what else it holds is not judged
+            return Verdict({}, 0, 0, finished, reason(error))
+        damage[path / CONFIG] = reason(error)
+    if finished:
+        broken = damaged_results(path)
+        damage |= {path / name: what for name, what in broken.items()}
+        if SUMMARY not in broken:
+            files += 1 + len(read_summary(path).files) - len(broken)
+    sound = 0
+    for place in saved(path, damage):
+        run = f"{original_name(path)}/{place.parent.name}"
+        if not (what := checkpoints.find_damage(place, run)):
+            sound += 1
+        elif place.exists():  # a run that goes on drops its older checkpoints
+            damage[place] = what
+    return Verdict(damage, files, sound, finished)
+
+
+def reason(error: RunError) -> str:
+    """Why, without the remedy."""
+    return str(error.__cause__ or error)
+
+
+def saved(path: Path, damage: dict[Path, str] | None = None) -> list[Path]:
+    """The folders of all checkpoints of a run, but those that were set aside.
+
+    What stands where there should be folders, and could lead anywhere, is noted as damage.
+    """
+    from bnjax.frame import checkpoints
+
+    def is_folder(place: Path) -> bool:
+        sound = place.is_dir() and not place.is_symlink()
+        if damage is not None and not sound and os.path.lexists(place):
+            damage[place] = "is not a folder"
+        return sound
+
+    root = path / CHECKPOINTS
+    units = sorted(filter(is_folder, root.iterdir())) if is_folder(root) else []
+    return [unit / str(step) for unit in units for step in checkpoints.steps(unit)]
+
+
+def damaged_results(path: Path) -> dict[str, str]:
+    try:
+        summary = read_summary(path)
+    except RunError as error:
+        return {SUMMARY: reason(error)}
+    expected = {METRICS, RESULTS} - set(summary.files)
+    return {name: "has no digest" for name in expected} | files.find_damage(path, summary.files)
+
+
+def is_measured(path: Path) -> bool:
+    """Whether a run is finished, and all but what is drawn from its measurements is sound."""
+    if not is_finished(path):
+        return False
+    read_config(path)  # refuses one that is damaged
+    measured = (SUMMARY, METRICS, RESULTS)
+    return not any(
+        name in measured or name.startswith(f"{MODELS}/") for name in damaged_results(path)
+    )
+
+
+def is_incomplete(path: Path) -> bool:
+    """Whether something of a finished run is damaged, or a claim or a figure failed."""
+    return bool(damaged_results(path)) or bool(read_summary(path).failed)
+
+
+def set_damaged_aside(path: Path, say: Callable[[str], None]) -> None:
+    """Rename what is damaged of a finished run, so that it is written again; say so."""
+    if not is_finished(path):
+        return
+    files.refuse_links(path)
+    for name, what in damaged_results(path).items():
+        aside = ""
+        if (path / name).exists():
+            aside = f"; it is now {disk.set_aside(path / name).name}"
+        say(f"{path / name}: {what}{aside}; it is written again")

@@ -43,7 +43,6 @@ class StopRequest:
             self._grace.start()
 
     def _give_up(self) -> None:
-        """Leave when the grace is over."""
         leave_at_once(f"interrupted, and {self.awaited} within {GRACE_SECONDS:g} s")
 
     def done(self) -> None:
@@ -67,13 +66,8 @@ def stop_on_signals(
 ) -> Iterator[StopRequest]:
     """Within the block SIGINT and SIGTERM set the flag of the `StopRequest`.
 
-    Args:
-      tell_others: called at each signal, where more processes than this one have to stop.
-      ends_process: whether the process may be ended, at a second signal or after the grace; if
-        not, the first one is waited for as long as it takes.
-
-    Raises:
-      KeyboardInterrupt: at a second signal, where the process may not be ended.
+    `tell_others` is called at each signal. Unless `ends_process`, the first signal is waited for as
+    long as it takes, and a second one raises `KeyboardInterrupt`.
     """
     request = StopRequest(ends_process=ends_process)
     if threading.current_thread() is not threading.main_thread():

@@ -46,7 +46,6 @@ class Job(NamedTuple):
 
     @property
     def label(self) -> str:
-        """How messages name it."""
         return label_of(self.values, self.seed)
 
 
@@ -65,7 +64,6 @@ class Execution(NamedTuple):
 
 
 def plan(options: Any) -> list[Job]:
-    """The jobs of a run: the values of all factors, and the seed, the last one fastest."""
     seeds = range(options.seed, options.seed + options.seeds)
     return [Job(values, seed) for values in arm_values(options) for seed in seeds]
 
@@ -86,7 +84,7 @@ def run_job(
         except jax.errors.JaxRuntimeError as error:
             if execution.together:  # in step with the others, or not at all
                 raise RunError(processes.explain(error)) from error
-            if not is_out_of_memory(error):
+            if "RESOURCE_EXHAUSTED" not in str(error) and "out of memory" not in str(error).lower():
                 raise
             fewer = study.part("fewer_points", lambda options: None)(arm.options)
             if fewer is None:
@@ -110,21 +108,8 @@ def run_arm(
 ) -> records.Record:
     """Train one arm from its start, or from its last checkpoint, to its end.
 
-    Args:
-      study: gives the probes, the sweeps after training, and what is kept of the trained network.
-      arm: factors, seed, options, model and data.
-      saved: the arm's checkpoints.
-      execution: devices, listener, and when to stop.
-      path: of the run's folder.
-
-    Returns:
-      The arm's record: `train_*` `[steps]`, `test_*` `[evaluations]`, `<probe>_*`
-      `[probe_steps, …]`, `<sweep>_*` `[rows, …]`. An arm that diverges ends there; what it measured
-      is kept.
-
-    Raises:
-      Interrupted: asked to stop; the state has been saved.
-      RunError: this process only reads results, and the folder holds no finished run of the arm.
+    The record holds `train_*` `[steps]`, `test_*` `[evaluations]`, `<probe>_*` `[probe_steps, …]`
+    and `<sweep>_*` `[rows, …]`. An arm that diverges ends there; what it measured is kept.
     """
     steps, key, split = arm.options.steps, arm.key("data"), arm.dataset.train
     program, begin, probes, sweeps, rows, shape, shapes = set_up(study, arm, execution.mesh)
@@ -134,7 +119,11 @@ def run_arm(
     end = steps + count_rows(sweeps)
 
     host_state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    start, tree = restore(saved, {"state": host_state, "record": record}, execution)
+    template: dict[str, Any] = {"state": host_state, "record": record}
+    start, tree = checkpoints.restore(saved, template) if execution.writes else (0, template)
+    if execution.together:  # as the process that writes has it
+        step, tree = processes.broadcast((np.int64(start), tree))
+        start = int(step)
     state, record = tree["state"], tree["record"]
 
     def write_trained(state: TrainState) -> None:
@@ -176,7 +165,6 @@ def run_arm(
         took = saved_at - begun
 
     def save_if_due(done: int, where: str) -> None:
-        """Save if it is time to, and leave if asked to."""
         stops = execution.stops_at(done)
         waits = 60 * arm.options.checkpoint_minutes
         waits = max(waits, took / MOST_SAVING) if waits else 0.0
@@ -203,7 +191,11 @@ def run_arm(
         done, state = progress.stop, progress.state
         if records.ended_at(record) is not None:
             break
-        pending += entries(progress, rows)
+        pending.append(records.Entry("train", slice(progress.step, done), progress.metrics))
+        pending += [
+            records.Entry(name, rows[name][progress.step], values)
+            for name, values in progress.measured.items()
+        ]
         execution.listener.advance(arm, done, record)
         save_if_due(done, f"step {done} of {steps}")
     records.put(record, pending)
@@ -221,20 +213,6 @@ def run_arm(
     save(end)
     execution.listener.finish(arm, record)
     return records.published(record)
-
-
-def restore(
-    saved: checkpoints.Checkpoints, template: dict[str, Any], execution: Execution
-) -> tuple[int, dict[str, Any]]:
-    """The newest sound checkpoint, as the process that writes has it."""
-    if execution.writes:
-        start, tree = checkpoints.restore(saved, template)
-    else:
-        start, tree = 0, template
-    if not execution.together:
-        return start, tree
-    step, tree = processes.broadcast((np.int64(start), tree))
-    return int(step), tree
 
 
 class SetUp(NamedTuple):
@@ -276,23 +254,6 @@ def set_up(study: Study, arm: Arm, mesh: Mesh | None = None) -> SetUp:
     return SetUp(program, begin, probes, sweeps, rows, found, state)
 
 
-def entries(progress: train.Progress, rows: Mapping[str, Mapping[int, int]]) -> list[records.Entry]:
-    """What one step measured, with the rows it belongs to."""
-    measured = [
-        records.Entry(name, rows[name][progress.step], values)
-        for name, values in progress.measured.items()
-    ]
-    steps = slice(progress.step, progress.stop)
-    return [records.Entry("train", steps, progress.metrics), *measured]
-
-
-class Failure(NamedTuple):
-    """A job that ended with an error."""
-
-    label: str
-    error: Exception
-
-
 def run_jobs(
     jobs: Sequence[Job],
     work: Callable[[Job, Mesh | None], Result],
@@ -301,30 +262,16 @@ def run_jobs(
     stopped: Callable[[], bool],
     debug: bool = False,
 ) -> list[Result]:
-    """Carry out jobs, one at a time on each mesh, in their order.
+    """Carry out jobs in their order, one at a time on each mesh; of several each has a thread.
 
     A job that fails does not stop the others; only what they all depend on, such as the disk, does
-    (`RunError`), as does a wrong call (`UsageError`) and a request to stop.
-
-    Args:
-      jobs: independent of each other, each with a folder of its own.
-      work: carries out one job on the devices of a mesh.
-      meshes: with one of them everything is done in this thread, else in a thread for each.
-      stopped: whether to begin no further job.
-      debug: let an error pass as it is.
-
-    Returns:
-      The results, in the order of the jobs.
-
-    Raises:
-      Interrupted: asked to stop; all that is under way has been saved.
-      RunError: jobs that failed, after all others are done.
+    (`RunError`), as does a wrong call (`UsageError`) and a request to stop (`Interrupted`).
     """
     waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number in range(len(jobs)):
         waiting.put(number)
     results: dict[int, Result] = {}
-    failures: list[Failure] = []
+    failures: list[tuple[str, Exception]] = []
     ended: list[BaseException] = []
 
     def take(mesh: Mesh | None) -> None:
@@ -340,7 +287,7 @@ def run_jobs(
             except Exception as error:  # whatever a network or a probe raises
                 if debug:
                     ended.append(error)
-                failures.append(Failure(jobs[number].label, error))
+                failures.append((jobs[number].label, error))
 
     if len(meshes) == 1:
         take(meshes[0])
@@ -351,12 +298,17 @@ def run_jobs(
     if len(results) + len(failures) < len(jobs):
         raise Interrupted(f"with {len(results)} of {len(jobs)} arms done")
     if failures:
-        raise RunError(describe(failures, len(jobs))) from failures[0].error
+        label, first = failures[0]
+        more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
+        kept = "the others are done and kept, " if results else ""
+        raise RunError(
+            f"{len(failures)} of {len(jobs)} arms failed: {label}{more}: {type(first).__name__}: "
+            f"{told(first, 500)}: {kept}the same command tries again; --debug shows where"
+        ) from first
     return [results[number] for number in range(len(jobs))]
 
 
 def in_threads(take: Callable[[Mesh | None], None], meshes: Sequence[Mesh | None]) -> None:
-    """Call a function for each mesh, each in a thread, and wait for all of them."""
     working: list[threading.Event] = []
 
     def take_and_say(mesh: Mesh | None) -> None:
@@ -377,20 +329,3 @@ def in_threads(take: Callable[[Mesh | None], None], meshes: Sequence[Mesh | None
         for over in working:
             over.wait()
         raise
-
-
-def describe(failures: Sequence[Failure], count: int) -> str:
-    """One line for the jobs that failed."""
-    first = failures[0]
-    more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
-    kept = "the others are done and kept, " if len(failures) < count else ""
-    return (
-        f"{len(failures)} of {count} arms failed: {first.label}{more}: "
-        f"{type(first.error).__name__}: {told(first.error, 500)}: {kept}"
-        "the same command tries again; --debug shows where"
-    )
-
-
-def is_out_of_memory(error: Any) -> bool:
-    """Whether an error of the runtime says that memory was not enough."""
-    return "RESOURCE_EXHAUSTED" in str(error) or "out of memory" in str(error).lower()

@@ -5,7 +5,11 @@ probe are. Devices that one job does not need take others at the same time. What
 kept for the next start.
 """
 
+import importlib.metadata
 import os
+import platform
+import re
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -46,14 +50,13 @@ class Layout(NamedTuple):
         return self.writes or not self.together
 
     def own(self, jobs: Sequence[Job]) -> Sequence[Job]:
-        """The jobs of this process."""
         return jobs if self.together else jobs[self.process :: self.processes]
 
 
 ALONE = Layout((None,))
 
 
-def prepare(data: int, probe: int) -> None:
+def prepare(data: int, probe: int, deterministic: bool = False) -> None:
     """What has to be settled before JAX starts its devices.
 
     Collectives on CPUs want to be met in the same order everywhere, and each blocks a thread of a
@@ -62,10 +65,11 @@ def prepare(data: int, probe: int) -> None:
     So: one program at a time, its operations in one order, and threads enough. Accelerators know
     nothing of these settings.
 
-    Args:
-      data: as for `make_layout`.
-      probe: as for `make_layout`.
+    Where a GPU has to be deterministic, operations without a deterministic kernel are replaced, and
+    no kernel is chosen by timing.
     """
+    if deterministic:
+        add_flags("--xla_gpu_exclude_nondeterministic_ops=true", "--xla_gpu_autotune_level=0")
     devices = data * probe
     if devices == 1:
         return
@@ -73,14 +77,6 @@ def prepare(data: int, probe: int) -> None:
     add_flags(*ONE_ORDER)
     threads = max(2 * devices, int(os.environ.get("NPROC") or 0))
     os.environ["NPROC"] = str(min(threads, MOST_THREADS))
-
-
-def make_deterministic() -> None:
-    """Have a GPU compute the same bits each time; before JAX starts its devices.
-
-    Operations without a deterministic kernel are replaced, and no kernel is chosen by timing.
-    """
-    add_flags("--xla_gpu_exclude_nondeterministic_ops=true", "--xla_gpu_autotune_level=0")
 
 
 def add_flags(*flags: str) -> None:
@@ -92,16 +88,8 @@ def add_flags(*flags: str) -> None:
 def make_layout(data: int, probe: int) -> Layout:
     """Divide all devices into meshes of `data` × `probe` devices.
 
-    Args:
-      data: devices over which a batch is spread.
-      probe: devices over which the points of a probe are spread.
-
-    Returns:
-      One mesh for each `data · probe` devices of this process, or, where that is as many as all
-      processes have, one mesh over all of them.
-
-    Raises:
-      UsageError: the devices cannot be divided that way.
+    One mesh for each `data · probe` devices of this process, or, where that is as many as all
+    processes have, one mesh over all of them.
     """
     every, local = jax.devices(), jax.local_devices()
     process, processes, size = jax.process_index(), jax.process_count(), data * probe
@@ -121,7 +109,6 @@ def make_layout(data: int, probe: int) -> Layout:
 
 
 def make_mesh(devices: np.ndarray) -> Mesh:
-    """A mesh over devices `[data, probe]`, on which the compiler divides the work."""
     return Mesh(devices, AXES, axis_types=(jax.sharding.AxisType.Auto,) * len(AXES))
 
 
@@ -131,12 +118,7 @@ def batch_mesh(mesh: Mesh | None) -> Mesh | None:
 
 
 def place(tree: PyTree, mesh: Mesh | None) -> PyTree:
-    """A pytree of arrays, whole on every device of a mesh.
-
-    Args:
-      tree: arrays of numpy or JAX, the same in every process.
-      mesh: None leaves everything where it is.
-    """
+    """A pytree of arrays, the same in every process, whole on every device of a mesh."""
     if mesh is None:
         return tree
     sharding = NamedSharding(mesh, PartitionSpec())
@@ -161,14 +143,9 @@ def on_one_device(tree: PyTree, mesh: Mesh | None) -> PyTree:
 
 
 def spread_points(measure: Any, mesh: Mesh | None) -> Any:
-    """A measurement whose points are divided over the axis `probe` of a mesh.
+    """A measurement whose points (`probes.points.map_points`) are divided over the axis `probe`.
 
-    Args:
-      measure: a function of pytrees of arrays that visits points with `probes.points.map_points`.
-      mesh: None, or one with a single device along `probe`, leaves it as it is.
-
-    Returns:
-      The function, compiled; its result is whole on every device.
+    Its result is whole on every device.
     """
     if mesh is None or mesh.shape["probe"] == 1:
         return measure
@@ -215,3 +192,80 @@ def enable() -> None:
     jax.config.update("jax_compilation_cache_dir", chosen)
     jax.config.update("jax_compilation_cache_max_size", MAX_BYTES)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+PACKAGES = ("bnjax", "jax", "jaxlib", "flax", "optax", "numpy")
+
+
+# What a run may go on under when it differs: results then agree to rounding, not bit for bit,
+# unless the code has changed what is measured.
+LAYOUT = (
+    "platform", "device", "processor", "num_devices", "processes", "data_devices",
+    "probe_devices", "cores", "NPROC", "XLA_FLAGS", "commit", "script",
+)  # fmt: skip
+
+
+def fingerprint(who: Layout = ALONE) -> dict[str, Any]:
+    """Versions, devices and flags; equal fingerprints promise equal results, bit for bit, on a CPU.
+
+    CPU results depend on the number of cores that XLA sees and on the processor's instructions,
+    for which XLA compiles; so both are part of it.
+    """
+    device, mesh = jax.devices()[0], who.meshes[0]
+    return {
+        **{package: version(package) for package in PACKAGES},
+        "python": platform.python_version(),
+        "platform": device.platform,
+        "device": device.device_kind,
+        "processor": processor(),
+        "num_devices": jax.device_count(),
+        "processes": who.processes,
+        "data_devices": 1 if mesh is None else mesh.shape["data"],
+        "probe_devices": 1 if mesh is None else mesh.shape["probe"],
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "NPROC": os.environ.get("NPROC", ""),
+        "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
+        "commit": commit(),
+        "float64": bool(jax.config.jax_enable_x64),
+    }
+
+
+def processor() -> str:
+    try:
+        described = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return platform.processor()
+    names = re.findall(r"^model name\s*:\s*(.*\S)", described, re.MULTILINE)
+    return names[0] if names else platform.processor()
+
+
+def commit() -> str:
+    """The commit of the source tree, and `+` where files differ from it; empty if there is none.
+
+    A module or an experiment that git does not know is a difference, too.
+    """
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return ""
+
+    def git(*arguments: str) -> str:
+        call = ["git", "-C", str(root), *arguments]
+        done = subprocess.run(call, capture_output=True, text=True, timeout=10, check=True)
+        return done.stdout.strip()
+
+    try:
+        described = git("describe", "--always", "--abbrev=12", "--dirty=+")
+        unknown = git("ls-files", "--others", "--exclude-standard", "bnjax", "experiments")
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return described.removesuffix("+") + "+" if unknown else described
+
+
+def version(package: str) -> str:
+    """The installed version, or `not installed` (a source tree on the path, say)."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

@@ -13,12 +13,10 @@ LONGEST = 2000  # characters
 
 
 def warn(message: str) -> None:
-    """Say something that the run survives."""
     print(f"warning: {printable(message)}", file=sys.stderr, flush=True)
 
 
 def complain(message: str) -> None:
-    """Say why the process ends."""
     print(f"error: {printable(message)}", file=sys.stderr, flush=True)
 
 
@@ -28,14 +26,10 @@ def hide_details() -> None:
 
 
 def printable(text: object, longest: int = LONGEST) -> str:
-    r"""A text without characters that a terminal obeys instead of showing.
+    r"""A text without characters that a terminal obeys instead of showing; past `longest`, `…`.
 
     Control characters, line breaks, marks that change the direction of writing and halves of
     surrogate pairs become their escapes, so no file name moves the cursor or hides a line.
-
-    Args:
-      text: anything that `str` takes.
-      longest: characters; the rest becomes `…`.
 
     Example:
       >>> printable("runs/\x1b[31mred")
@@ -56,7 +50,6 @@ def terminal() -> Console:
 
 
 def claims_table(claims: Sequence[Mapping[str, Any]]) -> Table:
-    """A table of a run's claims: measured and published numbers, verdict and reason."""
     table = Table(
         "claim", "measured", "published", "verdict", box=box.SIMPLE_HEAVY, show_lines=True
     )

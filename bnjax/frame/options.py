@@ -308,18 +308,14 @@ class ProbePrecision:
 
 
 def check(options: Any) -> None:
-    """Have every group of a study's options check its values, the most general first.
-
-    Raises:
-      UsageError: naming the option, its value and what is legal.
-    """
+    """Have every group of a study's options check its values, the most general first."""
     for kind in reversed(type(options).__mro__):
         if "check" in vars(kind):
             vars(kind)["check"](options)
 
 
 def option_name(field: str) -> str:
-    """An option as it is typed.
+    """An option as it is typed: `--probe-every`.
 
     Example:
       >>> option_name("probe_every")
@@ -329,12 +325,10 @@ def option_name(field: str) -> str:
 
 
 def require_range(option: str, value: int | float, least: int, most: int) -> None:
-    """Refuse a value outside of a range."""
     require(option, value, least <= value <= most, f"from {least} to {most}")
 
 
 def require_distinct(option: str, values: Sequence[Any], expected: str) -> None:
-    """Refuse no value at all, and equal ones."""
     legal = len(set(values)) == len(values) > 0
     require(option, " ".join(map(str, values)), legal, expected)
 
@@ -404,14 +398,7 @@ RESNET_STEPS = 62_500
 def deep_linear_presets(
     *, paper_probe_every: int | None = None, **quick: Any
 ) -> dict[str, dict[str, Any]]:
-    """The presets of a study on the deep linear network.
-
-    Args:
-      paper_probe_every: steps between probes at full length; None for those of `quick`.
-      quick: the options of the short run, beside or in place of those of `DEEP_LINEAR`.
-
-    Returns:
-      `quick dln` and, alike in all but its length and its probes, `paper dln`.
+    """The presets `quick dln` and, longer but else alike, `paper dln` of the deep linear network.
 
     Example:
       >>> presets = deep_linear_presets(steps=2000, probe_every=20, lr=1e-6)

@@ -35,13 +35,6 @@ def join(heartbeat_seconds: int) -> None:
     Where the job is described by SLURM, Open MPI, GKE or a TPU pod, JAX finds it. Elsewhere the
     variables `JAX_COORDINATOR_ADDRESS` (host:port of process 0), `JAX_NUM_PROCESSES` and
     `JAX_PROCESS_ID` describe it.
-
-    Args:
-      heartbeat_seconds: after so long without a sign of life a process counts as dead.
-
-    Raises:
-      UsageError: no description of a job.
-      RunError: the other processes did not come.
     """
     given: dict[str, Any] = {}
     names = ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
@@ -92,11 +85,7 @@ def leave(status: int) -> None:
 
 
 def told_to_stop(poll: int) -> bool:
-    """Whether all processes are to save and leave now, because one of them got a SIGTERM.
-
-    Args:
-      poll: how often this was asked before; every process asks as often.
-    """
+    """Whether all processes save and leave now, as one got a SIGTERM; each asks equally often."""
     return bool(multihost_utils.reached_preemption_sync_point(poll))
 
 
@@ -104,10 +93,7 @@ def find_stop_teller() -> Callable[[], None]:
     """What has JAX tell all processes of the job to stop, as if this one had got a SIGTERM.
 
     When a job is joined JAX puts a handler of its own, in C, in the place of SIGTERM's; it notes
-    the signal for a thread that tells the others. Whoever puts another there has to call it.
-
-    Returns:
-      A call of that handler; to be asked for before the handler is replaced.
+    the signal for a thread that tells the others. To be found before that handler is replaced.
     """
     change = ctypes.CDLL(None).signal
     change.restype, change.argtypes = ctypes.c_void_p, [ctypes.c_int, ctypes.c_void_p]
@@ -124,14 +110,8 @@ def find_stop_teller() -> Callable[[], None]:
 def agree(act: Callable[[], int]) -> int:
     """Have process 0 do something that the others wait for, and tell them what came of it.
 
-    Args:
-      act: what process 0 alone does; it returns a number from 0 up.
-
-    Returns:
-      That number, in every process.
-
-    Raises:
-      RunError: in the others, if it failed in process 0, which raises its own error.
+    Every process gets its number, from 0 up; if it failed, process 0 raises its own error and the
+    others a `RunError`.
     """
     if not several():
         return act()
@@ -150,11 +130,7 @@ def agree(act: Callable[[], int]) -> int:
 
 
 def broadcast(tree: PyTree) -> PyTree:
-    """The arrays of process 0, in every process; numpy in, numpy out, every bit kept.
-
-    Args:
-      tree: of the same structure, shapes and dtypes in every process.
-    """
+    """The arrays of process 0, in every process; numpy in, numpy out, every bit kept."""
     if not several():
         return tree
     leaves, structure = jax.tree.flatten(
@@ -189,7 +165,6 @@ class Watch:
         self.rests = False
 
     def move(self) -> None:
-        """Something was done."""
         self.moved = time.monotonic()
 
     @contextlib.contextmanager
@@ -203,7 +178,6 @@ class Watch:
             self.rests = False
 
     def run(self, ended: threading.Event) -> None:
-        """Look now and then."""
         while not ended.wait(min(5.0, self.seconds / 4)):
             still = time.monotonic() - self.moved
             if still > self.seconds and not self.rests:
@@ -213,12 +187,7 @@ class Watch:
 
 @contextlib.contextmanager
 def watched(heartbeat_seconds: int) -> Iterator[Watch]:
-    """Within the block a job that stands still ends, and a process that is ended says why.
-
-    Args:
-      heartbeat_seconds: as given to `join`; a job may stand still for 60 times as long, which a
-        large compilation may need.
-    """
+    """Within the block a job that stands still ends, and a process that is ended says why."""
     watch = Watch(HEARTBEATS_TO_STALL * heartbeat_seconds)
     if not several():
         yield watch
@@ -248,18 +217,6 @@ def all_do(
     """Have every process do a part of its own, and wait until all have.
 
     A process that cannot, or was asked to stop, waits as well: leaving would end the others.
-
-    Args:
-      act: what this process does.
-      watch: does not look at this process while it waits.
-      stopped: whether this process was asked to stop.
-
-    Returns:
-      What `act` returns.
-
-    Raises:
-      Interrupted: asked to stop while it waited, as was another process.
-      RunError: another process failed; what `act` raises, if it did here.
     """
     if not several():
         return act()
@@ -281,7 +238,6 @@ def all_do(
 
 
 def wait_for_all(name: str, watch: Watch) -> None:
-    """Wait until every process is here."""
     if several():
         with watch.resting():
             multihost_utils.sync_global_devices(name)

@@ -55,11 +55,7 @@ class Entry(NamedTuple):
 
 
 def empty(layout: Layout) -> Record:
-    """Buffers `<probe>_<field>` `[rows, *shape of the field]`, all NaN.
-
-    Raises:
-      UsageError: a measurement is no NamedTuple.
-    """
+    """Buffers `<probe>_<field>` `[rows, *shape of the field]`, all NaN."""
     record: Record = {"complete": np.zeros(())}
     for probe, group in layout.items():
         if not hasattr(group.shapes, "_asdict"):
@@ -108,11 +104,9 @@ def stack(records: Sequence[Record], sizes: Sequence[int]) -> Record:
 
 
 def in_blocks(record: Record, rows: int) -> Record:
-    """A record with the means over equal blocks of steps in place of the steps of `train_*`.
+    """A record whose `train_*` are means over equal blocks of steps, `rows` of them.
 
-    Args:
-      record: of one arm, whose number of steps is a multiple of `rows`.
-      rows: number of blocks. A block in which the arm diverged is not finite.
+    A block in which the arm diverged is not finite.
     """
     if len(record["train_finite"]) == rows:
         return record
@@ -127,7 +121,6 @@ def in_blocks(record: Record, rows: int) -> Record:
 
 
 def axis_values(study: Study, options: Any, dataset: Dataset) -> dict[str, np.ndarray]:
-    """The values of all axes of a run's results."""
     own = make_arm(study, options, dataset, arm_values(options)[-1], options.seed)
     every_step = range(options.steps + 1)
     axes = {
@@ -167,18 +160,7 @@ def check(
     layout: Layout,
     record: Record,
 ) -> None:
-    """Refuse a record of one arm whose arrays do not have the axes that its fields declare.
-
-    Args:
-      study: says the values of its own axes.
-      options: of the run; its factors are axes of all arrays.
-      axes: values of all axes, see `axis_values`.
-      layout: of the record.
-      record: of one arm, empty or not.
-
-    Raises:
-      UsageError: naming the field, its shape and the axes.
-    """
+    """Refuse a record of one arm whose arrays do not have the axes that its fields declare."""
     outer = (*options.factors, "seed")
     for probe, group in layout.items():
         if probe.startswith("_") or probe in ("train", "test"):
@@ -217,7 +199,6 @@ def to_dataset(
     layout: Layout,
     finished: Sequence[Record],
 ) -> xarray.Dataset:
-    """The records of all jobs as one data set with named axes, labels and units."""
     outer = (*options.factors, "seed")
     stacked = stack(finished, [len(axes[axis]) for axis in outer])
     variables: dict[str, Any] = {"complete": (outer, stacked["complete"])}

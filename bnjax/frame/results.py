@@ -50,12 +50,10 @@ class Run:
 
     @property
     def norms(self) -> list[str]:
-        """The normalisers, in the order of the run."""
         return self.values("norm") if "norm" in self.data.coords else []
 
     @property
     def seeds(self) -> list[int]:
-        """The seeds."""
         return self.values("seed")
 
     def sel(self, **where: Any) -> "Run":

@@ -6,7 +6,7 @@ Arrays are written before anything is judged or drawn.
 import contextlib
 import functools
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,20 +16,19 @@ from bnjax import data, losses
 from bnjax.errors import UsageError
 from bnjax.frame import (
     disk,
-    display,
     folder,
     job,
     layout,
+    listener,
     messages,
     processes,
     records,
     results,
-    verify,
 )
 from bnjax.frame.files import plain
-from bnjax.frame.fingerprint import LAYOUT, fingerprint
 from bnjax.frame.interrupts import Interrupted, StopRequest, stop_on_signals
-from bnjax.frame.listener import Listener, Listeners
+from bnjax.frame.layout import LAYOUT, fingerprint
+from bnjax.frame.listener import EventFiles, Listener, together
 from bnjax.frame.messages import printable, warn
 from bnjax.frame.options import EXECUTION
 from bnjax.frame.published_curves import Published, read_published
@@ -50,22 +49,9 @@ def run(
 ) -> Path:
     """Run all arms and seeds that are not done yet; write results, verdicts, figures and page.
 
-    Args:
-      study: what is trained, measured, claimed and drawn.
-      options: checked.
-      publish: judges and draws what is measured, and marks the run finished.
-      listeners: are told of arms, steps, probes, verdicts and figures.
-      ends_process: whether the process may be ended if it is asked to stop and no step ends, or at
-        a second signal; one that is not the run's own, such as a notebook's, may not.
-
-    Returns:
-      The run folder.
-
-    Raises:
-      RunError: another process has the folder, it was made under other versions, a file is damaged
-        beyond repair, or an arm, a claim or a figure failed.
-      Interrupted: asked to stop; everything is saved.
-      KeyboardInterrupt: asked a second time, in a process that may not be ended.
+    `publish` judges and draws what is measured, and marks the run finished. With `ends_process` the
+    process may be ended if it is asked to stop and no step ends, or at a second signal; one that is
+    not the run's own, such as a notebook's, may not.
     """
     layout.enable()
     console = messages.terminal()
@@ -77,11 +63,11 @@ def run(
 
         def is_measured() -> bool:
             """Whether only verdicts, figures and page may be missing."""
-            return not options.fresh and verify.is_measured(path)
+            return not options.fresh and folder.is_measured(path)
 
         def begin() -> int:
             """Whether the run is measured; asked, and the folder locked, by one process."""
-            if is_measured() and not redraws and not verify.is_incomplete(path):
+            if is_measured() and not redraws and not folder.is_incomplete(path):
                 return 1
             held.enter_context(folder.hold(path))
             return int(is_measured())  # perhaps by a process that has ended just now
@@ -97,7 +83,7 @@ def run(
             try:
                 complete(study, options, console, who, watch, stop, listeners, write)
             except UsageError:  # a refused call leaves nothing behind
-                if is_new and who.writes and path.exists() and not verify.saved(path):
+                if is_new and who.writes and path.exists() and not folder.saved(path):
                     disk.remove(path)
                 raise
         elif who.writes:
@@ -110,11 +96,14 @@ def run(
                     f"the code that measured it ({', '.join(sorted(others))}) has changed since: "
                     "--fresh measures anew, --redraw draws and judges anew what was measured"
                 )
-            if redraws or verify.is_incomplete(path):
-                verify.set_damaged_aside(path, warn)
+            if redraws or folder.is_incomplete(path):
+                folder.set_damaged_aside(path, warn)
                 write()
     if who.writes:
-        report(console, path)
+        summary = folder.read_summary(path)
+        console.print(messages.claims_table(summary.verdicts))
+        for name in (folder.CONFIG, *summary.files):
+            console.print(f"  {printable(path / name)}")
     return path
 
 
@@ -145,20 +134,21 @@ def complete(
     path = options.out / study.name / folder.digest(options)
     events = None
     if options.tensorboard and who.writes_jobs:
-        from bnjax.frame.event_files import EventFiles
-
         events = EventFiles(path)
 
     def open_folder() -> int:
         folder.open_folder(
             options.out, study.name, options, facts, fresh=options.fresh, layout=LAYOUT
         )
-        verify.set_damaged_aside(path, warn)
+        folder.set_damaged_aside(path, warn)
         return 0
 
     processes.agree(open_folder)
     if who.writes:
-        console.print(f"{dataset.note}; {describe(facts)}; {printable(path)}")
+        count = facts["num_devices"]
+        devices = facts["device"] if count == 1 else f"{count} × {facts['device']}"
+        several = f" in {who.processes} processes" if who.processes > 1 else ""
+        console.print(f"{dataset.note}; {devices}{several}, jax {facts['jax']}; {printable(path)}")
 
     shapes: dict[str, records.Group] = {}
 
@@ -171,11 +161,11 @@ def complete(
 
     polls = itertools.count()
     own_jobs = who.own(planned)
-    shown = display.display(
+    shown = listener.display(
         len(own_jobs), silent=not who.writes_jobs, plain=who.process > 0, shown=study.shown
     )
     with shown as progress:
-        told_all = Listeners(progress, *([events] if events else []), *listeners)
+        told_all = together(progress, *([events] if events else []), *listeners)
 
         def stops_at(done: int) -> bool:
             watch.move()
@@ -227,19 +217,3 @@ def run_options(options: Any) -> dict[str, Any]:
     if isinstance(found.get("lr"), list) and len(found["lr"]) == 1:
         found["lr"] = found["lr"][0]
     return found
-
-
-def describe(facts: Mapping[str, Any]) -> str:
-    """Devices and version, for the first line."""
-    count = facts["num_devices"]
-    devices = facts["device"] if count == 1 else f"{count} × {facts['device']}"
-    several = f" in {facts['processes']} processes" if facts["processes"] > 1 else ""
-    return f"{devices}{several}, jax {facts['jax']}"
-
-
-def report(console: Any, path: Path) -> None:
-    """Print the claims table and the paths of what a finished run wrote."""
-    summary = folder.read_summary(path)
-    console.print(messages.claims_table(summary.verdicts))
-    for name in (folder.CONFIG, *summary.files):
-        console.print(f"  {printable(path / name)}")

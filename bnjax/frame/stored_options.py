@@ -15,17 +15,9 @@ LONGEST_TEXT = 4096
 
 
 def build(kind: type[Config], stored: Mapping[str, Any]) -> Config:
-    """The options that `storage.files.plain` made into plain values.
+    """The options that `files.plain` made into plain values, or a `ValueError` that names one.
 
-    Args:
-      kind: a dataclass whose fields are numbers, texts, paths, literals, tuples and unions of them.
-      stored: its fields, no more and no fewer.
-
-    Returns:
-      The instance; whole numbers stay whole where a float is meant, as in what was stored.
-
-    Raises:
-      ValueError: naming the option.
+    Whole numbers stay whole where a float is meant, as in what was stored.
 
     Example:
       >>> @dataclasses.dataclass(frozen=True)
@@ -66,7 +58,6 @@ def convert(name: str, value: Any, hint: Any) -> Any:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a plain value is of a plain type."""
     if hint is float:
         return type(value) is float or fits(value, int)
     if hint is int:

@@ -21,14 +21,15 @@ its `__init__.py` (or in the file) and loads no JAX. The parts are found by thei
 import dataclasses
 import hashlib
 import importlib
+import importlib.util
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from bnjax.errors import UsageError
+from bnjax.errors import RunError, UsageError
 from bnjax.frame import options as option_groups
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -70,7 +71,6 @@ class Study:
 
     @property
     def home(self) -> ModuleType:
-        """The module that makes the study."""
         return sys.modules[self.module]
 
     @property
@@ -156,16 +156,10 @@ class Study:
 
 
 def names() -> list[str]:
-    """The names of the shipped studies, in the order of the alphabet."""
     return sorted(path.parent.name for path in STUDIES.glob("*/__init__.py"))
 
 
 def find(name: str) -> Study:
-    """A shipped study by its name.
-
-    Raises:
-      UsageError: there is none of that name.
-    """
     if name not in names():
         raise UsageError(
             f"no study is named {name!r}: there are {', '.join(names())}; call one of your own by "
@@ -173,3 +167,41 @@ def find(name: str) -> Study:
         )
     study: Study = importlib.import_module(f"bnjax.studies.{name}").STUDY
     return study
+
+
+LARGEST_PLUGIN = 2**20  # bytes
+
+
+def load_plugins(paths: Iterable[Path]) -> None:
+    """Run Python files of a user's own that call `register` of `norms` or `models`, each once."""
+    for path in paths:
+        (content,) = plugin_digests([path])
+        name = f"bnjax_plugin_{content[:12]}"
+        if name in sys.modules:
+            continue
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise UsageError(f"--plugins {path}: is not a Python file: its name must end in .py")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except UsageError as error:
+            del sys.modules[name]
+            raise UsageError(f"--plugins {path}: {error}") from error
+        except Exception as error:  # it is the user's own code: whatever it raises
+            del sys.modules[name]
+            raise RunError(f"--plugins {path} does not run: {error!r}; mend it") from error
+
+
+def plugin_digests(paths: Iterable[Path]) -> list[str]:
+    from bnjax.frame import files
+
+    try:
+        contents = [files.read(path, LARGEST_PLUGIN, follow=True) for path in paths]
+    except ValueError as error:
+        shown = " ".join(map(str, paths))
+        raise UsageError(
+            f"--plugins {shown}: is not a file ({error}): give one that registers a norm or a model"
+        ) from error
+    return [hashlib.sha256(content).hexdigest() for content in contents]

@@ -16,10 +16,6 @@ EQUAL_FIT_POINTS = 0.03  # gaps are compared between arms that fit equally well
 def smooth(values: np.ndarray, window: int) -> np.ndarray:
     """Median over the last `window` values, fewer at the start; NaN stays where it was.
 
-    Args:
-      values: `[…, steps]`.
-      window: 1 or more.
-
     Example:
       >>> smooth(np.array([1.0, 9.0, 2.0, 3.0]), 3).tolist()
       [1.0, 5.0, 2.0, 3.0]
@@ -46,7 +42,6 @@ def steps_to_target(run: Run) -> xarray.DataArray:
 
 
 def target(run: Run) -> str:
-    """What steps are counted to."""
     loss = run.options["target_loss"]
     accuracy = run.options["target_accuracy"]
     goal = f"accuracy {100 * accuracy:g} %" if loss is None else f"loss {loss:g}"
@@ -60,7 +55,6 @@ def last_loss(run: Run) -> xarray.DataArray:
 
 
 def at_end(run: Run, name: str, axis: str) -> xarray.DataArray:
-    """Median of a variable over the last tenth of the run, or its last value, `[norm, seed]`."""
     steps = np.array(run.values(axis))
     rows = steps >= (1 - LAST_TENTH) * run["train_loss"].sizes["step"]
     rows[-1] = True
@@ -94,12 +88,10 @@ def chance_accuracy(run: Run) -> float:
 
 
 def percent(share: float) -> str:
-    """`83.1 %`."""
     return f"{100 * share:.1f} %"
 
 
 def count(steps: float) -> str:
-    """A number of steps, or that there is none."""
     return f"{steps:.0f}" if math.isfinite(steps) else "never"
 
 

@@ -138,7 +138,6 @@ class Claim:
         return [n for n in run.norms if n not in apart and (not self.only or n in self.only)]
 
     def noun(self, run: Run, quantity: Quantity | None = None) -> str:
-        """The name of a quantity, by default the claim's, in this run."""
         noun = (quantity or self.quantity).noun
         return noun if isinstance(noun, str) else noun(run)
 
@@ -207,7 +206,6 @@ class Ratio(Claim):
     shows: tuple[Quantity, ...] = ()
 
     def __call__(self, run: Run) -> Iterator[Verdict]:
-        """A verdict for each normaliser that the claim is about."""
         fixed = (self.above, self.below)
         by_norm = self.axis == "norm"
         once = "{norm}" not in fixed if by_norm else not run.norms
@@ -218,7 +216,6 @@ class Ratio(Claim):
                 yield self.judge(own, norm, arms)
 
     def judge(self, run: Run, norm: str, arms: tuple[Any, ...]) -> Verdict:
-        """The verdict on two arms."""
         found = self.measure(run, arms, self.quantity)
         decision: tuple[Decision, str] = "inconclusive", "; ".join(found.missing)
         if not found.missing:
@@ -277,7 +274,6 @@ class Ratio(Claim):
         return Measured([number], [], ends, bound)
 
     def estimate(self, run: Run, arms: tuple[Any, ...]) -> str:
-        """What is estimated, as the rule says it."""
         first, second = map(self.named, arms)
         sign = "/" if self.scale.ratio else "−"
         what = f"{self.noun(run)}, {first} {sign} {second}"
@@ -292,7 +288,6 @@ class Ratio(Claim):
         return f"{what}, median over probed {over}{every}, {pairs}{loss}"
 
     def tell(self, run: Run, arms: tuple[Any, ...], quantity: Quantity, found: "Measured") -> str:
-        """What was measured, in a sentence."""
         about = 1 if self.below == "{norm}" else 0
         subject, other = self.having(arms[about]), self.having(arms[1 - about])
         ends = [f"{self.named(arm)} {' '.join(map(quantity.show, own))}" for arm, own in found.ends]
@@ -311,11 +306,9 @@ class Ratio(Claim):
         )
 
     def named(self, arm: Any) -> str:
-        """An arm as a noun."""
         return label(arm) if self.axis == "norm" else self.arm.format(arm=arm)
 
     def having(self, arm: Any) -> str:
-        """An arm as an adverb."""
         return having(arm) if self.axis == "norm" else self.arm.format(arm=arm)
 
 
@@ -329,7 +322,6 @@ class Measured(NamedTuple):
 
     @property
     def barred(self) -> str:
-        """The decision that a bound does not allow."""
         return {"at least ": "not supported", "at most ": "supported"}.get(self.bound, "")
 
 
@@ -353,7 +345,6 @@ class OneArm(Claim):
     where: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __call__(self, run: Run) -> Iterator[Verdict]:
-        """A verdict for each normaliser that the claim is about."""
         for norm in self.norms(run) if run.norms else [""]:
             own = run.sel(**self.where, **({"norm": norm} if norm else {}))
             if self.when(own, norm):
@@ -375,7 +366,6 @@ class Level(OneArm):
     scale: Scale = SHARE
 
     def decide(self, run: Run, noun: str, values: xarray.DataArray) -> Decided:
-        """The mean over seeds against the limits."""
         rule = f"{noun}; {self.scale.rule()}; {self.rule.words(self.scale, False)}"
         if not np.isfinite(values).all():
             return Decided(rule, [], "", "inconclusive", "a value is not finite")
@@ -399,7 +389,6 @@ class Near(OneArm):
     within: float
 
     def decide(self, run: Run, noun: str, values: xarray.DataArray) -> Decided:
-        """The median over seeds at every late probe."""
         rule = (
             f"{noun}, median over seeds: supported if within {self.within:g} of {self.target:g} at "
             "every probe of the last quarter, else inconclusive"
@@ -431,7 +420,6 @@ class Share(OneArm):
     at_least: float
 
     def decide(self, run: Run, noun: str, values: xarray.DataArray) -> Decided:
-        """The share of each seed."""
         rule = (
             f"{noun}, share over all probed steps: supported if {self.at_least:.0%} or more in "
             "every seed, not supported if less in every seed, else inconclusive"
@@ -456,7 +444,6 @@ class AtMost(OneArm):
     limit: Callable[[Run], float]
 
     def decide(self, run: Run, noun: str, values: xarray.DataArray) -> Decided:
-        """The largest value of all probed steps and seeds."""
         limit = self.limit(run)
         rule = f"{noun}: supported if at most {limit:g} at every probed step and seed, else not"
         if not values.notnull().any():
@@ -515,5 +502,4 @@ def verdicts(run: Run, claims: Iterable[Judge]) -> list[Verdict]:
 
 
 def as_verdicts(found: Verdict | Iterable[Verdict]) -> list[Verdict]:
-    """What a claim returned, as a list."""
     return [found] if isinstance(found, Verdict) else [*found]

@@ -97,16 +97,10 @@ class Scale(NamedTuple):
         )
 
     def show(self, value: float) -> str:
-        """A value with its unit, e.g. a limit."""
         return f"{self.factor * value:.4g}{self.unit}"
 
     def against(self, number: Number, inverse: bool, bound: str = "") -> tuple[str, str]:
-        """How much larger one arm is than another, and `more` or `less`.
-
-        Args:
-          number: above / below, or above − below.
-          inverse: whether the arm that is told of is the denominator.
-          bound: `at least `, `at most ` or empty.
+        """How much larger one arm is, and `more` or `less`; `inverse` tells of the divisor.
 
         Example:
           >>> RATIO.against(Number("", 4.0, 2.0, 8.0, 3), inverse=True)
@@ -131,7 +125,6 @@ SHARE = Scale(MINIMAL_POINTS, factor=100.0, unit=" points")
 
 
 def seeds(count: int) -> str:
-    """`one seed`, `3 seeds`."""
     return "one seed" if count == 1 else f"{count} seeds"
 
 
@@ -156,7 +149,6 @@ class Above(NamedTuple):
     threshold: float
 
     def decide(self, numbers: Sequence[Number], scale: Scale) -> tuple[Decision, str]:
-        """All numbers must agree."""
         sides = [scale.side(number, self.threshold) for number in numbers]
         if len(set(sides)) == 1 and sides[0] != "inconclusive":
             return sides[0], ""
@@ -176,7 +168,6 @@ class Above(NamedTuple):
         return "inconclusive", f"above {limit} {above}, but below {below}"
 
     def words(self, scale: Scale, several: bool) -> str:
-        """The rule as a reader sees it."""
         every, limit = " in every comparison" if several else "", scale.show(self.threshold)
         return (
             f"supported if above {limit}{every}, not supported if below{every}, else inconclusive"
@@ -189,7 +180,6 @@ class NotBelow(NamedTuple):
     threshold: float = 1.0
 
     def decide(self, numbers: Sequence[Number], scale: Scale) -> tuple[Decision, str]:
-        """Supported if no interval reaches a tenth below, not supported if all lie below."""
         if all(scale.bounds(n)[0] >= self.threshold / scale.minimal for n in numbers):
             return "supported", ""
         if all(scale.side(number, self.threshold) == "not supported" for number in numbers):
@@ -201,7 +191,6 @@ class NotBelow(NamedTuple):
         return "inconclusive", reason
 
     def words(self, scale: Scale, several: bool) -> str:
-        """The rule as a reader sees it."""
         lie, limit = "all lie" if several else "it lies", f"{self.threshold:g}"
         return (
             f"supported if no interval reaches below {limit}/{scale.minimal:g}, not supported if "
@@ -216,7 +205,6 @@ class Within(NamedTuple):
     threshold: float  # the upper limit
 
     def decide(self, numbers: Sequence[Number], scale: Scale) -> tuple[Decision, str]:
-        """All inside, or at least one wholly outside."""
         bounds = {number.name: scale.bounds(number) for number in numbers}
         if all(self.low < low and high < self.threshold for low, high in bounds.values()):
             return "supported", ""
@@ -226,7 +214,6 @@ class Within(NamedTuple):
         return "inconclusive", "an interval holds one of the limits"
 
     def words(self, scale: Scale, several: bool) -> str:
-        """The rule as a reader sees it."""
         every, some = ("every interval", "one") if several else ("the interval", "it")
         low, high = scale.show(self.low), scale.show(self.threshold)
         return (

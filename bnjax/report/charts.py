@@ -6,6 +6,7 @@ Published curves stand over measured ones as in the table that a figure was draw
 """
 
 import csv
+import html
 import io
 import math
 import re
@@ -13,15 +14,262 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+import xarray
 
 from bnjax.draw.drawing import COLUMNS, LOOKS, PUBLISHED
 from bnjax.errors import RunError
 from bnjax.frame.messages import printable
 from bnjax.frame.results import Run
-from bnjax.report import curves
-from bnjax.report.curves import Factor, shown
-from bnjax.report.finished import Figure
 from bnjax.report.pack import Numbers
+
+# Okabe & Ito's colours for arms that are no normalisers.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "triangle-down", "star", "cross")
+MATPLOTLIB = {"-": "solid", "--": "dash", "-.": "dashdot", ":": "dot"}
+MOST = 300  # curves of a chart
+# On a dark page each colour has a contrast of at least 3. Deuteranopes see any two of them apart,
+# most clearly where both have the same dashes. Hues are those of the figures.
+DARK_PAGE = "#1D2024"  # `--paper` of the page
+ON_DARK = {
+    "#D55E00": "#D55E00", "#0072B2": "#1C83D2", "#009E73": "#0FC7BB", "#CC79A7": "#FDA6C9",
+    "#E69F00": "#E69F00", "#56B4E9": "#4BC0F6", "#000000": "#FFFFFF", "#332288": "#9F8BFF",
+    "#117733": "#64CF80", "#5A98A7": "#9FDCF7", "#882255": "#DA4791", "#2A9682": "#6CB599",
+    "#9A9473": "#DDCC77", "#E06D68": "#C4647B", "#999933": "#999933", "#AA4499": "#D16BBC",
+    "#661100": "#C66D50", "#5891C8": "#6699CC",
+}  # fmt: skip
+NEUTRAL_ON_DARK = "#9AA0A8"  # a series of no arm
+# Line width: hue and dashes belong to the arm. Of two runs over each other the first is thin, the
+# second wide and paler.
+STROKE = {"width": 1.9, "opacity": 1.0}
+STROKES = ({"width": 1.3, "opacity": 1.0}, {"width": 4.5, "opacity": 0.8})
+
+
+class Factor(NamedTuple):
+    """Something in which curves differ, with all its values as a person reads them."""
+
+    name: str
+    values: tuple[str, ...]
+    label: str
+
+
+def shown(value: Any) -> str:
+    """A value from a run as a chart may show it: charts read a little HTML, so none is left."""
+    plain = value.item() if isinstance(value, np.generic) else value
+    text = f"{plain:g}" if isinstance(plain, float) else str(plain)
+    return html.escape(printable(text, 80), quote=False)
+
+
+def on_dark(colour: str) -> str:
+    return ON_DARK.get(colour, NEUTRAL_ON_DARK)
+
+
+def dash(line: Any) -> str:
+    """Matplotlib's line style as a chart has it; dashes of its own in points."""
+    if isinstance(line, str):
+        return MATPLOTLIB.get(line, "longdash")
+    return ",".join(f"{1.5 * length:g}px" for length in line[1])
+
+
+def leading(run: Run) -> tuple[str, ...]:
+    """The leading axes of every variable: factors, then the seed."""
+    return tuple(map(str, run["train_loss"].dims[:-1])) if "train_loss" in run else ()
+
+
+def axis_label(run: Run, axis: str) -> str:
+    found = run.data[axis].attrs.get("long_name") if axis in run.data.coords else None
+    return printable(found or axis.replace("_", " "), 200)
+
+
+def factors(run: Run) -> list[Factor]:
+    def label(name: str, value: Any) -> str:
+        known = name == "norm" and str(value) in LOOKS
+        return shown(LOOKS[str(value)].label if known else value)
+
+    return [
+        Factor(name, tuple(label(name, value) for value in run.values(name)), axis_label(run, name))
+        for name in leading(run)
+    ]
+
+
+def name_arms(run: Run, *, seeds: bool = False) -> dict[tuple[int, ...], str]:
+    """Labels by the places along the leading axes: all values that vary, the main one bare."""
+    found = factors(run)
+    hue = main_factor(found)
+    said = [
+        i
+        for i, factor in enumerate(found)
+        if i == hue or (len(factor.values) > 1 and (seeds or factor.name != "seed"))
+    ]
+    return {
+        index: ", ".join(
+            found[i].values[index[i]]
+            if i == hue
+            else f"{found[i].label} {found[i].values[index[i]]}"
+            for i in said
+        )
+        or "run"
+        for index in np.ndindex(*(len(factor.values) for factor in found))
+    }
+
+
+def main_factor(found: Sequence[Factor]) -> int:
+    """The place of the factor that decides the hue: the normaliser, or the first that varies."""
+    names = [factor.name for factor in found]
+    if "norm" in names:
+        return names.index("norm")
+    varying = (i for i, one in enumerate(found) if len(one.values) > 1 and one.name != "seed")
+    return next(varying, 0)
+
+
+def make_curves(run: Run, source: int, name: str) -> tuple[list[dict[str, Any]], int]:
+    """All arms and seeds for the page's program, at most `MOST`, and the number left out.
+
+    `name` is that of the run, empty where there is one run only.
+    """
+    before, stroke = (f"{name}: ", STROKES[source % len(STROKES)]) if name else ("", STROKE)
+    found = factors(run)
+    names = [factor.name for factor in found]
+    sizes = [len(factor.values) for factor in found]
+    hue = main_factor(found)
+    others = [i for i, size in enumerate(sizes) if size > 1 and i != hue and names[i] != "seed"]
+    seed = names.index("seed") if "seed" in names else None
+    labels, arms = name_arms(run, seeds=True), name_arms(run)
+    made: list[dict[str, Any]] = []
+    for index in list(np.ndindex(*sizes))[:MOST]:
+        colour, line = COLOURS[index[hue] % len(COLOURS)] if names else COLOURS[0], "solid"
+        if "norm" in names:
+            look = LOOKS[str(run.values("norm")[index[hue]])]
+            colour, line = look.colour, dash(look.line)
+        if others:
+            line = DASHES[index[others[0]] % len(DASHES)]
+        place = index[others[1]] if len(others) > 1 else index[seed] if seed is not None else 0
+        values = {factor.name: factor.values[i] for factor, i in zip(found, index, strict=True)}
+        made.append(
+            {
+                "values": {**values, "run": name} if name else values,
+                "label": f"{before}{labels[index]}",
+                "colour": colour,
+                "dash": line,
+                "symbol": SYMBOLS[place % len(SYMBOLS)],
+                "arm": f"{before}{arms[index]}",
+                "first": seed is None or index[seed] == 0,
+                **stroke,
+                "source": source,
+                "dark": on_dark(colour),
+            }
+        )
+    return made, math.prod(sizes) - len(made)
+
+
+CURVE = "curve"  # the first axis of what is drawn: arms and seeds, in the order of the run
+MOST_NUMBERS = 1_500_000  # of one run, but for its training curves
+MOST_POINTS = 250_000  # of the training curves of one field
+LEAST_POINTS, USUAL_POINTS = 400, 4000  # of one training curve
+FEW_PROBES = 200  # probes are thinned before other axes, down to so many
+
+
+def drawable(run: Run) -> list[str]:
+    """The variables of numbers that have the curves' axes first and at least one of their own.
+
+    Those of one probe stand together: a file of results sorts its variables by their shapes.
+    """
+    lead = leading(run)
+    found = [
+        str(name)
+        for name, values in run.data.data_vars.items()
+        if lead
+        and values.dims[: len(lead)] == lead
+        and len(values.dims) > len(lead)
+        and values.dtype.kind in "biuf"
+        and values.size
+        and name != "train_finite"
+    ]
+    probes = [str(run[name].attrs.get("probe")) for name in found]
+    return sorted(found, key=lambda name: probes.index(str(run[name].attrs.get("probe"))))
+
+
+def thin(run: Run) -> tuple[xarray.Dataset, list[str]]:
+    """The numbers that charts draw, `(curve, …)`, and notes on those left out.
+
+    Training curves of many steps become the least and the greatest of equal blocks of steps, along
+    an axis `block`, so that no spike is lost. Of other axes every second, third, … value is kept.
+    """
+    names, notes = drawable(run), []
+    lead = leading(run)
+    data = run.data[names]
+    if lead and names:
+        data = data.stack({CURVE: lead}, create_index=False).drop_vars(lead, errors="ignore")
+        data = data.transpose(CURVE, ...).isel({CURVE: slice(MOST)})
+    by_step = [name for name in names if data[name].dims == (CURVE, "step")]
+    others = [name for name in names if name not in by_step]
+    if by_step:
+        points = min(max(MOST_POINTS // data.sizes[CURVE], LEAST_POINTS), USUAL_POINTS)
+        if data.sizes["step"] > points:
+            block = -(-2 * data.sizes["step"] // points)
+            found = {
+                name: ((CURVE, "block"), extremes(data[name].values, block), data[name].attrs)
+                for name in by_step
+            }
+            steps = block_steps(data["step"].values, block)
+            data = data.assign(found).assign_coords(block=("block", steps, data["step"].attrs))
+            notes.append(f"training curves: the least and the greatest of every {block} steps")
+    for axis, stride in strides(data, others).items():
+        data = data.isel({axis: slice(None, None, stride)})
+        what = "probes" if axis == "probe_step" else f"values of {axis_label(run, axis)}"
+        notes.append(f"one of every {stride} {what}")
+    total = 0
+    for name in others:
+        total += data[name].size
+        if total > MOST_NUMBERS:
+            notes.append(f"without {printable(data[name].attrs.get('long_name') or name, 200)}")
+            data = data.drop_vars(name)
+    return data, notes
+
+
+def strides(data: xarray.Dataset, names: Sequence[str]) -> dict[str, int]:
+    """Strides of axes that leave at most `MOST_NUMBERS`, where strides alone can do it."""
+    found: dict[str, int] = {}
+    sizes = {name: dict(data[name].sizes) for name in names}
+
+    def lengths(name: str) -> dict[str, int]:
+        return {str(axis): -(-n // found.get(str(axis), 1)) for axis, n in sizes[name].items()}
+
+    def size(name: str) -> int:
+        return math.prod(lengths(name).values())
+
+    while names and sum(map(size, names)) > MOST_NUMBERS:
+        own = lengths(max(names, key=size))
+        del own[CURVE]
+        axis = max(own, key=lambda name: own[name])
+        if own.get("probe_step", 0) > FEW_PROBES:
+            axis = "probe_step"
+        if own[axis] < 10:
+            break
+        found[axis] = found.get(axis, 1) + 1
+    return found
+
+
+def extremes(values: np.ndarray, block: int) -> np.ndarray:
+    """The least and the greatest of each block of the last axis, in the order of their steps."""
+    length = values.shape[-1]
+    padded = np.full((*values.shape[:-1], -(-length // block) * block), np.nan)
+    padded[..., :length] = values
+    blocks = padded.reshape(*values.shape[:-1], -1, block)
+    first = np.where(np.isnan(blocks), np.inf, blocks).argmin(-1)
+    last = np.where(np.isnan(blocks), -np.inf, blocks).argmax(-1)
+    low, high = np.fmin.reduce(blocks, axis=-1), np.fmax.reduce(blocks, axis=-1)
+    rising = first <= last
+    pairs = np.stack([np.where(rising, low, high), np.where(rising, high, low)], axis=-1)
+    return pairs.reshape(*values.shape[:-1], -1)
+
+
+def block_steps(steps: np.ndarray, block: int) -> np.ndarray:
+    """The steps at which the two values of each block are drawn: its first and its middle one."""
+    starts = steps[::block].astype(float)
+    middles = [steps[min(i + block // 2, len(steps) - 1)] for i in range(0, len(steps), block)]
+    return np.stack([starts, np.array(middles, float)], axis=-1).ravel()
+
 
 MOST_CHARTS = 80
 MOST_AT_FIRST = 24  # curves that are on when a page is opened
@@ -35,6 +283,17 @@ Chart: TypeAlias = dict[str, Any]  # plain values
 Traces: TypeAlias = Iterator[tuple[str, dict[str, Any], dict[str, str]]]
 PATHS = {"trajectory": "principal_coordinates"}  # of training, in the plane of a surface
 PATH_AXES = ("path", "probe_step", "plane_axis")
+
+
+class Figure(NamedTuple):
+    """A figure with its words and its files, or a table alone."""
+
+    name: str
+    title: str
+    text: str
+    source: str
+    caption: str
+    files: Mapping[str, bytes]  # by suffix, e.g. ".svg"
 
 
 class Group(NamedTuple):
@@ -53,13 +312,13 @@ class Group(NamedTuple):
 class Source:
     """One run of a group: its thinned numbers, and where they lie in the page."""
 
-    def __init__(self, name: str, run: Run, numbers: Numbers) -> None:
+    def __init__(self, place: int, name: str, run: Run, numbers: Numbers) -> None:
         self.name = shown(name)
         self.run = run
         self.numbers = numbers
-        self.factors = curves.factors(run)
-        self.curves, left_out = curves.make_curves(run)
-        self.data, notes = curves.thin(run)
+        self.factors = factors(run)
+        self.curves, left_out = make_curves(run, place, self.name)
+        self.data, notes = thin(run)
         self.notes = [f"{name}: {note}" if name else note for note in notes]
         if left_out:
             self.notes.append(f"{left_out} more curves are left out")
@@ -82,14 +341,13 @@ class Source:
         return self._places[name]
 
     def part(self, name: str, row: int) -> dict[str, Any]:
-        """Place and start of the numbers of one curve."""
         return {"a": self.place(name), "s": row * math.prod(self.data.variables[name].shape[1:])}
 
 
 def build(identifier: str, runs: Iterable[tuple[str, Run]], numbers: Numbers) -> Group:
     """The charts of some runs over each other: one without a name, or several with one each."""
-    sources = [Source(name, run, numbers) for name, run in runs]
-    first, several = sources[0], len(sources) > 1
+    sources = [Source(place, *named, numbers) for place, named in enumerate(runs)]
+    first = sources[0]
     common = [
         name
         for name in map(str, first.data.data_vars)
@@ -112,15 +370,7 @@ def build(identifier: str, runs: Iterable[tuple[str, Run]], numbers: Numbers) ->
         if titles.count(each["title"]) > 1 and each["kind"] != "training":
             each["title"] += f", {each['probe']}"
         sections.setdefault(each["kind"], []).append(each)
-    drawn = [
-        curve.content(
-            i,
-            source.name if several else "",
-            curves.STROKES[i % len(curves.STROKES)] if several else curves.STROKE,
-        )
-        for i, source in enumerate(sources)
-        for curve in source.curves
-    ]
+    drawn = [curve for source in sources for curve in source.curves]
     chosen = [
         {
             axis: list(map(shown, source.values(axis)))
@@ -131,7 +381,7 @@ def build(identifier: str, runs: Iterable[tuple[str, Run]], numbers: Numbers) ->
     ]
     choices = {
         axis: (
-            curves.axis_label(first.run, axis),
+            axis_label(first.run, axis),
             list(dict.fromkeys(value for own in chosen for value in own.get(axis, ()))),
         )
         for own in chosen
@@ -189,7 +439,6 @@ def train_chart(name: str, sources: Sequence[Source]) -> Chart | None:
 
 
 def chart(name: str, sources: Sequence[Source]) -> Chart | None:
-    """The chart of one variable, by its axes."""
     axes = sources[0].axes(name)
     if axes == ("test_step",) and f"train_{name.removeprefix('test_')}" in sources[0].data:
         return None  # it stands in the chart of its training curve
@@ -222,7 +471,7 @@ def chart(name: str, sources: Sequence[Source]) -> Chart | None:
 
 def label_along(axis: str, sources: Sequence[Source]) -> str:
     """The name of an axis; step sizes of several rates are in units of each arm's own rate."""
-    label = curves.axis_label(sources[0].run, axis)
+    label = axis_label(sources[0].run, axis)
     for source in sources:
         if axis == "step_size" and source.axes("line_step_sizes")[-1:] == (axis,):
             ratios = source.data["line_step_sizes"].values / source.values(axis)
@@ -263,7 +512,6 @@ def surface(name: str, sources: Sequence[Source]) -> Chart | None:
 
 
 def label(source: Source, name: str) -> str:
-    """The name of a variable as a person reads it."""
     found = source.data[name].attrs.get("long_name")
     return printable(found or name.replace("_", " ").capitalize(), 200)
 
@@ -312,7 +560,6 @@ def framed(
 
 
 def is_wide(low: float, high: float) -> bool:
-    """Whether values from low to high are better drawn logarithmically."""
     return low > 0 and high / low > LOG_RATIO
 
 
@@ -327,7 +574,6 @@ def spreads(values: np.ndarray) -> bool:
 
 
 def merge_factors(sources: Sequence[Source]) -> list[Factor]:
-    """The factors of all sources, and the run where there are several."""
     found: dict[str, Factor] = {}
     if len(sources) > 1:
         found["run"] = Factor("run", tuple(source.name for source in sources), "run")
@@ -357,7 +603,7 @@ def factor_looks(
             and len({curve[part] for curve in drawn}) > 1
         ]
         parts = [*decided, *(with_it[part] for part in decided if part in with_it)]
-        neutral = {"colour": NEUTRAL, "dark": NEUTRAL, "dash": "solid", **curves.STROKE}
+        neutral = {"colour": NEUTRAL, "dark": NEUTRAL, "dash": "solid", **STROKE}
         for value, own in same.items():
             if own and decided and len(factor.values) > 1:
                 found[factor.name, value] = {**neutral, **{part: own[0][part] for part in parts}}
@@ -377,14 +623,13 @@ def switched_off(count: int, factors: Sequence[Factor]) -> set[tuple[str, str]]:
 
 
 MARK = f", {PUBLISHED}, "  # in the name of a published series
-MOST_POINTS = 2000  # of a series
+MOST_IN_SERIES = 2000  # of a series
 MOST_PANELS = 24
 KINDS = ("line", "points", "band", "range")
 Row = dict[str, str]
 
 
 def has_published(figure: Figure) -> bool:
-    """Whether published curves were drawn in a figure."""
     return MARK.encode() in figure.files.get(".csv", b"")
 
 
@@ -418,14 +663,13 @@ def read(table: bytes, name: str) -> Iterator[Row]:
 def overlay(
     figure: Figure, panel: str, series: dict[tuple[str, str], list[Row]], numbers: Numbers
 ) -> dict[str, Any]:
-    """One panel: measured lines and bands, and the published ones, thin."""
     title, _, upright = panel.rpartition(" | ")
     traces: list[dict[str, Any]] = []
     values = []
     for (name, kind), rows in series.items():
         if kind not in KINDS:
             continue
-        kept = rows[:: -(-len(rows) // MOST_POINTS)]
+        kept = rows[:: -(-len(rows) // MOST_IN_SERIES)]
         look = next((look for look in LOOKS.values() if name.startswith(look.label)), None)
         # An arm has its own dashes, its limits and single seeds are dotted.
         is_arm = look is not None and (
@@ -444,15 +688,15 @@ def overlay(
                     "x": x,
                     "a": numbers.add(values[-1]),
                     "n": len(kept),
-                    "label": curves.shown(re.sub(", (lower|upper) edge$", "", name)),
+                    "label": shown(re.sub(", (lower|upper) edge$", "", name)),
                     "named": not unnamed,
                     "published": MARK in name,
                     "fill": edge == "high",
                     "edge": kind == "band",
                     "m": "markers" if kind == "points" else "lines",
                     "colour": colour,
-                    "dark": curves.on_dark(colour),
-                    "dash": curves.dash(look.line) if look and is_arm else "dot",
+                    "dark": on_dark(colour),
+                    "dash": dash(look.line) if look and is_arm else "dot",
                 }
             )
     finite = np.concatenate([part[np.isfinite(part)] for part in values] or [np.empty(0)])

@@ -105,7 +105,6 @@ VIEW = re.compile(r"[-\d.eE]+([ ,]+[-\d.eE]+){3}")
 
 
 def view(content: bytes) -> str:
-    """The viewBox of a document that `inline` takes."""
     found = re.search(rb'viewBox="([^"]*)"', content)
     return found[1].decode("ascii") if found and VIEW.fullmatch(found[1].decode("ascii")) else ""
 
@@ -115,15 +114,6 @@ def inline(content: bytes, prefix: str, title: str, name: str) -> str:
 
     Elements and attributes that do not draw, scripts, styles for the whole page, links and whatever
     would be fetched are left out; identifiers get a prefix, so that two figures do not share them.
-
-    Args:
-      content: of the file.
-      prefix: of identifiers, different for each figure of a page.
-      title: what is seen, for those who do not see it.
-      name: of the file, for errors.
-
-    Raises:
-      RunError: it is no SVG document.
     """
     try:
         if b"<!ENTITY" in content:
@@ -143,7 +133,6 @@ def inline(content: bytes, prefix: str, title: str, name: str) -> str:
 
 
 def render(element: ElementTree.Element, prefix: str, depth: int) -> Iterator[str]:
-    """The text of one element that draws and of those in it."""
     if depth > DEEPEST:
         raise ValueError("it is nested too deeply")
     if not isinstance(element.tag, str) or not element.tag.startswith(SVG):

@@ -14,41 +14,34 @@ from bnjax import draw
 from bnjax.errors import RunError, UsageError, told
 from bnjax.frame import folder, results
 from bnjax.frame.files import plain
-from bnjax.frame.listener import Listener, Listeners
+from bnjax.frame.listener import Listener, together
 from bnjax.frame.published_curves import Published
 from bnjax.frame.results import Run
 from bnjax.frame.study import Study
 from bnjax.judge import kit
-from bnjax.report import finished
-from bnjax.report.page import write_page
+from bnjax.report import page
 
 VERDICTS = ("supported", "not supported", "inconclusive")
 
 
-def publish(
-    study: Study, published: Published, path: Path, listeners: Sequence[Listener] = ()
-) -> None:
-    """Judge and draw what a folder holds; the summary, written last, marks the run finished.
-
-    Raises:
-      RunError: claims, figures or the page that failed, after all others are written.
-    """
+def publish(study: Study, published: Published, path: Path, listeners: Sequence[Listener]) -> None:
+    """Judge and draw what a folder holds; the summary, written last, marks the run finished."""
     measured = results.read(path)
     failed: dict[str, str] = {}
     verdicts: list[dict[str, Any]] = []
     figures: list[dict[str, Any]] = []
-    listener = Listeners(*listeners)
+    listener = together(*listeners)
     with quiet():
         for name, claim in parts(study, "CLAIMS", failed):
             with noting(failed, f"claim {name}"):
                 verdicts += [plain_verdict(one) for one in kit.verdicts(measured, (claim,))]
     listener.judge(verdicts)
     for drawing, files in draw_figures(study, measured, published, path, failed):
-        figures.append(finished.describe(drawing, files))
+        figures.append(page.describe(drawing, files))
         listener.draw(drawing.name, files)
     names = [folder.METRICS, folder.RESULTS, *(name for one in figures for name in one["files"])]
     with noting(failed, "page"):
-        one = finished.FinishedRun(
+        one = page.FinishedRun(
             name=study.name,
             digest=path.absolute().name,
             question=study.question,
@@ -56,15 +49,14 @@ def publish(
             run=measured,
             verdicts=verdicts,
             failed=dict(failed),
-            figures=finished.load_figures(path, figures),
+            figures=page.load_figures(path, figures),
             study=study,
             date="",
             href="",
         )
-        names.append(write_page(one, path).name)
+        names.append(page.save(page.render([one]), path / page.PAGE).name)
     names += sorted(f"{folder.MODELS}/{file.name}" for file in path.glob(f"{folder.MODELS}/*.npz"))
-    about = {"figures": figures, "question": study.question, "source": study.source}
-    folder.write_summary(path, verdicts, failed, names, about)
+    folder.write_summary(path, verdicts, failed, names, figures, study.question, study.source)
     if failed:
         first, why = next(iter(failed.items()))
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
@@ -77,7 +69,6 @@ def publish(
 def draw_figures(
     study: Study, run: Run, published: Published, place: Path, failed: dict[str, str]
 ) -> Iterator[tuple[Any, list[Path]]]:
-    """The drawings of a study with the files that they are saved as; failures are noted."""
     for name, figure in parts(study, "FIGURES", failed):
         with quiet(), noting(failed, f"figure {name}"), draw.styled():
             found = figure(run, published)
@@ -105,7 +96,6 @@ def noting(failed: dict[str, str], name: str) -> Any:
 
 
 def parts(study: Study, name: str, failed: dict[str, str]) -> list[tuple[str, Any]]:
-    """The claims or the figures of a study, each with a name for messages."""
     found: Sequence[Any] = ()
     with noting(failed, name):  # a module that cannot be imported
         found = study.part(name, ())

@@ -10,7 +10,7 @@ from rich.console import Console
 from toy_runs import STUDY, TOY, stop_at
 
 from bnjax.commands import command_line
-from bnjax.frame import display, event_files, folder, results
+from bnjax.frame import folder, listener, results
 from bnjax.frame.arm import Arm
 from bnjax.frame.interrupts import INTERRUPTED
 
@@ -56,7 +56,7 @@ def test_event_files_hold_what_was_measured_once_and_change_nothing(
         assert (path / name).read_bytes() == (plain / name).read_bytes()
     run = results.read(path)
     for norm in run.norms:
-        events = read_events(path / event_files.FOLDER / f"{norm}-0")
+        events = read_events(path / listener.FOLDER / f"{norm}-0")
         for tag, axis in (("train/loss", "step"), ("test/accuracy", "test_step")):
             values = run[tag.replace("/", "_")].sel(norm=norm, seed=0).values.tolist()
             expected = dict(zip(run.values(axis), values, strict=True))
@@ -74,10 +74,10 @@ def test_without_the_package_a_line_says_what_to_install(toy, tmp_path, monkeypa
 def test_many_values_become_their_mean_and_extremes():
     values = np.arange(100.0).reshape(10, 10)
     values[0, 0] = np.nan
-    found = dict(event_files.curves("x/y", ["a", "b"], values, {}))
+    found = dict(listener.curves("x/y", ["a", "b"], values, {}))
     assert found == {"x/y/mean": 50.0, "x/y/min": 1.0, "x/y/max": 99.0}
-    assert event_files.curves("x/y", ["a", "b"], np.full((10, 10), np.nan), {}) == []
-    assert event_files.curves("x/y", [], np.array(np.nan), {}) == []
+    assert listener.curves("x/y", ["a", "b"], np.full((10, 10), np.nan), {}) == []
+    assert listener.curves("x/y", [], np.array(np.nan), {}) == []
 
 
 def a_record(steps, known):
@@ -98,8 +98,8 @@ def test_the_terminal_shows_curve_probes_and_time_left(width):
     }
     clock = iter(range(1000))
     console = Console(file=io.StringIO(), width=width)
-    bars = display.Bars(console=console, auto_refresh=False, get_time=lambda: next(clock))
-    shown = display.RichDisplay(bars, jobs=2, shown=("line_smoothness", "line_cosines"))
+    bars = listener.Bars(console=console, auto_refresh=False, get_time=lambda: next(clock))
+    shown = listener.RichDisplay(bars, jobs=2, shown=("line_smoothness", "line_cosines"))
     for done in (1, 2, 3):
         shown.latest = 0.0
         shown.advance(an_arm("batch"), done, record)
@@ -119,22 +119,22 @@ def test_the_terminal_shows_curve_probes_and_time_left(width):
 
 def test_the_numbers_shown_are_those_that_have_arrived_however_far_behind():
     record = a_record(8, 2)  # a block of six steps is under way
-    assert display.newest_step(record, 8) == "minibatch loss 4.0000, accuracy 0.200"
+    assert listener.newest_step(record, 8) == "minibatch loss 4.0000, accuracy 0.200"
     record["train_accuracy"] = np.full(8, np.nan)  # of targets that are no classes
-    assert display.newest_step(record, 8) == "minibatch loss 4.0000"
-    assert display.newest_step(a_record(8, 0), 1) == "first numbers under way"
+    assert listener.newest_step(record, 8) == "minibatch loss 4.0000"
+    assert listener.newest_step(a_record(8, 0), 1) == "first numbers under way"
 
 
 def test_probes_without_a_choice_show_their_first_fields_and_nothing_private():
     fields = {f"a_{number}": np.array([[1.0], [2.0]]) for number in range(9)}
-    found = display.newest_probes({**fields, "_path_snapshots": np.ones((2, 3))})
-    assert found == [f"a {number} 2" for number in range(display.MOST_VALUES)]
+    found = listener.newest_probes({**fields, "_path_snapshots": np.ones((2, 3))})
+    assert found == [f"a {number} 2" for number in range(listener.MOST_VALUES)]
 
 
 def test_steps_done_before_a_resume_tell_nothing_of_the_time_left():
     clock = [0.0]
-    bars = display.Bars(console=Console(file=io.StringIO()), get_time=lambda: clock[0])
-    shown = display.RichDisplay(bars, jobs=2)
+    bars = listener.Bars(console=Console(file=io.StringIO()), get_time=lambda: clock[0])
+    shown = listener.RichDisplay(bars, jobs=2)
     record = a_record(100, 100)
     shown.finish(an_arm("none"), record)
     for done in range(51, 61):  # a second each, from the checkpoint at step 50
@@ -146,8 +146,8 @@ def test_steps_done_before_a_resume_tell_nothing_of_the_time_left():
 
 
 def test_of_many_arms_only_those_under_way_keep_a_bar():
-    bars = display.Bars(console=Console(file=io.StringIO()))
-    shown = display.RichDisplay(bars, jobs=display.MANY_JOBS + 1)
+    bars = listener.Bars(console=Console(file=io.StringIO()))
+    shown = listener.RichDisplay(bars, jobs=listener.MANY_JOBS + 1)
     record = a_record(2, 2)
     for norm in ("none", "batch"):
         shown.advance(an_arm(norm), 1, record)
@@ -159,10 +159,10 @@ def test_of_many_arms_only_those_under_way_keep_a_bar():
 
 @pytest.mark.parametrize("values", [[], [np.nan], [-1.0, 0.0], [np.inf]])
 def test_a_curve_without_values_is_blank(values):
-    assert display.sparkline(np.array(values)).strip() == ""
+    assert listener.sparkline(np.array(values)).strip() == ""
 
 
 def test_a_long_curve_fits_a_line():
-    drawn = display.sparkline(np.geomspace(100, 1, 1000))
-    assert len(drawn) == display.CURVE_WIDTH
+    drawn = listener.sparkline(np.geomspace(100, 1, 1000))
+    assert len(drawn) == listener.CURVE_WIDTH
     assert list(drawn) == sorted(drawn, reverse=True)

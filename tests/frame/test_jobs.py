@@ -14,7 +14,7 @@ from toy_runs import STUDY, TOY, figure
 
 from bnjax.commands import command_line
 from bnjax.errors import RunError
-from bnjax.frame import checkpoints, display, job, results
+from bnjax.frame import checkpoints, job, listener, results
 from bnjax.studies import landscape
 
 ALONE = [*TOY, "--norms", "none"]
@@ -70,7 +70,7 @@ def test_no_more_than_the_interval_of_checkpoints_and_a_step_is_at_risk(
 ):
     """But for large states, whose saves would take more than 2 % of the time."""
     clock, saved = [0.0], []
-    advance, save = display.PlainDisplay.advance, checkpoints.save
+    advance, save = listener.PlainDisplay.advance, checkpoints.save
 
     def slow(*given):
         clock[0] += 25.0  # seconds a step; a checkpoint a minute is the default
@@ -82,7 +82,7 @@ def test_no_more_than_the_interval_of_checkpoints_and_a_step_is_at_risk(
         clock[0] += takes
 
     monkeypatch.setattr(job, "time", types.SimpleNamespace(monotonic=lambda: clock[0]))
-    monkeypatch.setattr(display.PlainDisplay, "advance", slow)
+    monkeypatch.setattr(listener.PlainDisplay, "advance", slow)
     monkeypatch.setattr(checkpoints, "save", note)
     run(STUDY, tmp_path, *ALONE, "--checkpoint-steps", "0", "--steps", "10")
     assert saved == expected

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from toy_runs import Drawing
 
 from bnjax.commands import command_line
-from bnjax.frame import folder, options, results, verify
+from bnjax.frame import folder, options, results
 from bnjax.frame.study import Study
 from bnjax.judge.verdict import Verdict
 from bnjax.train import Probe, every
@@ -187,7 +187,7 @@ def test_a_claim_or_figure_that_fails_costs_nothing_else(toy, tmp_path, capsys, 
     assert not folder.read_summary(path).failed
     assert (path / folder.RESULTS).read_bytes() == measured
     assert not (path / folder.CHECKPOINTS).exists()
-    assert not verify.verify(path).damage
+    assert not folder.verify(path).damage
 
 
 def test_a_preset_that_there_is_not_is_refused(toy, tmp_path, capsys):

@@ -13,7 +13,8 @@ from bnjax import models
 from bnjax.commands import command_line
 from bnjax.draw import network
 from bnjax.errors import UsageError
-from bnjax.frame import folder, plugins, results
+from bnjax.frame import folder, results
+from bnjax.frame.study import load_plugins
 from bnjax.models import norms
 from bnjax.studies import landscape, shift
 
@@ -41,7 +42,7 @@ def families():
 
 
 def test_the_guides_normaliser_is_its_formula(own_norm):
-    plugins.load([own_norm, own_norm])  # naming a file twice runs it once
+    load_plugins([own_norm, own_norm])  # naming a file twice runs it once
     module = norms.by_name("tanh").build(name=None)
     x = np.random.default_rng(0).normal(size=(3, 4))
     variables = module.init(jax.random.key(0), jnp.asarray(x), train=True)

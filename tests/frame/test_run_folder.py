@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from bnjax.errors import RunError
-from bnjax.frame import files, fingerprint, folder, options
+from bnjax.frame import files, folder, layout, options
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -246,16 +246,16 @@ def test_a_file_that_git_does_not_know_is_a_difference(tmp_path, monkeypatch):
     module = tmp_path / "bnjax" / "frame" / "fingerprint.py"
     module.parent.mkdir(parents=True)
     module.write_text("")
-    monkeypatch.setattr(fingerprint, "__file__", str(module))
-    assert fingerprint.commit() == ""
+    monkeypatch.setattr(layout, "__file__", str(module))
+    assert layout.commit() == ""
     git("init", "-q")
     git("add", ".")
     git("commit", "-q", "-m", "a")
-    clean = fingerprint.commit()
+    clean = layout.commit()
     assert len(clean) == 12
     (tmp_path / "notes.txt").write_text("")  # is no code
-    assert fingerprint.commit() == clean
+    assert layout.commit() == clean
     (tmp_path / "bnjax" / "own.py").write_text("")
-    assert fingerprint.commit() == f"{clean}+"
+    assert layout.commit() == f"{clean}+"
     module.write_text("x = 1")
-    assert fingerprint.commit() == f"{clean}+"
+    assert layout.commit() == f"{clean}+"

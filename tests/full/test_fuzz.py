@@ -26,7 +26,7 @@ from toy_runs import STUDY, TOY, look, stop_at
 from bnjax.commands import command_line, program
 from bnjax.data.dataset import from_arrays
 from bnjax.errors import RunError, UsageError
-from bnjax.frame import files, folder, published_curves, results, verify
+from bnjax.frame import files, folder, published_curves, results
 from bnjax.frame.arm import arm_values, build_program, first_state, make_arm
 from bnjax.studies import batchnorm_only
 from bnjax.studies.batchnorm_only import trained_network
@@ -139,7 +139,7 @@ def goes_on(arena, place, run, kind, generator, capsys, done):
             assert (run / folder.METRICS).read_bytes() == arena.metrics, done
             assert found.data.identical(arena.results.data), done
         # Checkpoints that a run does not need to go on from are not looked at.
-        damage = verify.verify(run).damage
+        damage = folder.verify(run).damage
         assert all("checkpoints" in name.parts for name in damage), (done, damage)
     else:
         gone = {what for name, what in before.items() if not replaced(name, after)} - {

@@ -13,7 +13,7 @@ from toy_runs import stop_at
 
 import bnjax
 from bnjax.commands import command_line
-from bnjax.frame import folder, options, results, verify
+from bnjax.frame import folder, options, results
 from bnjax.frame import study as studies
 from bnjax.frame.interrupts import INTERRUPTED
 
@@ -48,7 +48,7 @@ def test_a_toy_run_is_whole(made, monkeypatch, capsys):
     assert study.question in page
     for verdict in summary.verdicts:
         assert verdict["identifier"] in page
-    found = verify.verify(path)
+    found = folder.verify(path)
     assert found.finished
     assert not found.damage
     assert_resumed_alike(study, path, monkeypatch)

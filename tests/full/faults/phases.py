@@ -12,7 +12,7 @@ import jax
 
 from bnjax import data
 from bnjax.draw import Drawing
-from bnjax.frame import checkpoints, display, job, results
+from bnjax.frame import checkpoints, job, listener, results
 from bnjax.studies import landscape
 
 PHASES = ("start", "compile", "step", "probe", "evaluation", "save", "results", "figure")
@@ -61,7 +61,7 @@ def pause(faults: dict[str, Any]) -> None:
         compiler = jax._src.compiler
         compiler.compile_or_get_cached = moment.watch(compiler.compile_or_get_cached)
     elif moment.phase == "step":
-        display.PlainDisplay.advance = moment.watch(display.PlainDisplay.advance)
+        listener.PlainDisplay.advance = moment.watch(listener.PlainDisplay.advance)
     elif moment.phase == "probe":
         probes = landscape.STUDY.part("probes")
         parts = {**landscape.STUDY.parts, "probes": lambda arm: watched(probes(arm), moment)}

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from bnjax.frame import display
+from bnjax.frame import listener
 
 
 class Gauge:
@@ -46,10 +46,10 @@ class Gauge:
 def soak(faults: dict[str, Any]) -> None:
     """Note what is used now and then, as `faults["gauge"]` says."""
     gauge = Gauge(**faults["gauge"])
-    advance = display.PlainDisplay.advance
+    advance = listener.PlainDisplay.advance
 
     def noting(self: Any, arm: Any, done: int, record: Any) -> None:
         gauge.look(done)
         advance(self, arm, done, record)
 
-    display.PlainDisplay.advance = noting
+    listener.PlainDisplay.advance = noting
