@@ -352,16 +352,9 @@ class Panel:
     ) -> QuadMesh:
         """A map of colours of `values[y, x]`; NaN shows the colour `missing`. Rows of kind `grid`.
 
-        Args:
-          x: centres of the columns.
-          y: centres of the rows, or their names, which then stand on the axis, 8 to 16 of many.
-          values: finite or NaN.
-          series: its name in the table.
-          missing: a colour.
-          style: of `pcolormesh`: `cmap`, `vmin`, `vmax`; and `table`.
-
-        Returns:
-          What `Drawing.colour_bar` takes.
+        `x` has the centres of the columns, `y` those of the rows, or their names, 8 to 16 of which
+        then stand on the axis. `style` is that of `pcolormesh` (`cmap`, `vmin`, `vmax`) and
+        `table`. `Drawing.colour_bar` takes what is returned.
         """
         names, places = np.asarray(y), np.asarray(y)
         if names.dtype.kind in "OU":
@@ -418,13 +411,8 @@ class Panel:
     ) -> None:
         """A grey dashed line across the panel at `value`. A row of kind `reference`.
 
-        Args:
-          value: on the y axis.
-          name: what the value is.
-          outside: the name stands right of the panel, in several short lines, where curves would
-            leave no room for it; else inside, where it covers no curve.
-          named: whether the name stands there at all.
-          style: of the line.
+        The name stands inside, where it covers no curve; `outside`, in several short lines, right
+        of a panel whose curves would leave no room for it; or, unless `named`, nowhere.
         """
         self.axes.axhline(value, **{**GREY_DASHES, **style})
         self.keep(name, "reference", y=[float(value)])
@@ -459,15 +447,8 @@ class Panel:
     def published(self, curves: Published, name: str, norms: Iterable[str]) -> bool:
         """The published curves of some arms as thin lines, both edges of each band.
 
-        They stand in no legend: the caption says what thin lines are (`PUBLISHED_NOTE`).
-
-        Args:
-          curves: by the names of panels and arms.
-          name: of the published panel, e.g. `fig4a_vgg_loss`.
-          norms: the arms.
-
-        Returns:
-          Whether there was a curve to draw.
+        `name` is that of the published panel, e.g. `fig4a_vgg_loss`. They stand in no legend: the
+        caption says what thin lines are (`PUBLISHED_NOTE`). Returns whether there was one to draw.
         """
         known = [norm for norm in norms if (name, norm) in curves]
         for norm in known:
@@ -495,11 +476,9 @@ class Panel:
     ) -> None:
         """Finish the panel: `title`, `xlabel`, `ylim`, `xscale`, … as `Axes.set` takes them.
 
-        Args:
-          log: a logarithmic y axis, unless nothing positive and finite was drawn (all diverged).
-          steps: limits of the x axis for so many training steps, with room for whole markers.
-          grid: `False` for none, `"x"` or `"y"` for one axis.
-          properties: of the axes; `xticks=(places, names)` names the places.
+        `log` makes the y axis logarithmic, unless nothing positive and finite was drawn (all
+        diverged). `steps` sets the limits of the x axis, with room for whole markers. `grid` is
+        `False`, or `"x"` or `"y"` for one axis. `xticks=(places, names)` names the places.
         """
         named = {axis for axis in ("xticks", "yticks") if isinstance(properties.get(axis), tuple)}
         self.axes.set(**{name: properties[name] for name in properties if name not in named})
@@ -648,12 +627,9 @@ class Drawing:
     def legend(
         self, panels: Sequence[Panel] | None = None, loc: str = "outside lower center", **style: Any
     ) -> None:
-        """One legend for several panels; a name that a band and a line have shows both.
+        """One legend for several panels, by default all of them, in one row.
 
-        Args:
-          panels: by default all.
-          loc: where it stands.
-          style: of `Figure.legend`; by default in one row.
+        A name that a band and a line have shows both. `style` is that of `Figure.legend`.
         """
         found: dict[str, list[Any]] = {}
         for panel in self.panels if panels is None else panels:
@@ -669,13 +645,9 @@ class Drawing:
     def colour_bar(
         self, panels: Sequence[Panel], text: str, shown: Any, *, shrink: float = 1.0
     ) -> None:
-        """One bar of colours next to some panels.
+        """One bar of colours next to some panels, a share `shrink` of their height.
 
-        Args:
-          panels: that it belongs to.
-          text: of its axis.
-          shown: what `Panel.heat` returned, or the levels of contours, which it then shows.
-          shrink: its height as a share of theirs.
+        It shows what `Panel.heat` returned, or the levels of contours.
         """
         axes = [panel.axes for panel in panels]
         if not isinstance(shown, np.ndarray):
@@ -724,8 +696,7 @@ class Drawing:
     def save(self, folder: Path) -> list[Path]:
         """Write `<name>.png`, `.pdf`, `.svg` and the table as `.csv`, each whole or not at all.
 
-        Returns:
-          Their paths. Equal figures are equal files: none of them has a date.
+        Equal figures are equal files: none of them has a date.
         """
         figure, paths = self.finish(), []
         for suffix, metadata in FORMATS.items():

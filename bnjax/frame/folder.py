@@ -142,30 +142,26 @@ def open_folder(
         write_config(folder, record)
         return folder
     found = read_config(folder)
-    changed = changes(found.fingerprint, record.fingerprint)
-    if not changed:
-        return folder
-    if set(changed) <= set(layout):
-        here = {key: now for key, (_, now) in changed.items()}
+    before, now = found.fingerprint, record.fingerprint
+    changed = [key for key in {**now, **before} if before.get(key) != now.get(key)]
+    said = ", ".join(f"{key} {before.get(key)} (now {now.get(key)})"[:200] for key in changed)
+    if not set(changed) <= set(layout):
+        state = "a damaged" if is_finished(folder) else "an unfinished"
+        raise RunError(
+            f"{folder} holds {state} run made under {said}: continue it there, or begin anew with "
+            "--fresh (the folder is renamed, not deleted) or another --out"
+        )
+    if changed:
+        here = {key: now.get(key) for key in changed}
         if here not in found.continued:
             write_config(folder, found._replace(continued=[*found.continued, here]))
         changes_code = not {"commit", "script"}.isdisjoint(changed)
         code = ", unless the code measures something else" if changes_code else ""
         say(
-            f"{folder} was begun under {describe_change(changed)}: it continues, and ends with "
-            f"numbers that agree with an unbroken run's to rounding, not bit for bit{code}"
+            f"{folder} was begun under {said}: it continues, and ends with numbers that agree with "
+            f"an unbroken run's to rounding, not bit for bit{code}"
         )
-        return folder
-    state = "a damaged" if is_finished(folder) else "an unfinished"
-    raise RunError(
-        f"{folder} holds {state} run made under {describe_change(changed)}: continue it "
-        "there, or begin anew with --fresh (the folder is renamed, not deleted) or another --out"
-    )
-
-
-def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    keys = [key for key in {**now, **before} if before.get(key) != now.get(key)]
-    return {key: (before.get(key), now.get(key)) for key in keys}
+    return folder
 
 
 def write_config(folder: Path, record: Description) -> None:
@@ -249,10 +245,6 @@ def has_texts(value: Any, names: Sequence[str], listed: str) -> bool:
         and all(isinstance(value[name], str) for name in names)
         and isinstance(value[listed], list)
     )
-
-
-def describe_change(changed: Mapping[str, tuple[Any, Any]]) -> str:
-    return ", ".join(f"{key} {before} (now {now})"[:200] for key, (before, now) in changed.items())
 
 
 def is_finished(folder: Path) -> bool:

@@ -100,11 +100,7 @@ def run_job(
 
 
 def run_arm(
-    study: Study,
-    arm: Arm,
-    saved: checkpoints.Checkpoints,
-    execution: Execution,
-    path: Path,
+    study: Study, arm: Arm, saved: checkpoints.Checkpoints, execution: Execution, path: Path
 ) -> records.Record:
     """Train one arm from its start, or from its last checkpoint, to its end.
 

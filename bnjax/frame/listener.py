@@ -197,8 +197,7 @@ class RichDisplay(Listener):
             return  # no eye follows faster
         self.latest = time.monotonic()
         curve = sparkline(record["train_loss"][: max(1, done - 1)])
-        lines = [newest_step(record, done), f"loss {curve}"]
-        lines += newest_probes(record, self.shown)
+        lines = newest_step(record, done), f"loss {curve}", *newest_probes(record, self.shown)
         below = "\n".join(f"  {line}" for line in lines)
         self.bars.update(
             self.tasks[arm.label], completed=done, count=f"{done}/{steps}", below=below

@@ -154,11 +154,7 @@ def field_axes(probe: str, group: Group, field: str) -> tuple[str, ...]:
 
 
 def check(
-    study: Study,
-    options: Any,
-    axes: Mapping[str, np.ndarray],
-    layout: Layout,
-    record: Record,
+    study: Study, options: Any, axes: Mapping[str, np.ndarray], layout: Layout, record: Record
 ) -> None:
     """Refuse a record of one arm whose arrays do not have the axes that its fields declare."""
     outer = (*options.factors, "seed")

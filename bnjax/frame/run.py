@@ -14,17 +14,7 @@ from jax.sharding import Mesh
 
 from bnjax import data, losses
 from bnjax.errors import UsageError
-from bnjax.frame import (
-    disk,
-    folder,
-    job,
-    layout,
-    listener,
-    messages,
-    processes,
-    records,
-    results,
-)
+from bnjax.frame import disk, folder, job, layout, listener, messages, processes, records, results
 from bnjax.frame.files import plain
 from bnjax.frame.interrupts import Interrupted, StopRequest, stop_on_signals
 from bnjax.frame.layout import LAYOUT, fingerprint

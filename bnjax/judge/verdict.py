@@ -5,7 +5,7 @@ A claim that comes out against its paper is a result like any other.
 
 import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from scipy.special import stdtrit
@@ -128,21 +128,6 @@ def seeds(count: int) -> str:
     return "one seed" if count == 1 else f"{count} seeds"
 
 
-@runtime_checkable
-class Rule(Protocol):
-    """Decides on the numbers of a claim, and says how."""
-
-    @property
-    def threshold(self) -> float:
-        """The limit that is shown beside each number."""
-
-    def decide(self, numbers: Sequence[Number], scale: Scale) -> tuple[Decision, str]:
-        """The decision, and why it is none."""
-
-    def words(self, scale: Scale, several: bool) -> str:
-        """The rule as a reader sees it; `several`: there is more than one number."""
-
-
 class Above(NamedTuple):
     """Supported if every number lies above a limit, not supported if every one lies below."""
 
@@ -222,6 +207,7 @@ class Within(NamedTuple):
         )
 
 
+Rule: TypeAlias = Above | NotBelow | Within  # decides on the numbers of a claim, and says how
 LABELS = {
     "none": "no normalisation",
     "batch": "BatchNorm",

@@ -355,7 +355,11 @@ def build(identifier: str, runs: Iterable[tuple[str, Run]], numbers: Numbers) ->
     ]
     training = [name for name in common if probe(first, name) == "train"]
     training.sort(key=lambda name: ("train_loss", "train_accuracy", name).index(name))
-    others = [name for name in common if name not in training and not is_coordinate(first, name)]
+    others = [
+        name
+        for name in common
+        if name not in training and name.removeprefix(f"{probe(first, name)}_") not in COORDINATES
+    ]
     found = [train_chart(name, sources) for name in training]
     found += [chart(name, sources) for name in others]
     charts = [each for each in found if each is not None]
@@ -413,10 +417,6 @@ def build(identifier: str, runs: Iterable[tuple[str, Run]], numbers: Numbers) ->
 
 def probe(source: Source, name: str) -> str:
     return str(source.data[name].attrs.get("probe") or name.partition("_")[0])
-
-
-def is_coordinate(source: Source, name: str) -> bool:
-    return name.removeprefix(f"{probe(source, name)}_") in COORDINATES
 
 
 def train_chart(name: str, sources: Sequence[Source]) -> Chart | None:

@@ -81,6 +81,10 @@ def read(path: Path, page_folder: Path) -> FinishedRun:
         (path / folder.SUMMARY).stat().st_mtime, datetime.UTC
     )
     run = results.read(path)
+    try:
+        way = os.path.relpath(path, page_folder).replace(os.sep, "/")
+    except ValueError:  # on another drive
+        way = "."
     shipped = str(run.facts.get("script", "")).startswith(f"bnjax/studies/{record.study} ")
     return FinishedRun(
         name=record.study,
@@ -93,17 +97,8 @@ def read(path: Path, page_folder: Path) -> FinishedRun:
         figures=load_figures(path, summary.figures),
         study=studies.find(record.study) if shipped and record.study in studies.names() else None,
         date=finished.strftime("%Y-%m-%d %H:%M UTC"),
-        href=link(path, page_folder),
+        href="" if way == "." else f"{way}/",
     )
-
-
-def link(path: Path, page_folder: Path) -> str:
-    """The way from the page's folder to the run's, for links; empty where there is none."""
-    try:
-        way = os.path.relpath(path, page_folder).replace(os.sep, "/")
-    except ValueError:  # on another drive
-        return ""
-    return "" if way == "." else f"{way}/"
 
 
 LATE = 0.1  # share of the steps over which minibatches are averaged
