@@ -143,7 +143,7 @@ def act(arguments: Sequence[str]) -> int:
         return 0
     if not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
         known = " ".join((*studies.names(), *MODULES, *COMMANDS))
-        raise UsageError(f"bnjax {arguments[0]}: must be of {known}")
+        raise UsageError(f"bnjax {arguments[0]}: must be one of {known}")
     call = command_line.parse_options(Call, arguments, DESCRIPTION, prog="bnjax")
     status: int = call.act()
     return status

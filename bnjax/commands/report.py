@@ -79,14 +79,14 @@ def read(path: Path, published: Published, page_folder: Path) -> FinishedRun:
         )
     from bnjax.report import publish
 
-    failed: dict[str, str] = {}
+    failed: dict[str, Exception] = {}
     with tempfile.TemporaryDirectory(prefix="bnjax-report-") as name:
         place = Path(name)
         described = [
             page.describe(drawing, files)
             for drawing, files in publish.draw_figures(one.study, one.run, published, place, failed)
         ]
-        for figure, why in failed.items():
+        for figure, why in publish.reasons(failed).items():
             raise RunError(f"{figure} of {path} cannot be drawn: {why}")
         return one._replace(figures=page.load_figures(place, described))
 

@@ -116,7 +116,7 @@ def check_networks(study: Study, options: Any) -> None:
         "--norms": models.norms.registry.REGISTRY,
     }
     for option, known in registered.items():
-        expected = f"of {' '.join(known)}, or one that a file given as --plugins registers"
+        expected = f"one of {' '.join(known)}, or one that a file given as --plugins registers"
         for name in [options.model] if option == "--model" else options.norms:
             require(option, name, name in known, expected)
     build = study.part("build_model", build_model)

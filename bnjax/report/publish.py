@@ -27,7 +27,7 @@ VERDICTS = ("supported", "not supported", "inconclusive")
 def publish(study: Study, published: Published, path: Path, listeners: Sequence[Listener]) -> None:
     """Judge and draw what a folder holds; the summary, written last, marks the run finished."""
     measured = results.read(path)
-    failed: dict[str, str] = {}
+    failed: dict[str, Exception] = {}
     verdicts: list[dict[str, Any]] = []
     figures: list[dict[str, Any]] = []
     listener = together(*listeners)
@@ -48,7 +48,7 @@ def publish(study: Study, published: Published, path: Path, listeners: Sequence[
             source=study.source,
             run=measured,
             verdicts=verdicts,
-            failed=dict(failed),
+            failed=reasons(failed),
             figures=page.load_figures(path, figures),
             study=study,
             date="",
@@ -56,18 +56,20 @@ def publish(study: Study, published: Published, path: Path, listeners: Sequence[
         )
         names.append(page.save(page.render([one]), path / page.PAGE).name)
     names += sorted(f"{folder.MODELS}/{file.name}" for file in path.glob(f"{folder.MODELS}/*.npz"))
-    folder.write_summary(path, verdicts, failed, names, figures, study.question, study.source)
+    why = reasons(failed)
+    folder.write_summary(path, verdicts, why, names, figures, study.question, study.source)
     if failed:
-        first, why = next(iter(failed.items()))
+        first = next(iter(failed))
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         raise RunError(
-            f"{first}{more} of {path} failed: {why}: all arrays, {len(verdicts)} verdicts and "
-            f"{len(figures)} figures are kept; the same command tries again"
-        )
+            f"{first}{more} of {path} failed: {why[first]}: all arrays, {len(verdicts)} verdicts "
+            f"and {len(figures)} figures are kept; the same command tries again; --debug shows "
+            "where"
+        ) from failed[first]
 
 
 def draw_figures(
-    study: Study, run: Run, published: Published, place: Path, failed: dict[str, str]
+    study: Study, run: Run, published: Published, place: Path, failed: dict[str, Exception]
 ) -> Iterator[tuple[Any, list[Path]]]:
     for name, figure in parts(study, "FIGURES", failed):
         with quiet(), noting(failed, f"figure {name}"), draw.styled():
@@ -85,17 +87,22 @@ def quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def noting(failed: dict[str, str], name: str) -> Any:
+def noting(failed: dict[str, Exception], name: str) -> Any:
     """Within the block an error is noted under a name; the disk's and the memory's are raised."""
     try:
         yield
     except (OSError, MemoryError):
         raise
     except Exception as error:  # whatever a claim or a figure raises
-        failed[name] = f"{type(error).__name__}: {told(error)}"
+        failed[name] = error
 
 
-def parts(study: Study, name: str, failed: dict[str, str]) -> list[tuple[str, Any]]:
+def reasons(failed: dict[str, Exception]) -> dict[str, str]:
+    """What failed and why, in words."""
+    return {name: f"{type(error).__name__}: {told(error)}" for name, error in failed.items()}
+
+
+def parts(study: Study, name: str, failed: dict[str, Exception]) -> list[tuple[str, Any]]:
     found: Sequence[Any] = ()
     with noting(failed, name):  # a module that cannot be imported
         found = study.part(name, ())

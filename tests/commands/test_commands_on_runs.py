@@ -117,8 +117,8 @@ def test_verify_reads_no_file_that_is_larger_than_any_run_writes(runs, call, mon
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["bogus"], "bnjax bogus: must be of batch_size"),
-        (["landscape.py"], "must be of batch_size"),
+        (["bogus"], "bnjax bogus: must be one of batch_size"),
+        (["landscape.py"], "must be one of batch_size"),
         (["verify"], "no run folder is given"),
         (["verify", "nowhere"], "nowhere is not a folder"),
         (["resume"], "PATH Run folder. (required)"),
@@ -224,7 +224,7 @@ def test_resume_ends_as_the_same_command_would(toy_runs, made, tmp_path, monkeyp
         ({"lr": "NaN"}, "--lr nan: must be above 0"),
         ({"norms": "batch"}, "its option norms"),
         ({"norms": [1]}, "its option norms"),
-        ({"norms": ["../../x"]}, r"--norms ../../x: must be of none"),
+        ({"norms": ["../../x"]}, r"--norms ../../x: must be one of none"),
         ({"model": "vgg12"}, "--model vgg12: must be of vgg11"),
         ({"steps": True}, "its option steps"),
         ({"steps": 2**70}, "its option steps"),

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from toy_runs import Drawing
 
 from bnjax.commands import command_line
+from bnjax.errors import RunError
 from bnjax.frame import folder, options, results
 from bnjax.frame.study import Study
 from bnjax.judge.verdict import Verdict
@@ -183,6 +184,9 @@ def test_a_claim_or_figure_that_fails_costs_nothing_else(toy, tmp_path, capsys, 
     assert [verdict["verdict"] for verdict in summary.verdicts] == ["supported"]
     assert (path / "figure.png").exists()
     shutil.rmtree(path / folder.CHECKPOINTS)  # a run that is to be trained again would show
+    with pytest.raises(RunError) as raised:
+        run(having(**parts), tmp_path, "--debug")
+    assert raised.value.__cause__.__traceback__ is not None
     assert run(OWN, tmp_path) == 0  # the same command, mended, tries again
     assert not folder.read_summary(path).failed
     assert (path / folder.RESULTS).read_bytes() == measured

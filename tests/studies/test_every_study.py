@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import html
 import json
 import math
 
@@ -45,7 +46,7 @@ def test_a_toy_run_is_whole(made, monkeypatch, capsys):
     assert_verdicts_are_whole(summary.verdicts)
     assert_figures_have_numbers(path, summary.files)
     page = (path / "report.html").read_text()
-    assert study.question in page
+    assert study.question in html.unescape(page)
     for verdict in summary.verdicts:
         assert verdict["identifier"] in page
     found = folder.verify(path)
