@@ -3,7 +3,6 @@
 import os
 import signal
 from types import SimpleNamespace
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +12,7 @@ import synthetic
 from conftest import cast, tiny_model
 from jax.flatten_util import ravel_pytree
 from synthetic import column, decided
+from test_distributions import CAPTION, N, S, U
 
 from bnjax import data, losses
 from bnjax.commands.command_line import prepare
@@ -23,12 +23,11 @@ from bnjax.frame.interrupts import Interrupted
 from bnjax.frame.listener import Listener
 from bnjax.frame.results import Run
 from bnjax.probes.surface import filter_direction
-from bnjax.studies.surface import STUDY, budget, claims, figure, measure
+from bnjax.studies.surface import STUDY, claims, figure, measure
 from bnjax.train import TrainState
 from bnjax.train.loop import Sweep, count_rows, run_sweeps
 
 AXIS = np.linspace(-1, 1, 11)
-S, N, U = "supported", "not supported", "inconclusive"
 
 
 @pytest.fixture(scope="module")
@@ -109,31 +108,26 @@ def test_the_plane_of_a_path_holds_all_of_it():
     assert (measure.around(np.zeros(3), 5) == 0).sum() == 1
 
 
-class Row(NamedTuple):
-    """What a sweep measures."""
-
-    value: int
+SMALL = ["--preset", "toy", "--norms", "batch", "--points", "3"]
+SMALL += ["--batch-size", "16", "--images", "32"]
 
 
 def test_sweeps_that_are_done_are_not_begun_again():
     begun = []
 
-    def make(name, rows):
+    def sweep(name, rows):
         def begin(state, measured):
             begun.append(name)
-            return lambda row: Row(10 * rows + row)
+            return lambda row: 10 * rows + row
 
         return Sweep(rows, None, begin)
 
-    sweeps, state = (
-        {name: make(name, rows) for name, rows in (("a", 2), ("b", 3))},
-        TrainState(jnp.int32(0), {}, {}, ()),
-    )
+    sweeps, state = {"a": sweep("a", 2), "b": sweep("b", 3)}, TrainState(jnp.int32(0), {}, {}, ())
     every = [("a", 0, 20), ("a", 1, 21), ("b", 0, 30), ("b", 1, 31), ("b", 2, 32)]
     for start in range(count_rows(sweeps) + 1):
         begun.clear()
         rest = list(run_sweeps(sweeps, state, {}, start=start))
-        assert [(row.name, row.row, row.values.value) for row in rest] == every[start:]
+        assert [(row.name, row.row, row.values) for row in rest] == every[start:]
         assert [row.done for row in rest] == [*range(start + 1, 6)]
         assert begun == ["a"] * (start < 2) + ["b"] * (start < 5)
 
@@ -203,46 +197,27 @@ def test_a_surface_that_ends_between_rows_resumes_bit_for_bit(
     assert resumed.equals(whole)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ("--points 10", "--points 10: must be odd, from 3 to 1001"),
-        ("--points 1", "--points 1: must be odd"),
-        ("--lines 0", "--lines 0: must be from 1"),
-        ("--span 0", "--span 0.0: must be above 0"),
-        ("--span nan", "--span nan: must be above 0"),
-        ("--images 40", "--images 40: must be a multiple of --batch-size 32"),
-        ("--views plane plane", "--views plane plane: must be one or more"),
-        ("--probe-every 3", "--probe-every 3: must be at most 2: three snapshots"),
-    ],
-)
-def test_a_wrong_call_is_refused(arguments, message):
-    with pytest.raises(UsageError) as raised:
-        prepare(STUDY, ["--preset", "toy", *arguments.split()])
-    assert message in str(raised.value)
-
-
 def test_grids_that_are_too_large_are_refused_unless_insisted_on(noise_dataset, monkeypatch):
-    def check(*more):
-        options = ("--preset", "toy", "--norms", "batch", "--batch-size", "16", "--images", "32")
-        measure.check(prepare(STUDY, [*options, "--points", "3", *more]), noise_dataset)
+    def refused(message, *more):
+        with pytest.raises(UsageError, match=message):
+            measure.check(prepare(STUDY, [*SMALL, *more]), noise_dataset)
 
-    with pytest.raises(UsageError, match="--images 64: must be at most 48 here"):
-        check("--images", "64")
+    refused("--images 64: must be at most 48 here", "--images", "64")
     with monkeypatch.context() as patch:
-        patch.setattr(budget, "LARGEST_BYTES", 1000)
-        with pytest.raises(UsageError, match=r"3 snapshots of .* --probe-every, or insist"):
-            check()
-    monkeypatch.setattr(budget, "operations_per_second", lambda: 1.0)
+        patch.setattr(measure, "LARGEST_BYTES", 1000)
+        # 8·8·3 pixels, four layers; a scale and a shift of each of 10 channels behind three.
+        parameters = (192 + 1) * 10 + 2 * (10 + 1) * 10 + (10 + 1) * 10 + 3 * 20
+        size = 4 * 3 * parameters / 2**30
+        refused(f"3 snapshots of {parameters} parameters take {size:.3g} GiB .* --probe-every, or")
+    monkeypatch.setattr(measure, "speed", lambda: 1.0)
+    refused("this grid takes")
+    monkeypatch.setattr(measure, "forward_operations", lambda *_: 36.0)
     # 32 images, 101 × 3 + 2 × 3² points.
-    with pytest.raises(UsageError, match=r"takes 1e\+04 forward passes of an image, .* --yes"):
-        check("--lines", "101")
-    check("--yes")
-    grid = budget.Budget(forward_passes=3600, operations=2.0, snapshots=10, parameters=1000)
-    assert (grid.hours, grid.snapshot_bytes) == (2, 40_000)
+    refused(r"takes 1e\+04 forward passes of an image, about 103 hours .* --yes", "--lines", "101")
+    measure.check(prepare(STUDY, [*SMALL, "--lines", "101", "--yes"]), noise_dataset)
 
 
-def made(sharper=3.0, seeds=1, share=0.7, saddle="", worse=0.1, **options):
+def made(sharper=3.0, seeds=1, share=0.7, saddle="", worse=0.1):
     """`none` is `sharper` times as sharp as `batch` and has a larger test error by `worse`."""
     curvature = column([sharper, 1.0], 3) * (1 + 0.01 * np.arange(seeds)[:, None, None])
     sign = column([-1 if norm == saddle else 1 for norm in ("none", "batch")], 3)
@@ -262,7 +237,10 @@ def made(sharper=3.0, seeds=1, share=0.7, saddle="", worse=0.1, **options):
     }
     axes = {"line": range(3), "column": range(11), "row": range(11), "path": ["principal"]}
     axes |= {"component": (1, 2), "plane_axis": (1, 2), "test_step": (0, 40)}
-    return synthetic.run(variables, seeds=seeds, options=options, **axes)
+    shown = {**CAPTION, "images": 64, "statistics": "running", "probe_every": 5}
+    run = synthetic.run(variables, seeds=seeds, options=shown, **axes)
+    run.facts["dataset"] = "made up"
+    return run
 
 
 def without(run, *views):
@@ -355,13 +333,8 @@ def test_curvatures_are_those_of_a_quadratic():
         np.testing.assert_allclose(own, np.full((7, 7), one), rtol=1e-9)
 
 
-CAPTION = {"depth": None, "width": 0.25, "dropout": 0.0, "steps": 40, "objective": "cross_entropy"}
-CAPTION |= {"batch_size": 32, "images": 64, "statistics": "running", "probe_every": 5}
-
-
 def drawn(run):
     """The drawings of a run by name, and their series by panel."""
-    run.facts["dataset"] = "made up"
     found = [drawing for draw in figure.FIGURES for drawing in draw(run, {})]
     for drawing in found:
         drawing.finish()
@@ -376,7 +349,7 @@ def drawn(run):
 
 
 def test_figures_show_the_range_over_lines_and_seeds_and_the_first_seed_s_planes():
-    run = made(seeds=2, **CAPTION)
+    run = made(seeds=2)
     steps = np.arange(8.0)
     run.data["lines_losses"] += 0.1 * run.data["line"]
     for field in ("losses", "columns", "row"):
@@ -404,7 +377,7 @@ def test_figures_show_the_range_over_lines_and_seeds_and_the_first_seed_s_planes
 
 
 def test_an_arm_without_a_surface_leaves_its_panels_empty():
-    run = without(made(**CAPTION), "principal", "lines")
+    run = without(made(), "principal", "lines")
     run.data["plane_losses"][0] = np.nan
     found = drawn(synthetic.diverged(run, "none"))
     assert [*found] == ["surface_plane", "surface_3d"]

@@ -87,12 +87,5 @@ STUDY = Study(
             "images": 12_800,
         },
     },
-    axis_labels={
-        "line": "line",
-        "row": "coordinate",
-        "column": "coordinate",
-        "path": "path",
-        "component": "component",
-        "plane_axis": "axis of the plane",
-    },
+    axis_labels={"row": "coordinate", "column": "coordinate", "plane_axis": "axis of the plane"},
 )

@@ -97,35 +97,29 @@ def more_than_published(run: Run, arms: tuple[str, ...]) -> str:
 def order(run: Run) -> Verdict | tuple[()]:
     """Whether the arms stand in the same order by sharpness and by test error."""
     accuracies = run["test_accuracy"]
-    if "lines_losses" not in run or len(run.norms) < 2 or not accuracies.notnull().any():
+    if "lines_losses" not in run or len(run.norms) < 2 or accuracies.isnull().all():
         return ()
-    errors = 1 - accuracies.isel(test_step=-1).median("seed", skipna=False)
-    sharp = sharpness(run).median("seed", skipna=False)
-    fitted = at_centre(run, "accuracies").isel(line=0).median("seed", skipna=False)
-    values = {
-        norm: tuple(float(one.sel(norm=norm)) for one in (sharp, errors, errors + fitted - 1))
-        for norm in run.norms
-    }
-    reasons = [*filter(None, (why_not_trained(run, norm) for norm in run.norms))]
-    trained = [norm for norm in run.norms if not why_not_trained(run, norm)]
-    agree = []
-    for left, right in itertools.combinations(trained, 2):
-        (first, error, _), (second, other, _) = values[left], values[right]
-        sharper: Decision = "inconclusive"
-        if first > 0 and second > 0:
-            sharper = RATIO.side(single("", first / second, 1), 1.0)
-        if sharper != "inconclusive" and abs(error - other) > TEST_ERROR_DIFFERENCE:
-            agree.append((sharper == "supported") == (error > other))
+    seen = sharpness(run), accuracies.isel(test_step=-1), at_centre(run, "accuracies").isel(line=0)
+    sharp, tested, fitted = (values.median("seed", skipna=False) for values in seen)
+    columns = sharp, 1 - tested, 1 - tested + fitted - 1
+    table = {norm: [float(column.sel(norm=norm)) for column in columns] for norm in run.norms}
+    fates = {norm: why_not_trained(run, norm) for norm in run.norms}
+    reasons, agree = [*filter(None, fates.values())], []
+    for left, right in itertools.combinations([norm for norm in fates if not fates[norm]], 2):
+        (first, error, _), (second, other, _) = table[left], table[right]
+        if first > 0 and second > 0 and abs(error - other) > TEST_ERROR_DIFFERENCE:
+            side = RATIO.side(single("", first / second, 1), 1.0)
+            agree += [(side == "supported") == (error > other)] if side != "inconclusive" else []
     verdict: Decision = "inconclusive"
     if not agree:
         reasons.append("no two trained networks differ in both")
-    elif all(agree) or not any(agree):
-        verdict = "supported" if all(agree) else "not supported"
+    elif len({*agree}) == 1:
+        verdict = "supported" if agree[0] else "not supported"
     else:
         reasons.append(f"{sum(agree)} of {len(agree)} pairs agree")
     told = (
-        f"{label(norm)} {first:.3g} / {error:.1%} / {gap:.1%}"
-        for norm, (first, error, gap) in values.items()
+        f"{label(norm)} {sharp:.3g} / {error:.1%} / {gap:.1%}"
+        for norm, (sharp, error, gap) in table.items()
     )
     return Verdict(
         "sharpness-error",

@@ -1,5 +1,7 @@
 """Loss surfaces around a trained network: which images, which statistics, which plane."""
 
+import math
+import os
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple, TypeAlias
 
@@ -12,28 +14,29 @@ from jaxtyping import Array, Float
 from bnjax import losses
 from bnjax.arithmetic import trees
 from bnjax.arithmetic.principal import Principal, principal_components
-from bnjax.data import Batch, Dataset
-from bnjax.errors import require
+from bnjax.data import Dataset
+from bnjax.errors import UsageError, require
 from bnjax.fields import Field
 from bnjax.frame.arm import Arm, arm_values, build_model
+from bnjax.models import Model
 from bnjax.probes.points import points_that_fit
 from bnjax.probes.surface import coordinates, filter_direction, values_on_line
 from bnjax.studies.surface import snapshots as count_snapshots
-from bnjax.studies.surface.budget import (
-    Budget,
-    count_parameters,
-    forward_operations,
-    require_affordable,
-)
 from bnjax.train import Probe, every
 from bnjax.train.loop import Measured, MeasureRow, Sweep
-from bnjax.train.step import Gradient, TrainState
+from bnjax.train.step import TrainState
 from bnjax.types import BatchStats, Params, Scalar
 
 SNAPSHOTS = "_snapshots"  # the probe that keeps them; not among the published results
 MARGIN = 0.25  # of the trajectory's extent, on either side of it
 COMPONENTS = 5  # whose shares of the variance are kept
 KEYS = ("line", "plane", "noise")  # uses of the key
+# A grid beyond these is refused, by an estimate that is crude and says so: operations counted by
+# the compiler over a rate that is assumed.
+LONGEST_HOURS = 12.0
+LARGEST_BYTES = 8 * 2**30
+CORE_OPERATIONS_PER_SECOND = 25e9  # of one core, float32; measured on convolutions of VGG-11
+ACCELERATOR_OPERATIONS_PER_SECOND = 10e12
 Plane: TypeAlias = tuple[Params, Params]
 
 
@@ -62,24 +65,12 @@ class SurfaceRow(NamedTuple):
     accuracies: Annotated[Float[Array, " column"], Field("Accuracy", bounded=True)]
 
 
-class Values(NamedTuple):
-    """What is measured at a point, or at `[points]`."""
-
-    losses: Array  # mean over the images, nats for cross-entropy
-    accuracies: Array  # in [0, 1]; NaN of a regression
-
-
 def probes(arm: Arm) -> Mapping[str, Probe]:
     """Snapshots of the parameters, where their path is asked for."""
     if "trajectory" not in arm.options.views:
         return {}
-    return {SNAPSHOTS: Probe(every(arm.options.probe_every), keep_snapshot)}
-
-
-def keep_snapshot(state: TrainState, batch: Batch, gradient: Gradient) -> Snapshot:
-    """The probe that rides along: the parameters before the step's update."""
-    del batch, gradient
-    return Snapshot(ravel_pytree(state.params)[0])
+    keep = every(arm.options.probe_every)
+    return {SNAPSHOTS: Probe(keep, lambda state, *_: Snapshot(ravel_pytree(state.params)[0]))}
 
 
 def after(arm: Arm) -> Mapping[str, Sweep]:
@@ -98,44 +89,39 @@ def after(arm: Arm) -> Mapping[str, Sweep]:
     def direction(state: TrainState, use: str, number: int) -> Params:
         return draw(jax.random.fold_in(key_for(arm, use), number), state.params)
 
-    def begin_lines(state: TrainState, measured: Measured) -> MeasureRow:
-        del measured
+    def path_of(state: TrainState, measured: Measured) -> Principal:
+        return path_components(state.params, measured[f"{SNAPSHOTS}_vector"])
+
+    def lines(state: TrainState, measured: Measured) -> MeasureRow:
         surface = settle(state)
+        return lambda row: surface((direction(state, "line", row),) * 2, 0.0, symmetric)
 
-        def measure(row: int) -> SurfaceRow:
-            along = direction(state, "line", row)
-            return surface((along, along), 0.0, symmetric)
-
-        return measure
-
-    def begin_plane(state: TrainState, measured: Measured) -> MeasureRow:
-        del measured
+    def plane(state: TrainState, measured: Measured) -> MeasureRow:
         surface = settle(state)
-        plane = direction(state, "plane", 0), direction(state, "plane", 1)
-        return lambda row: surface(plane, symmetric[row], symmetric)
+        both = direction(state, "plane", 0), direction(state, "plane", 1)
+        return lambda row: surface(both, symmetric[row], symmetric)
 
-    def begin_principal(state: TrainState, measured: Measured) -> MeasureRow:
-        found = path_components(state.params, measured[f"{SNAPSHOTS}_vector"])
-        return lambda row: PrincipalRow(found.shares, found.coordinates[:, :2])
+    def principal(state: TrainState, measured: Measured) -> MeasureRow:
+        path = path_of(state, measured)
+        return lambda row: PrincipalRow(path.shares, path.coordinates[:, :2])
 
-    def begin_trajectory(state: TrainState, measured: Measured) -> MeasureRow:
-        surface = settle(state)
-        found = path_components(state.params, measured[f"{SNAPSHOTS}_vector"])
+    def trajectory(state: TrainState, measured: Measured) -> MeasureRow:
+        surface, path = settle(state), path_of(state, measured)
         to_tree = ravel_pytree(state.params)[1]
-        plane = to_tree(found.directions[1]), to_tree(found.directions[0])
+        both = to_tree(path.directions[1]), to_tree(path.directions[0])
         columns, rows = (
-            around(np.asarray(found.coordinates[:, axis], np.float64), points) for axis in (0, 1)
+            around(np.asarray(path.coordinates[:, axis], np.float64), points) for axis in (0, 1)
         )
-        return lambda row: surface(plane, rows[row], columns)
+        return lambda row: surface(both, rows[row], columns)
 
-    shapes, snapshots = shapes_of(SurfaceRow, (), *[(points,)] * 3), count_snapshots(options)
-    path = shapes_of(PrincipalRow, (min(COMPONENTS, snapshots - 1),), (snapshots, 2))
+    row, count = shapes_of(SurfaceRow, (), *[(points,)] * 3), count_snapshots(options)
+    path_row = shapes_of(PrincipalRow, (min(COMPONENTS, count - 1),), (count, 2))
     known = {
-        "lines": {"lines": Sweep(options.lines, shapes, begin_lines, "line")},
-        "plane": {"plane": Sweep(points, shapes, begin_plane)},
+        "lines": {"lines": Sweep(options.lines, row, lines, "line")},
+        "plane": {"plane": Sweep(points, row, plane)},
         "trajectory": {
-            "principal": Sweep(1, path, begin_principal, "path"),
-            "trajectory": Sweep(points, shapes, begin_trajectory),
+            "principal": Sweep(1, path_row, principal, "path"),
+            "trajectory": Sweep(points, row, trajectory),
         },
     }
     return {name: sweep for view in options.views for name, sweep in known[view].items()}
@@ -154,22 +140,54 @@ def axes(options: Any) -> Mapping[str, Any]:
 
 
 def check(options: Any, dataset: Dataset) -> None:
-    """Refuse more images than there are, and grids that would take absurdly long."""
+    """Refuse more images than there are, and grids that take absurdly long or much memory."""
     shape, available = dataset.train.pixels.shape[1:], len(dataset.train.labels)
     most = available - available % options.batch_size
     require("--images", options.images, options.images <= most, f"at most {most} here")
+    if options.yes:
+        return
     model = build_model(options, options.norms[0], dataset.num_classes)
     plane = options.points**2
     points = {"lines": options.lines * options.points, "plane": plane, "trajectory": plane}
     arms = len(arm_values(options)) * options.seeds
-    budget = Budget(
-        forward_passes=arms * options.images * sum(points[view] for view in options.views),
-        operations=forward_operations(model, shape, options.batch_size),
-        snapshots=count_snapshots(options) if "trajectory" in options.views else 0,
-        parameters=count_parameters(model, shape),
+    passes = arms * options.images * sum(points[view] for view in options.views)
+    hours = passes * forward_operations(model, shape, options.batch_size) / speed() / 3600
+    if hours > LONGEST_HOURS:
+        raise UsageError(
+            f"this grid takes {passes:.2g} forward passes of an image, about {hours:.3g} hours at "
+            f"an assumed {speed() / 1e9:.3g} GFLOP/s: give fewer --points, --images, --norms or "
+            "--views, or insist with --yes"
+        )
+    kept = count_snapshots(options) if "trajectory" in options.views else 0
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(model.shapes(shape)["params"]))
+    size = 4 * kept * parameters  # float32; all of an arm are in memory at once
+    if size > LARGEST_BYTES:
+        raise UsageError(
+            f"{kept} snapshots of {parameters} parameters take {size / 2**30:.3g} GiB of memory, "
+            "and as much on disk for each arm: give a larger --probe-every, or insist with --yes"
+        )
+
+
+def speed() -> float:
+    """Floating-point operations a second, as they are assumed of this machine."""
+    if jax.default_backend() != "cpu":
+        return ACCELERATOR_OPERATIONS_PER_SECOND
+    known = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+    return cores * CORE_OPERATIONS_PER_SECOND
+
+
+def forward_operations(model: Model, image_shape: tuple[int, ...], batch_size: int) -> float:
+    """Floating-point operations of one image's way forward, as the compiler counts them.
+
+    Nothing is compiled or run. NaN where the compiler does not count.
+    """
+    images = jax.ShapeDtypeStruct((batch_size, *image_shape), jnp.float32)
+    forward = jax.jit(
+        lambda variables, images: model.apply(**variables, images=images, train=False)
     )
-    remedy = "give fewer --points, --images, --norms or --views"
-    require_affordable(budget, insist=options.yes, remedy=remedy)
+    counted = forward.lower(model.shapes(image_shape), images).cost_analysis()
+    return float((counted or {}).get("flops", math.nan)) / batch_size
 
 
 def make_surface(arm: Arm) -> Callable[[TrainState], Callable[..., SurfaceRow]]:
@@ -194,35 +212,28 @@ def make_surface(arm: Arm) -> Callable[[TrainState], Callable[..., SurfaceRow]]:
     def measure(
         params: Params,
         batch_stats: BatchStats,
-        pixels: Array,
-        labels: Array,
+        batches: tuple[Array, Array],
         plane: Plane,
         row: Scalar,
         columns: Array,
     ) -> SurfaceRow:
-        def on_batch(point: Params, batch: tuple[Array, Array]) -> Values:
-            images = pipeline.standardise(batch[0])
-            logits, _ = model.apply(
-                point, batch_stats, images, train=train, key=noise if train else None
-            )
-            return Values(objective(logits, batch[1]), losses.accuracy(logits, batch[1]))
+        def on_batch(point: Params, batch: tuple[Array, Array]) -> tuple[Scalar, Scalar]:
+            images, truth = pipeline.standardise(batch[0]), batch[1]
+            key = noise if train else None
+            logits, _ = model.apply(point, batch_stats, images, train=train, key=key)
+            return objective(logits, truth), losses.accuracy(logits, truth)
 
-        def on_images(point: Params) -> Values:
-            each = jax.lax.map(lambda batch: on_batch(point, batch), (pixels, labels))
-            loss = each.losses.sum() if objective.summed else each.losses.mean()
-            return Values(loss, each.accuracies.mean())
+        def on_images(point: Params) -> tuple[Scalar, Scalar]:
+            loss, accuracy = jax.lax.map(lambda batch: on_batch(point, batch), batches)
+            return loss.sum() if objective.summed else loss.mean(), accuracy.mean()
 
-        values = values_on_line(
-            on_images,
-            trees.move(params, plane[0], -row),
-            plane[1],
-            columns,
-            chunk=points_that_fit(
-                lambda point: on_batch(point, (pixels[0], labels[0])), params, options.points
-            ),
-            precision="highest",
+        first = batches[0][0], batches[1][0]
+        chunk = points_that_fit(lambda point: on_batch(point, first), params, options.points)
+        start = trees.move(params, plane[0], -row)
+        found = values_on_line(
+            on_images, start, plane[1], columns, chunk=chunk, precision="highest"
         )
-        return SurfaceRow(row, columns, values.losses, values.accuracies)
+        return SurfaceRow(row, columns, *found)
 
     def settle(state: TrainState) -> Callable[..., SurfaceRow]:
         batch_stats = state.batch_stats
@@ -234,7 +245,7 @@ def make_surface(arm: Arm) -> Callable[[TrainState], Callable[..., SurfaceRow]]:
 
         def surface(plane: Plane, row: float, columns: np.ndarray) -> SurfaceRow:
             where = jnp.float32(row), jnp.asarray(columns, jnp.float32)
-            return measure(state.params, batch_stats, pixels, labels, plane, *where)
+            return measure(state.params, batch_stats, (pixels, labels), plane, *where)
 
         return surface
 
