@@ -1,5 +1,7 @@
 """The theory study: its probe in 64 bits, its claims on known numbers, its figures and tables."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,22 +10,25 @@ import pytest
 import synthetic
 from conftest import tiny_model
 from synthetic import column, decided
+from test_distributions import CAPTION, N, S, U
 
 from bnjax import train
-from bnjax.commands.command_line import prepare
 from bnjax.data import Batch
-from bnjax.errors import UsageError
+from bnjax.frame.arm import Arm
 from bnjax.models import Model, norms
-from bnjax.studies.theory import STUDY, claims, figure, measure
+from bnjax.studies.theory import claims, figure, measure
 
-S, N, U = "supported", "not supported", "inconclusive"
 LAYER = ("norm", "seed", "probe_step", "probed_layer")
 CHANNEL = (*LAYER, "channel")
 THEOREMS = ("theorem-4.1", "theorem-4.2", "theorem-4.4")
+PROBED = SimpleNamespace(
+    layers=("conv2",), channels=(1,), epsilon=0.0, input_norm=1.0, float64=True, probe_every=1,
+    objective="cross_entropy",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("norm", ["none", "batch"])
-def test_the_probe_is_in_64_bits_even_where_training_knows_32_only(norm, batch):
+def test_the_probe_is_in_64_bits_even_where_training_knows_32_only(norm, batch, noise_dataset):
     with jax.enable_x64(False):
         module = tiny_model(norm).module
         exact = norms.batch_norm(epsilon=0.0)
@@ -31,7 +36,8 @@ def test_the_probe_is_in_64_bits_even_where_training_knows_32_only(norm, batch):
         images = jnp.asarray(np.asarray(batch.images), jnp.float32)
         own = Batch(images, jnp.asarray(np.asarray(batch.labels)))
         state = train.init_state(model, optax.sgd(0.1), jax.random.key(0), images)
-        probe = measure.make_theory(model, ["conv2"], [1], normalised=norm == "batch")
+        arm = Arm({"norm": norm}, 0, PROBED, model, noise_dataset, None)
+        probe = measure.probes(arm)["theory"].measure
         shapes = jax.eval_shape(probe, state, own, None)
         row = probe(state, own, None)
     assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {np.dtype("float64")}
@@ -43,26 +49,6 @@ def test_the_probe_is_in_64_bits_even_where_training_knows_32_only(norm, batch):
     else:
         assert np.isnan(row.lipschitz_residual).all()
         assert row.channel_curvature >= 0  # behind a ReLU network: a convex loss of a linear map
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ("--layers dense9", "--layers dense9: no such layer with a normaliser; choose from dense1"),
-        ("--layers output", "--layers output: no such layer with a normaliser"),
-        ("--layers dense1 dense1", "--layers dense1 dense1: must be one or more, all different"),
-        ("--channels 0 0", "--channels 0 0: must be one or more, all different"),
-        ("--channels 99", "--channels 99: must be from 0 to 9, the channels of dense1"),
-        ("--units -1", "--channels -1: must be from 0"),
-        ("--epsilon -1", "--epsilon -1.0: must be from 0"),
-        ("--input-norm 0", "--input-norm 0.0: must be above 0"),
-        ("--norms l1", "--norms l1: must be none, batch or both"),
-    ],
-)
-def test_a_wrong_call_is_refused(arguments, message):
-    with pytest.raises(UsageError) as raised:
-        prepare(STUDY, ["--preset", "toy", *arguments.split()])
-    assert message in str(raised.value)
 
 
 def made(rough=3.0, residual=1e-14, aligned=1.0, quadratic=1.0, seeds=1, variance=1.0, **options):
@@ -86,7 +72,7 @@ def made(rough=3.0, residual=1e-14, aligned=1.0, quadratic=1.0, seeds=1, varianc
         "channel_alignment": 2 * shares[..., None] - 1,
         "channel_quadratic": quadratic,
     }
-    return synthetic.run(
+    run = synthetic.run(
         {
             f"theory_{name}": (axes, values)
             for axes, fields in ((LAYER, layers), (CHANNEL, channels))
@@ -94,11 +80,13 @@ def made(rough=3.0, residual=1e-14, aligned=1.0, quadratic=1.0, seeds=1, varianc
         }
         | {"test_loss": (("norm", "seed", "test_step"), 1.0)},
         seeds=seeds,
-        options={"float64": True, "epsilon": 0.0, **options},
+        options={**CAPTION, "float64": True, "epsilon": 0.0, **options},
         probed_layer=["conv1"],
-        channel=(0, 3),
+        channel=range(4),
         test_step=(0, 40),
     )
+    run.facts["dataset"] = "made up"
+    return run
 
 
 def unmeasured(name, place, *, whole=False):
@@ -151,6 +139,20 @@ def test_a_dead_or_diverged_network_decides_nothing_but_the_equalities():
         assert {verdict.verdict for verdict in found.values()} == {U}
 
 
+def ahead(run):
+    """The run with BatchNorm a probe ahead in loss, and ‖v‖² that doubles from probe to probe."""
+    loss = run.data["theory_loss"]
+    loss[1, :, :-1] = 1.02 * loss[0, :, 1:].values
+    loss[1, :, -1] *= 0.5  # of no step without BatchNorm
+    run.data["theory_gradient_squared"] *= column(2.0 ** np.arange(synthetic.PROBES), 1)
+    return run
+
+
+def test_terms_are_compared_at_equal_probed_loss():
+    found = decided(ahead(made(rough=3.0)), claims.CLAIMS)["lipschitz-conv1"].numbers[:2]
+    assert [number.estimate for number in found] == pytest.approx([3.0, 6.0])
+
+
 def test_two_negative_terms_have_no_ratio():
     run = made()
     run.data["theory_curvature"] *= -1
@@ -160,32 +162,26 @@ def test_two_negative_terms_have_no_ratio():
 def test_terms_in_units_of_the_layer_s_own_deviation_are_shown():
     found = decided(made(rough=3.0, variance=0.1), claims.CLAIMS)
     for name, ratio in (("lipschitz-conv1", 0.3), ("curvature-conv1", 0.03)):
-        verdict = found[name]
-        assert verdict.verdict == S
-        own = {number.name: number for number in verdict.numbers if "own deviation" in number.name}
-        assert len(own) == 2
-        for number in own.values():
-            assert (number.threshold, number.estimate) == (None, pytest.approx(ratio))
+        own = [number for number in found[name].numbers if "own deviation" in number.name]
+        assert [number.threshold for number in own] == [None, None]
+        assert [number.estimate for number in own] == pytest.approx([ratio, ratio])
+
+
+def only(run, norm):
+    """The run with one arm."""
+    return type(run)(run.data.sel(norm=[norm]), run.options, run.facts)
 
 
 def test_claims_are_those_that_the_arms_allow():
-    run = made()
-    assert [*decided(run, claims.CLAIMS)] == [
-        *THEOREMS, "printed-4.1", "convex", "aligned", "assumptions", "lipschitz-conv1",
-        "curvature-conv1",
-    ]  # fmt: skip
-    for norm, count in (("none", 0), ("batch", 7)):
-        one = type(run)(run.data.sel(norm=[norm]), run.options, run.facts)
-        assert len(decided(one, claims.CLAIMS)) == count
-
-
-CAPTION = {"depth": None, "width": 0.25, "dropout": 0.0, "steps": 40, "objective": "cross_entropy"}
-CAPTION |= {"batch_size": 32}
+    of_batchnorm = [*THEOREMS, "printed-4.1", "convex", "aligned", "assumptions"]
+    both = [*of_batchnorm, "lipschitz-conv1", "curvature-conv1"]
+    assert [*decided(made(), claims.CLAIMS)] == both
+    assert [*decided(only(made(), "batch"), claims.CLAIMS)] == of_batchnorm
+    assert not decided(only(made(), "none"), claims.CLAIMS)
 
 
 def panels(run):
     """Series of the drawings of a run, by the drawing's name and the panel's title."""
-    run.facts["dataset"] = "made up"
     found = [*figure.theory(run, {}), figure.theory_comparison(run, {})]
     for drawing in found:
         drawing.finish()
@@ -197,29 +193,37 @@ def panels(run):
 
 
 def test_figures_show_the_worst_residual_shares_and_ratios_at_equal_loss():
-    run = made(aligned=[0.2, 0.6], seeds=2, **CAPTION)
-    run.data["theory_channel_quadratic"][..., 0] = -1.0
+    run = ahead(made(aligned=[0.2, 0.6], seeds=2))
+    run.data["theory_scaled_gradient_squared"][:] = 4 * run.data["theory_gradient_squared"]
+    run.data["theory_channel_quadratic"][:] = [-1.0, 0.0, 1.0, 1.0]
+    run.data["theory_channel_quadratic"][:, :, 5, 0, 0] = np.nan
     run.data["theory_channel_curvature_residual"][1, 1, 2, 0, 1] = -1e-3
+    run.data["theory_printed_residual"][1, 1, 2] = 0.7
+    run.data["theory_curvature"][:, 0, 3:5] = -1.0  # of both networks: no ratio
     found = panels(run)
     residuals = found["theory", "a Residuals"]
     np.testing.assert_array_equal(residuals["4.2"]["y"], [*[1e-14] * 2, 1e-3, *[1e-14] * 5])
+    printed = residuals["4.1 as printed, 1/√m"]["y"]
+    np.testing.assert_array_equal(printed, [*[0.5] * 2, 0.7, *[0.5] * 5])
     assert residuals["tolerance"]["y"] == [1e-10]
     assumptions = found["theory", "b Assumptions of 4.2"]
     np.testing.assert_allclose(assumptions["⟨ŷ, g⟩ > 0, conv1"]["y"], np.full(8, 0.4))
-    np.testing.assert_array_equal(assumptions["vᵀHv ≥ 0, conv1"]["y"], np.full(8, 0.5))
+    convex = [*[0.75] * 5, np.nan, *[0.75] * 2]
+    np.testing.assert_array_equal(assumptions["vᵀHv ≥ 0, conv1"]["y"], convex)
     removed = found["theory", "c Taken away by the projections"]["conv1"]
-    np.testing.assert_array_equal(removed["y"], np.full(8, 0.5))
+    np.testing.assert_array_equal(removed["y"], np.full(8, 0.75))
     term = found["theory_comparison", "conv1: ‖v‖²"]["no normalisation"]
-    np.testing.assert_array_equal(term["y"], np.full(8, 3.0))
-    ratios = found["theory_comparison", "none / BatchNorm at equal loss"]["curvature, conv1"]
-    np.testing.assert_allclose(ratios["y"], np.full(16, 3.0))
-    np.testing.assert_allclose(ratios["x"][::2], np.geomspace(0.1, 1.5, 8))
+    np.testing.assert_array_equal(term["y"], 3.0 * 2.0 ** np.arange(8))
+    ratios = found["theory_comparison", "none / BatchNorm at equal loss"]
+    losses = run["theory_loss"].sel(norm="batch", seed=0).values[6::-1, 0]
+    np.testing.assert_array_equal(ratios["lipschitz, conv1"]["x"], np.repeat(losses, 2))
+    np.testing.assert_allclose(ratios["lipschitz, conv1"]["y"], np.full(14, 6.0))
+    # Of steps 2 to 4 of the first seed one term or both are negative.
+    assert np.isnan(ratios["curvature, conv1"]["y"]).sum() == 3
 
 
 def test_one_network_alone_has_no_ratio():
-    run = made(**CAPTION)
-    one = type(run)(run.data.sel(norm=["none"]), run.options, run.facts)
-    found = panels(one)
+    found = panels(only(made(), "none"))
     assert {name for name, _ in found} == {"theory_comparison"}
     assert not found["theory_comparison", "none / BatchNorm at equal loss"]
 
@@ -230,11 +234,11 @@ def test_tables_have_a_row_for_whatever_was_measured(tmp_path):
     layers, channels = figure.tables(run, {})
     assert (layers.name, channels.name) == ("theory_layers", "theory_channels")
     assert len(layers.content) == 8 + 4
-    assert len(channels.content) == 2 * len(layers.content)
+    assert len(channels.content) == 4 * len(layers.content)
     layers.save(tmp_path)
     head, first, *_ = (tmp_path / "theory_layers.csv").read_text(encoding="utf-8").splitlines()
     row = dict(zip(head.split(","), first.split(","), strict=True))
     assert [row[key] for key in (*LAYER, "gradient_squared", "lipschitz_residual")] == [
         "none", "0", "0", "conv1", "3.0", "",
     ]  # fmt: skip
-    assert {row["channel"] for row in channels.content} == {0, 3}
+    assert {row["channel"] for row in channels.content} == {*range(4)}

@@ -71,5 +71,5 @@ STUDY = Study(
             paper_probe_every=200,
         ),
     },
-    axis_labels={"probed_layer": "layer", "channel": "channel"},
+    axis_labels={"probed_layer": "layer"},
 )

@@ -5,12 +5,13 @@ that the theorems bound are compared with those of the network without normalisa
 theorem is about.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import xarray
 
 from bnjax.frame.results import Run
+from bnjax.judge.compare import Field
 from bnjax.judge.kit import AtMost, Condition, Gate, Quantity, Ratio, Share
 from bnjax.judge.verdict import Verdict
 
@@ -32,25 +33,45 @@ def reached(values: xarray.DataArray) -> xarray.DataArray:
     )
 
 
+def convex(run: Run) -> xarray.DataArray:
+    """Flags of vᵀHv ≥ 0."""
+    values = run["theory_channel_quadratic"]
+    return (values >= 0).where(reached(values))
+
+
+def aligned(run: Run) -> xarray.DataArray:
+    """Flags of ⟨ŷ, g⟩ > 0."""
+    values = run["theory_channel_alignment"]
+    return (values > 0).where(reached(values))
+
+
+def positive(field: str, power: int = 0) -> Field:
+    """A term, in units of the layer's own deviation if its power of the variance of y is given.
+
+    No ratio says which of two is flatter where one is not positive.
+    """
+    return lambda run: run[field].where(run[field] > 0) * run["theory_variance"] ** power
+
+
+def why_not_exact(run: Run, arms: tuple[Any, ...]) -> str:
+    """That the equality is none."""
+    epsilon = run.options["epsilon"]
+    return f"an equality at ε = 0 only, and ε is {epsilon:g}" if epsilon else ""
+
+
 def theorem(number: str, says: str, corrected: str, published: str, field: str) -> AtMost:
     """The claim that an equality holds within rounding."""
-    name = f"theory_{field}"
 
     def why_not_finite(run: Run, arms: tuple[Any, ...]) -> str:
-        values = run[name]
-        gone = (values.isnull() & reached(values)).any()
+        gone = (run[field].isnull() & reached(run[field])).any()
         return "a residual is not finite: a channel has no variance" if gone else ""
-
-    def why_not_exact(run: Run, arms: tuple[Any, ...]) -> str:
-        epsilon = run.options["epsilon"]
-        return f"an equality at ε = 0 only, and ε is {epsilon:g}" if epsilon else ""
 
     return AtMost(
         identifier=f"theorem-{number}",
         says=f"Theorem {number} holds, {corrected}: {says}",
         quantity=Quantity(
             "the residual of a channel (|left − right| over the sizes of the terms on the right)",
-            lambda run: abs(run[name]),
+            lambda run: abs(run[field]),
         ),
         limit=tolerance,
         only=("batch",),
@@ -64,124 +85,28 @@ def theorem(number: str, says: str, corrected: str, published: str, field: str) 
     )
 
 
-def holds(identifier: str, says: str, noun: str, of: Any, source: str) -> Share:
-    """The claim that something holds usually."""
-    return Share(
-        identifier=identifier,
-        says=says,
-        quantity=Quantity(noun, of),
-        at_least=USUAL,
-        only=("batch",),
-        source=f"{PAPER}, {source}",
-        published="not measured",
-    )
-
-
-def convex(run: Run) -> xarray.DataArray:
-    """Flags of vᵀHv ≥ 0."""
-    values = run["theory_channel_quadratic"]
-    return (values >= 0).where(reached(values))
-
-
-def aligned(run: Run) -> xarray.DataArray:
-    """Flags of ⟨ŷ, g⟩ > 0."""
-    values = run["theory_channel_alignment"]
-    return (values > 0).where(reached(values))
-
-
-def lowers(
-    identifier: str, what: str, noun: str, field: str, power: int, number: str
-) -> Callable[[Run], Iterator[Verdict]]:
-    """The claims on one term that the theorems bound, one for each layer.
-
-    Args:
-      identifier: of the claims, before the name of the layer.
-      what: the term in words.
-      noun: the term in symbols.
-      field: its variable.
-      power: of the variance of y, which frees the term of the scale of y.
-      number: of the theorem.
-    """
-
-    def term(run: Run) -> xarray.DataArray:
-        # No ratio says which of two is flatter where one is not positive.
-        return run[field].where(run[field] > 0)
-
-    def claims(run: Run) -> Iterator[Verdict]:
+def lowers(run: Run) -> Iterator[Verdict]:
+    """The terms that the theorems bound, in each layer."""
+    for identifier, what, noun, field, power, number in TERMS:
         for layer in run.values("probed_layer"):
-            own = Quantity(
-                f"{noun} in units of the layer's own deviation",
-                lambda run: term(run) * run["theory_variance"] ** power,
-            )
+            own = f"{noun} in units of the layer's own deviation"
             claim = Ratio(
                 identifier=f"{identifier}-{layer}",
                 says=f"BatchNorm lowers {what} by a layer's activations in {layer}",
-                quantity=Quantity(noun, term),
+                quantity=Quantity(noun, positive(field)),
                 loss=PROBED_LOSS,
                 above="none",
                 below="batch",
-                shows=(own,),
+                shows=(Quantity(own, positive(field, power)),),
                 source=f"{PAPER}, Theorem {number}",
                 published="an upper bound at the same weights, no number",
             )
             yield from claim(run.sel(probed_layer=layer))
 
-    return claims
 
-
-ASSUMED = "assumptions of Theorem 4.2"
-CLAIMS = (
-    theorem(
-        "4.1",
-        "‖v‖² = γ²/σ² (‖g‖² − ⟨1, g⟩²/m − ⟨g, ŷ⟩²/m)",
-        "with 1/√m corrected to 1/m",
-        "an inequality, with 1/√m",
-        "lipschitz_residual",
-    ),
-    theorem(
-        "4.2",
-        "vᵀĤv = γ²/σ² vᵀHv − γ/(mσ²) ⟨g, ŷ⟩ ‖v‖²",
-        "as its first line is printed",
-        "an inequality",
-        "channel_curvature_residual",
-    ),
-    theorem(
-        "4.4",
-        "ĝ² = γ²/σ² (‖λg‖² − λ² m μ_g² − λ²/m ⟨g, ŷ⟩²)",
-        "with its terms corrected",
-        "an inequality, with the terms uncorrected",
-        "channel_worst_residual",
-    ),
-    holds(
-        "printed-4.1",
-        "‖v‖² ≤ γ²/σ² (‖g‖² − ⟨1, g⟩²/m − ⟨g, ŷ⟩²/√m), as printed, holds",
-        "channels at which Theorem 4.1 holds as printed",
-        lambda run: run["theory_printed_share"],
-        "Theorem 4.1",
-    ),
-    holds(
-        "convex",
-        "the curvature vᵀHv by the layer's output is 0 or more",
-        "chosen channels with vᵀHv ≥ 0",
-        convex,
-        ASSUMED,
-    ),
-    holds(
-        "aligned",
-        "the slope ⟨ŷ, g⟩ = ∂L/∂γ is above 0",
-        "channels with ⟨ŷ, g⟩ > 0",
-        lambda run: run["theory_aligned_share"],
-        ASSUMED,
-    ),
-    holds(
-        "assumptions",
-        "both assumptions of Theorem 4.2 hold",
-        "chosen channels with vᵀHv ≥ 0 and ⟨ŷ, g⟩ > 0",
-        lambda run: convex(run) * aligned(run),
-        ASSUMED,
-    ),
-    lowers("lipschitz", "the gradient", "‖∂L/∂y‖²", "theory_gradient_squared", 1, "4.1"),
-    lowers(
+TERMS = (  # name, words, symbols, variable, power of the variance of y in its unit, theorem
+    ("lipschitz", "the gradient", "‖∂L/∂y‖²", "theory_gradient_squared", 1, "4.1"),
+    (
         "curvature",
         "the curvature along the gradient",
         "the curvature vᵀHv along v = ∂L/∂y",
@@ -189,4 +114,71 @@ CLAIMS = (
         2,
         "4.2",
     ),
+)
+ASSUMED = "assumptions of Theorem 4.2"
+USUALLY: tuple[tuple[str, str, str, Field, str], ...] = (  # name, sentence, noun, flags, where
+    (
+        "printed-4.1",
+        "‖v‖² ≤ γ²/σ² (‖g‖² − ⟨1, g⟩²/m − ⟨g, ŷ⟩²/√m), as printed, holds",
+        "channels at which Theorem 4.1 holds as printed",
+        lambda run: run["theory_printed_share"],
+        "Theorem 4.1",
+    ),
+    (
+        "convex",
+        "the curvature vᵀHv by the layer's output is 0 or more",
+        "chosen channels with vᵀHv ≥ 0",
+        convex,
+        ASSUMED,
+    ),
+    (
+        "aligned",
+        "the slope ⟨ŷ, g⟩ = ∂L/∂γ is above 0",
+        "channels with ⟨ŷ, g⟩ > 0",
+        lambda run: run["theory_aligned_share"],
+        ASSUMED,
+    ),
+    (
+        "assumptions",
+        "both assumptions of Theorem 4.2 hold",
+        "chosen channels with vᵀHv ≥ 0 and ⟨ŷ, g⟩ > 0",
+        lambda run: convex(run) * aligned(run),
+        ASSUMED,
+    ),
+)
+CLAIMS = (
+    theorem(
+        "4.1",
+        "‖v‖² = γ²/σ² (‖g‖² − ⟨1, g⟩²/m − ⟨g, ŷ⟩²/m)",
+        "with 1/√m corrected to 1/m",
+        "an inequality, with 1/√m",
+        "theory_lipschitz_residual",
+    ),
+    theorem(
+        "4.2",
+        "vᵀĤv = γ²/σ² vᵀHv − γ/(mσ²) ⟨g, ŷ⟩ ‖v‖²",
+        "as its first line is printed",
+        "an inequality",
+        "theory_channel_curvature_residual",
+    ),
+    theorem(
+        "4.4",
+        "ĝ² = γ²/σ² (‖λg‖² − λ² m μ_g² − λ²/m ⟨g, ŷ⟩²)",
+        "with its terms corrected",
+        "an inequality, with the terms uncorrected",
+        "theory_channel_worst_residual",
+    ),
+    *(
+        Share(
+            identifier=identifier,
+            says=says,
+            quantity=Quantity(noun, flags),
+            at_least=USUAL,
+            only=("batch",),
+            source=f"{PAPER}, {where}",
+            published="not measured",
+        )
+        for identifier, says, noun, flags, where in USUALLY
+    ),
+    lowers,
 )

@@ -1,12 +1,13 @@
 """The figures and tables of a theory run: residuals, assumptions, terms of both networks."""
 
+import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from bnjax import draw
 from bnjax.draw import STEP, Drawing, Panel, Table, plain_log_ticks
-from bnjax.draw.drawing import PLAIN
 from bnjax.frame.published_curves import Published
 from bnjax.frame.results import Run
 from bnjax.judge.compare import EQUAL_LOSS, at_pairs
@@ -14,43 +15,36 @@ from bnjax.studies.theory import claims
 
 DASHES = ("-", "--", "-.", ":", (0, (3, 1, 1, 1)))  # of layers
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
-RESIDUALS = (
-    ("lipschitz_residual", "4.1, 1/m", BLUE, "s"),
-    ("channel_curvature_residual", "4.2", ORANGE, "o"),
-    ("channel_worst_residual", "4.4", GREEN, "^"),
+RESIDUALS: tuple[tuple[str, str, dict[str, Any]], ...] = (  # field, name, style
+    ("lipschitz_residual", "4.1, 1/m", {"color": BLUE, "marker": "s", "markersize": 3.5}),
+    ("channel_curvature_residual", "4.2", {"color": ORANGE, "marker": "o", "markersize": 3.5}),
+    ("channel_worst_residual", "4.4", {"color": GREEN, "marker": "^", "markersize": 3.5}),
+    ("printed_residual", "4.1 as printed, 1/√m", {"color": "0.35", "linestyle": "--"}),
 )
-TERMS = (  # field, symbol, name, colour and marker at equal loss
-    ("theory_gradient_squared", "‖v‖²", "lipschitz", "#000000", "s"),
-    ("theory_curvature", "vᵀĤv", "curvature", "#CC79A7", "^"),
+TERMS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (  # field, symbol, name and style of it
+    ("theory_gradient_squared", "‖v‖²", "lipschitz", {"color": "#000000", "marker": "s"}),
+    ("theory_curvature", "vᵀĤv", "curvature", {"color": "#CC79A7", "marker": "^"}),
 )
 SOURCE = "Santurkar et al. 2018"
 
 
-def tables(run: Run, published: Published) -> Iterator[Table]:
+def tables(run: Run, _: Published) -> Iterator[Table]:
     """A row for each network, seed, step and layer (and channel) that was measured."""
-    del published  # the paper has no figure of its theorems
-    for name, inner in (("theory_layers", ()), ("theory_channels", ("channel",))):
-        axes = ("norm", "seed", "probe_step", "probed_layer", *inner)
-        fields = [
-            str(field)
-            for field, values in run.data.items()
-            if str(field).startswith("theory_") and values.dims == axes
-        ]
-        found = run.data[fields].to_dataframe(dim_order=axes).dropna(how="all")
+    axes = ("norm", "seed", "probe_step", "probed_layer", "channel")
+    for name, dims in (("theory_layers", axes[:-1]), ("theory_channels", axes)):
+        fields = [name for name, values in run.data.items() if values.dims == dims]
+        found = run.data[fields].to_dataframe(dim_order=dims).dropna(how="all")
         rows = found.rename(columns=lambda name: name.removeprefix("theory_")).reset_index()
-        if len(rows):
-            yield Table(
-                name,
-                [
-                    {key: "" if value != value else value for key, value in row.items()}
-                    for row in rows.to_dict("records")
-                ],
-            )
+        content = [
+            {key: "" if value != value else value for key, value in row.items()}
+            for row in rows.to_dict("records")
+        ]
+        if content:
+            yield Table(name, content)
 
 
-def theory(run: Run, published: Published) -> Iterator[Drawing]:
+def theory(run: Run, _: Published) -> Iterator[Drawing]:
     """Residuals, assumptions, and what the projections take away, of the network with BatchNorm."""
-    del published
     if "batch" not in run.norms:
         return
     drawing = Drawing(
@@ -69,24 +63,22 @@ def theory(run: Run, published: Published) -> Iterator[Drawing]:
     residuals, assumptions, removed = drawing.panels
     here = run.sel(norm="batch")
     steps = here["probe_step"]
-    for field, name, colour, marker in RESIDUALS:
+    for field, name, style in RESIDUALS:
         sizes = abs(here[f"theory_{field}"])
         largest = sizes.max([axis for axis in sizes.dims if axis != "probe_step"], skipna=False)
-        residuals.line(steps, largest, name, color=colour, marker=marker, markersize=3.5)
-    printed = here["theory_printed_residual"].max(["seed", "probed_layer"], skipna=False)
-    residuals.line(steps, printed, "4.1 as printed, 1/√m", color="0.35", linestyle="--")
+        residuals.line(steps, largest, name, **style)
     residuals.reference(claims.tolerance(run), "tolerance")
     quadratic = here["theory_channel_quadratic"]
     convex = (quadratic >= 0).where(quadratic.notnull()).mean("channel", skipna=False)
     lost = 1 - here["theory_gradient_squared"] / here["theory_scaled_gradient_squared"]
-    for layer, dashes in layers(run):
-        for panel, values, name, colour in (
-            (assumptions, here["theory_aligned_share"], f"⟨ŷ, g⟩ > 0, {layer}", BLUE),
-            (assumptions, convex, f"vᵀHv ≥ 0, {layer}", ORANGE),
-            (removed, lost, layer, BLUE),
-        ):
-            shown = values.sel(probed_layer=layer).median("seed")
-            panel.line(steps, shown, name, PLAIN._replace(colour=colour, line=dashes))
+    shares = (
+        (assumptions, here["theory_aligned_share"], "⟨ŷ, g⟩ > 0, {}", BLUE),
+        (assumptions, convex, "vᵀHv ≥ 0, {}", ORANGE),
+        (removed, lost, "{}", BLUE),
+    )
+    for (layer, dashes), (panel, values, name, colour) in itertools.product(layers(run), shares):
+        shown = values.sel(probed_layer=layer).median("seed")
+        panel.line(steps, shown, name.format(layer), color=colour, linestyle=dashes)
     residuals.set(title="a  Residuals", ylabel="largest |left − right| / size of terms", log=True)
     assumptions.set(title="b  Assumptions of 4.2", ylabel="share of channels", ylim=(-0.03, 1.03))
     removed.set(
@@ -99,29 +91,26 @@ def theory(run: Run, published: Published) -> Iterator[Drawing]:
     yield drawing
 
 
-def theory_comparison(run: Run, published: Published) -> Drawing:
+def theory_comparison(run: Run, _: Published) -> Drawing:
     """Both terms of each layer, training, and the ratio of the terms at equal loss."""
-    del published
-    names = run.values("probed_layer")
-    columns = len(names) + 1
+    where = "v = ∂L/∂y by all of a layer's activations y (before BatchNorm, where there is one)"
+    columns = len(run.values("probed_layer")) + 1
     drawing = Drawing(
         "theory_comparison",
         (2, columns),
         size=(1.0 + 2.9 * columns, 7.6),
         title="Lipschitz and curvature terms, with and without BatchNorm",
-        text="‖v‖² and vᵀĤv with v = ∂L/∂y by all of a layer's activations y (before BatchNorm, "
-        "where there is one) against the step, and their ratio where both networks have equal "
-        "loss.",
+        text=f"‖v‖² and vᵀĤv with {where} against the step, and their ratio where both networks "
+        "have equal loss.",
         source=f"{SOURCE}, Theorems 4.1 and 4.2",
-        caption=f"{caption(run)}\nv = ∂L/∂y by all of a layer's activations y (before BatchNorm, "
-        "where there is one); gaps: curvature below 0",
+        caption=f"{caption(run)}\n{where}; gaps: curvature below 0",
     )
-    for (*panels, _), (field, symbol, *_) in zip(drawing.rows, TERMS, strict=True):
-        for panel, layer in zip(panels, names, strict=True):
+    for panels, (field, symbol, _name, _style) in zip(drawing.rows, TERMS, strict=True):
+        for panel, layer in zip(panels, run.values("probed_layer"), strict=False):
             values = run[field].sel(probed_layer=layer)
             draw.curves(panel, run, values, marker=True, markersize=3, linewidth=1.2)
             panel.set(title=f"{layer}: {symbol}", xlabel=STEP, log=True)
-    training, ratios = drawing.rows[0][-1], drawing.rows[1][-1]
+    training, ratios = (panels[-1] for panels in drawing.rows)
     draw.training(training, run, test=True)
     training.set(title="Training", xlabel=STEP)
     training.legend()
@@ -132,20 +121,18 @@ def theory_comparison(run: Run, published: Published) -> Drawing:
 
 def draw_ratios(panel: Panel, run: Run) -> None:
     """The ratio none/batch of both terms at pairs of steps with equal loss, of all seeds."""
-    found = False
+    found, both = False, {"none", "batch"} <= {*run.norms}
     panel.set(title="none / BatchNorm at equal loss", xlabel="loss (training goes right)")
-    for field, _, name, colour, marker in TERMS if {"none", "batch"} <= {*run.norms} else ():
-        for layer, dashes in layers(run):
-            here = run.sel(probed_layer=layer)
-            pairs = [equal_losses(here.sel(seed=seed), field) for seed in run.seeds]
-            loss, ratio = np.concatenate(pairs, axis=1)
-            order = np.argsort(loss)
-            found |= bool(np.isfinite(ratio).any())
-            look = PLAIN._replace(colour=colour, line=dashes, marker=marker)
-            panel.line(
-                loss[order], ratio[order], f"{name}, {layer}", look,
-                marker=True, markersize=3, linewidth=0.8,
-            )  # fmt: skip
+    for (field, _, name, style), (layer, dashes) in itertools.product(
+        TERMS if both else (), layers(run)
+    ):
+        here = run.sel(probed_layer=layer)
+        pairs = [equal_losses(here.sel(seed=seed), field) for seed in run.seeds]
+        loss, ratio = np.concatenate(pairs, axis=1)
+        order = np.argsort(loss)
+        found |= bool(np.isfinite(ratio).any())
+        style = {**style, "linestyle": dashes, "markersize": 3, "linewidth": 0.8}
+        panel.line(loss[order], ratio[order], f"{name}, {layer}", **style)
     if not found:
         panel.note("no pair of probed steps\nhas equal loss in both networks", va="center")
         panel.set(xticks=[], yticks=[])
@@ -159,25 +146,25 @@ def draw_ratios(panel: Panel, run: Run) -> None:
 
 def equal_losses(run: Run, field: str) -> np.ndarray:
     """Losses of BatchNorm's network at pairs of equal loss, and a term's ratio none/batch there."""
-    loss, values, arms = run["theory_loss"], run[field].where(run[field] > 0), ("none", "batch")
-    chance = run.facts["chance_loss"]
-    none, batch = at_pairs(values, loss, arms, EQUAL_LOSS, chance)
-    return np.stack([at_pairs(loss, loss, arms, EQUAL_LOSS, chance)[1], none / batch])
+    loss = run["theory_loss"]
+    (none, batch), (_, losses) = (
+        at_pairs(values, loss, ("none", "batch"), EQUAL_LOSS, run.facts["chance_loss"])
+        for values in (claims.positive(field)(run), loss)
+    )
+    return np.stack([losses, none / batch])
 
 
-def layers(run: Run) -> list[tuple[str, str | tuple]]:
+def layers(run: Run) -> list[tuple[str, Any]]:
     """Layers and their dashes."""
-    names = run.values("probed_layer")
-    return [(layer, DASHES[place % len(DASHES)]) for place, layer in enumerate(names)]
+    return list(zip(run.values("probed_layer"), itertools.cycle(DASHES), strict=False))
 
 
 def caption(run: Run) -> str:
     """What was run, on what."""
-    options = run.options
-    precision = "float64" if options["float64"] else "float32"
+    precision = "float64" if run.options["float64"] else "float32"
     return (
-        f"{draw.subject(run)}\n{draw.setting(run)}, batch statistics, ε = {options['epsilon']:g}, "
-        f"probe in {precision}, {draw.spread(run)}"
+        f"{draw.subject(run)}\n{draw.setting(run)}, batch statistics, ε = "
+        f"{run.options['epsilon']:g}, probe in {precision}, {draw.spread(run)}"
     )
 
 

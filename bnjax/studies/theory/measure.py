@@ -8,7 +8,7 @@ same, bit for bit, whatever the precision of the probe.
 import contextlib
 import functools
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import jax
@@ -22,7 +22,6 @@ from bnjax.errors import UsageError, require
 from bnjax.fields import Field
 from bnjax.frame import arm as arms
 from bnjax.frame.arm import Arm
-from bnjax.losses import Objective, cross_entropy
 from bnjax.models import Model, interception
 from bnjax.models.interception import Interception, channels_of_norms
 from bnjax.probes.theory import Steepness, Theory, steepness, theory
@@ -67,18 +66,57 @@ class TheoryRow(NamedTuple):
 
 
 def probes(arm: Arm) -> Mapping[str, Probe]:
-    """The theory probe of one arm."""
-    options = arm.options
-    measure = make_theory(
-        arm.model,
-        options.layers,
-        options.channels,
-        normalised=arm.values["norm"] == "batch",
-        objective=arm.objective,
-        epsilon=options.epsilon,
-        input_norm=options.input_norm,
-        float64=options.float64,
-    )
+    """The theory probe of one arm, with the statistics of the step's batch.
+
+    A network without BatchNorm has Lipschitz and curvature terms only. The gradient by the
+    parameters is not what the theorems are about.
+
+    Source: Santurkar et al. 2018, Theorems 4.1, 4.2 and 4.4.
+    """
+    model, options, normalised = arm.model, arm.options, arm.values["norm"] == "batch"
+    chosen = jnp.asarray(options.channels)
+    intercept = interception.at_norms if normalised else interception.at_outputs
+
+    def measure_layer(found: Interception, params: Params, labels: Array) -> TheoryRow:
+        shape = found.activations.shape
+        rows = found.activations.reshape(-1, shape[-1])
+
+        def head(rows: Array) -> Scalar:
+            return arm.objective(found.head(rows.reshape(shape)), labels)
+
+        if not normalised:
+            seen = steepness(head, rows, channels=options.channels)
+            return row_of(seen, rows.var(axis=0).mean(), chosen)
+        measured = theory(
+            head,
+            rows,
+            params["norm"]["scale"],
+            params["norm"]["bias"],
+            channels=options.channels,
+            epsilon=options.epsilon,
+            input_norm=options.input_norm,
+        )
+        return normalised_row(measured, chosen)
+
+    @jax.jit
+    def compiled(state: TrainState, batch: Batch) -> TheoryRow:
+        params, batch_stats, images, labels = (
+            widen(tree, options.float64)
+            for tree in (state.params, state.batch_stats, batch.images, batch.labels)
+        )
+        with jax.default_matmul_precision("highest"):
+            found = intercept(model, options.layers, params, batch_stats, images, key=batch.key)
+            return trees.stack(
+                [
+                    measure_layer(found[name], subtree(params, name), labels)
+                    for name in options.layers
+                ]
+            )
+
+    def measure(state: TrainState, batch: Batch, _: Gradient | None) -> TheoryRow:
+        with jax.enable_x64(True) if options.float64 else contextlib.nullcontext():
+            return compiled(state, batch)
+
     return {"theory": Probe(every(options.probe_every), measure)}
 
 
@@ -110,103 +148,32 @@ def check_options(options: Any) -> None:
             require("--channels", channel, 0 <= channel < known[layer], expected)
 
 
-def make_theory(
-    model: Model,
-    layers: Sequence[str],
-    channels: Sequence[int],
-    *,
-    normalised: bool,
-    objective: Objective = cross_entropy,
-    epsilon: float = 0.0,
-    input_norm: float = 1.0,
-    float64: bool = True,
-    precision: str = "highest",
-) -> Callable[[TrainState, Batch, Gradient | None], TheoryRow]:
-    """Compile the theory probe for the states of one training run.
-
-    Args:
-      model: the model that is trained.
-      layers: names, e.g. `("conv2", "conv5")`.
-      channels: of each of these layers, for Hessian-vector products.
-      normalised: the layers have a BatchNorm, with this very `epsilon`; otherwise only the
-        Lipschitz and curvature terms are measured.
-      objective: the loss.
-      epsilon: of the BatchNorm; the theorems are equalities at 0.
-      input_norm: λ of Theorem 4.4.
-      float64: compute the probe in 64 bits, whatever training computes in.
-      precision: matrix-product precision of the probe.
-
-    Returns:
-      `measure(state, batch, gradient) -> TheoryRow`, compiled; statistics of the batch.
-
-    Raises:
-      UsageError: at the first call, a layer or a channel that the model does not have.
-
-    Source: Santurkar et al. 2018, Theorems 4.1, 4.2 and 4.4.
-    """
-
-    def measure_layer(found: Interception, norm: Params, batch: Batch) -> TheoryRow:
-        rows = found.activations.reshape(-1, found.activations.shape[-1])
-        head, chosen = head_loss(found, objective, batch), jnp.asarray(channels)
-        if not normalised:
-            seen = steepness(head, rows, channels=channels)
-            return plain_row(seen, rows.var(axis=0).mean(), chosen)
-        measured = theory(
-            head,
-            rows,
-            norm["scale"],
-            norm["bias"],
-            channels=channels,
-            epsilon=epsilon,
-            input_norm=input_norm,
-        )
-        return normalised_row(measured, chosen)
-
-    @jax.jit
-    def compiled(state: TrainState, batch: Batch) -> TheoryRow:
-        params, batch_stats, images, labels = (
-            widen(tree, float64)
-            for tree in (state.params, state.batch_stats, batch.images, batch.labels)
-        )
-        own = Batch(images, labels, batch.key)
-        with jax.default_matmul_precision(precision):
-            intercept = interception.at_norms if normalised else interception.at_outputs
-            found = intercept(model, layers, params, batch_stats, images, key=batch.key)
-            rows = [
-                measure_layer(found[name], subtree(params, name).get("norm"), own)
-                for name in layers
-            ]
-        return trees.stack(rows)
-
-    def measure(state: TrainState, batch: Batch, computed: Gradient | None) -> TheoryRow:
-        del computed  # the gradient by the parameters is not what the theorems are about
-        with jax.enable_x64(True) if float64 else contextlib.nullcontext():
-            return compiled(state, batch)
-
-    return measure
-
-
-def head_loss(found: Interception, objective: Objective, batch: Batch) -> Callable[[Array], Scalar]:
-    """The loss as a function of the rows that stand behind an intercepted place."""
-    shape = found.activations.shape
-    return lambda rows: objective(found.head(rows.reshape(shape)), batch.labels)
-
-
-def plain_row(seen: Steepness, variance: Scalar, chosen: Array) -> TheoryRow:
-    """The row of a layer without normaliser, to which no theorem applies."""
-    empty = {
-        field: jnp.full_like(seen.curvature if field.startswith("channel_") else seen.loss, jnp.nan)
+def row_of(seen: Steepness, variance: Scalar, chosen: Array, **theorems: Array) -> TheoryRow:
+    """The row of a layer; without normaliser no theorem applies, and their fields are NaN."""
+    like = {"channel": seen.curvature}
+    row = {
+        field: jnp.full_like(like.get(field.partition("_")[0], seen.loss), jnp.nan)
         for field in TheoryRow._fields
     }
-    return TheoryRow(**{**empty, **shared(seen, variance, chosen)})
+    row |= {
+        "loss": seen.loss,
+        "gradient_squared": seen.gradient_squared.sum(),
+        "curvature": seen.layer_curvature,
+        "variance": variance,
+        "channel_gradient_squared": seen.gradient_squared[chosen],
+        "channel_curvature": seen.curvature,
+    }
+    return TheoryRow(**{**row, **theorems})
 
 
 def normalised_row(measured: Theory, chosen: Array) -> TheoryRow:
     """The row of a layer with BatchNorm."""
     lipschitz, curvature, worst = measured.lipschitz, measured.curvature, measured.worst_gradient
     dtype = lipschitz.left.dtype
-    return TheoryRow(
-        **shared(measured.steepness, measured.variance.mean(), chosen),
+    return row_of(
+        measured.steepness,
+        measured.variance.mean(),
+        chosen,
         lipschitz_right=lipschitz.right.sum(),
         lipschitz_residual=jnp.abs(lipschitz.residual).max(),
         printed_share=jnp.mean(lipschitz.left <= measured.printed.right, dtype=dtype),
@@ -223,18 +190,6 @@ def normalised_row(measured: Theory, chosen: Array) -> TheoryRow:
         channel_alignment=measured.alignment[chosen],
         channel_quadratic=measured.quadratic,
     )
-
-
-def shared(seen: Steepness, variance: Scalar, chosen: Array) -> dict[str, Array]:
-    """What is measured with and without a normaliser."""
-    return {
-        "loss": seen.loss,
-        "gradient_squared": seen.gradient_squared.sum(),
-        "curvature": seen.layer_curvature,
-        "variance": variance,
-        "channel_gradient_squared": seen.gradient_squared[chosen],
-        "channel_curvature": seen.curvature,
-    }
 
 
 def subtree(params: Params, layer: str) -> dict[str, Any]:
