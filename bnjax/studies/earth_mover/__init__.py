@@ -67,5 +67,5 @@ STUDY = Study(
             paper_probe_every=200,
         ),
     },
-    axis_labels={"shown_layer": "layer", "percentile": "percentile"},
+    axis_labels={"shown_layer": "layer"},
 )

@@ -26,9 +26,8 @@ MEANINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def earth_mover(run: Run, published: Published) -> Drawing:
+def earth_mover(run: Run, _: Published) -> Drawing:
     """A row for each layer, and training."""
-    del published  # no curve of this paper is at hand
     drawing = by_layer(
         "earth_mover",
         run,

@@ -44,5 +44,5 @@ STUDY = Study(
             "probe_every": 100,
         },
     },
-    axis_labels={"shown_layer": "layer", "bin": "activation", "percentile": "percentile"},
+    axis_labels={"shown_layer": "layer", "bin": "activation"},
 )

@@ -35,9 +35,8 @@ def noisy_batchnorm(run: Run, published: Published) -> Drawing:
     return drawing
 
 
-def stability(run: Run, published: Published) -> Drawing:
+def stability(run: Run, _: Published) -> Drawing:
     """What the claims compare, against the step (Fig. 8)."""
-    del published  # no curve of this figure is published
     return stability_of(run, MEASURES)
 
 
