@@ -1,6 +1,5 @@
-"""Training curves: the fit on training images, the figure, refusals; claims: `test_judged`."""
+"""Training curves: the fit on training images and the figure; claims: `test_judged`."""
 
-import dataclasses
 import math
 from types import SimpleNamespace
 
@@ -12,9 +11,7 @@ import synthetic
 from conftest import tiny_model
 
 from bnjax import data, train
-from bnjax.errors import UsageError
 from bnjax.frame.arm import Arm
-from bnjax.frame.options import check
 from bnjax.frame.published_curves import Curve
 from bnjax.studies import lp_norms, vgg_training
 from bnjax.studies.vgg_training import figure, measure
@@ -56,15 +53,20 @@ def a_run(norms=("none", "batch"), seeds=1, lrs=None, **options):
     return made
 
 
+DRAWN = ("training, every minibatch", "training", "training", "test set")
+
+
 def test_the_figure_shows_every_minibatch_their_median_the_range_and_the_test_set():
-    drawing = figure.training(a_run(seeds=3), {})
+    made = synthetic.diverged(a_run(seeds=3), "none")
+    drawing = figure.training(made, {})
     loss, accuracy = drawing.panels
     rise = 100 * np.linspace(0, 1, synthetic.STEPS)
-    each, band, line, test, *_ = accuracy.table
-    assert [each.name, test.name] == [
-        "no normalisation, training, every minibatch",
-        "no normalisation, test set",
+    each, band, line, test, end, *_ = accuracy.table
+    assert [own.name for own in accuracy.table] == [
+        *(f"no normalisation, {own}" for own in (*DRAWN, *["diverged"] * 3)),
+        *(f"BatchNorm, {own}" for own in DRAWN),
     ]
+    assert end.columns["x"].tolist() == [7]
     np.testing.assert_allclose(each.columns["y"], rise)
     last = np.concatenate([[0, rise[1] / 2], rise[1:-1]])  # the median of the last three
     np.testing.assert_allclose(line.columns["y"], 1 + last)
@@ -72,6 +74,7 @@ def test_the_figure_shows_every_minibatch_their_median_the_range_and_the_test_se
     np.testing.assert_allclose(band.columns["high"], 2 + last)
     np.testing.assert_allclose(test.columns["y"], [11, 81])
     assert loss.table[-1].name == "chance"
+    assert [panel.axes.get_yscale() for panel in drawing.panels] == ["log", "linear"]
     assert (
         "median of the last 3 minibatches, faint: every minibatch of the first" in drawing.caption
     )
@@ -121,28 +124,6 @@ def test_published_curves_are_those_of_the_learning_rate(model, lr, norms, quant
     curve = Curve(np.array([0.0, 1.0]), np.array([1.0, 2.0]), np.array([1.0, 2.0]))
     drawing = figure.training(made, {(name, norms[-1]): curve})
     assert ("published" in drawing.caption) == bool(name)
-
-
-LINEAR = {"model": "dln", "dataset": "gaussian", "objective": "squared_error", "target_loss": 1.0}
-
-
-@pytest.mark.parametrize(
-    ("study", "changes", "message"),
-    [
-        (vgg_training, {"lr": (0.1, 0.1)}, "--lr 0.1 0.1: must be one or more different"),
-        (vgg_training, {"lr": (0.1, -1.0)}, "--lr 0.1 -1: must be"),
-        (vgg_training, {"lr": (math.inf,)}, "--lr inf: must be"),
-        (vgg_training, {"lr": (math.nan,)}, "--lr nan: must be"),
-        (vgg_training, LINEAR, "--model dln is not for this study"),
-        (vgg_training, {"target_accuracy": 90.0}, "--target-accuracy 90.0: must be above 0"),
-        (vgg_training, {"window": 500}, "--window 500: must be from 1 to 200"),
-        (lp_norms, {"target_loss": 0.0}, "--target-loss 0.0: must be above 0"),
-        (lp_norms, {"lr": 0.0}, "--lr 0.0: must be above 0 and finite, e.g. 0.1"),
-    ],
-)
-def test_a_wrong_option_is_refused(study, changes, message):
-    with pytest.raises(UsageError, match=message):
-        check(dataclasses.replace(study.STUDY.preset("quick"), **changes))
 
 
 def test_the_publications_settings_are_theirs():

@@ -85,7 +85,6 @@ STUDY = Study(
         ),
     },
     axis_labels={
-        "statistics": "statistics",
         "vector": "random vector",
         "node": "Ritz value",
         "rank": "rank of the eigenvalue",

@@ -13,17 +13,6 @@ CONCENTRATED = 0.5  # a share of the gradient from which on it is called concent
 PAPER = "Ghorbani et al. 2019 (1901.10159)"
 
 
-def isolation(run: Run) -> xarray.DataArray:
-    """λ₁/λ_K, the largest eigenvalue over the last of the top K, under each statistics."""
-    largest = run["spectrum_largest"]
-    return largest.isel(rank=0) / largest.isel(rank=-1)
-
-
-def concentration(run: Run) -> xarray.DataArray:
-    """The share of the squared gradient in the space of the top K."""
-    return run["spectrum_gradient_fraction"].isel(rank=-1)
-
-
 def sharpness(run: Run) -> xarray.DataArray:
     """λ₁."""
     return run["spectrum_largest"].isel(rank=0)
@@ -78,10 +67,13 @@ def why_still_concentrated(run: Run, arms: tuple[str, ...]) -> str:
     return f"smaller {having(arms[1])}, but {left:.2f} of it is still in the top eigenspace"
 
 
-ISOLATION = Quantity(lambda run: f"λ₁/λ{top(run)}", isolation)
+ISOLATION = Quantity(  # under each statistics
+    lambda run: f"λ₁/λ{top(run)}",
+    lambda run: sharpness(run) / run["spectrum_largest"].isel(rank=-1),
+)
 CONCENTRATION = Quantity(
     lambda run: f"the gradient's share in the top {top(run)} eigenvectors, ‖P∇L‖²/‖∇L‖²",
-    concentration,
+    lambda run: run["spectrum_gradient_fraction"].isel(rank=-1),
 )
 LOSS = first(Quantity("the probed loss", lambda run: run["spectrum_loss"]))
 

@@ -45,9 +45,8 @@ def cases(run: Run) -> list[Case]:
     return found
 
 
-def spectrum(run: Run, published: Published) -> Drawing:
+def spectrum(run: Run, _: Published) -> Drawing:
     """Everything but the densities against the training step."""
-    del published  # no curves of this paper are at hand
     drawing = Drawing(
         "spectrum",
         (2, 2),
@@ -91,9 +90,8 @@ def spectrum(run: Run, published: Published) -> Drawing:
     return drawing
 
 
-def spectrum_density(run: Run, published: Published) -> Drawing:
+def spectrum_density(run: Run, _: Published) -> Drawing:
     """A column for each case, a row for each of a few steps from the first to the last."""
-    del published
     found, steps = cases(run), run["probe_step"].values
     rows = np.unique(np.linspace(0, len(steps) - 1, SHOWN_STEPS).round().astype(int))
     note = (
@@ -117,8 +115,8 @@ def spectrum_density(run: Run, published: Published) -> Drawing:
             panel.set(title=f"{head}step {step}")
     for panel in drawing.rows[-1]:
         panel.set(xlabel="eigenvalue λ of the Hessian")
-    for panel, *_ in drawing.rows:
-        panel.set(ylabel="density")
+    for panels in drawing.rows:
+        panels[0].set(ylabel="density")
     return drawing
 
 

@@ -20,7 +20,7 @@ from bnjax.probes.points import mean_over
 from bnjax.probes.spectrum import Spectrum, spectrum
 from bnjax.train import Probe, every
 from bnjax.train.step import Gradient, TrainState
-from bnjax.types import BatchStats, Loss, Params, PRNGKey, Scalar
+from bnjax.types import Params, PRNGKey, Scalar
 
 STATISTICS = ("batch", "running", "recalibrated")
 
@@ -90,12 +90,7 @@ def make_spectrum(
     *,
     statistics: Sequence[str] = ("batch", "running"),
     objective: losses.Objective = losses.cross_entropy,
-    weight_decay: float = 0.0,
-    lanczos_steps: int = 30,
-    num_vectors: int = 1,
-    num_trace_vectors: int = 5,
-    top: int = 10,
-    precision: str = "highest",
+    **numbers: Any,
 ) -> Callable[[TrainState, Batch, Gradient | None], Spectrum]:
     """Compile the spectrum for the states of one training run.
 
@@ -107,13 +102,7 @@ def make_spectrum(
       statistics: one or more of `STATISTICS`; a model that keeps no running statistics is measured
         once, and its numbers stand under each of them.
       objective: the loss.
-      weight_decay: the L2 coefficient that the probed loss contains; adds itself to all
-        eigenvalues.
-      lanczos_steps: see `probes.spectrum.spectrum`, as for those below.
-      num_vectors: likewise.
-      num_trace_vectors: likewise.
-      top: likewise.
-      precision: likewise.
+      numbers: `lanczos_steps`, `top` and the other options of `probes.spectrum.spectrum`.
 
     Returns:
       `measure(state, batch, gradient) -> Spectrum`, compiled; fields have a leading axis
@@ -134,44 +123,27 @@ def make_spectrum(
       >>> measure(state, batch, None).largest.shape
       (2, 2)
     """
+    count = part.labels.shape[0]
 
-    def make_loss(batch_stats: BatchStats, mode: losses.Statistics) -> Loss:
-        def piece_loss(params: Params, piece: Batch) -> Scalar:
-            loss = losses.on_batch(
-                model, batch_stats, piece, mode, objective=objective, weight_decay=weight_decay
+    def spectrum_of(state: TrainState, choice: str) -> Spectrum:
+        batch_stats = state.batch_stats
+        if jax.tree.leaves(batch_stats) and choice == "recalibrated":
+            batch_stats = losses.pooled_statistics(
+                model, state.params, batch_stats, part.images, key=key
             )
-            value: Scalar = loss(params)
-            return value
+        mode: losses.Statistics = "batch" if choice == "batch" else "running"
+
+        def piece_loss(params: Params, piece: Batch) -> Scalar:
+            return losses.on_batch(model, batch_stats, piece, mode, objective=objective)(params)
 
         mean = mean_over(piece_loss, part)
-        pieces = part.labels.shape[0]
-        return (lambda params: pieces * mean(params)) if objective.summed else mean
+        loss = (lambda params: count * mean(params)) if objective.summed else mean
+        return spectrum(loss, state.params, key, **numbers)
 
     @jax.jit
-    def measure(state: TrainState, batch: Batch | None, computed: Gradient | None) -> Spectrum:
-        del batch, computed
-        keeps_statistics = bool(jax.tree.leaves(state.batch_stats))
-        rows = []
-        for choice in statistics if keeps_statistics else statistics[:1]:
-            batch_stats = state.batch_stats
-            if keeps_statistics and choice == "recalibrated":
-                batch_stats = losses.pooled_statistics(
-                    model, state.params, batch_stats, part.images, key=key
-                )
-            mode: losses.Statistics = "batch" if choice == "batch" else "running"
-            rows.append(
-                spectrum(
-                    make_loss(batch_stats, mode),
-                    state.params,
-                    key,
-                    lanczos_steps=lanczos_steps,
-                    num_vectors=num_vectors,
-                    num_trace_vectors=num_trace_vectors,
-                    top=top,
-                    precision=precision,
-                )
-            )
-        rows = rows if keeps_statistics else rows * len(statistics)
-        return trees.stack(rows)
+    def measure(state: TrainState, *_: Any) -> Spectrum:
+        if jax.tree.leaves(state.batch_stats):
+            return trees.stack([spectrum_of(state, choice) for choice in statistics])
+        return trees.stack([spectrum_of(state, statistics[0])] * len(statistics))
 
     return measure

@@ -6,6 +6,7 @@ where another does not is a claim of its own.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from bnjax.frame.results import Run
 from bnjax.judge.compare import CHANCE, why_not_trained
@@ -45,97 +46,6 @@ def classifies(run: Run, norm: str) -> bool:
     return bool(run.options["model"] != "dln")
 
 
-def regresses(run: Run, norm: str) -> bool:
-    """Whether there is none."""
-    return not classifies(run, norm)
-
-
-FASTER = Ratio(
-    identifier="faster-{norm}-none",
-    says="{norm} trains faster than no normalisation",
-    quantity=STEPS,
-    at=(),
-    source=f"{PAPER}, Fig. 1a, b",
-    published=of_network(PUBLISHED_STEPS),
-)
-LOWER = Ratio(
-    identifier="lower-loss-{norm}-none",
-    says="{norm} ends at a lower training loss than no normalisation",
-    quantity=LOSS,
-    at=(),
-    when=regresses,
-    source=f"{PAPER}, Fig. 5b",
-    published=of_network(PUBLISHED_LOSSES),
-)
-BETTER = Difference(
-    identifier="accuracy-{norm}-none",
-    says="{norm} ends at a higher test accuracy than no normalisation",
-    quantity=ACCURACY,
-    above="{norm}",
-    below="none",
-    when=classifies,
-    source=f"{PAPER}, Fig. 1a, b",
-    published=of_network(PUBLISHED_ACCURACY),
-)
-NARROWER = Difference(
-    identifier="gap-{norm}-none",
-    says="{norm} generalises better than no normalisation: training and test accuracy differ less",
-    quantity=GAP,
-    when=lambda run, norm: "fit_accuracy" in run,
-    conditions=(EQUALLY_FITTED,),
-    source=f"{PAPER}, Fig. 1a, b and the conjecture of its conclusions",
-    published=of_network(PUBLISHED_ACCURACY),
-)
-AS_FAST = Ratio(
-    identifier="as-fast-{norm}-batch",
-    says=f"{{norm}} trains as fast as BatchNorm, within a factor of {AS_WELL_FACTOR:g}",
-    quantity=STEPS,
-    above="batch",
-    at=(),
-    only=LP_NORMS,
-    rule=Above(1 / AS_WELL_FACTOR),
-    source=f"{PAPER}, Fig. 5",
-    published=of_network(PUBLISHED_STEPS),
-)
-AS_ACCURATE = Difference(
-    identifier="as-accurate-{norm}-batch",
-    says="{norm} ends at BatchNorm's test accuracy, or less than "
-    f"{100 * AS_WELL_POINTS:g} points below",
-    quantity=ACCURACY,
-    above="{norm}",
-    below="batch",
-    only=LP_NORMS,
-    when=classifies,
-    rule=Above(-AS_WELL_POINTS),
-    source=f"{PAPER}, §3.3 and Fig. 5a",
-    published=of_network(PUBLISHED_LP_ACCURACY),
-)
-AS_LOW = Ratio(
-    identifier="as-low-{norm}-batch",
-    says="{norm} ends at BatchNorm's training loss, or above it by less than a factor of "
-    f"{AS_WELL_FACTOR:g}",
-    quantity=LOSS,
-    above="batch",
-    at=(),
-    only=LP_NORMS,
-    when=regresses,
-    rule=Above(1 / AS_WELL_FACTOR),
-    source=f"{PAPER}, §3.3 and Fig. 5b",
-    published=of_network(PUBLISHED_LOSSES),
-)
-L1_LOWER = Ratio(
-    identifier="lower-loss-{norm}-batch",
-    says="{norm} ends at a lower training loss than BatchNorm",
-    quantity=LOSS,
-    above="batch",
-    at=(),
-    only=("l1",),
-    when=regresses,
-    source=f"{PAPER}, Fig. 5b",
-    published=of_network(PUBLISHED_LOSSES),
-)
-
-
 @whole_run
 def no_arm_trains(run: Run) -> Iterator[Verdict]:
     """A line of its own for a learning rate at which every arm is dead or diverged."""
@@ -158,16 +68,16 @@ def no_arm_trains(run: Run) -> Iterator[Verdict]:
 @whole_run
 def learning_rates(run: Run) -> Iterator[Verdict]:
     """Whether a normaliser trains at learning rates at which none does not."""
-    compared = [n for n in run.norms if n != "none"] if "none" in run.norms else []
-    rates = [(here.options["lr"], here) for _, here in each_rate(run)]
-    for norm in compared if "lr" in run.data.dims else []:
+    compares = "none" in run.norms and "lr" in run.data.dims
+    for norm in [norm for norm in run.norms if norm != "none"] if compares else []:
         fates, ahead, behind = [], [], []
-        for lr, here in rates:
+        for _, here in each_rate(run):
+            lr = f"{here.options['lr']:g}"
             own, none = (why_not_trained(here, arm) for arm in (norm, "none"))
-            ahead += [f"{lr:g}"] if none and not own else []
-            behind += [f"{lr:g}"] if own and not none else []
+            ahead += [lr] if none and not own else []
+            behind += [lr] if own and not none else []
             fates.append(
-                f"lr {lr:g}: {own or f'{label(norm)} trains'}; {none or 'no normalisation trains'}"
+                f"lr {lr}: {own or f'{label(norm)} trains'}; {none or 'no normalisation trains'}"
             )
         verdict: Decision = "inconclusive"
         reason = "both train at the same learning rates: --lr with larger or smaller ones may tell"
@@ -192,7 +102,82 @@ def learning_rates(run: Run) -> Iterator[Verdict]:
         )
 
 
+BY_STEPS: dict[str, Any] = {
+    "quantity": STEPS, "at": (), "published": of_network(PUBLISHED_STEPS),
+}  # fmt: skip
+BY_LOSS: dict[str, Any] = {
+    "quantity": LOSS, "at": (), "published": of_network(PUBLISHED_LOSSES),
+    "when": lambda run, norm: not classifies(run, norm),
+}  # fmt: skip
+BY_ACCURACY: dict[str, Any] = {"quantity": ACCURACY, "above": "{norm}", "when": classifies}
+AS_BATCHNORM: dict[str, Any] = {
+    "above": "batch", "only": LP_NORMS, "rule": Above(1 / AS_WELL_FACTOR),
+}  # fmt: skip
 CLAIMS = (
-    *(FASTER, LOWER, BETTER, NARROWER, AS_FAST, AS_ACCURATE, AS_LOW, L1_LOWER),
-    *(no_arm_trains, learning_rates),
+    Ratio(
+        identifier="faster-{norm}-none",
+        says="{norm} trains faster than no normalisation",
+        source=f"{PAPER}, Fig. 1a, b",
+        **BY_STEPS,
+    ),
+    Ratio(
+        identifier="lower-loss-{norm}-none",
+        says="{norm} ends at a lower training loss than no normalisation",
+        source=f"{PAPER}, Fig. 5b",
+        **BY_LOSS,
+    ),
+    Difference(
+        identifier="accuracy-{norm}-none",
+        says="{norm} ends at a higher test accuracy than no normalisation",
+        below="none",
+        source=f"{PAPER}, Fig. 1a, b",
+        published=of_network(PUBLISHED_ACCURACY),
+        **BY_ACCURACY,
+    ),
+    Difference(
+        identifier="gap-{norm}-none",
+        says="{norm} generalises better than no normalisation: training and test accuracy differ "
+        "less",
+        quantity=GAP,
+        when=lambda run, norm: "fit_accuracy" in run,
+        conditions=(EQUALLY_FITTED,),
+        source=f"{PAPER}, Fig. 1a, b and the conjecture of its conclusions",
+        published=of_network(PUBLISHED_ACCURACY),
+    ),
+    Ratio(
+        identifier="as-fast-{norm}-batch",
+        says=f"{{norm}} trains as fast as BatchNorm, within a factor of {AS_WELL_FACTOR:g}",
+        source=f"{PAPER}, Fig. 5",
+        **BY_STEPS,
+        **AS_BATCHNORM,
+    ),
+    Difference(
+        identifier="as-accurate-{norm}-batch",
+        says="{norm} ends at BatchNorm's test accuracy, or less than "
+        f"{100 * AS_WELL_POINTS:g} points below",
+        below="batch",
+        only=LP_NORMS,
+        rule=Above(-AS_WELL_POINTS),
+        source=f"{PAPER}, §3.3 and Fig. 5a",
+        published=of_network(PUBLISHED_LP_ACCURACY),
+        **BY_ACCURACY,
+    ),
+    Ratio(
+        identifier="as-low-{norm}-batch",
+        says="{norm} ends at BatchNorm's training loss, or above it by less than a factor of "
+        f"{AS_WELL_FACTOR:g}",
+        source=f"{PAPER}, §3.3 and Fig. 5b",
+        **BY_LOSS,
+        **AS_BATCHNORM,
+    ),
+    Ratio(
+        identifier="lower-loss-{norm}-batch",
+        says="{norm} ends at a lower training loss than BatchNorm",
+        above="batch",
+        only=("l1",),
+        source=f"{PAPER}, Fig. 5b",
+        **BY_LOSS,
+    ),
+    no_arm_trains,
+    learning_rates,
 )

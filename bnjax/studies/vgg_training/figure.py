@@ -1,16 +1,14 @@
 """The figure of training curves: loss and accuracy against steps, a column per learning rate."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from bnjax import draw
-from bnjax.draw import LOOKS, STEP, Drawing, Panel
+from bnjax.draw import Drawing, Panel
 from bnjax.frame.published_curves import Published
 from bnjax.frame.results import Run
 from bnjax.judge.compare import why_not_trained
-from bnjax.judge.curves import smooth
 from bnjax.judge.kit import each_rate
 from bnjax.studies.vgg_training import claims
 
@@ -38,11 +36,10 @@ def training(run: Run, published: Published) -> Drawing:
     overlaid = False
     pairs = [(quantity, here) for quantity in quantities for here in rates]
     for panel, (quantity, here) in zip(drawing.panels, pairs, strict=True):
-        draw_panel(panel, here, quantity)
+        draw.progress(panel, here, quantity, run.options["window"])
         name = published_name(here, quantity)
         overlaid |= bool(name) and panel.published(published, name, run.norms)
-        title = f"{quantity.capitalize()}, learning rate {here.options['lr']:g}"
-        panel.set(title=title, xlabel=STEP, steps=run.data.sizes["step"])
+        panel.set(title=f"{quantity.capitalize()}, learning rate {here.options['lr']:g}")
     cut = cut_losses(drawing.panels[: len(rates)], run)
     for panel in drawing.panels[-columns:]:
         panel.legend()
@@ -50,31 +47,6 @@ def training(run: Run, published: Published) -> Drawing:
     notes += [f"losses above {LARGEST_LOSS} times chance are outside the panel"] * cut
     drawing.caption = "\n".join(filter(None, [*caption(run), "; ".join(notes)]))
     return drawing
-
-
-def draw_panel(panel: Panel, run: Run, quantity: str) -> None:
-    """Training minibatches, raw and their running median, and the test set, of every arm."""
-    factor, window = 100 if quantity == "accuracy" else 1, run.options["window"]
-    raw, test = (factor * run[f"{part}_{quantity}"] for part in ("train", "test"))
-    steps = raw["step"]
-    for norm in run.norms:
-        look, own = LOOKS[norm], raw.sel(norm=norm).transpose("seed", "step")
-        name = f"{look.label}, training"
-        smoothed = own.copy(data=smooth(own.values, window))
-        if window > 1:
-            faint: Any = {"linestyle": "-", "linewidth": 0.4, "alpha": 0.3, "legend": False}
-            panel.line(steps, own[0], f"{name}, every minibatch", look, **faint)
-        if len(own) > 1:
-            low, high = (end("seed", skipna=False) for end in (smoothed.min, smoothed.max))
-            panel.band(steps, low, high, name, look, alpha=0.15, legend=False)
-        panel.line(steps, smoothed.median("seed"), name, look, linewidth=1.3)
-        found = test.sel(norm=norm).median("seed")
-        panel.points(found["test_step"], found, f"{look.label}, test set", look, fillstyle="none")
-        draw.mark_ends(panel, run, norm)
-    if quantity == "loss":
-        panel.reference(run.facts["chance_loss"], "chance")
-    unit = draw.unit(run) if quantity == "loss" else "[%]"
-    panel.set(ylabel=f"{quantity}  {unit}", log=quantity == "loss")
 
 
 def cut_losses(panels: Sequence[Panel], run: Run) -> bool:
