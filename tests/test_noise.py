@@ -30,31 +30,34 @@ def noise():
     return jax.tree.map(np.asarray, draw(keys))
 
 
-def assert_drawn_from(values, law):
-    """Kolmogorov and Smirnov's test, and the first two moments within five standard errors."""
-    values = values.ravel()
+# A unit's mean over a step's examples is its μ_j, up to a spread of 0.1/√(3 · 64). Two examples of
+# a unit differ by a difference of two uniforms, triangular on ±0.2, and of two normals.
+LAWS = {
+    "mean of a unit": (lambda noise: noise.shift.mean(axis=1), scipy.stats.uniform(-0.5, 1.0)),
+    "shifts of two examples": (
+        lambda noise: noise.shift[:, ::2] - noise.shift[:, 1::2],
+        scipy.stats.triang(0.5, loc=-0.2, scale=0.4),
+    ),
+    "scales of two examples": (
+        lambda noise: noise.scale[:, ::2] - noise.scale[:, 1::2],
+        scipy.stats.norm(0, 0.1 * math.sqrt(2)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_noise_has_its_law_by_kolmogorov_and_smirnov_and_by_two_moments(noise, name):
+    of, law = LAWS[name]
+    values = of(noise).ravel()
     assert scipy.stats.kstest(values, law.cdf).pvalue > P_VALUE
     assert abs(values.mean() - law.mean()) < 5 * law.std() / math.sqrt(values.size)
     fourth = float(law.stats("k")) + 2
     assert abs(values.var() - law.var()) < 5 * law.var() * math.sqrt(fourth / values.size)
 
 
-def test_the_default_strength_is_the_papers():
+def test_the_default_strength_is_the_papers_and_the_largest_shift_its_limit(noise):
     assert NoiseScale() == PAPER
-
-
-def test_units_means_are_uniform(noise):
-    # The mean over a step's examples is the unit's μ_j, up to a spread of 0.1/√(3 · 64).
-    units = noise.shift.mean(axis=1)
-    assert_drawn_from(units, scipy.stats.uniform(-0.5, 1.0))
-    assert np.abs(noise.shift).max() < 0.6
-    assert np.abs(noise.shift).max() > 0.59
-
-
-def test_an_examples_shift_is_uniform_around_its_units_mean(noise):
-    # Two examples of a unit differ by a difference of two uniforms: triangular on ±0.2.
-    differences = noise.shift[:, ::2] - noise.shift[:, 1::2]
-    assert_drawn_from(differences, scipy.stats.triang(0.5, loc=-0.2, scale=0.4))
+    assert 0.59 < np.abs(noise.shift).max() < 0.6
 
 
 def test_units_deviations_are_uniform_from_one(noise):
@@ -65,11 +68,6 @@ def test_units_deviations_are_uniform_from_one(noise):
     np.testing.assert_allclose(units.var(), 0.25**2 / 12 + error**2, rtol=0.05)
     assert units.min() > 1 - 6 * error
     assert units.max() < 1.25 + 6 * error
-
-
-def test_an_examples_scale_is_normal_around_its_units_deviation(noise):
-    differences = noise.scale[:, ::2] - noise.scale[:, 1::2]
-    assert_drawn_from(differences, scipy.stats.norm(0, 0.1 * math.sqrt(2)))
 
 
 def test_units_and_the_two_parts_are_drawn_independently(noise):
@@ -104,7 +102,12 @@ def test_noise_is_that_of_the_step_and_absent_when_not_training(norm, batch):
     first, again, other = (logits(True, jax.random.key(n)) for n in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 0.1
-    np.testing.assert_array_equal(*(logits(False, jax.random.key(n)) for n in (1, 2)))
+    calm = [logits(False, jax.random.key(n)) for n in (1, 2)]
+    if norm == "noise":  # is then the network without it
+        plain = jax.jit(functools.partial(tiny_model("none").apply, train=False))
+        calm.append(plain(**variables, images=batch.images)[0])
+    for own in calm[1:]:
+        np.testing.assert_array_equal(own, calm[0])
     with pytest.raises(UsageError, match=r"give Model\.apply a key="):
         jax.eval_shape(functools.partial(logits, True), None)
 
@@ -115,16 +118,6 @@ def test_noise_leaves_normalised_kernels_and_reaches_every_exception():
     assert norm.name == f"noisy_{kernels.name}"
     assert norm.reparametrise is kernels.reparametrise
     assert norm.for_layer("conv2").name == "noise"
-
-
-def test_noise_without_training_is_the_network_without_noise(batch):
-    noisy, plain = tiny_model("noise"), tiny_model("none")
-    variables = cast(plain.init(jax.random.key(0), batch.images))
-    outputs = [
-        jax.jit(functools.partial(model.apply, train=False))(**variables, images=batch.images)[0]
-        for model in (noisy, plain)
-    ]
-    np.testing.assert_array_equal(*outputs)
 
 
 def test_a_layers_output_is_scaled_and_shifted_by_draws_of_the_papers_strength(batch):
