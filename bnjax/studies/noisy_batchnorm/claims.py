@@ -45,13 +45,12 @@ def late_accuracy(run: Run) -> xarray.DataArray:
 
 def ends(run: Run, arms: tuple[Any, ...]) -> str:
     """How all arms end, means over seeds."""
-    accuracy, loss = late_accuracy(run).mean("seed"), final_loss(run)
     test = run["test_accuracy"].isel(test_step=-1).mean("seed")
-    parts = [
-        f"{label(norm)} {percent(float(accuracy.sel(norm=norm)))} (loss "
-        f"{float(loss.sel(norm=norm)):.3g}, test {percent(float(test.sel(norm=norm)))})"
-        for norm in run.norms
-    ]
+    found = late_accuracy(run).mean("seed"), final_loss(run), test
+    parts = []
+    for norm in run.norms:
+        accuracy, loss, tested = (float(values.sel(norm=norm)) for values in found)
+        parts.append(f"{label(norm)} {percent(accuracy)} (loss {loss:.3g}, test {percent(tested)})")
     return f"At the end: {', '.join(parts)}"
 
 
