@@ -41,13 +41,23 @@ def test_the_probe_is_in_64_bits_even_where_training_knows_32_only(norm, batch, 
         shapes = jax.eval_shape(probe, state, own, None)
         row = probe(state, own, None)
     assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {np.dtype("float64")}
-    assert row.gradient_squared > 0
+    assert min(row.loss[0], row.gradient_squared[0], row.variance[0]) > 0
     if norm == "batch":
         assert np.abs(row.channel_curvature_residual) <= 1e-10
         assert row.lipschitz_residual <= 1e-10
         assert row.printed_residual > 1e-6
+        assert abs(row.curvature) > 0
+        assert row.scaled_gradient_squared > row.gradient_squared
+        for left, right in (
+            ("gradient_squared", "lipschitz_right"),
+            ("channel_gradient_squared", "channel_lipschitz_right"),
+            ("channel_curvature", "channel_curvature_right"),
+            ("channel_worst", "channel_worst_right"),
+        ):
+            np.testing.assert_allclose(getattr(row, left), getattr(row, right), rtol=1e-9)
     else:
         assert np.isnan(row.lipschitz_residual).all()
+        assert row.curvature > 0
         assert row.channel_curvature >= 0  # behind a ReLU network: a convex loss of a linear map
 
 
