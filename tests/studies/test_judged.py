@@ -7,6 +7,7 @@ from synthetic import column, decided
 
 from bnjax.judge import curves
 from bnjax.studies.landscape import claims as landscape
+from bnjax.studies.lp_norms import claims as lp_norms
 from bnjax.studies.shift import claims as shift
 from bnjax.studies.spectrum import claims as spectrum
 from bnjax.studies.vgg_training import claims as training
@@ -255,6 +256,12 @@ def test_learning_rates_at_which_only_one_arm_trains(none, batch, verdict, reaso
     if both_dead:
         assert found["lr0.5"].verdict == N
         assert found["faster-batch-none-lr0.5"].verdict == U
+
+
+def test_one_learning_rate_decides_where_one_arm_trains():
+    found = decided(trained(DEAD, GOOD), training.CLAIMS)["learning-rates-batch"]
+    assert (found.verdict, found.reason) == (S, "only BatchNorm trains at lr 0.1")
+    assert "learning-rates-batch" not in decided(trained(DEAD, GOOD), lp_norms.CLAIMS)
 
 
 def test_curves_are_smoothed_by_the_median_of_the_last_values():

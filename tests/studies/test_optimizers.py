@@ -335,6 +335,7 @@ def zeros(test, difference):
         ("symmetry-none-zeros", zeros(0.2, 0.0) | usual("none", BASE, **DEAD), U, "not train"),
         ("gap-none-dropout0.5", usual("none", DROPOUT, train=0.99, test=0.95), S, "6 points large"),
         ("gap-none-dropout0.5", usual("none", DROPOUT, train=0.9, test=0.9), U, "fits less"),
+        ("gap-none-dropout0.5", usual("none", DROPOUT, train=0.99, test=0.95), S, "99.0 %, 95.0 %"),
         ("gap-none-dropout0.5", usual("none", DROPOUT, **DEAD), U, "does not train"),
         ("gap-none-augmentation", usual("none", AUGMENTED, test=0.8), N, "smaller"),
         ("copies-none-both-without", usual("none", BASE, gained=12, lost=1), S, "p = 0.0034"),

@@ -177,6 +177,16 @@ def plain_accuracy(run: Run) -> xarray.DataArray:
     return last(run, "accuracy").isel(averaged=0)
 
 
+def both_accuracies(run: Run, arms: tuple[str, ...]) -> str:
+    """The accuracies that the gap lies between, mean over seeds."""
+    fits, tests = (x.mean("seed") for x in (last(run, "train_accuracy"), plain_accuracy(run)))
+    shown = (
+        f"{arm} {percent(float(fits.sel(variant=arm)))}, {percent(float(tests.sel(variant=arm)))}"
+        for arm in arms
+    )
+    return f"Training and test accuracy: {'; '.join(shown)}"
+
+
 def why_fits_less(run: Run, arms: tuple[str, ...]) -> str:
     """That the second setting fits the training set less, so that it has less to lose."""
     fits = last(run, "train_accuracy").mean("seed")
@@ -210,6 +220,7 @@ def narrower_gap(run: Run) -> Iterator[Verdict]:
             conditions=(
                 Condition("the training accuracy falls by more than 3 points", why_fits_less),
             ),
+            notes=both_accuracies,
             source=TEXTBOOK,
         )
         yield from claim(renamed(run.sel(multiple=usual(run)), pair))

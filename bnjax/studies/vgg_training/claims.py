@@ -68,8 +68,7 @@ def no_arm_trains(run: Run) -> Iterator[Verdict]:
 @whole_run
 def learning_rates(run: Run) -> Iterator[Verdict]:
     """Whether a normaliser trains at learning rates at which none does not."""
-    compares = "none" in run.norms and "lr" in run.data.dims
-    for norm in [norm for norm in run.norms if norm != "none"] if compares else []:
+    for norm in [norm for norm in run.norms if norm != "none"] if "none" in run.norms else []:
         fates, ahead, behind = [], [], []
         for _, here in each_rate(run):
             lr = f"{here.options['lr']:g}"
