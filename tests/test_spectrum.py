@@ -30,7 +30,7 @@ def rotated(eigenvalues, seed=0, dtype=jnp.float64):
 
 
 def quadratic(matrix, slope):
-    """½ wᵀHw + slope·w as a loss on a pytree of two leaves."""
+    """½ wᵀHw + slope·w on a pytree of two leaves."""
 
     def loss(params):
         flat = jnp.concatenate([params["a"], params["b"].reshape(-1)])
@@ -68,34 +68,28 @@ def test_a_known_spectrum_is_found_with_its_gradient(dtype, tolerance):
     assert all(field.dtype == dtype for field in found)
 
 
-def test_residuals_are_those_of_the_ritz_vectors():
-    matrix, _ = rotated(np.geomspace(1, 1e-3, 40))
-    start = jax.random.normal(jax.random.key(1), (40,), jnp.float64)
-    found = jax.jit(lambda start: lanczos(lambda v: matrix @ v, start, start, 7))(start)
+@pytest.mark.parametrize("eigenvalues", [np.geomspace(1, 1e-3, 40), EIGENVALUES])
+def test_lanczos_is_the_matrix_in_its_krylov_space(eigenvalues):
+    """Nodes, weights and residuals of the Ritz vectors; and 2m moments, exactly."""
+    matrix, _ = rotated(eigenvalues)
+    start = jax.random.normal(jax.random.key(1), eigenvalues.shape, jnp.float64)
+    steps = 7 if len(eigenvalues) > 8 else 3
+    found = jax.jit(lambda start: lanczos(lambda v: matrix @ v, start, start, steps))(start)
     # A slow twin: the Krylov space by QR of its powers, then the matrix in that space.
-    powers = [np.asarray(start)]
-    for _ in range(6):
-        powers.append(np.asarray(matrix) @ powers[-1] / np.linalg.norm(powers[-1]))
-    basis, _ = np.linalg.qr(np.stack(powers, axis=1))
-    values, inside = np.linalg.eigh(basis.T @ np.asarray(matrix) @ basis)
+    matrix, unit = np.asarray(matrix), np.asarray(start / jnp.linalg.norm(start))
+    powers = [unit]
+    for _ in range(2 * steps - 1):
+        powers.append(matrix @ powers[-1])
+    krylov = np.stack(powers[:steps], axis=1)
+    basis, _ = np.linalg.qr(krylov / np.linalg.norm(krylov, axis=0))
+    values, inside = np.linalg.eigh(basis.T @ matrix @ basis)
     vectors = basis @ inside
-    residuals = np.linalg.norm(np.asarray(matrix) @ vectors - vectors * values, axis=0)
+    residuals = np.linalg.norm(matrix @ vectors - vectors * values, axis=0)
     np.testing.assert_allclose(found.nodes, values, rtol=1e-8)
     np.testing.assert_allclose(found.residuals, residuals, rtol=1e-6)
-    unit = np.asarray(start / jnp.linalg.norm(start))
     np.testing.assert_allclose(found.weights, (vectors.T @ unit) ** 2, rtol=1e-7)
-
-
-def test_the_quadrature_gives_2m_moments_exactly():
-    matrix, _ = rotated(EIGENVALUES)
-    start = jax.random.normal(jax.random.key(2), (8,), jnp.float64)
-    found = jax.jit(lambda start: lanczos(lambda v: matrix @ v, start, start, 3))(start)
-    unit = np.asarray(start / jnp.linalg.norm(start))
-    power = unit
-    for order in range(6):
-        moment = float((found.weights * found.nodes**order).sum())
-        np.testing.assert_allclose(moment, unit @ power, rtol=1e-10)
-        power = np.asarray(matrix) @ power
+    moments = [float((found.weights * found.nodes**order).sum()) for order in range(2 * steps)]
+    np.testing.assert_allclose(moments, [unit @ power for power in powers], rtol=1e-10)
 
 
 @pytest.fixture(scope="module", params=[jnp.float32, jnp.float64])
@@ -145,18 +139,6 @@ def test_density_is_the_sum_of_gaussians_and_integrates_to_1():
     np.testing.assert_allclose(found.sum() * (grid[1] - grid[0]), 1, rtol=1e-6)
 
 
-@pytest.mark.parametrize("width", [0.0, -0.1, float("nan")])
-def test_a_density_without_width_is_refused(width):
-    with pytest.raises(UsageError, match=f"width={width} must be above 0"):
-        density(np.zeros(2), np.full(2, 0.5), np.linspace(-1, 1, 5), width)
-
-
-@pytest.mark.parametrize("steps", [0, -1])
-def test_lanczos_without_steps_is_refused(steps):
-    with pytest.raises(UsageError, match=f"steps={steps} must be 1 or more"):
-        lanczos(lambda v: 2 * v, jnp.ones(3), jnp.ones(3), steps)
-
-
 def test_nineteen_of_twenty_intervals_hold_the_trace():
     # Rademacher samples of vᵀHv: the 95 % interval of the standard error must cover tr H so often.
     matrix, _ = rotated(np.geomspace(5, 0.1, 30))
@@ -185,13 +167,6 @@ def test_the_trace_is_the_mean_of_its_samples_and_near_the_true_one():
     np.testing.assert_allclose(found.trace_error, expected, rtol=0.15)
 
 
-def dense(loss, params):
-    """The Hessian as an array, and the gradient."""
-    flat, unravel = ravel_pytree(params)
-    hessian = jax.jit(jax.hessian(lambda x: loss(unravel(x))))(flat)
-    return np.asarray(hessian), np.asarray(jax.grad(lambda x: loss(unravel(x)))(flat))
-
-
 @pytest.fixture(scope="module", params=["none", "batch"])
 def network(request):
     """A perceptron of one hidden layer in float64, its state, and two chunks of eight images."""
@@ -206,51 +181,49 @@ def network(request):
     return request.param, model, state, part
 
 
-def plain_loss(model, state, part, mode):
-    """The probed loss without any loop."""
-    each = [
-        losses.on_batch(model, state.batch_stats, Batch(part.images[i], part.labels[i]), mode)
-        for i in range(part.labels.shape[0])
-    ]
-    return lambda params: (each[0](params) + each[1](params)) / 2
+def dense(model, state, part, mode):
+    """The probed loss without any loop: its value, gradient and Hessian, as arrays."""
+    flat, unravel = ravel_pytree(state.params)
+
+    def loss(flat):
+        batches = (Batch(part.images[i], part.labels[i]) for i in range(2))
+        each = (losses.on_batch(model, state.batch_stats, batch, mode) for batch in batches)
+        return sum(one(unravel(flat)) for one in each) / 2
+
+    every = jax.jit(lambda flat: (loss(flat), jax.grad(loss)(flat), jax.hessian(loss)(flat)))
+    return tuple(map(np.asarray, every(flat)))
 
 
 def test_a_network_against_its_dense_hessian(network):
     norm, model, state, part = network
+    kinds = ("batch", "running", "recalibrated")
     measure = make_spectrum(
-        model, part, jax.random.key(6), lanczos_steps=60, num_trace_vectors=40, top=4
+        model,
+        part,
+        jax.random.key(6),
+        statistics=kinds,
+        lanczos_steps=60,
+        num_trace_vectors=40,
+        top=4,
     )
     found = measure(state, None, None)
-    for row, mode in enumerate(("batch", "running")):
-        hessian, gradient = dense(plain_loss(model, state, part, mode), state.params)
+    pooled = losses.pooled_statistics(model, state.params, state.batch_stats, part.images)
+    for row, mode in enumerate(kinds):
+        own = state._replace(batch_stats=pooled) if mode == "recalibrated" else state
+        used = "batch" if mode == "batch" else "running"
+        loss, gradient, hessian = dense(model, own, part, used)
         values, vectors = np.linalg.eigh(hessian)
         np.testing.assert_allclose(found.largest[row], values[::-1][:4], rtol=1e-6)
         np.testing.assert_allclose(found.smallest[row], values[:4], rtol=1e-6)
         shares = (vectors[:, ::-1][:, :4].T @ gradient) ** 2 / (gradient @ gradient)
         np.testing.assert_allclose(found.gradient_fraction[row], np.cumsum(shares), atol=1e-6)
-        trace = np.trace(hessian)
-        assert abs(float(found.trace[row]) - trace) < 4 * float(found.trace_error[row])
-        plain = plain_loss(model, state, part, mode)(state.params)
-        np.testing.assert_allclose(found.loss[row], plain, rtol=1e-12)
+        error = abs(float(found.trace[row]) - np.trace(hessian))
+        assert error < 4 * float(found.trace_error[row])
+        np.testing.assert_allclose(found.loss[row], loss, rtol=1e-12)
     if norm == "none":
         assert all(np.array_equal(field[0], field[1]) for field in found)
     else:
         assert abs(found.largest[0, 0] / found.largest[1, 0] - 1) > 0.01
-
-
-def test_recalibrated_statistics_are_those_of_the_whole_part(network):
-    norm, model, state, part = network
-    if norm == "none":
-        pytest.skip("no statistics")
-    kinds = ("running", "recalibrated")
-    measure = make_spectrum(
-        model, part, jax.random.key(6), statistics=kinds, lanczos_steps=60, top=2
-    )
-    found = measure(state, None, None)
-    pooled = losses.pooled_statistics(model, state.params, state.batch_stats, part.images)
-    plain = plain_loss(model, state._replace(batch_stats=pooled), part, "running")
-    hessian, _ = dense(plain, state.params)
-    np.testing.assert_allclose(found.largest[1], np.linalg.eigvalsh(hessian)[::-1][:2], rtol=1e-6)
 
 
 def test_chunks_give_the_loss_gradient_and_hessian_of_their_mean(network):
@@ -282,23 +255,36 @@ def test_the_probed_part_is_the_first_of_the_training_set(noise_dataset):
     )
 
 
+def spectrum_of(loss=lambda p: jnp.sum(p["a"]), **options):
+    return spectrum(loss, point(8), jax.random.key(0), **options)
+
+
+def lanczos_of(steps):
+    return lanczos(lambda v: 2 * v, jnp.ones(3), jnp.ones(3), steps)
+
+
+def density_of(width):
+    return density(np.zeros(2), np.full(2, 0.5), np.linspace(-1, 1, 5), width)
+
+
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("act", "options", "message"),
     [
-        ({"lanczos_steps": 9}, "lanczos_steps=9 must be from 2 to the number of parameters, 8"),
-        ({"lanczos_steps": 1}, "lanczos_steps=1"),
-        ({"lanczos_steps": 4, "top": 5}, "top=5 must be from 1 to lanczos_steps=4"),
-        ({"lanczos_steps": 4, "top": 2, "num_vectors": 0}, "num_vectors=0 must be 1 or more"),
-        ({"lanczos_steps": 4, "top": 2, "num_trace_vectors": 1}, "one has no standard error"),
+        (spectrum_of, {"lanczos_steps": 9}, "=9 must be from 2 to the number of parameters, 8"),
+        (spectrum_of, {"lanczos_steps": 1}, "lanczos_steps=1"),
+        (spectrum_of, {"lanczos_steps": 4, "top": 5}, "top=5 must be from 1 to lanczos_steps=4"),
+        (spectrum_of, {"lanczos_steps": 4, "top": 2, "num_vectors": 0}, "must be 1 or more"),
+        (spectrum_of, {"lanczos_steps": 4, "top": 2, "num_trace_vectors": 1}, "no standard error"),
+        (spectrum_of, {"loss": lambda w: w["a"], "lanczos_steps": 2, "top": 1}, "one scalar"),
+        *((lanczos_of, {"steps": n}, f"steps={n} must be 1 or more") for n in (0, -1)),
+        *((density_of, {"width": w}, f"width={w} must be above 0") for w in (0.0, -0.1, np.nan)),
+        (
+            mean_over,
+            {"chunk_loss": lambda w, p: w, "chunks": (jnp.ones(2), jnp.ones(3))},
+            "leading axis",
+        ),
     ],
 )
-def test_impossible_numbers_are_refused(options, message):
+def test_impossible_numbers_are_refused(act, options, message):
     with pytest.raises(UsageError, match=message):
-        spectrum(lambda p: jnp.sum(p["a"]), point(8), jax.random.key(0), **options)
-
-
-def test_a_loss_that_is_no_scalar_and_chunks_that_differ_are_refused():
-    with pytest.raises(UsageError, match="must return one scalar"):
-        spectrum(lambda w: w, jnp.ones(4), jax.random.key(0), lanczos_steps=2, top=1)
-    with pytest.raises(UsageError, match="same leading axis"):
-        mean_over(lambda w, p: w, (jnp.ones(2), jnp.ones(3)))
+        act(**options)
