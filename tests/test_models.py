@@ -1,60 +1,109 @@
-"""VGG: exact parameter counts, layers named alike, initialisers; BatchNorm against numpy."""
+"""The networks: exact parameter counts, layers named alike, initialisers, pooling, scans."""
 
 import chex
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import tiny_model
+from conftest import cast, tiny_model
+from jax import lax
 
-from bnjax import models
+from bnjax import losses, models
+from bnjax.arithmetic.trees import leaf_names
+from bnjax.data import Batch
 from bnjax.errors import UsageError
-from bnjax.models.norms import BatchNorm
+from bnjax.models import norms
+from bnjax.models.layers import max_pool, mean_pool
+from bnjax.models.resnet import unstack
 
-IMAGES = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
-
-
-def count(model, images=IMAGES):
-    variables = jax.eval_shape(model.init, jax.random.key(0), images)
-    return sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+NONE, BATCH = norms.none(), norms.batch_norm()
 
 
-# Convolutions as in Simonyan & Zisserman's Table 1 with biases, one classifier of 512 × 10 + 10,
-# and two normalisation parameters for each channel.
+def shapes(model, images=(2, 32, 32, 3)):
+    return jax.eval_shape(model.init, jax.random.key(0), jnp.zeros(images))["params"]
+
+
+def count(model, kind=""):
+    params = shapes(model)
+    named = zip(leaf_names(params), jax.tree.leaves(params), strict=True)
+    return sum(leaf.size for name, leaf in named if kind in name)
+
+
+def by_name(name, **options):
+    default = {"norm": NONE, "num_classes": 10, "initializer": "he_normal"}
+    return models.by_name(name, **(default | options))
+
+
+CONVOLUTIONS = 25 * 3 * 64 + 25 * 64 * 192 + 9 * (192 * 384 + 384 * 256 + 256 * 256)
+DENSE = 4 * 4 * 256 * 1024 + 1024 * 1024 + 1024 * 10
+BIASES = 64 + 192 + 384 + 256 + 256 + 1024 + 1024 + 10
+# Of ResNet-14: 3×3 convolutions of three stages.
+STAGES = 9 * (3 * 16 + 4 * 16 * 16 + 16 * 32 + 3 * 32 * 32 + 32 * 64 + 3 * 64 * 64)
+
+
 @pytest.mark.parametrize(
-    ("depth", "none", "batch"),
+    ("make", "options", "parameters"),
     [
-        (11, 9_225_610, 9_231_114),
-        (13, 9_410_122, 9_416_010),
-        (16, 14_719_818, 14_728_266),
-        (19, 20_029_514, 20_040_522),
+        # Convolutions as in Simonyan & Zisserman's Table 1 with biases, one classifier of
+        # 512 × 10 + 10, and two normalisation parameters for each channel.
+        (models.vgg, {"depth": 11}, 9_225_610),
+        (models.vgg, {"depth": 11, "norm": BATCH}, 9_231_114),
+        (models.vgg, {"depth": 13}, 9_410_122),
+        (models.vgg, {"depth": 13, "norm": BATCH}, 9_416_010),
+        (models.vgg, {"depth": 16}, 14_719_818),
+        (models.vgg, {"depth": 16, "norm": BATCH}, 14_728_266),
+        (models.vgg, {"depth": 19}, 20_029_514),
+        (models.vgg, {"depth": 19, "norm": BATCH}, 20_040_522),
+        (models.vgg11, {"hidden": (512, 512)}, 9_750_922),  # VGG-A of the replications
+        # By hand: 5·5·3·6 + 6, 5·5·6·16 + 16, 8·8·16·120 + 120, 120·84 + 84, 84·10 + 10.
+        (models.lenet, {}, 456 + 2416 + 123_000 + 10_164 + 850),
+        (models.alexnet, {}, CONVOLUTIONS + DENSE + BIASES),
+        (models.mlp, {}, 3072 * 100 + 2 * 100 * 100 + 1000 + 310),
+        (models.vgg38, {}, 9 * 3 * 32 + 36 * 9 * 32 * 32 + 37 * 32 + 4 * 4 * 32 * 10 + 10),
+        # Two 1×1 shortcuts, the classifier, γ and β.
+        (models.resnet, {"depth": 14, "norm": BATCH}, STAGES + 16 * 32 + 32 * 64 + 650 + 1120),
     ],
 )
-def test_parameter_counts_are_exact(depth, none, batch):
-    assert count(models.vgg(depth, norm=models.norms.none())) == none
-    assert count(models.vgg(depth, norm=models.norms.batch_norm())) == batch
+def test_parameter_counts_are_exact(make, options, parameters):
+    assert count(make(**({"norm": NONE} | options))) == parameters
 
 
-def test_vgg_a_of_the_replications_has_9_75_million_parameters():
-    assert count(models.vgg11(norm=models.norms.none(), hidden=(512, 512))) == 9_750_922
+# Frankle et al. 2020, Table 1.
+@pytest.mark.parametrize(
+    ("depth", "parameters"),
+    [(14, 1120), (32, 2464), (56, 4256), (110, 8288), (218, 16352), (434, 32480), (866, 64736)],
+)
+def test_resnets_have_the_published_number_of_normalisation_parameters(depth, parameters):
+    assert count(models.resnet(depth, norm=BATCH), "/norm/") == parameters
+
+
+def test_a_resnet_halves_its_images_twice_and_projects_its_shortcuts():
+    model, images = models.resnet(14, norm=BATCH), jnp.zeros((2, 32, 32, 3))
+    variables = jax.eval_shape(model.init, jax.random.key(0), images)
+    found = jax.eval_shape(lambda v: model.preactivations(**v, images=images), variables)
+    assert found["conv5"].shape == (2, 32, 32, 16)
+    assert found["conv6"].shape == found["shortcut3"].shape == (2, 16, 16, 32)
+    assert found["conv13"].shape == found["shortcut5"].shape == (2, 8, 8, 64)
 
 
 def test_width_channels_and_classes_are_options():
-    images = jax.ShapeDtypeStruct((2, 40, 32, 1), jnp.float32)
-    model = models.vgg11(norm=models.norms.none(), width=0.5, num_classes=7)
-    params = jax.eval_shape(model.init, jax.random.key(0), images)["params"]
+    params = shapes(models.vgg11(norm=NONE, width=0.5, num_classes=7), (2, 40, 32, 1))
     assert params["conv1"]["kernel"].shape == (3, 3, 1, 32)
     assert params["output"]["kernel"].shape == (256, 7)
+    layers = [*(f"conv{index}" for index in range(1, 38)), "output"]
+    assert sorted(shapes(models.vgg38(norm=NONE))) == sorted(layers)
 
 
-def test_arms_name_their_layers_alike():
-    none, batch = (
-        jax.eval_shape(models.vgg11(norm=norm).init, jax.random.key(0), IMAGES)["params"]
-        for norm in (models.norms.none(), models.norms.batch_norm())
-    )
-    assert list(none) == list(batch)
-    assert len(none) == 9
+@pytest.mark.parametrize("name", [name for name in models.FAMILIES if name != "dln"])
+def test_arms_name_their_layers_alike_and_apply(name):
+    found, images = [], jnp.zeros((2, 32, 32, 3))
+    for norm in ("none", "batch", "layer", "weight_norm"):
+        model = by_name(name, norm=norms.by_name(norm), num_classes=7, width=0.25)
+        variables = jax.eval_shape(model.init, jax.random.key(0), images)
+        apply = lambda v, m=model: m.apply(**v, images=images, train=True)  # noqa: E731
+        assert jax.eval_shape(apply, variables)[0].shape == (2, 7)
+        found.append(list(variables["params"]))
+    assert all(layers == found[0] for layers in found)
 
 
 def test_arms_start_from_the_same_kernels():
@@ -73,10 +122,8 @@ def test_apply_is_explicit_about_statistics(problem, batch):
     assert same is batch_stats
     assert logits.shape == (16, 10)
     _, advanced = model.apply(params, batch_stats, batch.images, train=True)
-    changed = [
-        bool((a != b).any())
-        for a, b in zip(*map(jax.tree.leaves, (advanced, batch_stats)), strict=True)
-    ]
+    pairs = zip(*map(jax.tree.leaves, (advanced, batch_stats)), strict=True)
+    changed = [bool((a != b).any()) for a, b in pairs]
     assert all(changed)
     assert bool(changed) == bool(batch_stats)
 
@@ -86,74 +133,145 @@ def test_apply_is_explicit_about_statistics(problem, batch):
 )
 def test_initialisers_have_their_deviation(name, std):
     # The second convolution maps 64 to 64 channels: fans of 9 · 64 = 576 each.
-    images = jnp.zeros((2, 8, 8, 3), jnp.float32)
     initializer = models.layers.initializer(name)
-    model = models.Model(models.VGG((2,), (64,), 10, (), models.norms.none(), initializer))
-    kernel = model.init(jax.random.key(0), images)["params"]["conv2"]["kernel"]
-    np.testing.assert_allclose(kernel.std(), std, rtol=0.02)
+    model = models.Model(models.VGG((2,), (64,), 10, (), NONE, initializer))
+    params = model.init(jax.random.key(0), jnp.zeros((2, 8, 8, 3), jnp.float32))["params"]
+    np.testing.assert_allclose(params["conv2"]["kernel"].std(), std, rtol=0.02)
 
 
-def test_batch_norm_equals_numpy_in_value_gradient_and_running_statistics():
-    x, cotangent = (
-        np.asarray(jax.random.normal(jax.random.key(k), (4, 3, 3, 5))) + k for k in (0, 1)
-    )
-    scale, bias = np.linspace(0.5, 1.5, 5), np.linspace(-1, 1, 5)
-    module = BatchNorm(momentum=0.9, epsilon=1e-3)
-    params = {"scale": jnp.asarray(scale), "bias": jnp.asarray(bias)}
-    running = {"mean": jnp.full(5, 2.0), "var": jnp.full(5, 3.0)}
-
-    def value(x, params):
-        return module.apply(
-            {"params": params, "batch_stats": running}, x, train=True, mutable=["batch_stats"]
-        )
-
-    result, pull_back, updated = jax.vjp(value, jnp.asarray(x), params, has_aux=True)
-    grad_x, grad_params = pull_back(jnp.asarray(cotangent))
-
-    axes, m = (0, 1, 2), 4 * 3 * 3
-    mean, var = x.mean(axes), x.var(axes)
-    hat = (x - mean) / np.sqrt(var + 1e-3)
-    np.testing.assert_allclose(result, hat * scale + bias, rtol=1e-12)
-    # Ioffe & Szegedy 2015, section 3: gradient through mean and variance.
-    inner = cotangent - cotangent.sum(axes) / m - hat * (cotangent * hat).sum(axes) / m
-    np.testing.assert_allclose(grad_x, scale / np.sqrt(var + 1e-3) * inner, rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(grad_params["scale"], (cotangent * hat).sum(axes), rtol=1e-12)
-    np.testing.assert_allclose(grad_params["bias"], cotangent.sum(axes), rtol=1e-12)
-    np.testing.assert_allclose(updated["batch_stats"]["mean"], 0.9 * 2 + 0.1 * mean, rtol=1e-12)
-    np.testing.assert_allclose(updated["batch_stats"]["var"], 0.9 * 3 + 0.1 * var, rtol=1e-12)
-
-    frozen = module.apply({"params": params, "batch_stats": running}, jnp.asarray(x), train=False)
-    np.testing.assert_allclose(frozen, (x - 2) / np.sqrt(3 + 1e-3) * scale + bias, rtol=1e-12)
+@pytest.fixture(scope="module")
+def deep():
+    """A narrow ResNet-20 with its blocks as a scan, and the same one without."""
+    scanned, plain = (models.resnet(20, scan=s, norm=BATCH, width=0.25) for s in (True, False))
+    images = jax.random.normal(jax.random.key(1), (6, 8, 8, 3), jnp.float64)
+    batch = Batch(images, jnp.arange(6, dtype=jnp.int32))
+    return scanned, plain, cast(scanned.init(jax.random.key(0), images)), batch
 
 
-def test_batch_norm_equals_linen():
-    x = jax.random.normal(jax.random.key(0), (8, 4, 4, 3), jnp.float32) * 100 + 1000
-    ours, theirs = (
-        BatchNorm(),
-        nn.BatchNorm(
-            use_running_average=False, momentum=0.9, use_fast_variance=False, dtype=x.dtype
+@pytest.mark.full  # many compiles
+def test_a_scan_over_blocks_is_the_network_without_scan(deep):
+    scanned, plain, variables, batch = deep
+    same = {name: unstack(tree, 3) for name, tree in variables.items()}
+    chex.assert_trees_all_equal_shapes(same, plain.init(jax.random.key(0), batch.images))
+    found = []
+    for model, own in ((scanned, variables), (plain, same)):
+        loss = losses.on_batch(model, own["batch_stats"], batch)
+        value, gradient = jax.jit(jax.value_and_grad(loss))(own["params"])
+        found.append((value, gradient, model.apply(**own, images=batch.images, train=True)[1]))
+    (value, gradient, after), (expected, expected_gradient, expected_after) = found
+    chex.assert_trees_all_close(value, expected, rtol=1e-12)
+    chex.assert_trees_all_close(unstack(gradient, 3), expected_gradient, rtol=1e-8, atol=1e-12)
+    chex.assert_trees_all_close(unstack(after, 3), expected_after, rtol=1e-10)
+
+
+def test_every_block_of_a_scan_has_a_draw_of_its_own(deep):
+    kernels = deep[2]["params"]["stage1"]["first"]["kernel"]
+    assert kernels.shape[0] == 3
+    assert float(jnp.abs(kernels[0] - kernels[1]).max()) > 0.1
+
+
+def test_dropout_is_drawn_from_the_steps_key_and_off_when_testing():
+    model = models.mlp(norm=NONE, dropout=0.5, initializer="he_normal")
+    images = jax.random.normal(jax.random.key(0), (4, 4, 4, 1))
+    variables = model.init(jax.random.key(1), images)
+
+    def logits(seed, train):
+        key = jax.random.key(seed)
+        return model.apply(**variables, images=images, train=train, key=key)[0]
+
+    chex.assert_trees_all_equal(logits(2, True), logits(2, True))
+    assert float(jnp.abs(logits(2, True) - logits(3, True)).max()) > 1e-3
+    chex.assert_trees_all_equal(logits(2, False), logits(3, False))
+
+
+def init(model, pixels):
+    model.init(jax.random.key(0), jnp.zeros((1, pixels, pixels, 3)))
+
+
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [
+        *(
+            (lambda depth=depth: models.resnet(depth, norm=NONE), rf"{depth} is not .* {nearest}$")
+            for depth, nearest in [
+                (15, r"the nearest legal \w+ 14 and 20"),
+                (100, r"the nearest legal \w+ 98 and 104"),
+                (3, r"the nearest legal \w+ 8"),
+            ]
         ),
-    )
-    variables = ours.init(jax.random.key(0), x, train=False)
-    a, updated = ours.apply(variables, x, train=True, mutable=["batch_stats"])
-    b, expected = theirs.apply(variables, x, mutable=["batch_stats"])
-    np.testing.assert_allclose(a, b, atol=1e-4)
-    chex.assert_trees_all_close(updated, expected, rtol=1e-5)
+        (lambda: models.vgg(12, norm=NONE), "VGG depth 12"),
+        (lambda: models.vgg11(norm=NONE, initializer="foo"), "initializer 'foo'"),
+        (lambda: models.vgg11(norm=NONE, num_classes=1), "num_classes=1"),
+        (lambda: by_name("vgg12"), "model 'vgg12' is not known: choose from vgg11"),
+        (lambda: by_name("vgg11", depth=16), "vgg11 has a depth of its own: leave depth 16 out"),
+        (lambda: by_name("lenet", dropout=1.0), r"dropout=1.0 must be 0 or more and below 1"),
+        (lambda: by_name("lenet", width=0.0), r"width=0.0 must be above 0"),
+        (lambda: by_name("dln", dropout=0.5), "dln has no dropout"),
+        (lambda: by_name("mlp", depth=1), "depth 1 of a perceptron must be 2 or more"),
+        (lambda: init(models.vgg11(norm=NONE, width=1 / 16), 16), "32×32 pixels or more"),
+        *(
+            (lambda name=name: init(by_name(name), 2), "resize or pad them")
+            for name in ("lenet", "alexnet", "vgg38")
+        ),
+    ],
+)
+def test_options_that_a_network_does_not_have_are_refused(act, message):
+    models.resnet(50, norm=NONE)  # a legal depth
+    with pytest.raises(UsageError, match=message):
+        act()
 
 
-def test_models_refuse_impossible_options():
-    none = models.norms.none()
-    with pytest.raises(UsageError, match="VGG depth 12"):
-        models.vgg(12, norm=none)
-    with pytest.raises(UsageError, match="width=0"):
-        models.vgg11(norm=none, width=0.0)
-    with pytest.raises(UsageError, match="num_classes=1"):
-        models.vgg11(norm=none, num_classes=1)
-    with pytest.raises(UsageError, match="initializer 'foo'"):
-        models.vgg11(norm=none, initializer="foo")
-    with pytest.raises(UsageError, match="norm 'foo'"):
-        models.norms.by_name("foo")
-    with pytest.raises(UsageError, match="momentum=1"):
-        models.norms.batch_norm(momentum=1.0)
-    with pytest.raises(UsageError, match="32×32 pixels or more"):
-        models.vgg11(norm=none, width=1 / 16).init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)))
+@pytest.mark.parametrize("make", ["vgg11", "vgg38", "resnet", "lenet", "alexnet", "mlp"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        *({"width": width} for width in (-1.0, 17.0, float("nan"))),
+        {"num_classes": 0},
+        {"dropout": 7.0},
+        {"dropout": -0.1},
+    ],
+    ids=str,
+)
+def test_impossible_sizes_are_refused_by_every_constructor(make, option):
+    ((name, value),) = option.items()
+    with pytest.raises(UsageError, match=f"{name}={value} must be"):
+        getattr(models, make)(norm=BATCH, **option)
+
+
+def windows(images, window, first=-jnp.inf, reduce=lax.max):
+    shape = (1, window, window, 1)
+    return lax.reduce_window(images, first, reduce, shape, shape, "VALID")
+
+
+@pytest.mark.parametrize("window", [1, 2, 3])
+@pytest.mark.parametrize("size", [(3, 3), (4, 6), (7, 5)])
+def test_pooling_has_the_value_gradient_and_hessian_product_of_xlas(size, window):
+    images = jax.random.normal(jax.random.key(0), (2, *size, 3))
+    vector = jax.random.normal(jax.random.key(1), images.shape)
+
+    def derivatives(pool):
+        loss = lambda images: jnp.sum(jnp.sin(pool(images, window)))  # noqa: E731
+        gradient, product = jax.jvp(jax.grad(loss), (images,), (vector,))
+        return pool(images, window), gradient, product
+
+    chex.assert_trees_all_close(derivatives(max_pool), derivatives(windows), rtol=1e-12)
+    several = jax.vmap(lambda images: max_pool(images, window))(jnp.stack([images, vector]))
+    expected = jnp.stack([windows(images, window), windows(vector, window)])
+    np.testing.assert_array_equal(several, expected)
+    mean = windows(images, window, 0.0, lax.add) / window**2
+    np.testing.assert_allclose(mean_pool(images, window), mean, rtol=1e-12)
+
+
+def test_ties_share_the_gradient_equally_without_select_and_scatter():
+    gradient = jax.jit(jax.grad(lambda images: max_pool(images, 2).sum()))
+    images = jnp.zeros((1, 4, 4, 1))
+    np.testing.assert_array_equal(gradient(images), jnp.full((1, 4, 4, 1), 0.25))
+    text = gradient.lower(images).as_text()
+    assert "select_and_scatter" not in text
+    assert "stablehlo.scatter" not in text
+
+
+@pytest.mark.parametrize("window", [0, 5])
+def test_a_window_that_does_not_fit_is_refused(window):
+    with pytest.raises(UsageError, match=f"window={window} does not fit"):
+        max_pool(jnp.zeros((1, 4, 7, 1)), window)

@@ -13,6 +13,7 @@ from conftest import cast
 from bnjax import models
 from bnjax.errors import UsageError
 from bnjax.models import norms
+from bnjax.models.norms import BatchNorm
 from bnjax.models.norms.sample import SampleNorm
 
 EPSILON = 1e-5
@@ -36,45 +37,78 @@ def standardised(x, axes):
     return (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + EPSILON)
 
 
+def halves(x):
+    return np.concatenate([standardised(part, (1, 2, 3)) for part in np.split(x, 2, -1)], axis=-1)
+
+
+def root_mean_square(x):
+    return np.sqrt((x**2).mean((1, 2, 3), keepdims=True) + EPSILON)
+
+
 @pytest.mark.parametrize(
     ("norm", "expected"),
     [
         (norms.layer_norm(), lambda x: standardised(x, (1, 2, 3))),
         (norms.instance_norm(), lambda x: standardised(x, (1, 2))),
-        (
-            norms.group_norm(2),
-            lambda x: np.concatenate(
-                [standardised(x[..., :4], (1, 2, 3)), standardised(x[..., 4:], (1, 2, 3))], axis=-1
-            ),
-        ),
+        (norms.group_norm(2), halves),
         (norms.batch_norm(), lambda x: standardised(x, (0, 1, 2))),
+        (norms.unitize(), lambda x: standardised(x, (0, 1, 2))),  # at share 0
+        (norms.rms_norm(), lambda x: x / root_mean_square(x)),  # shifts nothing
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
-def test_centred_normalisers_are_their_formulas(norm, expected):
+def test_normalisers_are_their_formulas(norm, expected):
     x, scale, bias = draw(1), draw(2, (8,)), draw(3, (8,))
-    y, _ = call(norm, x, scale=scale, bias=bias)
-    np.testing.assert_allclose(y, expected(x) * scale + bias, rtol=1e-10, atol=1e-12)
+    own = {"scale": scale} if norm.name == "rms" else {"scale": scale, "bias": bias}
+    y, _ = call(norm, x, **own)
+    np.testing.assert_allclose(y, expected(x) * scale + own.get("bias", 0), rtol=1e-9, atol=1e-11)
 
 
-def test_rms_norm_divides_by_the_root_mean_square_and_shifts_nothing():
-    x, scale = draw(1), draw(2, (8,))
-    y, _ = call(norms.rms_norm(), x, scale=scale)
-    size = np.sqrt((x**2).mean((1, 2, 3), keepdims=True) + EPSILON)
-    np.testing.assert_allclose(y, x / size * scale, rtol=1e-10)
+def test_batch_norm_equals_numpy_in_value_gradient_and_running_statistics():
+    x, cotangent = draw(1), draw(6)
+    module = BatchNorm(momentum=0.9, epsilon=1e-3)
+    params = {"scale": jnp.linspace(0.5, 1.5, 8), "bias": jnp.linspace(-1, 1, 8)}
+    running = {"mean": jnp.full(8, 2.0), "var": jnp.full(8, 3.0)}
+
+    def value(x, params, train=True):
+        variables = {"params": params, "batch_stats": running}
+        return module.apply(variables, x, train=train, mutable=["batch_stats"])
+
+    result, pull_back, updated = jax.vjp(value, jnp.asarray(x), params, has_aux=True)
+    grad_x, grad_params = pull_back(jnp.asarray(cotangent))
+    axes, scale, bias = (0, 1, 2), *map(np.asarray, (params["scale"], params["bias"]))
+    mean, var = x.mean(axes), x.var(axes)
+    hat = (x - mean) / np.sqrt(var + 1e-3)
+    np.testing.assert_allclose(result, hat * scale + bias, rtol=1e-9, atol=1e-12)
+    # Ioffe & Szegedy 2015, section 3: gradient through mean and variance.
+    inner = cotangent - cotangent.mean(axes) - hat * (cotangent * hat).mean(axes)
+    np.testing.assert_allclose(grad_x, scale / np.sqrt(var + 1e-3) * inner, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(grad_params["scale"], (cotangent * hat).sum(axes), rtol=1e-10)
+    np.testing.assert_allclose(grad_params["bias"], cotangent.sum(axes), rtol=1e-10)
+    np.testing.assert_allclose(updated["batch_stats"]["mean"], 0.9 * 2 + 0.1 * mean, rtol=1e-12)
+    np.testing.assert_allclose(updated["batch_stats"]["var"], 0.9 * 3 + 0.1 * var, rtol=1e-12)
+    frozen, _ = value(jnp.asarray(x), params, train=False)
+    expected = (x - 2) / np.sqrt(3 + 1e-3) * scale + bias
+    np.testing.assert_allclose(frozen, expected, rtol=1e-10, atol=1e-12)
 
 
-def test_unitization_is_batch_norm_at_share_0_and_gives_samples_unit_size_at_share_1():
+def test_batch_norm_equals_linen():
+    x = jax.random.normal(jax.random.key(0), (8, 4, 4, 3), jnp.float32) * 100 + 1000
+    options = {"momentum": 0.9, "use_fast_variance": False, "dtype": x.dtype}
+    ours, theirs = BatchNorm(), nn.BatchNorm(use_running_average=False, **options)
+    variables = ours.init(jax.random.key(0), x, train=False)
+    a, updated = ours.apply(variables, x, train=True, mutable=["batch_stats"])
+    b, expected = theirs.apply(variables, x, mutable=["batch_stats"])
+    np.testing.assert_allclose(a, b, atol=1e-4)
+    chex.assert_trees_all_close(updated, expected, rtol=1e-5)
+
+
+def test_unitization_gives_samples_unit_size_at_share_1():
     x, scale, bias = draw(1), draw(2, (8,)), draw(3, (8,))
-    plain, _ = call(norms.unitize(), x, scale=scale, bias=bias)
-    np.testing.assert_allclose(plain, standardised(x, (0, 1, 2)) * scale + bias, rtol=1e-10)
-    share = np.linspace(0, 1, 8)
+    share, own = np.linspace(0, 1, 8), standardised(x, (0, 1, 2))
     y, _ = call(norms.unitize(), x, scale=scale, bias=bias, share=share)
-    own = standardised(x, (0, 1, 2))
-    size = np.sqrt((own**2).mean((1, 2, 3), keepdims=True) + EPSILON)
-    np.testing.assert_allclose(
-        y, scale * own * (share / size + 1 - share) + bias, rtol=1e-10, atol=1e-12
-    )
+    expected = scale * own * (share / root_mean_square(own) + 1 - share) + bias
+    np.testing.assert_allclose(y, expected, rtol=1e-10, atol=1e-12)
     whole, _ = call(norms.unitize(), x, share=np.ones(8))
     np.testing.assert_allclose((whole**2).mean((1, 2, 3)), 1, rtol=1e-4)
 
@@ -116,21 +150,16 @@ def kernel_of(norm, kernel, **params):
     return np.asarray(module.apply(variables, jnp.asarray(kernel)))
 
 
-def test_weight_standardisation_is_its_formula():
-    kernel, scale = draw(4, (3, 3, 5, 7)), draw(5, (7,))
-    flat = kernel.reshape(45, 7)
-    expected = (flat - flat.mean(0)) / np.sqrt(45 * flat.var(0)) * scale
-    found = kernel_of(norms.weight_standard(), kernel, scale=scale)
-    np.testing.assert_allclose(found.reshape(45, 7), expected, rtol=1e-10)
-
-
-def test_weight_norm_begins_as_the_plain_kernel_and_has_the_length_that_is_trained():
+def test_kernel_normalisers_are_their_formulas():
     kernel, scale = draw(4, (3, 3, 5, 7)), np.abs(draw(5, (7,)))
+    flat = kernel.reshape(45, 7)
+    standard = (flat - flat.mean(0)) / np.sqrt(45 * flat.var(0)) * scale
+    length = flat / np.linalg.norm(flat, axis=0) * scale
+    for norm, expected in ((norms.weight_standard(), standard), (norms.weight_norm(), length)):
+        found = kernel_of(norm, kernel, scale=scale).reshape(45, 7)
+        np.testing.assert_allclose(found, expected, rtol=1e-10)
+    # Weight normalisation begins as the plain kernel.
     np.testing.assert_allclose(kernel_of(norms.weight_norm(), kernel), kernel, rtol=1e-12)
-    found = kernel_of(norms.weight_norm(), kernel, scale=scale).reshape(45, 7)
-    np.testing.assert_allclose(np.linalg.norm(found, axis=0), scale, rtol=1e-12)
-    cosine = (found * kernel.reshape(45, 7)).sum(0)
-    np.testing.assert_allclose(cosine, scale * np.linalg.norm(kernel.reshape(45, 7), axis=0))
 
 
 @pytest.mark.full  # many compiles
@@ -147,42 +176,25 @@ def test_gradients_of_a_kernel_that_is_all_zero_are_finite(name):
     chex.assert_tree_all_finite(jax.grad(loss)(variables["params"]))
 
 
-def test_exceptions_hold_for_their_layers_only():
+def test_exceptions_hold_for_their_layers_and_kernel_normalisers_stand_beside_the_kernel():
     norm = norms.with_exceptions(norms.batch_norm(), {"conv2": norms.none()})
-    model = models.lenet(norm=norm, width=0.5)
-    params = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((2, 8, 8, 3)))["params"]
-    assert [name for name in params if "norm" in params[name]] == ["conv1", "dense1", "dense2"]
+    excepted, kernels = (
+        jax.eval_shape(
+            models.lenet(norm=one, width=0.5).init, jax.random.key(0), jnp.zeros((2, 8, 8, 3))
+        )["params"]
+        for one in (norm, norms.weight_norm())
+    )
+    assert [name for name in excepted if "norm" in excepted[name]] == ["conv1", "dense1", "dense2"]
+    assert sorted(kernels["conv1"]) == ["bias", "kernel", "kernel_norm"]
 
 
-def test_kernel_normalisers_stand_beside_the_kernel_they_change():
-    model = models.lenet(norm=norms.weight_norm(), width=0.5)
-    params = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((2, 8, 8, 3)))["params"]
-    assert sorted(params["conv1"]) == ["bias", "kernel", "kernel_norm"]
-
-
-def test_impossible_normalisers_are_refused():
-    with pytest.raises(UsageError, match="norm 'bach' is not known: choose from none, batch"):
-        norms.by_name("bach")
-    with pytest.raises(UsageError, match="groups=0 must be 1 or more"):
-        norms.group_norm(0)
-    with pytest.raises(UsageError, match=r"momentum=1\.0 must be in"):
-        norms.unitize(momentum=1.0)
-    with pytest.raises(UsageError, match="one number only, which would become 0"):
-        SampleNorm(groups=None).init(jax.random.key(0), jnp.zeros((4, 10)), train=True)
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        norms.batch_norm,
-        norms.unitize,
-        norms.layer_norm,
-        norms.group_norm,
-        norms.instance_norm,
-        norms.rms_norm,
-        functools.partial(norms.lp_norm, 1.0),
-    ],
+MAKERS = (
+    *(norms.batch_norm, norms.unitize, norms.layer_norm, norms.group_norm, norms.instance_norm),
+    *(norms.rms_norm, functools.partial(norms.lp_norm, 1.0)),
 )
+
+
+@pytest.mark.parametrize("make", MAKERS)
 @pytest.mark.parametrize("epsilon", [-1.0, float("nan"), float("inf")])
 def test_an_impossible_epsilon_is_refused(make, epsilon):
     with pytest.raises(UsageError, match=f"epsilon={epsilon} must be 0 or more and finite"):
@@ -210,36 +222,43 @@ class Silent(nn.Module):
         return x
 
 
+def own(kind):
+    return norms.Norm("own", functools.partial(Silent, kind))
+
+
+def one_number():
+    SampleNorm(groups=None).init(jax.random.key(0), jnp.zeros((4, 10)), train=True)
+
+
 @pytest.mark.parametrize(
-    ("kind", "message"),
+    ("act", "message"),
     [
-        ("call", r"'own' cannot be built by .* unexpected keyword.*'train'"),
-        ("stats", "'own' keeps batch_stats: give its Norm batch_statistics=True"),
-        ("shape", r"'own' makes .*\(4, 8, 16\).* of \(4, 8, 8, 16\): return x's own shape"),
-        ("pair", r"'own' makes \(.* of \(4, 8, 8, 16\): return x's own shape"),
-        ("test", r"'own' cannot be built .* ValueError: no testing"),
+        (lambda: norms.by_name("bach"), "norm 'bach' is not known: choose from none, batch"),
+        (lambda: norms.group_norm(0), "groups=0 must be 1 or more"),
+        (lambda: norms.unitize(momentum=1.0), r"momentum=1\.0 must be in"),
+        (lambda: norms.batch_norm(momentum=1.0), r"momentum=1\.0 must be in"),
+        (one_number, "one number only, which would become 0"),
+        (lambda: norms.register("batch", norms.batch_norm), "'batch' is known already"),
+        (lambda: norms.register("../up", norms.batch_norm), r"'\.\./up' must be of letters"),
+        (lambda: norms.register("other", norms.batch_norm), "makes a Norm named 'batch'"),
+        (lambda: norms.register("own", lambda: Silent("")), "made as a Silent: return a Norm"),
+        (
+            lambda: norms.register("own", lambda: norms.Norm("own", lambda: Silent(""))),
+            r"cannot be built by .* unexpected keyword.*'name'",
+        ),
+        *(
+            (lambda kind=kind: norms.register("own", lambda: own(kind)), message)
+            for kind, message in [
+                ("call", r"'own' cannot be built by .* unexpected keyword.*'train'"),
+                ("stats", "'own' keeps batch_stats: give its Norm batch_statistics=True"),
+                ("shape", r"'own' makes .*\(4, 8, 16\).* of \(4, 8, 8, 16\): return x's own shape"),
+                ("pair", r"'own' makes \(.* of \(4, 8, 8, 16\): return x's own shape"),
+                ("test", r"'own' cannot be built .* ValueError: no testing"),
+            ]
+        ),
     ],
 )
-def test_registering_refuses_modules_that_are_no_normalisers(kind, message):
-    own = norms.Norm("own", functools.partial(Silent, kind))
+def test_impossible_normalisers_are_refused_and_not_registered(act, message):
     with pytest.raises(UsageError, match=message):
-        norms.register("own", lambda: own)
-    assert "own" not in norms.REGISTRY
-
-
-def test_registering_refuses_what_is_no_norm_or_takes_no_name():
-    with pytest.raises(UsageError, match="'own' is made as a Silent: return a Norm"):
-        norms.register("own", lambda: Silent("stats"))
-    with pytest.raises(UsageError, match=r"cannot be built by .* unexpected keyword.*'name'"):
-        norms.register("own", lambda: norms.Norm("own", lambda: Silent("none")))
-    assert "own" not in norms.REGISTRY
-
-
-def test_registering_refuses_names_that_are_taken_or_impossible():
-    with pytest.raises(UsageError, match="'batch' is known already"):
-        norms.register("batch", norms.batch_norm)
-    with pytest.raises(UsageError, match=r"'\.\./up' must be of letters"):
-        norms.register("../up", norms.batch_norm)
-    with pytest.raises(UsageError, match="makes a Norm named 'batch'"):
-        norms.register("other", norms.batch_norm)
-    assert "other" not in norms.REGISTRY
+        act()
+    assert not {"own", "other", "../up"} & set(norms.REGISTRY)
