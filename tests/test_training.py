@@ -17,121 +17,94 @@ from bnjax.train import Probe, loop, optimizers, step
 KEY = jax.random.key(5)
 
 
-def start(dataset, norm="batch", lr=0.1, batch_size=16, augmented=False, block_steps=1):
-    """Program, pipeline and a function that makes the first state anew (states are donated)."""
-    model = tiny_model(norm)
-    optimizer = optax.sgd(lr, momentum=0.9)
-    pipeline = data.make_pipeline(dataset, batch_size, augmented=augmented)
-    program = train.make_program(model, optimizer, pipeline, block_steps=block_steps)
-    images = jnp.zeros((2, *dataset.train.pixels.shape[1:]), jnp.float32)
-    return model, program, pipeline, lambda: train.init_state(model, optimizer, KEY, images)
+class Trainer:
+    """Everything that trains the tiny network; states are made anew, as they are donated."""
 
-
-def line_probe(model, pipeline, when, **options):
-    loss = step.make_loss(model, pipeline)
-    step_sizes = np.array([0.05, 0.1], np.float32)
-    directions = ("gradient", "random")
-    return Probe(when, landscape.make_line(loss, step_sizes, KEY, directions=directions, **options))
-
-
-@pytest.mark.parametrize("norm", ["none", "batch"])
-def test_probing_leaves_training_bit_for_bit_as_it_was(noise_dataset, norm):
-    model, program, pipeline, init = start(noise_dataset, norm, augmented=True)
-    probe = line_probe(model, pipeline, lambda step: True)
-
-    def train(probes):
-        steps = loop.run(
-            program, pipeline, noise_dataset.train, KEY, init(), start=0, stop=5, probes=probes
+    def __init__(
+        self, dataset, norm="batch", lr=0.1, batch_size=16, augmented=False, block_steps=1
+    ):
+        self.model, self.dataset = tiny_model(norm), dataset
+        self.optimizer = optax.sgd(lr, momentum=0.9)
+        self.pipeline = data.make_pipeline(dataset, batch_size, augmented=augmented)
+        self.program = train.make_program(
+            self.model, self.optimizer, self.pipeline, block_steps=block_steps
         )
-        return [(progress.metrics, jax.tree.map(np.array, progress.state)) for progress in steps]
 
-    chex.assert_trees_all_equal(train({}), train({"line": probe}))
+    def init(self):
+        images = jnp.zeros((2, *self.dataset.train.pixels.shape[1:]), jnp.float32)
+        return train.init_state(self.model, self.optimizer, KEY, images)
+
+    def run(self, stop, probes=(), start=0, state=None):
+        """What each step, or block, left: step, stop, metrics, measured, state."""
+        first = self.init() if state is None else jax.tree.map(jnp.asarray, state)
+        options = {"start": start, "stop": stop, "probes": dict(probes)}
+        train_set = self.dataset.train
+        steps = loop.run(self.program, self.pipeline, train_set, KEY, first, **options)
+        return [one._replace(state=jax.tree.map(np.array, one.state)) for one in steps]
+
+    def line(self, when, **options):
+        loss, sizes = step.make_loss(self.model, self.pipeline), np.array([0.05, 0.1], np.float32)
+        directions = ("gradient", "random")
+        return Probe(when, landscape.make_line(loss, sizes, KEY, directions=directions, **options))
 
 
-def test_a_probe_sees_the_batch_and_the_parameters_before_the_update(noise_dataset):
-    model, program, pipeline, init = start(noise_dataset)
-    probe = line_probe(model, pipeline, loop.every(2))
-    steps = loop.run(
-        program, pipeline, noise_dataset.train, KEY, init(), start=0, stop=5, probes={"line": probe}
-    )
-    progress = list(steps)
-    assert [each.step for each in progress if each.measured] == [0, 2, 4]
+def test_probing_leaves_training_bit_for_bit_as_it_was_and_a_start_in_the_middle_too(
+    noise_dataset,
+):
+    trainer = Trainer(noise_dataset, augmented=True)
+    plain, probed = trainer.run(7), trainer.run(5, {"line": trainer.line(lambda step: True)})
+    for one, other in zip(plain, probed, strict=False):
+        chex.assert_trees_all_equal((one.metrics, one.state), (other.metrics, other.state))
+    later = trainer.run(7, start=4, state=plain[3].state)
+    chex.assert_trees_all_equal([one.state for one in plain[4:]], [one.state for one in later])
+
+
+@pytest.mark.parametrize("reuse", [False, True])
+def test_a_probe_sees_the_parameters_before_the_update_and_nothing_compiles_twice(
+    noise_dataset, reuse
+):
+    """Training's own gradient serves as the centre."""
+    trainer = Trainer(noise_dataset)
+    probe = trainer.line(loop.every(2), reuse_gradient=reuse)
+    progress = trainer.run(8, {"line": probe})
+    assert [each.step for each in progress if each.measured] == [0, 2, 4, 6]
     for each in progress[::2]:
-        np.testing.assert_allclose(each.measured["line"].loss[0], each.metrics.loss, rtol=1e-5)
-        norm = each.measured["line"].gradient_norm[0]
-        np.testing.assert_allclose(norm, each.metrics.gradient_norm, rtol=1e-4)
-
-
-@pytest.mark.full  # many compiles
-def test_training_s_own_gradient_serves_as_the_centre(noise_dataset):
-    model, program, pipeline, init = start(noise_dataset)
-    probes = {
-        name: line_probe(model, pipeline, loop.every(1), reuse_gradient=reuse)
-        for name, reuse in (("anew", False), ("reused", True))
-    }
-    for progress in loop.run(
-        program, pipeline, noise_dataset.train, KEY, init(), start=0, stop=3, probes=probes
-    ):
-        chex.assert_trees_all_close(*progress.measured.values(), rtol=1e-3)
-        assert progress.measured["reused"].loss[0] == progress.metrics.loss
-
-
-def test_nothing_compiles_twice_in_a_run(noise_dataset):
-    model, program, pipeline, init = start(noise_dataset)
-    probe = line_probe(model, pipeline, loop.every(1))
-    for _ in loop.run(
-        program, pipeline, noise_dataset.train, KEY, init(), start=0, stop=8, probes={"line": probe}
-    ):
-        pass
-    assert program.gradient._cache_size() == 1
-    assert program.update._cache_size() == 1
-    assert program.batch._cache_size() == 1
-    assert probe.measure.func._cache_size() == 1
+        found, tolerance = each.measured["line"], 0 if reuse else 1e-5
+        np.testing.assert_allclose(found.loss[0], each.metrics.loss, rtol=tolerance)
+        np.testing.assert_allclose(found.gradient_norm[0], each.metrics.gradient_norm, rtol=1e-4)
+    program = trainer.program
+    compiled = (program.gradient, program.update, program.batch, probe.measure.func)
+    assert [function._cache_size() for function in compiled] == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("norm", ["none", "batch"])
 def test_blocks_of_steps_agree_with_single_steps(noise_dataset, norm):
-    probe = lambda model, pipeline: line_probe(model, pipeline, loop.every(5))  # noqa: E731
-
-    def train(block_steps):
-        model, program, pipeline, init = start(noise_dataset, norm, block_steps=block_steps)
-        steps = loop.run(
-            program,
-            pipeline,
-            noise_dataset.train,
-            KEY,
-            init(),
-            start=0,
-            stop=13,
-            probes={"line": probe(model, pipeline)},
-        )
-        columns, spans = [], []
-        for each in steps:
-            spans.append((each.step, each.stop))
-            taken = each.stop - each.step
-            columns.append([np.atleast_1d(field)[:taken] for field in each.metrics])
-        rows = [np.concatenate(field).astype(np.float32) for field in zip(*columns, strict=True)]
-        return rows, spans, program, pipeline, jax.tree.map(np.array, each.state)
-
-    single, _, _, _, last = train(1)
-    blocks, spans, program, pipeline, block_last = train(3)
-    assert [first for first, _ in spans[1:]] == [stop for _, stop in spans[:-1]]
-    assert (spans[0], spans[-1][1]) == ((0, 1), 13)
-    assert {(5, 6), (10, 11)} < set(spans)
-    assert {stop - first for first, stop in spans} == {1, 2, 3}
-    assert all(pipeline.epoch(first) == pipeline.epoch(stop - 1) for first, stop in spans)
-    assert program.block._cache_size() == 1
-    chex.assert_trees_all_close(
-        blocks, [jax.tree.map(np.float32, row) for row in single], rtol=1e-4
-    )
-    chex.assert_trees_all_close(block_last, last, rtol=1e-3, atol=1e-6)
+    rows, states, spans = {}, {}, {}
+    for size in (1, 3):
+        trainer = Trainer(noise_dataset, norm, block_steps=size)
+        steps = trainer.run(13, {"line": trainer.line(loop.every(5))})
+        spans[size] = [(each.step, each.stop) for each in steps]
+        columns = [
+            [np.atleast_1d(field)[: each.stop - each.step] for field in each.metrics]
+            for each in steps
+        ]
+        rows[size] = [
+            np.concatenate(field).astype(np.float32) for field in zip(*columns, strict=True)
+        ]
+        states[size] = steps[-1].state
+    blocks, epoch = spans[3], trainer.pipeline.epoch
+    assert [first for first, _ in blocks[1:]] == [stop for _, stop in blocks[:-1]]
+    assert (blocks[0], blocks[-1][1]) == ((0, 1), 13)
+    assert {(5, 6), (10, 11)} < set(blocks)
+    assert {stop - first for first, stop in blocks} == {1, 2, 3}
+    assert all(epoch(first) == epoch(stop - 1) for first, stop in blocks)
+    assert trainer.program.block._cache_size() == 1
+    chex.assert_trees_all_close(rows[3], rows[1], rtol=1e-4)
+    chex.assert_trees_all_close(states[3], states[1], rtol=1e-3, atol=1e-6)
 
 
 def test_a_block_ends_at_the_step_that_is_not_finite(noise_dataset):
-    _, program, pipeline, init = start(noise_dataset, "none", lr=1e30, block_steps=6)
-    [first, *_] = loop.run(
-        program, pipeline, noise_dataset.train, KEY, init(), start=0, stop=4, probes={}
-    )
+    first = Trainer(noise_dataset, "none", lr=1e30, block_steps=6).run(4)[0]
     finite = np.asarray(first.metrics.finite)
     ended = int(np.flatnonzero(finite == 0)[0])
     assert 0 < ended < 3
@@ -140,43 +113,27 @@ def test_a_block_ends_at_the_step_that_is_not_finite(noise_dataset):
     assert int(first.state.step) == ended + 1
 
 
-def test_starting_in_the_middle_continues_bit_for_bit(noise_dataset):
-    _, program, pipeline, init = start(noise_dataset, augmented=True)
-
-    def states(first, state, last):
-        steps = loop.run(
-            program, pipeline, noise_dataset.train, KEY, state, start=first, stop=last, probes={}
-        )
-        return [jax.tree.map(np.array, progress.state) for progress in steps]
-
-    whole = states(0, init(), 7)
-    later = states(4, jax.tree.map(jnp.asarray, whole[3]), 7)
-    chex.assert_trees_all_equal(whole[4:], later)
-
-
 def test_training_improves_on_digits():
     digits = data.load("digits")
-    model, program, pipeline, init = start(digits, lr=0.05, batch_size=64)
-    evaluate = train.make_evaluate(model, digits)
-    state = init()
-    before = evaluate(state.params, state.batch_stats, digits.test)
-    history = []
-    for progress in loop.run(
-        program, pipeline, digits.train, KEY, state, start=0, stop=60, probes={}
-    ):
-        history.append(float(progress.metrics.loss))
-        state = progress.state
-    after = evaluate(state.params, state.batch_stats, digits.test)
+    trainer = Trainer(digits, lr=0.05, batch_size=64)
+    evaluate = train.make_evaluate(trainer.model, digits)
+    steps = trainer.run(60)
+    before, after = (
+        evaluate(state.params, state.batch_stats, digits.test)
+        for state in (trainer.init(), jax.tree.map(jnp.asarray, steps[-1].state))
+    )
+    history = [float(each.metrics.loss) for each in steps]
     assert np.mean(history[-5:]) < 0.3 * np.mean(history[:5])
     assert after.accuracy > 0.8 > before.accuracy
 
 
 def test_a_step_that_is_not_finite_changes_nothing_but_the_counter(noise_dataset):
-    _, program, pipeline, init = start(noise_dataset, norm="none")
-    state = init()
+    trainer = Trainer(noise_dataset, norm="none")
+    program, state = trainer.program, trainer.init()
     poisoned = state._replace(params=jax.tree.map(lambda p: 1e20 * p, state.params))
     kept = jax.tree.map(np.array, poisoned)
-    batch = program.batch(noise_dataset.train, pipeline.order(KEY, 0), KEY, jnp.int32(0))
+    order = trainer.pipeline.order(KEY, 0)
+    batch = program.batch(noise_dataset.train, order, KEY, jnp.int32(0))
     after, metrics = program.update(poisoned, program.gradient(poisoned, batch))
     assert not metrics.finite
     assert not np.isfinite(metrics.loss)
@@ -185,20 +142,16 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_counter(noise_dataset
 
 
 def test_evaluation_counts_every_image_once_whatever_the_chunk(noise_dataset):
-    model, _, _, init = start(noise_dataset)
-    state = init()
-    results = [
-        train.make_evaluate(model, noise_dataset, chunk=chunk)(
-            state.params, state.batch_stats, noise_dataset.train
-        )
-        for chunk in (50, 16, 500)
-    ]
-    images = data.make_pipeline(noise_dataset, 2).standardise(noise_dataset.train.pixels)
+    trainer = Trainer(noise_dataset)
+    model, state, examples = trainer.model, trainer.init(), noise_dataset.train
+    images = trainer.pipeline.standardise(examples.pixels)
     logits, _ = model.apply(state.params, state.batch_stats, images, train=False)
-    loss = losses.cross_entropy(logits, noise_dataset.train.labels)
-    for result in results:
+    loss, accuracy = (f(logits, examples.labels) for f in (losses.cross_entropy, losses.accuracy))
+    for chunk in (50, 16, 500):
+        evaluate = train.make_evaluate(model, noise_dataset, chunk=chunk)
+        result = evaluate(state.params, state.batch_stats, examples)
         np.testing.assert_allclose(result.loss, loss, rtol=1e-5)
-        assert result.accuracy == results[0].accuracy
+        np.testing.assert_allclose(result.accuracy, accuracy, rtol=1e-6)
 
 
 def test_schedule_refuses_an_interval_below_one():
