@@ -86,10 +86,6 @@ def alone(run: results.Run) -> page.FinishedRun:
     return page.FinishedRun("landscape", "0" * 12, "", "", run, [], {}, [], None, "", "")
 
 
-def changed(run: results.Run, **variables) -> results.Run:
-    return dataclasses.replace(run, data=run.data.assign(variables))
-
-
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
     """A finished run, to be looked at only."""
@@ -146,15 +142,13 @@ def test_claims_stand_with_their_verdicts_rule_and_numbers(html):
     body = " ".join(html.split())
     for verdict, kind in page.VERDICTS.items():
         assert f"1 {verdict}" in body
-        shape = (
-            rf'<span class="verdict {kind}">\s*<svg class="icon".*?</svg>\s*<span>{verdict}</span>'
-        )
-        assert re.search(shape, body)
+        icon = r'\s*<svg class="icon".*?</svg>\s*'
+        assert re.search(rf'<span class="verdict {kind}">{icon}<span>{verdict}</span>', body)
     assert "1.3 [1.1, 1.5] over 2 seeds" in body
     cells = "<td>1.3</td><td>1.1 to 1.5</td><td>2</td><td>1</td>"
     assert body.count(f'<th scope="row">ratio</th>{cells}') == 3
-    points = '<th scope="row">gap [points]</th><td>5</td><td>one seed</td><td>1</td><td>none</td>'
-    assert points in body
+    cells = "<td>5</td><td>one seed</td><td>1</td><td>none</td>"
+    assert f'<th scope="row">gap [points]</th>{cells}' in body
 
 
 def test_a_figure_has_its_drawing_files_definition_and_command(html, kept):
@@ -164,12 +158,8 @@ def test_a_figure_has_its_drawing_files_definition_and_command(html, kept):
         assert unzip(found, f"run-1-file-0-{suffix}") == content
         link = next(own for own in found.all("a") if own.get("download") == f"training.{suffix}")
         assert link["data-file"] in found.ids
-    words = (
-        "Why?",
-        "A paper",
-        "<strong>Definition.</strong> The loss. <cite>Santurkar 2018</cite>",
-    )
-    assert all(word in html for word in words)
+    definition = "<strong>Definition.</strong> The loss. <cite>Santurkar 2018</cite>"
+    assert all(word in html for word in ("Why?", "A paper", definition))
     assert "--lr" in found.text("span")
     drawn = [own for own in found.all("svg") if "viewbox" in own and "aria-label" in own]
     assert any("Training curves" in own["aria-label"] for own in drawn)
@@ -255,24 +245,25 @@ SVG = (
 )
 
 
-@pytest.mark.parametrize(
-    "part",
-    [
-        "<script>alert(1)</script>",
-        "<style>*{display:none}</style>",
-        "<foreignObject><p>x</p></foreignObject>",
-        '<g onload="alert(1)"/>',
-        '<a x:href="javascript:alert(1)"><path d="M0 0"/></a>',
-        '<image x:href="https://example.org/a.png"/>',
-        '<image x:href="data:image/svg+xml;base64,PHN2Zz4="/>',
-        '<use x:href="https://example.org/a.svg#b"/>',
-        '<path style="fill: url(https://example.org)"/>',
-        '<path style="fill: ur\\6c(x)"/>',
-        "<path fill=\"image-set('https://example.org')\"/>",
-        '<set attributeName="href" to="javascript:alert(1)"/>',
-        '<animate attributeName="href" values="javascript:alert(1)"/>',
-    ],
-)
+OUTSIDE = "https://example.org"
+ACTIVE = [
+    "<script>alert(1)</script>",
+    "<style>*{display:none}</style>",
+    "<foreignObject><p>x</p></foreignObject>",
+    '<g onload="alert(1)"/>',
+    '<a x:href="javascript:alert(1)"><path d="M0 0"/></a>',
+    f'<image x:href="{OUTSIDE}/a.png"/>',
+    '<image x:href="data:image/svg+xml;base64,PHN2Zz4="/>',
+    f'<use x:href="{OUTSIDE}/a.svg#b"/>',
+    f'<path style="fill: url({OUTSIDE})"/>',
+    '<path style="fill: ur\\6c(x)"/>',
+    f"<path fill=\"image-set('{OUTSIDE}')\"/>",
+    '<set attributeName="href" to="javascript:alert(1)"/>',
+    '<animate attributeName="href" values="javascript:alert(1)"/>',
+]
+
+
+@pytest.mark.parametrize("part", ACTIVE)
 def test_what_does_not_draw_is_left_out_of_a_drawing(part):
     made = pack.inline(SVG.format(part + '<path d="M1 1"/>').encode(), "p-", "title", "f.svg")
     assert '<path d="M1 1">' in made
@@ -335,22 +326,21 @@ def mutate(generator: random.Random, run: results.Run) -> results.Run:
     axis, name = (generator.choice(sorted(map(str, names))) for names in (data.coords, data))
     values, length = data[name], data.sizes[axis]
     odd = generator.choice([np.nan, np.inf, -1e308, 1e308, 0.0])
-    act = generator.randrange(6)
-    if act == 0:
-        data = data.assign_coords({axis: [NASTY] * length})
-    elif act == 1:
-        data = data.assign_coords({axis: [odd] * length})
-    elif act == 2:
-        full = np.full(values.shape, generator.choice([odd, odd, "text", True, 1j]))
-        data = data.assign({name: (values.dims, full)})
-    elif act == 3:
-        data = data.drop_vars(name)
-    elif act == 4:
-        data = data.isel({axis: slice(0)})
-    else:
-        order = generator.sample(values.dims, len(values.dims))
-        data = data.assign({name: values.transpose(*order).assign_attrs(long_name=3, units=None)})
-    return dataclasses.replace(run, data=data)
+    full = np.full(values.shape, generator.choice([odd, odd, "text", True, 1j]))
+    order = generator.sample(values.dims, len(values.dims))
+    act = generator.choice(
+        [
+            lambda: data.assign_coords({axis: [NASTY] * length}),
+            lambda: data.assign_coords({axis: [odd] * length}),
+            lambda: data.assign({name: (values.dims, full)}),
+            lambda: data.drop_vars(name),
+            lambda: data.isel({axis: slice(0)}),
+            lambda: data.assign(
+                {name: values.transpose(*order).assign_attrs(long_name=3, units=None)}
+            ),
+        ]
+    )
+    return dataclasses.replace(run, data=act())
 
 
 @pytest.mark.full  # many compiles
@@ -417,42 +407,44 @@ def test_figures_are_drawn_again_with_other_published_curves(run, tmp_path, monk
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "message"),
+    ("words", "message"),
     [
-        ([], 2, "no run folder is given"),
-        (["nowhere"], 2, "nowhere is not a folder"),
-        (["."], 2, "is no run folder"),
-        (["RUN", "--out", "."], 2, "--out"),
-        (["RUN", "--out", "no/such/place.html"], 2, "--out"),
-        (["RUN", "--published", "none.csv"], 2, "none.csv"),
-        (["--compare", "RUN"], 2, "--compare"),
-        (["RUN", "--nonsense"], 2, "nonsense"),
+        ("", "no run folder is given"),
+        ("nowhere", "nowhere is not a folder"),
+        (".", "is no run folder"),
+        ("RUN --out .", "--out"),
+        ("RUN --out no/such/place.html", "--out"),
+        ("RUN --published none.csv", "none.csv"),
+        ("--compare RUN", "--compare"),
+        ("RUN --nonsense", "nonsense"),
     ],
 )
-def test_wrong_calls_get_one_line(run, capsys, monkeypatch, tmp_path, arguments, status, message):
+def test_wrong_calls_get_one_line(kept, capsys, monkeypatch, tmp_path, words, message):
     monkeypatch.chdir(tmp_path)
-    given = [str(run) if word == "RUN" else word for word in arguments]
-    assert report_command.main(given) == status
+    assert (
+        report_command.main([str(kept) if word == "RUN" else word for word in words.split()]) == 2
+    )
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
 
 
 def test_runs_without_a_page_get_one_line(run, capsys, monkeypatch):
+    def refused(message):
+        assert report_command.main([str(run)]) == 1
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+
     (run / "training.svg").write_text("other")
-    assert report_command.main([str(run)]) == 1
-    assert "training.svg has 5 bytes" in capsys.readouterr().err
+    refused("training.svg has 5 bytes")
     (run / "summary.json").unlink()
-    assert report_command.main([str(run)]) == 1
-    assert "is not finished" in capsys.readouterr().err
+    refused("is not finished")
     record = folder.read_config(run)
     monkeypatch.setattr(folder, "FORMAT", 1)
     folder.write_config(run, record)
     monkeypatch.undo()
-    assert report_command.main([str(run)]) == 1
-    error = capsys.readouterr().err
-    assert "it is of bnjax 0.1 (format 1, here 2)" in error
-    assert error.count("\n") == 1
+    refused("it is of bnjax 0.1 (format 1, here 2)")
 
 
 # --- the command that repeats a run
@@ -478,7 +470,7 @@ def test_the_command_repeats_the_run(name):
     assert short == f"bnjax {name}"
 
 
-def test_a_persons_folders_are_not_written_down_and_what_decides_bits_is():
+def test_a_persons_folders_are_not_written_down_and_what_decides_bits_is(html, tmp_path):
     given = {"data_dir": "/home/me/data", "published": "/home/me/c.csv", "deterministic": True}
     options = made_runs.options(plugins=["/home/me/my norm.py"], **given)
     line = command("landscape", options, LANDSCAPE)
@@ -495,9 +487,6 @@ def test_a_persons_folders_are_not_written_down_and_what_decides_bits_is():
     assert page.deciding(options)["plugins"] == "my norm.py"
     foreign = command("mine", {"lr": 0.1}, None, "mine.py 0123456789ab")
     assert foreign == "python mine.py --lr 0.1"
-
-
-def test_the_command_gives_published_curves_where_they_are_drawn(html, tmp_path):
     path = made_runs.write(tmp_path, made_runs.measured(published="/home/me/curves.csv"))
     for text, drawn in ((html, True), (page.render([read(path)]), False)):
         [line] = set(re.findall(r"<code>(<span>bnjax.*?)</code>", text))
@@ -554,11 +543,8 @@ def test_the_axes_of_a_variable_decide_its_chart():
     assert group.steps == [0, 10, 20, 30]
     assert [factor.label for factor in group.factors] == ["normaliser", "seed"]
     line = by_title(group, "Loss L(θ − ηd)")
-    assert (line["along"], line["definition"], line["logX"]) == (
-        "step size η",
-        "On the line.",
-        True,
-    )
+    assert (line["along"], line["definition"]) == ("step size η", "On the line.")
+    assert line["logX"]
     assert by_title(group, "Loss")["definition"].endswith("Hollow marks: the whole test set.")
 
 
@@ -620,13 +606,10 @@ def test_a_short_axis_is_chosen_from_and_not_drawn_along(inner):
     np.testing.assert_array_equal(drawn, here.values)
 
 
-def test_packing_knows_no_time(monkeypatch):
+def test_packing_knows_no_time_and_numbers_beyond_32_bits_begin_where_64_bits_may(monkeypatch):
     first = pack.pack(b"text")
     monkeypatch.setattr("time.time", lambda: 1e9)
     assert pack.pack(b"text") == first
-
-
-def test_numbers_beyond_32_bits_are_kept_and_begin_where_64_bits_may():
     numbers = pack.Numbers()
     places = [numbers.add(np.array(values)) for values in ([1.5], [1e300, np.nan, np.inf], [2.5])]
     assert [numbers.places[place][2] for place in places] == [4, 8, 4]
@@ -650,12 +633,8 @@ def test_long_training_curves_keep_their_spikes():
     assert abs(data["block"].values[drawn[2].argmax()] - 31_234) < 30
     assert "least and the greatest of every" in notes[0]
     assert by_title(build(run), "Loss")["traces"][0]["n"] == drawn.shape[1]
-
-
-def test_a_block_of_nothing_measured_stays_nothing():
-    values = np.array([[1.0, 3.0, np.nan, np.nan, 5.0, 4.0, 7.0]])
-    drawn = charts.extremes(values, 2)
-    np.testing.assert_array_equal(drawn, [[1, 3, np.nan, np.nan, 5, 4, 7, 7]])
+    values = np.array([[1.0, 3.0, np.nan, np.nan, 5.0, 4.0, 7.0]])  # nothing measured stays nothing
+    np.testing.assert_array_equal(charts.extremes(values, 2), [[1, 3, np.nan, np.nan, 5, 4, 7, 7]])
 
 
 def test_ten_million_numbers_make_a_small_page_that_says_so():
@@ -717,28 +696,24 @@ def looks() -> list[tuple[str, str | tuple]]:
     return [*((look.colour, look.line) for look in known), *spare]
 
 
-def assert_differ_for_deuteranopes(drawn):
+@pytest.mark.parametrize("page_is", ["print", "dark"])
+def test_curves_have_contrast_and_differ_for_deuteranopes(page_is):
+    drawn = looks()
+    if page_is == "print":
+        own = {drawing.LOOKS[name].colour for name in ("linf", "noisy_batch")}  # Okabe & Ito's
+        for colour, _ in drawn:
+            assert contrast(colour, "#FFFFFF") >= (2 if colour in own else 3), colour
+    else:
+        assert {colour for colour, _ in drawn} | set(curves.COLOURS) <= set(curves.ON_DARK)
+        assert f"--paper: {curves.DARK_PAGE.lower()}" in page.text("report.css")
+        drawn = [(curves.on_dark(colour), line) for colour, line in drawn]
+        for colour, _ in [*drawn, (curves.NEUTRAL_ON_DARK, "")]:
+            for stroke in (curves.STROKE, *curves.STROKES):
+                drawn_as = over(colour, curves.DARK_PAGE, stroke["opacity"])
+                assert contrast(drawn_as, curves.DARK_PAGE) >= 3, colour
     for (first, line), (second, other) in itertools.combinations(drawn, 2):
         distance = np.linalg.norm(seen(first) - seen(second))
         assert distance > (20 if line == other else 10), (first, second)
-
-
-def test_curves_in_print_have_contrast_and_differ_for_deuteranopes():
-    light = {drawing.LOOKS[name].colour for name in ("linf", "noisy_batch")}  # Okabe & Ito's own
-    for colour, _ in looks():
-        assert contrast(colour, "#FFFFFF") >= (2 if colour in light else 3), colour
-    assert_differ_for_deuteranopes(looks())
-
-
-def test_curves_on_a_dark_page_have_contrast_and_differ_for_deuteranopes():
-    assert {colour for colour, _ in looks()} | set(charts.COLOURS) <= set(charts.ON_DARK)
-    assert f"--paper: {charts.DARK_PAGE.lower()}" in page.text("report.css")
-    drawn = [(charts.on_dark(colour), line) for colour, line in looks()]
-    for colour, _ in [*drawn, (charts.NEUTRAL_ON_DARK, "")]:
-        for stroke in (charts.STROKE, *charts.STROKES):
-            drawn_as = over(colour, charts.DARK_PAGE, stroke["opacity"])
-            assert contrast(drawn_as, charts.DARK_PAGE) >= 3, colour
-    assert_differ_for_deuteranopes(drawn)
 
 
 # --- tables and comparison
@@ -764,18 +739,16 @@ def test_a_comparison_tells_all_that_differs(tmp_path):
     second = read(made_runs.write(tmp_path / "b", other, judged))
     found = page.compare(first, second)
     assert found["options"] == [("norms", "none batch", "batch l1"), ("lr", "0.4", "0.1")]
-    assert [one["claim"]["identifier"] for one in found["claims"] if one["changed"]] == [
-        "claim-supported"
-    ]
+    changed = [one["claim"]["identifier"] for one in found["claims"] if one["changed"]]
+    assert changed == ["claim-supported"]
     assert (found["changed"], found["common"], len(found["claims"])) == (1, 2, 4)
     assert (found["only_first"], found["only_second"]) == (["no normalisation"], ["ℓ₁ norm"])
     assert {row[0] for row in found["numbers"]} == {"BatchNorm"}
     rows = {row[1]: row for row in found["numbers"]}
     here, there = (page.ends(one.run)["BatchNorm"]["Test loss"].middle for one in (first, second))
     assert rows["Test loss"][4].startswith(f"{there - here:+.3g}")
-    assert "Of 2 claims in both runs, 1 has different verdicts" in page.render(
-        [first, second], (0, 1)
-    )
+    text = page.render([first, second], (0, 1))
+    assert "Of 2 claims in both runs, 1 has different verdicts" in text
 
 
 def test_a_comparison_has_both_runs_curves_and_figures(tmp_path, run):
