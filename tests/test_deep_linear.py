@@ -29,28 +29,26 @@ def test_the_network_is_the_product_of_its_matrices():
 
 def test_targets_are_one_matrix_times_the_inputs():
     dataset = data.load("gaussian", seed=3)
-    x, y = (np.asarray(array, np.float64) for array in dataset.train)
-    matrix, *_ = np.linalg.lstsq(x.reshape(1000, 10), y, rcond=None)
-    np.testing.assert_allclose(x.reshape(1000, 10) @ matrix, y, atol=1e-4)
-    held_out = [np.asarray(array, np.float64) for array in dataset.test]
-    np.testing.assert_allclose(held_out[0].reshape(1000, 10) @ matrix, held_out[1], atol=1e-4)
+    (x, y), held_out = (
+        [np.asarray(array, np.float64).reshape(1000, 10) for array in split]
+        for split in (dataset.train, dataset.test)
+    )
+    matrix, *_ = np.linalg.lstsq(x, y, rcond=None)
+    np.testing.assert_allclose(x @ matrix, y, atol=1e-4)
+    np.testing.assert_allclose(held_out[0] @ matrix, held_out[1], atol=1e-4)
     assert dataset.is_regression
     assert not np.array_equal(dataset.train.labels, data.load("gaussian", seed=4).train.labels)
 
 
-def test_the_loss_is_summed_over_the_batch():
+def test_the_loss_is_summed_over_the_batch_and_chance_is_the_variance_of_the_targets():
     outputs, targets = jnp.array([[1.0, 2.0], [0.0, 0.0]]), jnp.array([[0.0, 0.0], [2.0, 0.0]])
     assert float(losses.summed_squared_error(outputs, targets)) == 1 + 4 + 4
     assert float(losses.squared_error(outputs, targets)) == 0.25 * (1 + 4 + 4)
     assert np.isnan(losses.accuracy(outputs, targets))
-
-
-def test_chance_is_the_variance_of_the_targets():
     dataset = data.load("gaussian")
     expected = 0.5 * np.asarray(dataset.train.labels, np.float64).var(axis=0).sum()
-    np.testing.assert_allclose(losses.chance(losses.squared_error, dataset), expected, rtol=1e-5)
-    summed = losses.chance(losses.summed_squared_error, dataset)
-    np.testing.assert_allclose(summed, 2000 * expected, rtol=1e-5)
+    for objective, share in ((losses.squared_error, 1), (losses.summed_squared_error, 2000)):
+        np.testing.assert_allclose(losses.chance(objective, dataset), share * expected, rtol=1e-5)
 
 
 @pytest.mark.full  # many compiles

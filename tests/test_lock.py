@@ -67,9 +67,8 @@ def test_an_owner_that_has_not_yet_said_its_name_is_waited_for(holder, before):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     file = folder.parents[1] / ".locks" / "x-digest.owner"
-    says = file.read_text()
+    late = threading.Timer(0.2, file.write_text, [file.read_text()])
     file.write_text(before and before % (dead.pid, socket.gethostname()))
-    late = threading.Timer(0.2, file.write_text, [says])
     late.start()
     with pytest.raises(RunError, match=rf"in use by process {process.pid} "), hold(folder):
         pytest.fail("two processes have the folder")
@@ -84,10 +83,8 @@ def test_a_call_that_made_no_folder_leaves_nothing_behind(tmp_path):
     with hold(folder):
         folder.mkdir(parents=True)
     assert [path.name for path in folder.parent.iterdir()] == ["digest"]
-    assert sorted(path.name for path in (tmp_path / "runs" / ".locks").iterdir()) == [
-        "x-digest.lock",
-        "x-digest.owner",
-    ]
+    locks = sorted(path.name for path in (tmp_path / "runs" / ".locks").iterdir())
+    assert locks == ["x-digest.lock", "x-digest.owner"]
 
 
 def test_a_place_where_nothing_can_be_made_is_refused(tmp_path):
