@@ -15,28 +15,29 @@ from bnjax.errors import UsageError
 
 def test_frozen_statistics_agree_with_the_batch_at_the_centre_and_nowhere_else(problem, batch):
     model, params, batch_stats, loss = problem
-    frozen = losses.on_batch(model, batch_stats, batch, "frozen", centre=params)
-    np.testing.assert_allclose(frozen(params), loss(params), rtol=1e-12)
-    away = jax.tree.map(lambda p: 1.5 * p, params)
-    equal = bool(jnp.allclose(frozen(away), loss(away)))
-    assert equal == (not batch_stats)
-
-
-def test_frozen_gradient_lacks_the_statistics_own_part(problem, batch):
-    model, params, batch_stats, loss = problem
-    frozen = losses.on_batch(model, batch_stats, batch, "frozen", centre=params)
-    ours, theirs = jax.grad(frozen)(params), jax.grad(loss)(params)
-    kernels = [
+    frozen = jax.jit(
+        jax.value_and_grad(losses.on_batch(model, batch_stats, batch, "frozen", centre=params))
+    )
+    whole, away = jax.jit(jax.value_and_grad(loss)), jax.tree.map(lambda p: 1.5 * p, params)
+    (value, ours), (expected, theirs) = frozen(params), whole(params)
+    np.testing.assert_allclose(value, expected, rtol=1e-12)
+    assert bool(jnp.allclose(frozen(away)[0], whole(away)[0])) == (not batch_stats)
+    # The frozen gradient lacks the statistics' own part.
+    same = [
         np.allclose(ours[name]["kernel"], theirs[name]["kernel"]) for name in ("conv1", "conv2")
     ]
-    assert all(kernels) == (not batch_stats)
+    assert all(same) == (not batch_stats)
 
 
-def test_running_statistics_are_used_as_they_are(problem, batch):
+def test_running_statistics_are_used_as_they_are_and_weight_decay_adds_its_term(problem, batch):
     model, params, batch_stats, _ = problem
     loss = losses.on_batch(model, batch_stats, batch, "running")
     logits, _ = model.apply(params, batch_stats, batch.images, train=False)
-    np.testing.assert_allclose(loss(params), losses.cross_entropy(logits, batch.labels), rtol=1e-12)
+    expected = losses.cross_entropy(logits, batch.labels)
+    np.testing.assert_allclose(loss(params), expected, rtol=1e-12)
+    decayed = losses.on_batch(model, batch_stats, batch, "running", weight_decay=0.1)
+    squares = sum(float(jnp.sum(leaf**2)) for leaf in jax.tree.leaves(params))
+    np.testing.assert_allclose(decayed(params), expected + 0.05 * squares, rtol=1e-12)
 
 
 def test_recalibration_on_the_batch_itself_is_frozen_and_pools_several_batches(problem, batch):
@@ -52,13 +53,6 @@ def test_recalibration_on_the_batch_itself_is_frozen_and_pools_several_batches(p
         whole = model.moments(params, batch_stats, batch.images)
         # The first layer sees the same images either way: there pooling must be exact.
         chex.assert_trees_all_close(pooled["conv1"], whole["conv1"], rtol=1e-12)
-
-
-def test_weight_decay_adds_its_term(problem, batch):
-    model, params, batch_stats, loss = problem
-    decayed = losses.on_batch(model, batch_stats, batch, weight_decay=0.1)
-    squares = sum(float(jnp.sum(leaf**2)) for leaf in jax.tree.leaves(params))
-    np.testing.assert_allclose(decayed(params), loss(params) + 0.05 * squares, rtol=1e-12)
 
 
 def test_objectives():
@@ -89,35 +83,25 @@ def test_ones_own_objective_says_what_a_guess_costs():
         losses.chance(losses.Objective(hinge), dataset)
     known = losses.Objective(hinge, guess=lambda dataset: dataset.num_classes - 1)
     assert losses.chance(known, dataset) == 9
-
-
-def test_targets_have_no_cross_entropy():
     with pytest.raises(UsageError, match="use squared_error"):
         losses.chance(losses.cross_entropy, data.load("gaussian"))
-
-
-def test_what_is_missing_is_named(problem, batch):
-    model, _, batch_stats, _ = problem
-    with pytest.raises(UsageError, match="give centre="):
-        losses.on_batch(model, batch_stats, batch, "frozen")
-    with pytest.raises(UsageError, match="give centre= and calibration="):
-        losses.on_batch(model, batch_stats, batch, "recalibrated")
 
 
 def test_a_model_a_batch_and_a_decay_that_cannot_be_are_named(problem, batch):
     model, _, batch_stats, _ = problem
     on_batch = inspect.unwrap(losses.on_batch)  # as users have it, without checks of types
-    for own, given in ((model.module, batch), (model, (batch.images, batch.labels))):
-        with pytest.raises(UsageError, match=r"give bnjax\.models\.Model\(module\) and bnjax"):
-            on_batch(own, batch_stats, given)
-    for changed in (
-        batch._replace(labels=batch.labels[:1]),
-        batch._replace(images=batch.images.astype(jnp.uint8)),
-    ):
-        with pytest.raises(UsageError, match="floating-point images and a label for each"):
-            on_batch(model, batch_stats, changed)
-    with pytest.raises(UsageError, match=r"weight_decay=-1\.0 must be 0 or more"):
-        on_batch(model, batch_stats, batch, weight_decay=-1.0)
+    few, whole = batch.labels[:1], batch.images.astype(jnp.uint8)
+    for own, given, options, message in [
+        (model.module, batch, {}, r"give bnjax\.models\.Model\(module\) and bnjax"),
+        (model, (batch.images, batch.labels), {}, r"give bnjax\.models\.Model\(module\) and"),
+        (model, batch._replace(labels=few), {}, "floating-point images and a label for each"),
+        (model, batch._replace(images=whole), {}, "floating-point images and a label for each"),
+        (model, batch, {"weight_decay": -1.0}, r"weight_decay=-1\.0 must be 0 or more"),
+        (model, batch, {"statistics": "frozen"}, "give centre="),
+        (model, batch, {"statistics": "recalibrated"}, "give centre= and calibration="),
+    ]:
+        with pytest.raises(UsageError, match=message):
+            on_batch(own, batch_stats, given, **options)
 
 
 def test_a_module_without_moments_is_refused(batch):
@@ -134,11 +118,6 @@ def test_a_module_without_moments_is_refused(batch):
     model = Model(Foreign())
     images = batch.images.astype(jnp.float32)
     variables = model.init(jax.random.key(0), images)
+    own, centre = Batch(images, batch.labels), variables["params"]
     with pytest.raises(UsageError, match=r"BatchNorm_0/mean, BatchNorm_0/var: .* 'moments'"):
-        losses.on_batch(
-            model,
-            variables["batch_stats"],
-            Batch(images, batch.labels),
-            "frozen",
-            centre=variables["params"],
-        )
+        losses.on_batch(model, variables["batch_stats"], own, "frozen", centre=centre)
