@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 
+import hostile
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -72,11 +73,9 @@ def every_file(folder):
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def flip(folder, generator):
-    path = generator.choice(every_file(folder))
-    content = bytearray(path.read_bytes())
-    content[generator.randrange(len(content))] ^= 1 << generator.randrange(8)
-    path.write_bytes(content)
+def to_a_file(act):
+    """Damage of any run's files, done to one of a checkpoint."""
+    return lambda folder, generator: act(generator, generator.choice(every_file(folder)), None)
 
 
 def truncate(folder, generator):
@@ -84,17 +83,9 @@ def truncate(folder, generator):
     os.truncate(path, generator.randrange(path.stat().st_size))
 
 
-def drop(folder, generator):
-    generator.choice(every_file(folder)).unlink()
-
-
 def empty(folder, generator):
     shutil.rmtree(folder)
     folder.mkdir()
-
-
-def add(folder, generator):
-    (folder / "foreign").write_bytes(b"")
 
 
 def swap(folder, generator):
@@ -115,8 +106,7 @@ def forge(folder, generator):
     """A sound checkpoint of another run, with other numbers."""
     shutil.rmtree(folder)
     other = folder.parent.with_name("other")
-    saved = checkpoints.Checkpoints(other, "digest/none-0")
-    checkpoints.save(saved, 30, tree(31))
+    checkpoints.save(Checkpoints(other, "digest/none-0"), 30, tree(31))
     (other / "30").rename(folder)
     shutil.rmtree(other)
 
@@ -136,19 +126,22 @@ def edit(folder, generator):
     path.write_text(path.read_text().replace(digest, other))
 
 
-DAMAGE = [edit, flip, truncate, drop, empty, add, swap, rename, forge, garble]
+flip = to_a_file(hostile.flip)
+DAMAGE = {function.__name__: function for function in (edit, truncate, empty, swap, rename, forge)}
+DAMAGE |= {"garble": garble, "flip": flip, "drop": to_a_file(hostile.delete)}
+DAMAGE["add"] = lambda folder, generator: (folder / "foreign").write_bytes(b"")
 
 
-@pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: damage.__name__)
-def test_every_damage_is_found_said_set_aside_and_the_one_before_restored(copy, damage):
+@pytest.mark.parametrize("name", DAMAGE)
+def test_every_damage_is_found_said_set_aside_and_the_one_before_restored(copy, name):
     saved, said = copy
-    generator = random.Random(damage.__name__)
+    generator = random.Random(name)
     sound = shutil.copytree(saved.folder, saved.folder.with_name("sound"))
     for trial in range(DAMAGES // len(DAMAGE)):
         shutil.rmtree(saved.folder)
         shutil.copytree(sound, saved.folder)
         said.clear()
-        damage(saved.folder / "30", generator)
+        DAMAGE[name](saved.folder / "30", generator)
         with counted("damage"):
             step, found = checkpoints.restore(saved, tree(0))
             assert step == 20, trial
@@ -181,22 +174,19 @@ def test_both_damaged_begins_anew(copy):
     assert len(said) == 2
 
 
-def test_a_state_of_another_shape_or_type_is_refused_not_cast(copy):
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"train.loss": np.zeros((20, 2), np.float32)}, r"as float64 .* has it as float32"),
+        ({"more": np.zeros(3)}, r"holds record/more as nothing, .* as float64 \[3\]: .* --fresh"),
+        ({"complete": None}, r"holds record/complete as float64 \[\], .* as nothing: .* --fresh"),
+    ],
+)
+def test_a_state_of_another_shape_or_type_is_refused_not_cast(copy, record, message):
     saved, _ = copy
     other = tree(0)
-    other["record"]["train.loss"] = other["record"]["train.loss"].astype(np.float32)
-    with pytest.raises(RunError, match=r"train.loss as float64 .* has it as float32"):
-        checkpoints.restore(saved, other)
-    other = tree(0)
-    other["record"]["more"] = np.zeros(3)
-    with pytest.raises(
-        RunError, match=r"holds record/more as nothing, .* as float64 \[3\]: .* --fresh"
-    ):
-        checkpoints.restore(saved, other)
-    del other["record"]["more"], other["record"]["complete"]
-    with pytest.raises(
-        RunError, match=r"holds record/complete as float64 \[\], .* as nothing: .* --fresh"
-    ):
+    other["record"] |= record
+    with pytest.raises(RunError, match=message):
         checkpoints.restore(saved, other)
     assert checkpoints.steps(saved.folder) == [30, 20]
 
