@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
+from perceptron import PERCEPTRON, perceptron
 
 from bnjax import probes
 from bnjax.arithmetic import trees
@@ -17,61 +19,70 @@ from bnjax.errors import UsageError
 from bnjax.probes import points, surface
 
 STEP_SIZES = np.array([0.05, 0.1, 0.2, 0.4])
-
-
-def flatten(tree):
-    return np.concatenate([np.asarray(leaf).ravel() for leaf in jax.tree.leaves(tree)])
+FIELDS = ("losses", "gradient_norms", "gradient_distances", "cosines", "smoothness")
+DIRECTION = trees.random_direction(jax.random.key(3), PERCEPTRON, jnp.asarray(0.3))
 
 
 def twin(loss, params, step_sizes, direction):
     """The same numbers with plain loops and numpy, one gradient at a time."""
-    gradient = flatten(jax.grad(loss)(params))
-    length = np.sqrt(np.sum(flatten(direction) ** 2))
+    flat, unravel = ravel_pytree(params)
+    gradient = jax.jit(jax.grad(lambda x: loss(unravel(x))))
+    here, along = np.asarray(gradient(flat)), np.asarray(ravel_pytree(direction)[0])
     rows = []
     for step_size in step_sizes:
-        point = jax.tree.map(lambda p, d, s=step_size: p - s * d, params, direction)
-        there = flatten(jax.grad(loss)(point))
-        distance = np.sqrt(np.sum((there - gradient) ** 2))
-        norms = np.sqrt(there @ there), np.sqrt(gradient @ gradient)
-        cosine = there @ gradient / (norms[0] * norms[1])
-        rows.append((loss(point), norms[0], distance, cosine, distance / (step_size * length)))
+        point = flat - step_size * along
+        there = np.asarray(gradient(point))
+        distance, norm = np.linalg.norm(there - here), np.linalg.norm(there)
+        cosine = there @ here / (norm * np.linalg.norm(here))
+        rate = distance / (step_size * np.linalg.norm(along))
+        rows.append((loss(unravel(point)), norm, distance, cosine, rate))
     return np.array(rows, dtype=np.float64).T
 
 
 def fields(line):
-    return np.stack(
-        [line.losses, line.gradient_norms, line.gradient_distances, line.cosines, line.smoothness]
+    return np.stack([getattr(line, name) for name in FIELDS])
+
+
+def line(loss=perceptron, params=PERCEPTRON, step_sizes=STEP_SIZES, **options):
+    return jax.jit(lambda p: probes.line(loss, p, step_sizes, **options))(params)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"direction": DIRECTION}, *({"chunk": chunk} for chunk in (2, 3, 4, 7))]
+)
+def test_line_equals_plain_loops_in_float64(options):
+    found = line(**options)
+    along = options.get("direction", jax.grad(perceptron)(PERCEPTRON))
+    np.testing.assert_allclose(
+        fields(found), twin(perceptron, PERCEPTRON, STEP_SIZES, along), rtol=1e-10
     )
+    assert found.losses.dtype == jnp.float64
+    np.testing.assert_allclose(found.loss, perceptron(PERCEPTRON), rtol=1e-12)
+    expected = 0.3 if "direction" in options else found.gradient_norm
+    np.testing.assert_allclose(found.direction_norm, expected, rtol=1e-12)
+    if not options:  # the limits are those of small steps
+        near = line(step_sizes=jnp.array([1e-6]))
+        np.testing.assert_allclose(near.smoothness[0], found.smoothness_limit, rtol=1e-3)
+        drop = (near.losses[0] - found.loss) / found.gradient_norm**2
+        np.testing.assert_allclose(drop, -1e-6 + 0.5e-12 * found.curvature_limit, rtol=1e-6)
+        alone = probes.losses_on_line(perceptron, PERCEPTRON, STEP_SIZES, along, chunk=3)
+        np.testing.assert_allclose(alone, found.losses, rtol=1e-10)
 
 
-def test_line_equals_plain_loops_in_float64(problem):
+def test_a_subset_of_a_networks_parameters_is_probed_with_the_others_held(problem):
     _, params, _, loss = problem
-    line = jax.jit(lambda p: probes.line(loss, p, STEP_SIZES))(params)
-    expected = twin(jax.jit(loss), params, STEP_SIZES, jax.grad(loss)(params))
-    assert line.losses.dtype == jnp.float64
-    np.testing.assert_allclose(fields(line), expected, rtol=1e-10)
-    np.testing.assert_allclose(line.loss, loss(params), rtol=1e-12)
+
+    def of_output(output):
+        return loss({**params, "output": output})
+
+    found = line(loss, params, parameters=lambda name: name.startswith("output/"))
+    gradient = jax.jit(jax.grad(of_output))(params["output"])
+    expected = twin(jax.jit(of_output), params["output"], STEP_SIZES, gradient)
+    np.testing.assert_allclose(fields(found), expected, rtol=1e-10)
 
 
-def test_line_along_a_given_direction_equals_plain_loops(problem):
-    _, params, _, loss = problem
-    direction = trees.random_direction(jax.random.key(3), params, jnp.asarray(0.3))
-    line = jax.jit(lambda p, d: probes.line(loss, p, STEP_SIZES, direction=d))(params, direction)
-    expected = twin(jax.jit(loss), params, STEP_SIZES, direction)
-    np.testing.assert_allclose(fields(line), expected, rtol=1e-10)
-    np.testing.assert_allclose(line.direction_norm, 0.3, rtol=1e-12)
-
-
-def test_limits_are_those_of_small_steps(problem):
-    _, params, _, loss = problem
-    line = jax.jit(lambda p: probes.line(loss, p, jnp.array([1e-6])))(params)
-    np.testing.assert_allclose(line.smoothness[0], line.smoothness_limit, rtol=1e-3)
-    drop = (line.losses[0] - line.loss) / line.gradient_norm**2
-    np.testing.assert_allclose(drop, -1e-6 + 0.5e-12 * line.curvature_limit, rtol=1e-6)
-
-
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
-def test_smoothness_of_a_quadratic_is_its_curvature_along_the_gradient(dtype):
+@pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float32, 1e-5), (jnp.float64, 1e-12)])
+def test_smoothness_of_a_quadratic_is_its_curvature_along_the_gradient(dtype, tolerance):
     hessian = np.diag([1.0, 2.0, 5.0])
     params = {"a": jnp.array([1.0, -2.0], dtype), "b": jnp.array([0.5], dtype)}
 
@@ -79,90 +90,42 @@ def test_smoothness_of_a_quadratic_is_its_curvature_along_the_gradient(dtype):
         point = jnp.concatenate([tree["a"], tree["b"]])
         return 0.5 * point @ jnp.asarray(hessian, dtype) @ point
 
-    line = probes.line(loss, params, jnp.asarray(STEP_SIZES, dtype))
+    found = line(loss, params, jnp.asarray(STEP_SIZES, dtype))
     gradient = hessian @ np.array([1.0, -2.0, 0.5])
     beta = np.linalg.norm(hessian @ gradient) / np.linalg.norm(gradient)
-    tolerance = {"float32": 1e-5, "float64": 1e-12}[jnp.dtype(dtype).name]
-    np.testing.assert_allclose(line.smoothness, beta, rtol=tolerance)
-    np.testing.assert_allclose(line.smoothness_limit, beta, rtol=tolerance)
+    np.testing.assert_allclose(found.smoothness, beta, rtol=tolerance)
+    np.testing.assert_allclose(found.smoothness_limit, beta, rtol=tolerance)
     sharpness = gradient @ hessian @ gradient / (gradient @ gradient)
-    np.testing.assert_allclose(line.curvature_limit, sharpness, rtol=tolerance)
-    assert line.smoothness.dtype == dtype
+    np.testing.assert_allclose(found.curvature_limit, sharpness, rtol=tolerance)
+    assert found.smoothness.dtype == dtype
 
 
 def test_random_direction_has_the_norm_of_the_gradient_and_depends_on_its_key():
-    def loss(tree):
-        return jnp.sum(tree["w"] ** 4)
-
-    params = {"w": jnp.arange(1.0, 1001.0) / 1000}
-    first, again, other = (
-        probes.line(loss, params, STEP_SIZES, random_key=jax.random.key(seed)) for seed in (0, 0, 1)
-    )
+    first, again, other = (line(random_key=jax.random.key(seed)) for seed in (0, 0, 1))
     np.testing.assert_allclose(first.direction_norm, first.gradient_norm, rtol=1e-12)
     chex.assert_trees_all_equal(first, again)
     assert not np.allclose(first.losses, other.losses)
 
 
-def test_a_subset_of_parameters_is_probed_with_the_others_held(problem):
-    _, params, _, loss = problem
-
-    def of_output(output):
-        return loss({**params, "output": output})
-
-    line = jax.jit(
-        lambda p: probes.line(loss, p, STEP_SIZES, parameters=lambda n: n.startswith("output/"))
-    )(params)
-    expected = twin(
-        jax.jit(of_output), params["output"], STEP_SIZES, jax.grad(of_output)(params["output"])
-    )
-    np.testing.assert_allclose(fields(line), expected, rtol=1e-10)
-
-
 def test_nan_and_infinity_are_kept():
-    line = probes.line(lambda w: jnp.log(w) / (w - 0.5), jnp.asarray(1.0), jnp.array([0.125, 5.0]))
-    overflow = probes.line(lambda w: jnp.exp(1e3 * w), jnp.asarray(0.0), jnp.array([-1.0]))
-    assert np.isfinite(line.losses[0])
-    assert np.isnan(line.losses[1])
+    found = line(lambda w: jnp.log(w) / (w - 0.5), jnp.asarray(1.0), jnp.array([0.125, 5.0]))
+    overflow = line(lambda w: jnp.exp(1e3 * w), jnp.asarray(0.0), jnp.array([-1.0]))
+    assert np.isfinite(found.losses[0])
+    assert np.isnan(found.losses[1])
     assert np.isposinf(overflow.losses[0])
 
 
-def test_line_leaves_its_arguments_and_compiles_once(problem):
-    _, params, _, loss = problem
-    before = jax.tree.map(np.array, params)
-    probe = jax.jit(lambda p, s: probes.line(loss, p, s))
+def test_line_leaves_its_arguments_and_compiles_once():
+    before = jax.tree.map(np.array, PERCEPTRON)
+    probe = jax.jit(lambda p, s: probes.line(perceptron, p, s))
     for scale in (1.0, 2.0, 3.0):
-        probe(params, scale * STEP_SIZES)
+        probe(PERCEPTRON, scale * STEP_SIZES)
     assert probe._cache_size() == 1
-    chex.assert_trees_all_equal(params, before)
+    chex.assert_trees_all_equal(PERCEPTRON, before)
 
 
-def test_line_refuses_what_it_cannot_measure():
-    params, step_sizes = {"w": jnp.ones(2)}, jnp.ones(1)
-
-    def loss(tree):
-        return jnp.sum(tree["w"])
-
-    with pytest.raises(UsageError, match="must return one scalar"):
-        probes.line(lambda tree: tree["w"], params, step_sizes)
-    with pytest.raises(UsageError, match=r"step_sizes has shape \(0,\)"):
-        probes.line(loss, params, jnp.ones(0))
-    with pytest.raises(UsageError, match="direction has the structure"):
-        probes.line(loss, params, step_sizes, direction={"v": jnp.ones(2)})
-    with pytest.raises(UsageError, match=r"direction has shape \(3,\) at w"):
-        probes.line(loss, params, step_sizes, direction={"w": jnp.ones(3)})
-    with pytest.raises(UsageError, match="no parameter is selected"):
-        probes.line(loss, params, step_sizes, parameters=lambda name: False)
-    with pytest.raises(UsageError, match="chunk=0 must be 1 or more"):
-        probes.line(loss, params, step_sizes, chunk=0)
-    with pytest.raises(UsageError, match="it needs one named 'probe'"):
-        probes.line(loss, params, step_sizes, mesh=jax.make_mesh((1,), ("data",)))
-    with pytest.raises(UsageError, match="give one of them"):
-        probes.line(loss, params, step_sizes, direction=params, random_key=jax.random.key(0))
-
-
-def test_rounding_noise_is_the_distance_between_two_precisions(problem):
-    _, params, _, loss = problem
-    assert probes.rounding_noise(loss, params) == 0.0
+def test_rounding_noise_is_the_distance_between_two_precisions():
+    assert probes.rounding_noise(perceptron, PERCEPTRON) == 0.0
 
     def rounded(weights):
         # A CPU has one precision, so this loss rounds by itself where it is told to.
@@ -179,96 +142,75 @@ def test_rounding_noise_is_the_distance_between_two_precisions(problem):
     assert expected > 0
 
 
-@pytest.mark.parametrize("chunk", [2, 3, 4, 7])
-def test_chunks_give_the_numbers_of_single_points(problem, chunk):
-    _, params, _, loss = problem
-    whole = jax.jit(lambda p: probes.line(loss, p, STEP_SIZES, limits=False))(params)
-    chunked = jax.jit(lambda p: probes.line(loss, p, STEP_SIZES, limits=False, chunk=chunk))(params)
-    np.testing.assert_allclose(fields(chunked), fields(whole), rtol=1e-10)
-    assert np.isnan(whole.smoothness_limit)
-
-
 def test_one_point_at_a_time_on_a_cpu_and_what_fits_the_cache_on_an_accelerator(monkeypatch):
-    loss = lambda w: jnp.sum(jnp.sin(w) ** 2)  # noqa: E731
-    small, middle, large = (jax.ShapeDtypeStruct((n,), jnp.float32) for n in (10**3, 2**20, 10**8))
-    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
-    assert points.points_that_fit(loss, small, 8) == 1
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     # Two arrays and a scalar a point: 8 kB, 8 MiB and 800 MB, and 48 MiB to hold them.
-    assert points.points_that_fit(loss, small, 8) == 8
-    assert points.points_that_fit(loss, middle, 8) == 5
-    assert points.points_that_fit(loss, large, 8) == 1
+    for backend, expected in (("cpu", [1, 1, 1]), ("gpu", [8, 5, 1])):
+        monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
+        sizes = (jax.ShapeDtypeStruct((n,), jnp.float32) for n in (10**3, 2**20, 10**8))
+        loss = lambda w: jnp.sum(jnp.sin(w) ** 2)  # noqa: E731
+        assert [points.points_that_fit(loss, size, 8) for size in sizes] == expected
 
 
-def test_chunks_are_chosen_unless_given(problem, monkeypatch):
-    _, params, _, loss = problem
+def test_chunks_are_chosen_unless_given(monkeypatch):
     asked = []
     monkeypatch.setattr(
         surface, "map_points", lambda f, x, *, chunk, **_: asked.append(chunk) or jnp.asarray(x)
     )
     monkeypatch.setattr(surface, "points_that_fit", lambda *_: 3)
     for options in ({}, {"chunk": 2}):
-        direction = jax.tree.map(jnp.ones_like, params)
-        probes.losses_on_line(loss, params, STEP_SIZES, direction, **options)
+        probes.losses_on_line(perceptron, PERCEPTRON, STEP_SIZES, DIRECTION, **options)
     assert asked == [3, 2]
 
 
-def test_a_known_centre_is_used_instead_of_a_new_gradient(problem):
-    _, params, _, loss = problem
-    centre = jax.value_and_grad(loss)(params)
-    known = probes.line(loss, params, STEP_SIZES, centre=centre, limits=False)
-    chex.assert_trees_all_close(
-        known, probes.line(loss, params, STEP_SIZES, limits=False), rtol=1e-10
-    )
-    doubled = (centre[0], jax.tree.map(lambda g: 2 * g, centre[1]))
-    moved = probes.line(loss, params, STEP_SIZES / 2, centre=doubled, limits=False)
+def test_a_known_centre_is_used_instead_of_a_new_gradient():
+    loss, gradient = jax.value_and_grad(perceptron)(PERCEPTRON)
+    known = line(centre=(loss, gradient), limits=False)
+    chex.assert_trees_all_close(known, line(limits=False), rtol=1e-10)
+    assert np.isnan(known.smoothness_limit)
+    doubled = (loss, jax.tree.map(lambda g: 2 * g, gradient))
+    moved = line(step_sizes=STEP_SIZES / 2, centre=doubled, limits=False)
     np.testing.assert_allclose(moved.losses, known.losses, rtol=1e-10)
     np.testing.assert_allclose(moved.gradient_norm, 2 * known.gradient_norm, rtol=1e-12)
-
-
-def test_losses_alone_are_those_of_the_line(problem):
-    _, params, _, loss = problem
-    line = probes.line(loss, params, STEP_SIZES, limits=False)
-    losses = probes.losses_on_line(loss, params, STEP_SIZES, jax.grad(loss)(params), chunk=3)
-    np.testing.assert_allclose(losses, line.losses, rtol=1e-10)
 
 
 @pytest.mark.full
 def test_eight_devices_give_the_numbers_of_one():
     """In a process of its own: the number of devices is fixed when JAX starts."""
     program = """
-import jax, jax.numpy as jnp, numpy as np
-from conftest import tiny_model
-from bnjax import losses, probes
-from bnjax.data import Batch
-images = jax.random.normal(jax.random.key(1), (16, 8, 8, 3))
-batch = Batch(images, jnp.arange(16, dtype=jnp.int32) % 10)
-model = tiny_model("batch")
-variables = model.init(jax.random.key(0), images)
-loss = losses.on_batch(model, variables["batch_stats"], batch)
-params = variables["params"]
-mesh = jax.make_mesh((8,), ("probe",))
-step_sizes = jnp.geomspace(0.01, 0.4, 11)
+from test_line import *
+assert jax.device_count() == 8
+mesh, step_sizes = jax.make_mesh((8,), ("probe",)), jnp.geomspace(0.01, 0.4, 11)
 for chunk in (1, 2):
-    one, eight = (
-        jax.jit(lambda p: probes.line(loss, p, step_sizes, chunk=chunk, mesh=m))(params)
-        for m in (None, mesh)
-    )
-    for name, a, b in zip(one._fields, one, eight):
-        np.testing.assert_allclose(a, b, rtol=1e-9, equal_nan=True, err_msg=name)
-print("agree on", jax.device_count(), "devices")
+    one, eight = (line(step_sizes=step_sizes, chunk=chunk, mesh=m) for m in (None, mesh))
+    chex.assert_trees_all_close(one, eight, rtol=1e-9)
 """
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
-    tests = Path(__file__).parent
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        cwd=tests,
-        env=environment,
-        check=False,
-    )
-    assert done.stdout == "agree on 8 devices\n", done.stderr
+    place = Path(__file__).parent
+    subprocess.run([sys.executable, "-c", program], cwd=place, env=environment, check=True)
+
+
+def total(tree):
+    return sum(jnp.sum(leaf.astype(jnp.float32)) for leaf in jax.tree.leaves(tree))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"loss": lambda tree: tree["w"]}, "must return one scalar"),
+        ({"loss": lambda tree: (total(tree), {})}, r"returns a tuple; .* lambda params: loss"),
+        ({"step_sizes": jnp.ones(0)}, r"step_sizes has shape \(0,\)"),
+        ({"direction": {"v": jnp.ones(2)}}, "direction has the structure"),
+        ({"direction": {"w": jnp.ones(3)}}, r"direction has shape \(3,\) at w"),
+        ({"parameters": lambda name: False}, "no parameter is selected"),
+        ({"chunk": 0}, "chunk=0 must be 1 or more"),
+        ({"mesh": jax.make_mesh((1,), ("data",))}, "it needs one named 'probe'"),
+        ({"direction": {"w": jnp.ones(2)}, "random_key": jax.random.key(0)}, "give one of them"),
+    ],
+)
+def test_line_refuses_what_it_cannot_measure(options, message):
+    given = {"loss": total, "params": {"w": jnp.ones(2)}, "step_sizes": jnp.ones(1)} | options
+    with pytest.raises(UsageError, match=message):
+        probes.line(**given)
 
 
 @pytest.mark.parametrize(
@@ -283,20 +225,12 @@ print("agree on", jax.device_count(), "devices")
 @pytest.mark.parametrize(
     "probe",
     [
-        lambda loss, params: probes.line(loss, params, jnp.ones(1)),
-        lambda loss, params: probes.losses_on_line(loss, params, jnp.ones(1), params),
-        lambda loss, params: probes.spectrum(loss, params, jax.random.key(0)),
-        probes.rounding_noise,
+        lambda params: probes.line(total, params, jnp.ones(1)),
+        lambda params: probes.losses_on_line(total, params, jnp.ones(1), params),
+        lambda params: probes.spectrum(total, params, jax.random.key(0)),
+        lambda params: probes.rounding_noise(total, params),
     ],
 )
 def test_parameters_of_other_dtypes_are_refused_by_name(probe, params, message):
-    def loss(tree):
-        return sum(jnp.sum(leaf.astype(jnp.float32)) for leaf in jax.tree.leaves(tree))
-
     with pytest.raises(UsageError, match=message):
-        probe(loss, params)
-
-
-def test_a_loss_that_returns_more_is_told_how_to_return_less():
-    with pytest.raises(UsageError, match=r"returns a tuple; .* lambda params: loss"):
-        probes.line(lambda w: (jnp.sum(w), {}), jnp.ones(2), jnp.ones(1))
+        probe(params)
