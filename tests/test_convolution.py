@@ -91,42 +91,39 @@ def test_every_form_is_the_convolution(size, taps, strides, padding):
         assert_close(output, expected)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32, jnp.bfloat16])
-@pytest.mark.parametrize(
-    ("size", "channels"),
-    [((1, 1), (16, 20)), ((2, 2), (16, 20)), ((4, 4), (17, 3)), ((7, 5), (3, 16))],
-)
-def test_value_and_both_gradients(size, channels, dtype):
-    images, kernel = problem(size, channels=channels, dtype=dtype)
-    cotangent = reference(images[::-1], kernel)
+def value_and_gradients(conv, images, kernel, cotangent):
+    value, pullback = jax.vjp(conv, images, kernel)
+    return value, pullback(cotangent)
 
-    @functools.partial(jax.jit, static_argnums=0)
-    def value_and_gradients(conv, images, kernel):
-        value, pullback = jax.vjp(conv, images, kernel)
-        return value, pullback(cotangent)
 
-    actual, desired = (value_and_gradients(c, images, kernel) for c in (convolve, reference))
-    assert_close(actual, desired, 1 if dtype == jnp.bfloat16 else 100)
+BOTH = (convolve, reference)
+STRIDED = [((3, 3), (1, 1), "VALID"), ((3, 3), (2, 2), "SAME"), ((1, 1), (2, 2), "SAME")]
 
 
 @pytest.mark.parametrize(
-    ("taps", "strides", "padding"),
+    ("size", "taps", "channels", "dtype", "options"),
     [
-        ((3, 3), (1, 1), "VALID"),
-        ((3, 3), (2, 2), "SAME"),
-        ((1, 1), (2, 2), "SAME"),
-        ((5, 5), (2, 1), "VALID"),
+        *(
+            (size, (3, 3), channels, dtype, {})
+            for size, channels in [((1, 1), (16, 20)), ((2, 2), (16, 20)), ((7, 5), (3, 16))]
+            for dtype in (jnp.float64, jnp.float32, jnp.bfloat16)
+        ),
+        ((4, 4), (3, 3), (17, 3), jnp.float64, {}),
+        *(
+            ((9, 8), taps, (3, 4), jnp.float64, {"strides": strides, "padding": padding})
+            for taps, strides, padding in [*STRIDED, ((5, 5), (2, 1), "VALID")]
+        ),
     ],
 )
-def test_gradients_with_strides(taps, strides, padding):
-    point = problem((9, 8), taps)
-
-    @functools.partial(jax.jit, static_argnums=0)
-    def gradients(conv, *point):
-        value, pullback = jax.vjp(lambda *a: conv(*a, strides=strides, padding=padding), *point)
-        return pullback(jnp.cos(value))
-
-    assert_close(*(gradients(c, *point) for c in (convolve, reference)))
+def test_value_and_both_gradients(size, taps, channels, dtype, options):
+    point = problem(size, taps, channels, dtype=dtype)
+    cotangent = reference(point[0][::-1], point[1], **options)
+    results = (
+        jax.jit(functools.partial(value_and_gradients, functools.partial(conv, **options)))
+        for conv in BOTH
+    )
+    rounding = 1 if dtype == jnp.bfloat16 else 100
+    assert_close(*(result(*point, cotangent) for result in results), rounding)
 
 
 # (size, taps, channels): the rules of the table, each at least once.
@@ -143,51 +140,38 @@ def network(conv, images, kernel):
     return jnp.sum(jnp.tanh(conv(jnp.sin(images), kernel)) ** 2)
 
 
-@pytest.mark.full  # many compiles
-@pytest.mark.parametrize(("size", "taps", "channels"), RULES)
-def test_forward_mode_and_second_derivatives(size, taps, channels):
-    point = problem(size, taps, channels)
-    vector = problem(size, taps, channels, seed=1)
+def second_derivatives(conv, points):
+    """Forward and reverse mode, over each other."""
+    loss, point, vector = functools.partial(network, conv), points[0], points[1]
+    gradient = jax.grad(loss, (0, 1))
 
-    def derivatives(conv):
-        loss = functools.partial(network, conv)
-        gradient = jax.grad(loss, (0, 1))
+    def slope(*point):
+        return jax.jvp(loss, point, vector)[1]
 
-        def slope(*point):
-            return jax.jvp(loss, point, vector)[1]
+    def product(*point):
+        return sum(map(jnp.vdot, gradient(*point), vector))
 
-        def product(*point):
-            return sum(map(jnp.vdot, gradient(*point), vector))
-
-        return {
-            "forward": slope(*point),
-            "forward over reverse": jax.jvp(gradient, point, vector)[1],
-            "reverse over reverse": jax.grad(product, (0, 1))(*point),
-            "reverse over forward": jax.grad(slope, (0, 1))(*point),
-            "forward over forward": jax.jvp(slope, point, vector)[1],
-        }
-
-    actual, desired = (jax.jit(lambda c=c: derivatives(c))() for c in (convolve, reference))
-    assert_close(actual, desired, 1000)
+    return {
+        "forward": slope(*point),
+        "forward over reverse": jax.jvp(gradient, point, vector)[1],
+        "reverse over reverse": jax.grad(product, (0, 1))(*point),
+        "reverse over forward": jax.grad(slope, (0, 1))(*point),
+        "forward over forward": jax.jvp(slope, point, vector)[1],
+    }
 
 
-@pytest.mark.full  # many compiles
-@pytest.mark.parametrize(("size", "taps", "channels"), RULES)
-def test_vmap_over_images_kernels_and_both(size, taps, channels):
-    points = [problem(size, taps, channels, seed=seed) for seed in range(3)]
+def vmaps(conv, points):
+    """Over images, kernels and both."""
     images, kernels = (jnp.stack(leaves) for leaves in zip(*points, strict=True))
-
-    def gradients(conv, images, kernel):
-        return jax.grad(functools.partial(network, conv), (0, 1))(images, kernel)
-
-    for axes, arguments in [
-        ((0, None), (images, kernels[0])),
-        ((None, 0), (images[0], kernels)),
-        ((0, 0), (images, kernels)),
-    ]:
-        actual = jax.jit(jax.vmap(functools.partial(gradients, convolve), axes))(*arguments)
-        desired = jax.jit(jax.vmap(functools.partial(gradients, reference), axes))(*arguments)
-        assert_close(actual, desired, 1000)
+    gradients = jax.grad(functools.partial(network, conv), (0, 1))
+    return [
+        jax.vmap(gradients, axes)(*arguments)
+        for axes, arguments in [
+            ((0, None), (images, kernels[0])),
+            ((None, 0), (images[0], kernels)),
+            ((0, 0), (images, kernels)),
+        ]
+    ]
 
 
 def in_map(function, kernels):
@@ -217,15 +201,26 @@ def in_shard_map(function, kernels):
     return jax.shard_map(mapped, mesh=mesh, in_specs=spec, out_specs=spec)(kernels)
 
 
+def in_loop(loop, conv, points):
+    """The gradient in control flow; of XLA's own convolution without any."""
+    kernels = jnp.stack([points[0][1], 2 * points[0][1]])
+    gradient = jax.grad(lambda kernel: network(conv, points[0][0], kernel))
+    if conv is convolve:
+        return loop(gradient, kernels)
+    return jnp.stack([gradient(kernel) for kernel in kernels])
+
+
+LOOPS = (in_map, in_scan, in_while, in_checkpoint, in_shard_map)
+
+
 @pytest.mark.full  # many compiles
-@pytest.mark.parametrize("loop", [in_map, in_scan, in_while, in_checkpoint, in_shard_map])
+@pytest.mark.parametrize(
+    "transform", [second_derivatives, vmaps, *(functools.partial(in_loop, loop) for loop in LOOPS)]
+)
 @pytest.mark.parametrize(("size", "taps", "channels"), RULES)
-def test_gradient_inside_control_flow(loop, size, taps, channels):
-    images, kernel = problem(size, taps, channels)
-    kernels = jnp.stack([kernel, 2 * kernel])
-    gradient = jax.grad(lambda kernel: network(convolve, images, kernel))
-    expected = [jax.grad(network, 2)(reference, images, kernel) for kernel in kernels]
-    assert_close(jax.jit(functools.partial(loop, gradient))(kernels), jnp.stack(expected), 1000)
+def test_transformations(transform, size, taps, channels):
+    points = [problem(size, taps, channels, seed=seed) for seed in range(3)]
+    assert_close(*(jax.jit(functools.partial(transform, c))(points) for c in BOTH), 1000)
 
 
 @pytest.mark.full  # many compiles
@@ -237,10 +232,7 @@ def test_gradient_through_a_scan_over_layers():
         layer = lambda images, kernel: (jnp.tanh(conv(images, kernel)), None)  # noqa: E731
         return jnp.sum(lax.scan(layer, images, kernels)[0] ** 2)
 
-    actual, desired = (
-        jax.jit(jax.grad(functools.partial(loss, c)))(kernels) for c in (convolve, reference)
-    )
-    assert_close(actual, desired, 1000)
+    assert_close(*(jax.jit(jax.grad(functools.partial(loss, c)))(kernels) for c in BOTH), 1000)
 
 
 @pytest.mark.parametrize(("size", "channels"), [((2, 2), 64), ((8, 8), 64), ((9, 7), 64)])
@@ -270,15 +262,15 @@ def test_a_batch_walked_through_in_chunks_gives_the_same(name, monkeypatch):
     assert_close(actual, jax.grad(functools.partial(loss, reference), (0, 1))(images, kernel))
 
 
-@pytest.mark.parametrize(
-    ("number", "wanted", "divisor"),
-    [(128, 4.2, 4), (127, 4.0, 1), (6, 2.9, 3), (1, 9.0, 1), (0, 1.0, 1)],
-)
-def test_chunks_divide_the_batch(number, wanted, divisor):
-    assert nearest_divisor(number, wanted) == divisor
-
-
-def test_an_empty_batch_gives_an_empty_output():
+def test_chunks_divide_the_batch_and_an_empty_one_gives_an_empty_output():
+    for number, wanted, divisor in (
+        (128, 4.2, 4),
+        (127, 4.0, 1),
+        (6, 2.9, 3),
+        (1, 9, 1),
+        (0, 1, 1),
+    ):
+        assert nearest_divisor(number, float(wanted)) == divisor
     images, kernel = problem((4, 4), channels=(16, 16), batch=0)
     assert convolve(images, kernel).shape == (0, 4, 4, 16)
 
@@ -316,20 +308,15 @@ def test_matmul_precision_is_respected():
     assert all("HIGHEST" in line for line in products)
 
 
-@pytest.mark.parametrize("backend", ["gpu", "cuda", "rocm", "tpu", "METAL"])
-def test_backends_not_yet_measured_are_native(backend):
-    axis = make_axis(8, 3, 1, "SAME")
-    assert table.choose(backend, Geometry(axis, axis), 64, 64) == Choice(
-        "native", "native", "native"
-    )
-
-
-def test_the_table_names_known_forms_that_apply():
+def test_the_table_names_known_forms_that_apply_and_native_ones_where_nothing_was_measured():
     numbers = itertools.product([1, 2, 4, 32], [1, 3, 5], [1, 2], ["SAME", "VALID"], [3, 64, 512])
     for size, taps, stride, padding, channels in numbers:
         axis = make_axis(size, taps, stride, padding)
         choice = table.choose("cpu", Geometry(axis, axis), channels, channels)
         assert all(name in FORMS and legal(name, (taps, taps), (stride, stride)) for name in choice)
+        for backend in ("gpu", "cuda", "rocm", "tpu", "METAL"):
+            native = table.choose(backend, Geometry(axis, axis), channels, channels)
+            assert native == Choice("native", "native", "native")
 
 
 @pytest.mark.parametrize(
@@ -351,13 +338,8 @@ def test_wrong_calls_name_the_remedy(change, message):
 @pytest.mark.full  # a program
 def test_the_tuning_benchmark_runs_and_prints_its_table():
     script = REPOSITORY / "benchmarks" / "tune_convolution.py"
-    run = subprocess.run(
-        [sys.executable, str(script), "--toy"],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=True,
-    )
+    call = [sys.executable, str(script), "--toy"]
+    run = subprocess.run(call, stdout=subprocess.PIPE, text=True, timeout=300, check=True)
     assert "fastest in a loop" in run.stdout
     assert all(name in run.stdout for name in ("native", "taps", "bands", "winograd"))
 
@@ -365,11 +347,10 @@ def test_the_tuning_benchmark_runs_and_prints_its_table():
 def test_forms_that_compile_fast_serve_where_a_program_runs_once():
     images, kernel = jnp.ones((2, 8, 8, 256)), jnp.ones((3, 3, 256, 256))
 
-    def value(images, kernel):
-        return convolve(images, kernel)
+    def program():
+        return str(jax.make_jaxpr(lambda *point: convolve(*point))(images, kernel))
 
-    assert "conv_general_dilated" not in str(jax.make_jaxpr(value)(images, kernel))
+    assert "conv_general_dilated" not in program()
     with convolution.running_once():
-        once = jax.make_jaxpr(lambda *a: value(*a))(images, kernel)
-    assert "conv_general_dilated" in str(once)
-    assert "conv_general_dilated" not in str(jax.make_jaxpr(lambda *a: value(*a))(images, kernel))
+        assert "conv_general_dilated" in program()
+    assert "conv_general_dilated" not in program()
