@@ -32,36 +32,35 @@ VERDICTS = [
 ]  # fmt: skip
 FACTS = {"dataset": "made up", "device": "cpu", "platform": "cpu", "jax": "0.12", "commit": "0abc"}
 FACTS["script"] = "bnjax/studies/landscape 0123456789ab"
-LABELS = {
-    "train_loss": "Minibatch loss",
-    "train_accuracy": "Minibatch accuracy",
-    "test_loss": "Test loss",
-    "test_accuracy": "Test accuracy",
-    "line_losses": "Loss L(θ − ηd)",
-    "line_smoothness": "Effective smoothness β(η)",
-    "line_loss": "Loss L(θ) on the probed batch",
-    "shift_cosines": "Cosine of G and G′ of the layers",
-    "plane_losses": "Loss",
-    "plane_columns": "second direction",
-    "plane_row": "first direction",
-    "trajectory_losses": "Loss",
-    "trajectory_columns": "first component",
-    "trajectory_row": "second component",
-    "principal_coordinates": "The path's coordinates",
+# Label and inner axes of each measured variable.
+VARIABLES = {
+    "train_loss": ("Minibatch loss", "step"),
+    "train_accuracy": ("Minibatch accuracy", "step"),
+    "train_finite": ("train_finite", "step"),
+    "test_loss": ("Test loss", "test_step"),
+    "test_accuracy": ("Test accuracy", "test_step"),
+    "line_losses": ("Loss L(θ − ηd)", "probe_step direction step_size"),
+    "line_smoothness": ("Effective smoothness β(η)", "probe_step direction step_size"),
+    "line_loss": ("Loss L(θ) on the probed batch", "probe_step direction"),
+    "shift_cosines": ("Cosine of G and G′ of the layers", "probe_step layer"),
+    "plane_losses": ("Loss", "row column"),
+    "plane_columns": ("second direction", "row column"),
+    "plane_row": ("first direction", "row"),
+    "trajectory_losses": ("Loss", "row column"),
+    "trajectory_columns": ("first component", "row column"),
+    "trajectory_row": ("second component", "row"),
+    "principal_coordinates": ("The path's coordinates", "path probe_step plane_axis"),
 }
+LABELS = {name: label for name, (label, _) in VARIABLES.items()}
 AXES = {"norm": "normaliser", "step_size": "step size η", "rank": "rank of the eigenvalue"}
 AXES |= dict.fromkeys(("step", "test_step", "probe_step"), "training step")
 
 
 def verdicts(changed=()) -> list[dict]:
     """The verdicts as plain values, some of them with another decision."""
-    made = [
-        one._asdict() | dict(changed)[i] if i in dict(changed) else one._asdict()
-        for i, one in enumerate(VERDICTS)
-    ]
-    return files.plain(
-        [{**one, "numbers": [number._asdict() for number in NUMBERS]} for one in made]
-    )
+    numbers = [number._asdict() for number in NUMBERS]
+    made = [one._asdict() | {"numbers": numbers} for one in VERDICTS]
+    return files.plain([one | dict(changed).get(place, {}) for place, one in enumerate(made)])
 
 
 def options(**changed) -> dict:
@@ -96,28 +95,10 @@ def measured(norms=("none", "batch"), steps=STEPS, factor=1.0, **changed) -> Run
         "path": np.array(["principal"], object),
         "plane_axis": np.array([1, 2]),
     }
-    surface = {"losses": ("row", "column"), "columns": ("row", "column"), "row": ("row",)}
-    dims = {
-        "train_loss": ("step",),
-        "train_accuracy": ("step",),
-        "train_finite": ("step",),
-        "test_loss": ("test_step",),
-        "test_accuracy": ("test_step",),
-        "line_losses": ("probe_step", "direction", "step_size"),
-        "line_smoothness": ("probe_step", "direction", "step_size"),
-        "line_loss": ("probe_step", "direction"),
-        "shift_cosines": ("probe_step", "layer"),
-        **{
-            f"{view}_{name}": own
-            for view in ("plane", "trajectory")
-            for name, own in surface.items()
-        },
-        "principal_coordinates": ("path", "probe_step", "plane_axis"),
-    }
     places = np.linspace(-1, 1, POINTS, dtype=np.float32)
     variables = {}
-    for name, inner in dims.items():
-        own = ("norm", "seed", *inner)
+    for name, (_, inner) in VARIABLES.items():
+        own = ("norm", "seed", *inner.split())
         values = factor * generator.uniform(0.1, 2.0, [len(axes[axis]) for axis in own])
         if name.endswith(("columns", "row")):
             values[:] = places
@@ -132,21 +113,14 @@ def measured(norms=("none", "batch"), steps=STEPS, factor=1.0, **changed) -> Run
         for axis, values in axes.items()
         if axis in used
     }
-    return Run(
-        xarray.Dataset(variables, coords), options(norms=list(norms), steps=steps, **changed), FACTS
-    )
+    own = options(norms=list(norms), steps=steps, **changed)
+    return Run(xarray.Dataset(variables, coords), own, FACTS)
 
 
 def figure(run: Run, published) -> draw.Drawing:
     """One figure of lines, bands and published curves."""
-    drawing = draw.Drawing(
-        "training",
-        (1, 2),
-        (6.0, 3.0),
-        title="Training curves",
-        text="The loss.",
-        source="Santurkar 2018",
-    )
+    words = {"title": "Training curves", "text": "The loss.", "source": "Santurkar 2018"}
+    drawing = draw.Drawing("training", (1, 2), (6.0, 3.0), **words)
     for norm in run.norms:
         look, loss = draw.LOOKS[norm], run["train_loss"].sel(norm=norm)
         drawing.panels[0].line(loss["step"], loss.isel(seed=0), look.label, look)
@@ -162,9 +136,8 @@ def write(root: Path, run: Run | None = None, judged=None, published=None) -> Pa
     run = measured() if run is None else run
     path = root / "landscape" / folder.digest_of(run.options, [])
     path.mkdir(parents=True)
-    folder.write_config(
-        path, folder.Description("landscape", dict(run.options), [], dict(run.facts), 4, [])
-    )
+    record = folder.Description("landscape", dict(run.options), [], dict(run.facts), 4, [])
+    folder.write_config(path, record)
     results.write(run, path)
     drawing = figure(run, published or {})
     saved = drawing.save(path)

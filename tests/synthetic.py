@@ -16,15 +16,8 @@ CAPTION = {  # what captions say
     "batch_size": 32,
     "objective": "cross_entropy",
 }
-OPTIONS = {
-    "lr": 0.1,
-    "model": "vgg11",
-    "optimizer": "sgd",
-    "layers": [],
-    "window": 3,
-    "target_accuracy": 0.9,
-    "target_loss": None,
-}
+OPTIONS = {"lr": 0.1, "model": "vgg11", "optimizer": "sgd", "layers": [], "window": 3}
+OPTIONS |= {"target_accuracy": 0.9, "target_loss": None}
 
 
 def run(variables=None, *, norms=("none", "batch"), seeds=1, arms="norm", options=None, **coords):
@@ -52,13 +45,12 @@ def run(variables=None, *, norms=("none", "batch"), seeds=1, arms="norm", option
         "train_finite": ((*lead, "step"), 1.0),
         **(variables or {}),
     }
-    data = {
-        name: (
-            dims,
-            np.array(np.broadcast_to(values, [len(axes[dim]) for dim in dims]), dtype=float),
-        )
-        for name, (dims, values) in given.items()
-    }
+
+    def filled(dims, values):
+        shape = [len(axes[dim]) for dim in dims]
+        return dims, np.array(np.broadcast_to(values, shape), dtype=float)
+
+    data = {name: filled(*one) for name, one in given.items()}
     return Run(xarray.Dataset(data, axes), {**OPTIONS, **(options or {})}, {"chance_loss": CHANCE})
 
 
