@@ -36,11 +36,8 @@ def bad_values(generator: random.Random, hint: typing.Any) -> list[str]:
         kinds = [kind for kind in inner if kind is not type(None)]
         return bad_values(generator, generator.choice(kinds))
     if origin is tuple:
-        words = [
-            word
-            for _ in range(generator.choice([1, 2]))
-            for word in bad_values(generator, inner[0])
-        ]
+        rounds = range(generator.choice([1, 2]))
+        words = [word for _ in rounds for word in bad_values(generator, inner[0])]
         return generator.choice([words, words * 2, []]) if inner[-1] is Ellipsis else words
     if hint is bool:
         return generator.choice([["maybe"], ["1"], ["yes", "no"]])

@@ -38,17 +38,18 @@ def describe_call(out, studies, common, layouts):
     return json.dumps(call)
 
 
+def run_python(arguments, devices, timeout):
+    """A process with so many devices, which must end well; what it printed."""
+    command, env = [sys.executable, *arguments], several_devices(devices)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=timeout)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
 def run_layouts(out, devices, studies, common, layouts):
     """Toy runs of studies under several layouts in one process: results by layout and name."""
     call = describe_call(out, studies, common, layouts)
-    done = subprocess.run(
-        [sys.executable, str(TESTS / "device_layouts.py"), call],
-        env=several_devices(devices),
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_python([str(TESTS / "device_layouts.py"), call], devices, 600)
     return [
         {name: results.read(next((out / str(number) / name).iterdir())) for name in studies}
         for number in range(len(layouts))
@@ -117,16 +118,9 @@ for number, saving in enumerate(shapes):
 
 def test_a_checkpoint_of_any_number_of_devices_is_restored_on_any_other_bit_for_bit(tmp_path):
     count = 8 if TRIALS == "full" else 4
-    done = subprocess.run(
-        [sys.executable, "-c", RESTORES, str(tmp_path), TRIALS],
-        env=several_devices(count),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
     with counted("layouts", number("layouts")):
-        assert done.returncode == 0, done.stderr[-3000:]
-        assert done.stdout.count("same bits") == number("layouts")
+        said = run_python(["-c", RESTORES, str(tmp_path), TRIALS], count, 300)
+        assert said.count("same bits") == number("layouts")
 
 
 def test_a_probe_on_other_images_runs_on_a_mesh(tmp_path):
@@ -138,11 +132,6 @@ def test_a_probe_on_other_images_runs_on_a_mesh(tmp_path):
         np.testing.assert_allclose(second["train_loss"], first["train_loss"], rtol=1e-5)
 
 
-def test_devices_that_cannot_be_divided_are_refused():
-    with pytest.raises(Exception, match=r"--data-devices 3 --probe-devices 1 need 3 devices"):
-        layout.make_layout(3, 1)
-
-
 def test_jobs_are_dealt_to_processes_in_turn_unless_all_work_together():
     jobs = list(range(7))
     shares = [layout.Layout((None,), process, 3).own(jobs) for process in range(3)]
@@ -151,6 +140,8 @@ def test_jobs_are_dealt_to_processes_in_turn_unless_all_work_together():
     assert not layout.Layout((None,), 1, 3, together=True).writes_jobs
     assert layout.Layout((None,), 1, 3).writes_jobs
     assert not layout.Layout((None,), 1, 3).writes
+    with pytest.raises(Exception, match=r"--data-devices 3 --probe-devices 1 need 3 devices"):
+        layout.make_layout(3, 1)
 
 
 def test_devices_of_other_processes_ask_for_no_threads_here(monkeypatch):
