@@ -6,9 +6,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -34,34 +33,22 @@ class Ended(NamedTuple):
 class Job:
     """Processes on this machine, one CPU device each, that find each other by a free port."""
 
-    def __init__(
-        self,
-        out: Path,
-        count: int,
-        *options: str,
-        cache: Path,
-        trouble: Mapping[int, str] = MappingProxyType({}),
-    ) -> None:
+    def __init__(self, place: Path, count: int, command: list[str], **more: Sequence[str]) -> None:
         with socket.socket() as free:
             free.bind(("localhost", 0))
             address = f"localhost:{free.getsockname()[1]}"
-        distributed = ["--distributed"] if count > 1 else []
-        call = describe_call(out, ["landscape"], STEPS, [[*distributed, *options]])
         self.processes = []
         for number in range(count):
             env = several_devices(1) | {
                 "JAX_COORDINATOR_ADDRESS": address,
                 "JAX_NUM_PROCESSES": str(count),
                 "JAX_PROCESS_ID": str(number),
-                "BNJAX_TESTS_CACHE": str(cache),
+                **{name: values[number] for name, values in more.items()},
             }
-            if number in trouble:
-                env["BNJAX_TESTS_TROUBLE"] = trouble[number]
             if count > 1:
                 env["JAX_CPU_COLLECTIVES_IMPLEMENTATION"] = "gloo"
             # A file, not a pipe: nobody reads it on the way, and a process must not wait for that.
-            log = open(out.parent / f"{out.name}.{number}.log", "w+")  # noqa: SIM115
-            command = [sys.executable, str(TESTS / "device_layouts.py"), call]
+            log = open(place.parent / f"{place.name}.{number}.log", "w+")  # noqa: SIM115
             started = subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT)
             self.processes.append((started, log))
 
@@ -103,16 +90,26 @@ def last_words(log: Path, status: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """Compiled programs, shared by all jobs of this file."""
-    return tmp_path_factory.mktemp("compiled")
+def toy_job(tmp_path_factory):
+    """Start a toy run of several processes; all share their compiled programs."""
+    cache = str(tmp_path_factory.mktemp("compiled"))
+
+    def start(out: Path, count: int, *options: str, trouble=("", "")) -> Job:
+        distributed = ["--distributed"] if count > 1 else []
+        call = describe_call(out, ["landscape"], STEPS, [[*distributed, *options]])
+        command = [sys.executable, str(TESTS / "device_layouts.py"), call]
+        trouble = (*trouble, *[""] * count)
+        more = {"BNJAX_TESTS_CACHE": [cache] * count, "BNJAX_TESTS_TROUBLE": trouble}
+        return Job(out, count, command, **more)
+
+    return start
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory, cache):
+def alone(tmp_path_factory, toy_job):
     """The results of one process with one device."""
     out = tmp_path_factory.mktemp("alone") / "out"
-    (ended,) = Job(out, 1, cache=cache).end()
+    (ended,) = toy_job(out, 1).end()
     assert ended.status == 0, ended.said
     return read(out)
 
@@ -126,10 +123,20 @@ def assert_ended_well(ended):
         assert process.status == 0, process.said
 
 
+def assert_saved(ended):
+    for process in ended:
+        assert process.status == 130, process.said
+        assert "everything is saved" in process.said
+
+
+def assert_same(found, expected):
+    for name in expected:
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
 @pytest.mark.parametrize("count", [2, 4])
-def test_processes_in_step_give_the_numbers_of_one(tmp_path, cache, alone, count):
-    job = Job(tmp_path / "out", count, "--data-devices", str(count), cache=cache)
-    assert_ended_well(job.end())
+def test_processes_in_step_give_the_numbers_of_one(tmp_path, toy_job, alone, count):
+    assert_ended_well(toy_job(tmp_path / "out", count, "--data-devices", str(count)).end())
     found = read(tmp_path / "out")
     first = (found["train_loss"] - alone["train_loss"])[..., 0]
     assert np.abs(first).max() < 1e-6
@@ -137,71 +144,65 @@ def test_processes_in_step_give_the_numbers_of_one(tmp_path, cache, alone, count
     assert (found["train_loss"] != alone["train_loss"]).any()  # the batch was divided
 
 
-def test_jobs_spread_over_processes_give_the_bits_of_one(tmp_path, cache, alone):
-    ended = Job(tmp_path / "out", 2, cache=cache).end()
+def test_jobs_spread_over_processes_give_the_bits_of_one(tmp_path, toy_job, alone):
+    ended = toy_job(tmp_path / "out", 2).end()
     assert_ended_well(ended)
     said = [process.said for process in ended]
     assert "none, seed 0: step" in said[0]
     assert "batch, seed 0: step" in said[1]
     assert "batch, seed 0: step" not in said[0]
-    found = read(tmp_path / "out")
-    for name in alone:
-        np.testing.assert_array_equal(found[name], alone[name], err_msg=name)
+    assert_same(read(tmp_path / "out"), alone)
 
 
 @pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_to_one_process_has_all_save_and_leave(tmp_path, cache, alone, which):
-    job = Job(tmp_path / "out", 2, "--data-devices", "2", cache=cache)
+def test_a_signal_to_one_process_has_all_save_and_leave(tmp_path, toy_job, alone, which):
+    job = toy_job(tmp_path / "out", 2, "--data-devices", "2")
     job.wait_for(f"none, seed 0: step 10/{LAST}")
     job.send(1, which)
     ended = job.end(60)
-    for process in ended:
-        assert process.status == 130, process.said
-        assert "everything is saved" in process.said
+    assert_saved(ended)
     assert max(process.seconds for process in ended) <= 10
-    assert_ended_well(Job(tmp_path / "out", 2, "--data-devices", "2", cache=cache).end())
+    assert_ended_well(toy_job(tmp_path / "out", 2, "--data-devices", "2").end())
     assert_close(alone, read(tmp_path / "out"))
 
 
 def test_processes_with_jobs_of_their_own_wait_for_each_other_when_all_are_to_stop(
-    tmp_path, cache, alone
+    tmp_path, toy_job, alone
 ):
     """Left by process 0 first, the others would be ended before they have saved."""
-    job = Job(tmp_path / "out", 2, cache=cache, trouble={0: "slow", 1: "slow"})
+    job = toy_job(tmp_path / "out", 2, trouble=("slow", "slow"))
     for number, arm in enumerate(("none", "batch")):
         job.wait_for(f"{arm}, seed 0: step 5/{LAST}", number)
     job.send(0, signal.SIGTERM)
     time.sleep(1)
     job.send(1, signal.SIGTERM)
-    for process in job.end(60):
-        assert process.status == 130, process.said
-        assert "everything is saved" in process.said
-    assert_ended_well(Job(tmp_path / "out", 2, cache=cache).end())
-    found = read(tmp_path / "out")
-    for name in alone:
-        np.testing.assert_array_equal(found[name], alone[name], err_msg=name)
+    assert_saved(job.end(60))
+    assert_ended_well(toy_job(tmp_path / "out", 2).end())
+    assert_same(read(tmp_path / "out"), alone)
 
 
-def test_a_job_that_is_stuck_leaves_after_the_grace_or_at_a_second_signal(tmp_path, cache):
-    for again in (False, True):
-        job = Job(
-            tmp_path / str(again), 2, "--data-devices", "2", cache=cache, trouble={1: "stuck"}
-        )
-        job.wait_for("stuck", 1)
+@pytest.mark.parametrize(
+    ("again", "expected", "limit"),
+    [(False, "no step ended within 8 s", 10), (True, "interrupted at once", 1)],
+)
+def test_a_job_that_is_stuck_leaves_after_the_grace_or_at_a_second_signal(
+    tmp_path, toy_job, again, expected, limit
+):
+    job = toy_job(tmp_path / "out", 2, "--data-devices", "2", trouble=("", "stuck"))
+    job.wait_for("stuck", 1)
+    job.send(1, signal.SIGTERM)
+    if again:
+        time.sleep(0.5)
         job.send(1, signal.SIGTERM)
-        if again:
-            time.sleep(0.5)
-            job.send(1, signal.SIGTERM)
-        sent = time.monotonic()
-        status = job.processes[1][0].wait(60)
-        seconds = time.monotonic() - sent
-        first, second = job.end(60)
-        assert status == second.status == 130, second.said
-        expected = "interrupted at once" if again else "no step ended within 8 s"
-        assert expected in second.said
-        assert seconds <= (1 if again else 10)
-        assert first.status not in (0, 130)
-        assert "start all processes again" in first.said
+    sent = time.monotonic()
+    status = job.processes[1][0].wait(60)
+    seconds = time.monotonic() - sent
+    first, second = job.end(60)
+    assert status == second.status == 130, second.said
+    assert expected in second.said
+    assert seconds <= limit
+    assert first.status not in (0, 130)
+    assert "start all processes again" in first.said
 
 
 PARTS = """
@@ -230,37 +231,15 @@ processes.leave(0)
 
 
 @pytest.mark.parametrize("failing", [-1, 0, 1])
-def test_whoever_is_done_or_has_failed_waits_for_the_others(failing):
+def test_whoever_is_done_or_has_failed_waits_for_the_others(tmp_path, failing):
     """Three seconds, three times what the watch allows a process that works."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", PARTS, str(failing)],
-            env=several_devices(1)
-            | {
-                "JAX_COORDINATOR_ADDRESS": address,
-                "JAX_NUM_PROCESSES": "2",
-                "JAX_PROCESS_ID": str(number),
-                "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo",
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(2)
-    ]
-    for number, process in enumerate(started):
-        out, error = process.communicate(timeout=LIMIT)
+    job = Job(tmp_path / "parts", 2, [sys.executable, "-c", PARTS, str(failing)])
+    for number, process in enumerate(job.end()):
         expected = "its part failed" if number == failing else "its part is done"
-        assert expected in out, error
-        if failing >= 0:
-            assert process.returncode == 1
-            named = f"process {failing} did not end its part"
-            assert number == failing or named in out
-        else:
-            assert process.returncode == 0, error
+        assert expected in process.said
+        assert process.status == (failing >= 0), process.said
+        named = f"process {failing} did not end its part"
+        assert failing in (-1, number) or named in process.said
 
 
 STUCK = """
