@@ -11,18 +11,9 @@ import numpy as np
 
 from bnjax.frame import files as documents
 
-TEXTS = [
-    "",
-    "\x1b[31mred\x1b]0;title\x07",
-    "a\r\nb",
-    "\u202eevil",
-    "\ud800",
-    "a/b",
-    "NaN",
-    "%s%n{}",
-]
-TEXTS += ["../../../outside/kept", "/etc/passwd", "n" * 300, "[bold]x[/nothing]", ":smile:"]
-TEXTS += ["-Infinity", "é" * 50, "\x7f\x9b2J"]
+TEXTS = ["", "\x1b[31mred\x1b]0;title\x07", "a\r\nb", "\u202eevil", "\ud800"]
+TEXTS += ["../../../outside/kept", "/etc/passwd", "a/b", "n" * 300, "[bold]x[/nothing]", ":smile:"]
+TEXTS += ["NaN", "-Infinity", "é" * 50, "%s%n{}", "\x7f\x9b2J"]
 NUMBERS = [0, -1, 2**31, 2**63, 10**400, 1e308, -0.0, 1e-320, 0.5]
 VALUES = [*TEXTS, *NUMBERS, None, True, [], {}, [[]], {"": {"": []}}, ["x"] * 1000]
 RAW = [b"", b"\x00" * 100, b"\xff\xfe{}", b"[" * 100_000, b'{"a":' * 50_000, b"9" * 10_000]
@@ -93,7 +84,10 @@ def copy_foreign(generator, path, arena):
         for other in files(run)
         if other.name == path.name and other != path
     ]
-    path.unlink() if not others else shutil.copyfile(generator.choice(others), path)
+    if others:
+        shutil.copyfile(generator.choice(others), path)
+    else:
+        path.unlink()
 
 
 def make_folder(generator, path, arena):

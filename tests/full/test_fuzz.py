@@ -142,9 +142,8 @@ def goes_on(arena, place, run, kind, generator, capsys, done):
         damage = folder.verify(run).damage
         assert all("checkpoints" in name.parts for name in damage), (done, damage)
     else:
-        gone = {what for name, what in before.items() if not replaced(name, after)} - {
-            *after.values()
-        }
+        kept = {*after.values()}
+        gone = {what for name, what in before.items() if not replaced(name, after)} - kept
         assert not gone, done
 
 
@@ -153,11 +152,9 @@ def replaced(name: str, after: dict[str, str]) -> bool:
     parts = name.split("/")
     if "checkpoints" not in parts or len(parts) < 6 or not parts[5].isdigit():
         return False
-    unit = "/".join(parts[:5])
-    newer = {
-        other.removeprefix(unit).split("/")[1] for other in after if other.startswith(f"{unit}/")
-    }
-    return len([step for step in newer if step.isdigit() and int(step) > int(parts[5])]) >= 2
+    unit = "/".join(parts[:5]) + "/"
+    beside = {other.removeprefix(unit).split("/")[0] for other in after if other.startswith(unit)}
+    return sum(step.isdigit() and int(step) > int(parts[5]) for step in beside) >= 2
 
 
 @counted("inputs", TRIALS)
@@ -233,20 +230,18 @@ def test_damaged_tables(tmp_path):
                 assert np.isfinite(curve).all()
 
 
-@pytest.mark.parametrize(
-    "path", ["/dev/zero", "/dev/tty", "/proc/self/mem", "/", "", "pipe", "big"]
-)
-def test_what_is_no_plain_file_is_no_table_and_no_plugin(tmp_path, monkeypatch, capsys, path):
+def test_what_is_no_plain_file_is_no_table_and_no_plugin(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     os.mkfifo("pipe")
     Path("big").touch()
     os.truncate("big", 2**40)
-    for option in ("--published", "--plugins"):
-        with time_limit():
-            assert command_line.main(STUDY, [*TOY, option, path, "--out", "runs"]) in (1, 2)
-        captured = capsys.readouterr()
-        assert captured.err.count("\n") == 1
-        said_well(captured, 2)
+    for path in ("/dev/zero", "/dev/tty", "/proc/self/mem", "/", "", "pipe", "big"):
+        for option in ("--published", "--plugins"):
+            with time_limit():
+                assert command_line.main(STUDY, [*TOY, option, path, "--out", "runs"]) in (1, 2)
+            captured = capsys.readouterr()
+            assert captured.err.count("\n") == 1, path
+            said_well(captured, 2)
     assert not Path("runs").exists()
 
 
@@ -261,13 +256,9 @@ def test_damage_in_real_processes(arena, tmp_path):
         done = hostile.damage(generator, run, place)
         before = look(place)
         for call in (["verify", str(run)], ["list", str(place / "runs")]):
+            command = [sys.executable, "-m", "bnjax", *call]
             ended = subprocess.run(
-                [sys.executable, "-m", "bnjax", *call],
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=SECONDS,
-                cwd=ROOT,
+                command, capture_output=True, text=True, timeout=SECONDS, cwd=ROOT
             )
             assert ended.returncode in (0, 1), (done, ended.stderr)
             assert ended.stderr.count("\n") <= 1, done
