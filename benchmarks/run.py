@@ -10,10 +10,12 @@ naive JAX, so the ratios hold when the machine's speed drifts; medians after a w
 compilation apart.
 """
 
+import atexit
 import contextlib
 import dataclasses
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -134,14 +136,16 @@ class TorchProcess:
             text=True,
             env={**os.environ, "FLUSH_DENORMAL": "0" if denormals else "1"},
         )
+        atexit.register(self.process.kill)  # one that stands still sees no end of its input
         self.about = self.read()
 
     def read(self) -> dict[str, Any]:
-        """One answer."""
+        """One answer, after which the process stands still: its idle threads spin on otherwise."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
             raise RuntimeError("the PyTorch process ended: its message stands above")
+        self.process.send_signal(signal.SIGSTOP)
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -149,6 +153,7 @@ class TorchProcess:
         """One repetition of a row, by its own job or another of the same kind."""
         assert self.process.stdin is not None
         request = row.request() | ({"job": job} if job else {})
+        self.process.send_signal(signal.SIGCONT)
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
         return float(self.read()["seconds"])

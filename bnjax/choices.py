@@ -20,6 +20,7 @@ InitializerName: TypeAlias = Literal[
 ObjectiveName: TypeAlias = Literal["cross_entropy", "squared_error", "summed_squared_error"]
 DatasetName: TypeAlias = Literal[
     "digits",
+    "digits16",
     "binary_digits",
     "mnist",
     "binary_mnist",
@@ -29,7 +30,7 @@ DatasetName: TypeAlias = Literal[
     "gaussian",
     "gaussian_positive",
 ]
-EMBEDDED = ("digits", "binary_digits")  # need no file
+EMBEDDED = ("digits", "digits16", "binary_digits")  # need no file
 LINEAR_DATASETS = ("gaussian", "gaussian_positive")  # for the deep linear network
 Precision: TypeAlias = Literal["default", "high", "highest"]
 Statistics: TypeAlias = Literal["batch", "running", "frozen", "recalibrated"]

@@ -38,8 +38,8 @@ if importlib.util.find_spec("bnjax") is None:
     importlib.invalidate_caches()
 
 # %% [markdown]
-# **2. Where am I?** On a CPU the quick preset: 8×8 digits, a small network, two minutes on two
-# cores. On a GPU or TPU the same digits on the full network and for longer; with `data_dir`, a
+# **2. Where am I?** On a CPU the quick preset: 8×8 digits, a small network, half a minute on two
+# cores. On a GPU or TPU the same digits on a full VGG-11 and for longer; with `data_dir`, a
 # folder that holds `cifar10/3.0.2`, the publication's setting. Add options to the last line,
 # e.g. `"--lr", "0.4"`.
 
@@ -53,7 +53,7 @@ if device == "cpu":
 elif data_dir:
     options = ["--preset", "paper", "--data-dir", data_dir]
 else:
-    options = ["--width", "1.0", "--steps", "1000", "--probe-every", "10"]
+    options = ["--model", "vgg11", "--width", "1.0", "--steps", "1000", "--probe-every", "10"]
 options += []
 
 # %% [markdown]
@@ -97,5 +97,5 @@ beta = smoothness.sel(norm="batch", seed=0, direction="gradient").max("step_size
 print("largest β of BatchNorm at each probed step:", beta.round(1).values)
 
 # %% [markdown]
-# Next: `options += ["--lr", "0.4"]`, where the standard network does not train; `["--norms",
+# Next: `options += ["--lr", "0.4"]`, where the network without BatchNorm diverges; `["--norms",
 # "none", "batch", "layer", "l1"]`; or [probe your own model](probe_your_own_model.ipynb).

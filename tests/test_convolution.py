@@ -344,13 +344,15 @@ def test_the_tuning_benchmark_runs_and_prints_its_table():
     assert all(name in run.stdout for name in ("native", "taps", "bands", "winograd"))
 
 
-def test_forms_that_compile_fast_serve_where_a_program_runs_once():
-    images, kernel = jnp.ones((2, 8, 8, 256)), jnp.ones((3, 3, 256, 256))
+@pytest.mark.parametrize(("channels", "inside", "outside"), [(8, 1, 3), (16, 0, 0)])
+def test_outside_loops_few_channels_take_the_gradients_of_xla(channels, inside, outside):
+    images, kernel = jnp.ones((2, 8, 8, channels)), jnp.ones((3, 3, channels, channels))
 
-    def program():
-        return str(jax.make_jaxpr(lambda *point: convolve(*point))(images, kernel))
+    def count() -> int:
+        gradients = jax.grad(lambda *arrays: jnp.square(convolve(*arrays)).sum(), (0, 1))
+        return str(jax.make_jaxpr(gradients)(images, kernel)).count("conv_general_dilated[")
 
-    assert "conv_general_dilated" not in program()
-    with convolution.running_once():
-        assert "conv_general_dilated" in program()
-    assert "conv_general_dilated" not in program()
+    assert count() == inside
+    with convolution.outside_loops():
+        assert count() == outside
+    assert count() == inside

@@ -77,6 +77,13 @@ def test_augmentation_flips_and_translates_by_up_to_four_pixels():
     assert {i for _, i, _ in found} == {j for _, _, j in found} == set(range(9))
 
 
+def test_small_digits_are_those_at_half_the_size():
+    small, large = data.load("digits16"), data.load("digits")
+    assert small.train.pixels.shape == (1437, 16, 16, 3)
+    np.testing.assert_array_equal(small.test.labels, large.test.labels)
+    assert int(small.train.pixels.astype(jnp.int32).sum()) == 85955784
+
+
 def test_digits_are_stratified_fixed_and_bytes():
     digits = data.load("digits")
     assert digits.train.pixels.shape == (1437, 32, 32, 3)

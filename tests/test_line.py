@@ -234,3 +234,69 @@ def test_line_refuses_what_it_cannot_measure(options, message):
 def test_parameters_of_other_dtypes_are_refused_by_name(probe, params, message):
     with pytest.raises(UsageError, match=message):
         probe(params)
+
+
+@pytest.mark.parametrize("mapped", [None, True])
+@pytest.mark.parametrize("where", ["gradient", "random", "given", "last layer"])
+def test_a_probe_equals_the_line_of_its_batch(mapped, where):
+    def loss(params, x):
+        return jnp.sum(jnp.tanh(x @ params["w"]) ** 2) + jnp.sum(params["b"] ** 4)
+
+    params = {"w": jnp.linspace(0.1, 1.0, 6).reshape(3, 2), "b": jnp.array([0.5, -1.0])}
+    batch = jnp.linspace(-1.0, 2.0, 12).reshape(4, 3)
+    options = {"parameters": lambda name: name == "b"} if where == "last layer" else {}
+    given = {
+        "random": {"random_key": jax.random.key(3)},
+        "given": {"direction": jax.tree.map(jnp.ones_like, params)},
+    }.get(where, {})
+    probe = probes.Probe(loss, STEP_SIZES, mapped=mapped, **options)
+    centre = probe.gradient(params, batch)
+    expected = probes.line(lambda p: loss(p, batch), params, STEP_SIZES, **options, **given)
+    for found in (probe(params, batch, **given), probe(params, batch, centre=centre, **given)):
+        chex.assert_trees_all_close(found, expected, rtol=1e-12)
+    without = probe(params, batch, limits=False, **given)
+    assert np.isnan(without[-2:]).all()
+    chex.assert_trees_all_close(without[:-2], expected[:-2], rtol=1e-12)
+
+
+def test_a_probe_compiles_one_gradient_for_all_points_steps_and_batches():
+    traced = []
+
+    def loss(params, x):
+        traced.append(None)
+        return jnp.sum(x * params**2)
+
+    probe = probes.Probe(loss, STEP_SIZES)
+    first = probe.gradient(jnp.ones(2), jnp.ones(2))
+    count = len(traced)
+    for step in range(3):
+        probe((1.0 + step) * jnp.ones(2), jnp.ones(2), limits=False)
+    assert len(traced) == count
+    assert probe.gradient._cache_size() == 1
+    assert float(first[0]) == 2.0
+    shared = []
+
+    def gradient(params, x):
+        shared.append(None)
+        return first
+
+    probes.Probe(loss, STEP_SIZES, gradient=gradient)(jnp.ones(2), jnp.ones(2), centre=first)
+    assert len(shared) == len(STEP_SIZES)
+
+
+def test_a_probe_under_jit_is_one_program():
+    probe = probes.Probe(lambda w, x: jnp.sum(x * w**2), STEP_SIZES)
+    inside = jax.jit(probe)(jnp.ones(2), jnp.ones(2))
+    chex.assert_trees_all_close(inside, probe(jnp.ones(2), jnp.ones(2)), rtol=1e-12)
+
+
+def test_what_a_probe_refuses():
+    probe = probes.Probe(lambda w: jnp.sum(w**2), STEP_SIZES)
+    with pytest.raises(UsageError, match="step_sizes has shape"):
+        probes.Probe(jnp.sum, jnp.ones(0))
+    with pytest.raises(UsageError, match="one scalar"):
+        probes.Probe(lambda w: w, STEP_SIZES)(jnp.ones(2))
+    with pytest.raises(UsageError, match="direction has shape"):
+        probe(jnp.ones(2), direction=jnp.ones(3))
+    with pytest.raises(UsageError, match="both given"):
+        probe(jnp.ones(2), direction=jnp.ones(2), random_key=jax.random.key(0))

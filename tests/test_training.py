@@ -12,7 +12,7 @@ from conftest import tiny_model
 
 from bnjax import data, losses, train
 from bnjax.studies.landscape import measure as landscape
-from bnjax.train import Probe, loop, optimizers, step
+from bnjax.train import Measurement, loop, optimizers, step
 
 KEY = jax.random.key(5)
 
@@ -45,7 +45,9 @@ class Trainer:
     def line(self, when, **options):
         loss, sizes = step.make_loss(self.model, self.pipeline), np.array([0.05, 0.1], np.float32)
         directions = ("gradient", "random")
-        return Probe(when, landscape.make_line(loss, sizes, KEY, directions=directions, **options))
+        return Measurement(
+            when, landscape.make_line(loss, sizes, KEY, directions=directions, **options)
+        )
 
 
 def test_probing_leaves_training_bit_for_bit_as_it_was_and_a_start_in_the_middle_too(
@@ -63,9 +65,10 @@ def test_probing_leaves_training_bit_for_bit_as_it_was_and_a_start_in_the_middle
 def test_a_probe_sees_the_parameters_before_the_update_and_nothing_compiles_twice(
     noise_dataset, reuse
 ):
-    """Training's own gradient serves as the centre."""
+    """Training's own gradient serves centre and points."""
     trainer = Trainer(noise_dataset)
-    probe = trainer.line(loop.every(2), reuse_gradient=reuse)
+    gradient = trainer.program.gradient if reuse else None
+    probe = trainer.line(loop.every(2), gradient=gradient)
     progress = trainer.run(8, {"line": probe})
     assert [each.step for each in progress if each.measured] == [0, 2, 4, 6]
     for each in progress[::2]:
@@ -73,8 +76,8 @@ def test_a_probe_sees_the_parameters_before_the_update_and_nothing_compiles_twic
         np.testing.assert_allclose(found.loss[0], each.metrics.loss, rtol=tolerance)
         np.testing.assert_allclose(found.gradient_norm[0], each.metrics.gradient_norm, rtol=1e-4)
     program = trainer.program
-    compiled = (program.gradient, program.update, program.batch, probe.measure.func)
-    assert [function._cache_size() for function in compiled] == [1, 1, 1, 1]
+    compiled = (program.gradient, program.update, program.batch)
+    assert [function._cache_size() for function in compiled] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("norm", ["none", "batch"])

@@ -68,7 +68,12 @@ def named_leaves(tree: PyTree) -> dict[str, Any]:
 
 def stack(rows: Sequence[PyTree]) -> Any:
     """One pytree of several that are alike, each leaf with a leading axis `[rows]`."""
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows)
+
+    def stacked(*leaves: Any) -> Any:
+        # Arrays of the host need no program of their own.
+        return (np if all(isinstance(x, np.ndarray) for x in leaves) else jnp).stack(leaves)
+
+    return jax.tree.map(stacked, *rows)
 
 
 def partition(params: Params, predicate: Predicate) -> tuple[Params, Params]:

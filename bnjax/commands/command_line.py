@@ -4,10 +4,13 @@ JAX is imported once the options are parsed, so that `--help` and wrong calls ar
 """
 
 import contextlib
+import importlib
 import io
+import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +67,29 @@ def one_line(framed: str) -> str:
     return " ".join(message).rstrip(".") + ": see --help"
 
 
+PUBLISH = "bnjax.report.publish"
+HUGE_PAGES = "glibc.malloc.hugetlb=1"
+
+
+def use_huge_pages(environment: Mapping[str, str] = os.environ) -> None:
+    """Start this process again with huge pages, unless it has them; nothing heavy is imported yet.
+
+    XLA's temporaries on a CPU are fresh memory at every call, and their page faults cost up to a
+    fifth of a run (`benchmarks/README.md`). glibc 2.35 or later reads the setting at the start of a
+    process only. Elsewhere, and where `GLIBC_TUNABLES` says something of it, nothing is done.
+    """
+    given = environment.get("GLIBC_TUNABLES", "")
+    try:
+        version = (os.confstr("CS_GNU_LIBC_VERSION") or "").removeprefix("glibc ").split(".")
+        known = [int(part) for part in version[:2]] >= [2, 35]
+    except (AttributeError, OSError, ValueError):  # another system, or another C library
+        return
+    if known and sys.executable and "glibc.malloc.hugetlb" not in given:
+        tunables = ":".join(filter(None, (given, HUGE_PAGES)))
+        again = [sys.executable, *sys.orig_argv[1:]]
+        os.execve(sys.executable, again, {**environment, "GLIBC_TUNABLES": tunables})
+
+
 def main(study: Study, arguments: Sequence[str] | None = None) -> int:
     """Run a study from the command line.
 
@@ -74,7 +100,10 @@ def main(study: Study, arguments: Sequence[str] | None = None) -> int:
     Returns:
       The exit status: 0, 2 for a wrong call, 1 for any other failure, 130 after a signal.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments is None:
+        arguments = sys.argv[1:]
+        if not {"-h", "--help"} & {*arguments}:
+            use_huge_pages()
     status = guarded(lambda: act(study, arguments), arguments)
     if "jax" in sys.modules:
         from bnjax.frame import processes
@@ -91,9 +120,10 @@ def act(study: Study, arguments: Sequence[str]) -> None:
         plan.show(study, options)
     else:
         from bnjax.frame.run import run
-        from bnjax.report.publish import publish
 
-        run(study, options, publish)
+        # What draws is imported while the arms train.
+        threading.Thread(target=importlib.import_module, args=[PUBLISH], daemon=True).start()
+        run(study, options, lambda *given: importlib.import_module(PUBLISH).publish(*given))
 
 
 def start(study: str | Study, *arguments: str, listeners: Sequence[Any] = ()) -> Path:

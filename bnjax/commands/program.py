@@ -125,7 +125,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     The exit status is 0; 2 for a wrong call; 1 for any other failure, damage included; 130 after a
     signal.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments is None:
+        arguments = sys.argv[1:]
+        trains = arguments[:1] == ["resume"] or {*arguments[:1]} & {*studies.names()}
+        if trains and not {"-h", "--help"} & {*arguments}:
+            command_line.use_huge_pages()
     if arguments and arguments[0] in studies.names():
         return command_line.main(studies.find(arguments[0]), arguments[1:])
     if arguments and arguments[0] in MODULES:

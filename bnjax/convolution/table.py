@@ -3,7 +3,8 @@
 The rules, for a CPU and stride 1 (times: `benchmarks/README.md`): Winograd where channels are many;
 else XLA's own convolution for the value, unless the image has few pixels, and `bands` for both
 gradients. Inside a loop XLA's own input gradient is ten times slower than outside, and its kernel
-gradient a hundred times (jax issue 12868): they are never chosen there.
+gradient a hundred times (jax issue 12868): they are never chosen there. Outside of loops they are
+as fast as `bands` where channels are few, and compile in half the time.
 """
 
 from typing import NamedTuple
@@ -24,11 +25,13 @@ class Choice(NamedTuple):
 
 NATIVE = Choice("native", "native", "native")
 TAPS = Choice("taps", "taps", "taps")
+PATCHES = Choice("patches", "patches", "patches")
 WINOGRAD = Choice("winograd", "flipped winograd", "winograd")
 # Winograd takes three times as long to compile: it has to save more than that over a short run.
 WIDE = 64  # channels on both sides
 WORTH_COMPILING = 16e6  # operations on one image
-FEW_PIXELS = 16  # up to 4×4 the native form is slow, at 2×2 a hundred times so
+FEW_PIXELS = 16  # up to 4×4 the native form is slow in a loop
+TINY = 4  # at 2×2 it is slow everywhere, a hundred times
 
 
 def choose(
@@ -37,7 +40,7 @@ def choose(
     in_channels: int,
     out_channels: int,
     *,
-    once: bool = False,
+    looped: bool = True,
 ) -> Choice:
     """The fastest forms known for a convolution."""
     if backend != "cpu":
@@ -49,13 +52,18 @@ def choose(
         return TAPS
     if height.stride != 1 or width.stride != 1:
         return Choice("native", "patches", "patches")
-    if once:
-        return Choice("bands", "bands", "bands") if few else NATIVE
     taps = height.taps * width.taps
     operations = 2 * taps * height.out_size * width.out_size * in_channels * out_channels
     worth = operations >= WORTH_COMPILING and min(in_channels, out_channels) >= WIDE
     if worth and winograd.applies(geometry):
         return WINOGRAD
+    if not looped:
+        tiny = height.size * width.size <= TINY
+        if tiny and winograd.applies(geometry):
+            return WINOGRAD
+        return (
+            Choice("bands", "bands", "bands") if tiny else PATCHES if in_channels <= 4 else NATIVE
+        )
     # XLA of jax 0.10 compiles the kernel gradient by bands of a 5×5 convolution wrongly where a
     # LayerNorm or GroupNorm follows: off by a fifth, seen on LeNet; 0.12 does not.
     miscompiled = jax.__version_info__ < (0, 11) and taps > 9

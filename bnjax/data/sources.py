@@ -12,7 +12,7 @@ import numpy as np
 from bnjax.data.dataset import Dataset, binary, from_arrays
 from bnjax.errors import RunError, UsageError, told
 
-EMBEDDED = ("digits", "binary_digits")
+EMBEDDED = ("digits", "digits16", "binary_digits")
 TFDS_DATASETS = ("mnist", "fashion_mnist", "cifar10", "cifar100")
 DATASETS = (*EMBEDDED, "gaussian", "gaussian_positive", *TFDS_DATASETS, "binary_mnist")
 REBUILT_CIFAR10 = "CIFAR-10 (rebuilt, 92 images JPEG-substituted)"
@@ -22,14 +22,15 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None, *, seed: int
     """Load a data set whole, as arrays on the default device: uint8 images, or float32 inputs.
 
     Args:
-      name: one of `DATASETS`. `digits`, `binary_digits` and `gaussian…` need no file and no
-        download.
+      name: one of `DATASETS`. `digits`, `digits16`, `binary_digits` and `gaussian…` need no file
+        and no download.
       data_dir: folder of prepared tensorflow-datasets; by default `$TFDS_DATA_DIR`, else
         `~/tensorflow_datasets`.
       seed: of `gaussian…`, see `make_gaussian`; other data sets have no seed.
 
     Returns:
-      A `Dataset` with images of 32×32 pixels; CIFAR and digits have 3 channels, MNIST has 1.
+      A `Dataset` with images of 32×32 pixels, 16×16 of `digits16`; CIFAR and digits have 3
+      channels, MNIST has 1.
       Binary images keep their own size, 28×28×1 or 8×8×1, for perceptrons. `gaussian…` has inputs
       `[1000, 1, 1, 10]` and targets `[1000, 10]`, float32.
 
@@ -55,7 +56,8 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None, *, seed: int
 def load_digits(name: str) -> Dataset:
     """Scikit-learn's 1,797 handwritten digits.
 
-    `digits` is enlarged from 8×8 to 32×32×3 pixels, `binary_digits` has 8×8×1 pixels, each 0 or 1.
+    `digits` is enlarged from 8×8 to 32×32×3 pixels, `digits16` to 16×16×3; `binary_digits` has
+    8×8×1 pixels, each 0 or 1.
     The split is stratified and fixed: 1,437 for training, 360 for testing.
     """
     pixels, labels, train, test = small_digits()
@@ -66,10 +68,11 @@ def load_digits(name: str) -> Dataset:
     from PIL import Image
 
     # Pillow resizes bytes in integer arithmetic: the same pixels on every machine.
-    size, method = (32, 32), Image.Resampling.BILINEAR
-    large = np.stack([np.asarray(Image.fromarray(image).resize(size, method)) for image in pixels])
+    size, method = 16 if name == "digits16" else 32, Image.Resampling.BILINEAR
+    enlarged = (Image.fromarray(image).resize((size, size), method) for image in pixels)
+    large = np.stack([*map(np.asarray, enlarged)])
     pixels = np.repeat(large[..., None], 3, axis=-1)
-    note = "scikit-learn's digits, 8×8 pixels enlarged to 32×32"
+    note = f"scikit-learn's digits, 8×8 pixels enlarged to {size}×{size}"
     first, second = ((pixels[rows], labels[rows]) for rows in (train, test))
     return from_arrays(name, 10, first, second, note)
 

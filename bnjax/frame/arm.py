@@ -18,7 +18,7 @@ from bnjax.frame import folder
 from bnjax.frame.study import Study
 from bnjax.losses import OBJECTIVES, Objective
 from bnjax.models import Model
-from bnjax.train import Probe, Program, TrainState, optimizers
+from bnjax.train import Measurement, Program, TrainState, optimizers
 from bnjax.types import PRNGKey
 
 ACCELERATOR_BLOCK_STEPS = 64
@@ -209,7 +209,7 @@ def compile_program(
     return train.make_program(model, optimizers.build(rule, 0.0), pipeline, **options)
 
 
-def test_probe(arm: Arm, test: Split, mesh: jax.sharding.Mesh | None) -> Probe:
+def test_probe(arm: Arm, test: Split, mesh: jax.sharding.Mesh | None) -> Measurement:
     """Evaluation on the whole test set, with running statistics, as one more probe."""
     evaluate = train.make_evaluate(arm.model, arm.dataset, objective=arm.objective, mesh=mesh)
 
@@ -218,4 +218,4 @@ def test_probe(arm: Arm, test: Split, mesh: jax.sharding.Mesh | None) -> Probe:
         return evaluate(state.params, state.batch_stats, test)
 
     options = arm.options
-    return Probe(train.every(options.evaluate_every, last=options.steps), measure)
+    return Measurement(train.every(options.evaluate_every, last=options.steps), measure)

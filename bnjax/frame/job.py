@@ -30,7 +30,7 @@ from bnjax.frame.interrupts import Interrupted
 from bnjax.frame.listener import SILENT, Listener
 from bnjax.frame.messages import warn
 from bnjax.frame.study import Study
-from bnjax.train import Probe, Program, TrainState
+from bnjax.train import Measurement, Program, TrainState
 from bnjax.train.loop import Sweep, count_rows, run_sweeps
 from bnjax.types import PRNGKey
 
@@ -61,6 +61,7 @@ class Execution(NamedTuple):
     trains: bool = True  # False: only read what another process has finished
     # Refuses an empty record whose shapes are not those that its fields declare.
     check: Callable[[records.Layout, records.Record], None] = lambda layout, record: None
+    known: dict[str, Any] | None = None  # shapes of arms that were set up, see `set_up`
 
 
 def plan(options: Any) -> list[Job]:
@@ -108,7 +109,9 @@ def run_arm(
     and `<sweep>_*` `[rows, …]`. An arm that diverges ends there; what it measured is kept.
     """
     steps, key, split = arm.options.steps, arm.key("data"), arm.dataset.train
-    program, begin, probes, sweeps, rows, shape, shapes = set_up(study, arm, execution.mesh)
+    program, begin, probes, sweeps, rows, shape, shapes = set_up(
+        study, arm, execution.mesh, execution.known
+    )
     keep = study.part("keep") if execution.writes else None
     record = records.empty(shape)
     execution.check(shape, record)
@@ -216,15 +219,24 @@ class SetUp(NamedTuple):
 
     program: Program
     begin: Callable[[PRNGKey], tuple[TrainState, Batch]]  # the first state and batch
-    probes: Mapping[str, Probe]  # evaluation on the test set is named `test`
+    probes: Mapping[str, Measurement]  # evaluation on the test set is named `test`
     sweeps: Mapping[str, Sweep]
     rows: Mapping[str, Mapping[int, int]]  # of each probe: its row in the record, by step
     layout: records.Layout
     shapes: TrainState
 
 
-def set_up(study: Study, arm: Arm, mesh: Mesh | None = None) -> SetUp:
-    """The programs of an arm, and the shapes and axes of what it measures; nothing is computed."""
+def set_up(
+    study: Study, arm: Arm, mesh: Mesh | None = None, known: dict[str, Any] | None = None
+) -> SetUp:
+    """The programs of an arm, and the shapes and axes of what it measures; nothing is computed.
+
+    Args:
+      study: gives the probes and the sweeps after training.
+      arm: factors, seed, options, model and data.
+      mesh: its devices.
+      known: the shapes of arms that differ in seed only, by their factors; tracing costs seconds.
+    """
     over, steps = layout.batch_mesh(mesh), arm.options.steps
     program = build_program(arm, over)
     probes = dict(study.part("probes", lambda arm: {})(arm))
@@ -237,17 +249,21 @@ def set_up(study: Study, arm: Arm, mesh: Mesh | None = None) -> SetUp:
     for name in rows.keys() - {"test"}:  # after the last step there is evaluation alone
         rows[name].pop(steps, None)
     begin = functools.partial(first_state, arm, arm.optimizer, program.batch)
-    state, batch = jax.eval_shape(begin, arm.key("data"))
-    gradient = jax.eval_shape(program.gradient, state, batch)
-    _, metrics = jax.eval_shape(program.update, state, gradient)
-    found = {"train": records.Group(steps, metrics, ("step",))}
-    for name, probe in probes.items():
-        shapes = jax.eval_shape(probe.measure, state, batch, gradient)
-        axis = "test_step" if name == "test" else "probe_step"
-        found[name] = records.Group(len(rows[name]), shapes, (axis, *probe.leading))
-    for name, sweep in sweeps.items():
-        found[name] = records.Group(sweep.rows, sweep.shapes, (sweep.axis,))
-    return SetUp(program, begin, probes, sweeps, rows, found, state)
+    known = {} if known is None else known
+    if (own := repr(arm.values)) not in known:
+        state, batch = jax.eval_shape(begin, arm.key("data"))
+        gradient = jax.eval_shape(program.gradient, state, batch)
+        _, metrics = jax.eval_shape(program.update, state, gradient)
+        found = {"train": records.Group(steps, metrics, ("step",))}
+        for name, probe in probes.items():
+            trace = functools.partial(jax.eval_shape, probe.measure)
+            shapes = (probe.shapes or trace)(state, batch, gradient)
+            axis = "test_step" if name == "test" else "probe_step"
+            found[name] = records.Group(len(rows[name]), shapes, (axis, *probe.leading))
+        for name, sweep in sweeps.items():
+            found[name] = records.Group(sweep.rows, sweep.shapes, (sweep.axis,))
+        known[own] = found, state
+    return SetUp(program, begin, probes, sweeps, rows, *known[own])
 
 
 def run_jobs(
@@ -264,7 +280,8 @@ def run_jobs(
     (`RunError`), as does a wrong call (`UsageError`) and a request to stop (`Interrupted`).
     """
     waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for number in range(len(jobs)):
+    # All arms of a seed before those of the next: what is compiled at a time differs.
+    for number in sorted(range(len(jobs)), key=lambda number: jobs[number].seed):
         waiting.put(number)
     results: dict[int, Result] = {}
     failures: list[tuple[str, Exception]] = []

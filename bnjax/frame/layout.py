@@ -54,6 +54,8 @@ class Layout(NamedTuple):
 
 
 ALONE = Layout((None,))
+# On one CPU two jobs at once keep the cores busy where one of them waits for the host or compiles.
+SIDE_BY_SIDE = Layout((None, None))
 
 
 def prepare(data: int, probe: int, deterministic: bool = False) -> None:
@@ -94,7 +96,8 @@ def make_layout(data: int, probe: int) -> Layout:
     every, local = jax.devices(), jax.local_devices()
     process, processes, size = jax.process_index(), jax.process_count(), data * probe
     if len(every) == size == 1:
-        return ALONE
+        on_cores = every[0].platform == "cpu" and (os.cpu_count() or 1) > 1
+        return SIDE_BY_SIDE if on_cores else ALONE
     if len(local) % size == 0:
         groups = np.array(local).reshape(-1, data, probe)
         return Layout(tuple(map(make_mesh, groups)), process, processes)

@@ -1,11 +1,13 @@
 """The events of a run: a listener is told of arms, steps, probes, verdicts and figures.
 
-Displays and TensorBoard's event files are listeners. Give your own to `bnjax.start`.
+Displays and TensorBoard's event files are listeners. Give your own to `bnjax.start`. Arms that
+train at the same time call it from their threads, one event at a time.
 """
 
 import contextlib
 import functools
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -47,9 +49,12 @@ class Listener:
 
 
 def together(*listeners: Listener) -> Any:
+    one_at_a_time = threading.Lock()
+
     def tell(event: str, *arguments: Any) -> None:
-        for listener in listeners:
-            getattr(listener, event)(*arguments)
+        with one_at_a_time:
+            for listener in listeners:
+                getattr(listener, event)(*arguments)
 
     events = [name for name in vars(Listener) if not name.startswith("_")]
     return SimpleNamespace(**{event: functools.partial(tell, event) for event in events})
@@ -59,6 +64,7 @@ SILENT = Listener()
 
 
 LINES_PER_ARM = 10
+FIRST_LINE = 2  # steps: the numbers of the first one have arrived
 ROW_LINES = 4  # of each sweep after training
 MANY_JOBS = 5  # more arms than this: their number is shown too
 REFRESH = 0.1  # seconds
@@ -134,7 +140,7 @@ class PlainDisplay(Listener):
 
     def advance(self, arm: Arm, done: int, record: Record) -> None:
         steps = len(record["train_finite"])
-        if done % max(1, steps // LINES_PER_ARM) == 0 or done == steps:
+        if done in (FIRST_LINE, steps) or done % max(1, steps // LINES_PER_ARM) == 0:
             elapsed = time.monotonic() - self.started
             print(
                 f"{arm.label}: step {done}/{steps}, {newest_step(record, done)}, {elapsed:.0f} s",

@@ -6,6 +6,7 @@ Arrays are written before anything is judged or drawn.
 import contextlib
 import functools
 import itertools
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -43,6 +44,7 @@ def run(
     process may be ended if it is asked to stop and no step ends, or at a second signal; one that is
     not the run's own, such as a notebook's, may not.
     """
+    begun = time.monotonic()
     layout.enable()
     console = messages.terminal()
     path = options.out / study.name / folder.digest(options)
@@ -94,6 +96,9 @@ def run(
         console.print(messages.claims_table(summary.verdicts))
         for name in (folder.CONFIG, *summary.files):
             console.print(f"  {printable(path / name)}")
+        minutes, seconds = divmod(round(time.monotonic() - begun), 60)
+        page = printable(path / "report.html")
+        console.print(f"done in {minutes}:{seconds:02} · open {page}", soft_wrap=True)
     return path
 
 
@@ -163,9 +168,11 @@ def complete(
                 return processes.told_to_stop(next(polls))
             return stop.received
 
+        known: dict[str, Any] = {}
+
         def work(one: job.Job, mesh: Mesh | None) -> records.Record:
             execution = job.Execution(
-                told_all, mesh, stops_at, who.together, who.writes_jobs, check=check
+                told_all, mesh, stops_at, who.together, who.writes_jobs, check=check, known=known
             )
             return job.run_job(study, options, dataset, path, one, execution)
 

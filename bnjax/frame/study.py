@@ -95,12 +95,16 @@ class Study:
 
         Args:
           name: of the preset.
-          model: one that may have presets of its own.
+          model: one that may have presets of its own, `"quick dln"`; `"quick *"` is that of every
+            network but the one that `"quick"` names.
 
         Raises:
           UsageError: there is no such preset.
         """
-        changes = self.presets.get(f"{name} {model}", self.presets.get(name))
+        changes = self.presets.get(name)
+        if model and changes is not None and model != changes.get("model"):
+            changes = self.presets.get(f"{name} *", changes)
+        changes = self.presets.get(f"{name} {model}", changes)
         if changes is None:
             known = dict.fromkeys(key.partition(" ")[0] for key in self.presets)
             raise UsageError(f"--preset {name}: must be {' or '.join(known)}")

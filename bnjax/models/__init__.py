@@ -6,7 +6,7 @@ from bnjax.models.norms import Norm
 from bnjax.models.registry import FAMILIES, Family, by_name, register
 from bnjax.models.resnet import ResNet, resnet
 from bnjax.models.small import DeepLinear, alexnet, deep_linear, lenet, mlp
-from bnjax.models.vgg import VGG, VGG_DEPTHS, vgg, vgg11, vgg13, vgg16, vgg19, vgg38
+from bnjax.models.vgg import VGG, VGG_DEPTHS, vgg, vgg5, vgg11, vgg13, vgg16, vgg19, vgg38
 
 __all__ = [
     "FAMILIES",
@@ -28,6 +28,7 @@ __all__ = [
     "register",
     "resnet",
     "vgg",
+    "vgg5",
     "vgg11",
     "vgg13",
     "vgg16",

@@ -10,7 +10,7 @@ from bnjax.models.model import Model
 from bnjax.models.norms import Norm, none
 from bnjax.models.resnet import resnet
 from bnjax.models.small import alexnet, deep_linear, lenet, mlp
-from bnjax.models.vgg import vgg11, vgg13, vgg16, vgg19, vgg38
+from bnjax.models.vgg import vgg5, vgg11, vgg13, vgg16, vgg19, vgg38
 
 OPTIONS = ("width", "dropout", "depth")
 
@@ -36,6 +36,7 @@ def linear(*, num_classes: int, **options: Any) -> Model:
 
 
 FAMILIES: dict[str, Family] = {
+    "vgg5": Family(vgg5),
     "vgg11": Family(vgg11),
     "vgg13": Family(vgg13),
     "vgg16": Family(vgg16),

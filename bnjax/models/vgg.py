@@ -1,4 +1,4 @@
-"""VGG networks for 32×32 pixels (Simonyan & Zisserman 2015), and VGG-38 with residuals.
+"""VGG networks for small images (Simonyan & Zisserman 2015), and VGG-38 with residuals.
 
 VGG-38 is deep enough that its plain twin does not train.
 """
@@ -28,7 +28,13 @@ from bnjax.models.norms import Norm, none
 from bnjax.types import Images, Logits
 
 # Convolutions per stage; a stage of 2×2 max-pooling follows each.
-VGG_DEPTHS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+VGG_DEPTHS = {
+    5: (1, 1, 1, 1),
+    11: (1, 1, 2, 2, 2),
+    13: (2, 2, 2, 2, 2),
+    16: (2, 2, 3, 3, 3),
+    19: (2, 2, 4, 4, 4),
+}
 STAGE_CHANNELS = (64, 128, 256, 512, 512)
 
 
@@ -71,11 +77,12 @@ def vgg(
     initializer: str = "glorot_uniform",
     dropout: float = 0.0,
 ) -> Model:
-    """A VGG for 32×32 images, with any normaliser before each ReLU.
+    """A VGG for images of 32×32 pixels, with any normaliser before each ReLU.
 
     Args:
       depth: 11, 13, 16 or 19 weight layers in the naming of the paper; with `hidden=()` the
-        classifier is one layer where the paper's has three, as usual for CIFAR.
+        classifier is one layer where the paper's has three, as usual for CIFAR. 5 is none of the
+        paper's: four convolutions, each with a pooling, for 16×16 pixels and quick runs.
       norm: normaliser, e.g. `bnjax.norms.batch_norm()`.
       num_classes: number of logits.
       width: factor on the channels 64, 128, 256, 512, 512.
@@ -96,12 +103,12 @@ def vgg(
         raise UsageError(f"VGG depth {depth} is not known: choose from {sorted(VGG_DEPTHS)}")
     check_size(num_classes, width, dropout)
     kernel_init = layers.initializer(initializer)
-    channels = tuple(scale_channels(full, width) for full in STAGE_CHANNELS)
-    return Model(
-        VGG(VGG_DEPTHS[depth], channels, num_classes, tuple(hidden), norm, kernel_init, dropout)
-    )
+    stages = VGG_DEPTHS[depth]
+    channels = tuple(scale_channels(full, width) for full in STAGE_CHANNELS[: len(stages)])
+    return Model(VGG(stages, channels, num_classes, tuple(hidden), norm, kernel_init, dropout))
 
 
+vgg5 = functools.partial(vgg, 5)
 vgg11 = functools.partial(vgg, 11)
 vgg13 = functools.partial(vgg, 13)
 vgg16 = functools.partial(vgg, 16)

@@ -2,7 +2,7 @@
 
 from bnjax.probes.activations import Distribution, distribution
 from bnjax.probes.earth_mover import Affine, EarthMover, earth_mover
-from bnjax.probes.line import Line, line, losses_on_line, rounding_noise
+from bnjax.probes.line import Line, Probe, line, losses_on_line, rounding_noise
 from bnjax.probes.magnitudes import Magnitudes, kinds, magnitudes
 from bnjax.probes.points import map_points, mean_over
 from bnjax.probes.shift import Shift, layer_order, shift
@@ -18,6 +18,7 @@ __all__ = [
     "Equality",
     "Line",
     "Magnitudes",
+    "Probe",
     "Shift",
     "Spectrum",
     "Steepness",

@@ -4,7 +4,8 @@ Loss variation, gradient predictiveness and effective β-smoothness of Santurkar
 (Fig. 4) are all read off the `Line` that one compiled call returns.
 """
 
-from typing import Annotated, Literal, NamedTuple, TypeAlias
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ import optax
 from jaxtyping import Float
 
 from bnjax.arithmetic import trees
-from bnjax.convolution.convolution import running_once
+from bnjax.convolution.convolution import outside_loops
 from bnjax.errors import UsageError
 from bnjax.fields import Field
 from bnjax.probes.points import check_like, check_scalar, map_points, points_that_fit
@@ -111,8 +112,6 @@ def line(
     _check(loss, params, step_sizes, direction)
     if chunk == "auto":
         chunk = points_that_fit(loss, params, step_sizes.shape[0])
-    if direction is not None and random_key is not None:
-        raise UsageError("direction and random_key are both given: give one of them")
     if parameters is not None:
         params, rest = trees.partition(params, parameters)
         whole_loss = loss
@@ -124,41 +123,230 @@ def line(
     with jax.default_matmul_precision(precision):
         centre_loss, gradient = centre or jax.value_and_grad(loss)(params)
         gradient_norm = optax.tree.norm(gradient)
-        if random_key is not None:
-            direction = trees.random_direction(random_key, params, gradient_norm)
-        elif direction is None:
-            direction = gradient
+        direction = _direction(params, gradient, gradient_norm, direction, random_key)
         direction_norm = optax.tree.norm(direction)
         smoothness_limit = curvature_limit = jnp.full_like(direction_norm, jnp.nan)
         if limits:
-            with running_once():
-                _, hessian_direction = jax.jvp(jax.grad(loss), (params,), (direction,))
-            smoothness_limit = optax.tree.norm(hessian_direction) / direction_norm
-            curvature_limit = optax.tree.vdot(direction, hessian_direction) / direction_norm**2
-        kernels = [
-            optax.tree.norm(leaf) if jnp.ndim(leaf) >= 2 else None
-            for leaf in jax.tree.leaves(params)
-        ]
+            smoothness_limit, curvature_limit = _limits(loss, params, direction)
+        centre_of_line = _Centre(gradient, direction, direction_norm, _kernel_norms(params))
 
         def measure(step_size: Scalar) -> tuple[Scalar, ...]:
             point = trees.move(params, direction, step_size)
-            point_loss, point_gradient = jax.value_and_grad(loss)(point)
-            change = optax.tree.sub(point_gradient, gradient)
-            distance = optax.tree.norm(change)
-            length = jnp.abs(step_size).astype(distance.dtype)
-            scaled_length = length * trees.scaled_norm(direction, kernels, -1)
-            return (  # in the order of `Line`
-                point_loss,
-                optax.tree.norm(point_gradient),
-                distance,
-                trees.cosine(point_gradient, gradient),
-                distance / (length * direction_norm),
-                trees.scaled_norm(change, kernels, 1) / scaled_length,
-            )
+            return _compare(jax.value_and_grad(loss)(point), centre_of_line, step_size)
 
         measured = map_points(measure, step_sizes, chunk=chunk, mesh=mesh)
     central = centre_loss, gradient_norm, direction_norm, smoothness_limit, curvature_limit
     return Line(*(step_sizes, *measured, *central))
+
+
+def _direction(
+    params: Params,
+    gradient: Params,
+    norm: Scalar,
+    direction: Params | None,
+    random_key: PRNGKey | None,
+) -> Params:
+    """The direction that is given, a random one of the gradient's norm, or the gradient."""
+    if direction is not None and random_key is not None:
+        raise UsageError("direction and random_key are both given: give one of them")
+    if random_key is not None:
+        return trees.random_direction(random_key, params, norm)
+    return gradient if direction is None else direction
+
+
+def _limits(loss: Loss, params: Params, direction: Params) -> tuple[Scalar, Scalar]:
+    """‖Hd‖₂/‖d‖₂ and dᵀHd/‖d‖²."""
+    with outside_loops():
+        _, product = jax.jvp(jax.grad(loss), (params,), (direction,))
+    norm = optax.tree.norm(direction)
+    return optax.tree.norm(product) / norm, optax.tree.vdot(direction, product) / norm**2
+
+
+class _Centre(NamedTuple):
+    """What the points of a line are compared with."""
+
+    gradient: Params
+    direction: Params
+    direction_norm: Scalar
+    kernel_norms: list[Scalar | None]
+
+
+def _kernel_norms(params: Params) -> list[Scalar | None]:
+    leaves = jax.tree.leaves(params)
+    return [optax.tree.norm(leaf) if jnp.ndim(leaf) >= 2 else None for leaf in leaves]
+
+
+def _compare(
+    found: tuple[Scalar, Params], centre: _Centre, step_size: Scalar
+) -> tuple[Scalar, ...]:
+    """What `Line` says of one point, in the order of its fields."""
+    loss, gradient = found
+    change = optax.tree.sub(gradient, centre.gradient)
+    distance = optax.tree.norm(change)
+    length = jnp.abs(step_size).astype(distance.dtype)
+    scaled_length = length * trees.scaled_norm(centre.direction, centre.kernel_norms, -1)
+    return (
+        loss,
+        optax.tree.norm(gradient),
+        distance,
+        trees.cosine(gradient, centre.gradient),
+        distance / (length * centre.direction_norm),
+        trees.scaled_norm(change, centre.kernel_norms, 1) / scaled_length,
+    )
+
+
+class Probe:
+    """The line probe of a training loop: compiled once, called at any step on any batch.
+
+    On a CPU the points of a line are calls of one compiled gradient, which the training step can
+    share; on an accelerator they are one program, that of `line`. Both are compiled at the first
+    call, and again only for arrays of other shapes or dtypes.
+
+    Attributes:
+      gradient: `gradient(params, *batch) -> (loss, gradient)`, compiled.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> loss = lambda w, x: 0.5 * jnp.sum(x * w**2)
+      >>> probe = Probe(loss, jnp.array([0.1, 0.2]))
+      >>> params = jnp.array([0.0, 1.0])
+      >>> for batch in (jnp.array([1.0, 3.0]), jnp.array([1.0, 5.0])):
+      ...     centre = probe.gradient(params, batch)  # for the training step, too
+      ...     line = probe(params, batch, centre=centre)
+      ...     print([round(float(beta), 3) for beta in line.smoothness])
+      [3.0, 3.0]
+      [5.0, 5.0]
+    """
+
+    def __init__(
+        self,
+        loss: Callable[..., Scalar],
+        step_sizes: Points,
+        *,
+        parameters: trees.Predicate | None = None,
+        chunk: int | Literal["auto"] = "auto",
+        mapped: bool | None = None,
+        precision: str = "highest",
+        gradient: Callable[..., tuple[Scalar, Params]] | None = None,
+    ) -> None:
+        """Say what is probed; nothing is compiled yet.
+
+        Args:
+          loss: `loss(params, *batch) -> scalar`, differentiable in `params`.
+          step_sizes: η, `[num_step_sizes]`, as for `line`.
+          parameters: as for `line`.
+          chunk: points at a time where they are mapped, as for `line`.
+          mapped: whether the points are one program; None: on accelerators.
+          precision: a value of `jax.default_matmul_precision` for the probe.
+          gradient: the compiled `(params, *batch) -> (loss, gradient)` of a training step, to take
+            in place of a further one; it must be that of `loss`, at `precision`.
+
+        Raises:
+          UsageError: `step_sizes` is empty or not one-dimensional; at the first call, as `line`.
+        """
+        _check_step_sizes(jnp.asarray(step_sizes))
+        self.step_sizes = np.asarray(step_sizes)
+        self._loss, self._mapped = loss, mapped
+        self._selection = trees.leaves_where(parameters) if parameters else trees.EVERYTHING
+        self._options: dict[str, Any] = {
+            "parameters": parameters,
+            "chunk": chunk,
+            "precision": precision,
+        }
+
+        def value_and_grad(params: Params, *batch: Any) -> tuple[Scalar, Params]:
+            def own_loss(selected: Params) -> Any:
+                return loss(self._selection.merge(params, selected), *batch)
+
+            selected = self._selection.split(params)
+            check_scalar(own_loss, selected)
+            with jax.default_matmul_precision(precision), outside_loops():
+                return jax.value_and_grad(own_loss)(selected)
+
+        def limits_at(params: Params, direction: Params, *batch: Any) -> tuple[Scalar, Scalar]:
+            def own_loss(selected: Params) -> Any:
+                return loss(self._selection.merge(params, selected), *batch)
+
+            with jax.default_matmul_precision(precision):
+                return _limits(own_loss, self._selection.split(params), direction)
+
+        self.gradient = gradient or jax.jit(value_and_grad)
+        self._limits_at = jax.jit(limits_at)
+        self._compiled_line = jax.jit(self._line, static_argnums=3)
+
+    def __call__(
+        self,
+        params: Params,
+        *batch: Any,
+        direction: Params | None = None,
+        random_key: PRNGKey | None = None,
+        centre: tuple[Scalar, Params] | None = None,
+        limits: bool = True,
+    ) -> Line:
+        """Measure losses and gradients at `params − η · direction` on one batch.
+
+        Args:
+          params: pytree of float32 or float64 arrays, the centre θ.
+          *batch: what the loss takes beside the parameters.
+          direction: as for `line`.
+          random_key: as for `line`.
+          centre: `gradient(params, *batch)` where it is known already.
+          limits: whether to measure the limits for η → 0 this time; without, they are NaN.
+
+        Returns:
+          A `Line`; equal to that of `line` up to rounding.
+
+        Raises:
+          UsageError: as `line`.
+        """
+        options: dict[str, Any] = {"direction": direction, "random_key": random_key}
+        options["centre"] = centre
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((params, batch))):
+            return self._line(params, batch, self.step_sizes, limits, **options)
+        on_cpu = jax.default_backend() == "cpu"
+        if self._mapped or (self._mapped is None and not on_cpu):
+            return self._compiled_line(params, batch, self.step_sizes, limits, **options)
+        if direction is not None:
+            check_like(params, direction, "direction")
+            direction = self._selection.split(direction)
+        split, merge = self._selection
+        loss, gradient = centre or self.gradient(params, *batch)
+        begun, norm = _begin(split(params), split(gradient), direction, random_key)
+        ends = (np.full_like(norm, np.nan),) * 2
+        if limits:
+            ends = self._limits_at(params, begun.direction, *batch)
+        rows: list[Any] = []
+        for step_size in self.step_sizes:
+            point = merge(params, _move(split(params), begun.direction, step_size))
+            point_loss, point_gradient = self.gradient(point, *batch)
+            rows.append(_compare_one((point_loss, split(point_gradient)), begun, step_size))
+            jax.block_until_ready(rows[-2:-1])  # so that few gradients are in memory at a time
+        measured = [np.stack(values) for values in zip(*jax.device_get(rows), strict=True)]
+        central = loss, norm, begun.direction_norm, *ends
+        return Line(*(self.step_sizes, *measured, *central))
+
+    def _line(
+        self, params: Params, batch: Any, step_sizes: Points, limits: bool, **options: Any
+    ) -> Line:
+        def own_loss(params: Params) -> Any:
+            return self._loss(params, *batch)
+
+        return line(own_loss, params, step_sizes, limits=limits, **self._options, **options)
+
+
+@jax.jit
+def _begin(
+    params: Params, gradient: Params, direction: Params | None, random_key: PRNGKey | None
+) -> tuple[_Centre, Scalar]:
+    """What a line's points are compared with, and the gradient's norm."""
+    norm = optax.tree.norm(gradient)
+    direction = _direction(params, gradient, norm, direction, random_key)
+    centre = _Centre(gradient, direction, optax.tree.norm(direction), _kernel_norms(params))
+    return centre, norm
+
+
+_move = jax.jit(trees.move)
+_compare_one = jax.jit(_compare)
 
 
 def losses_on_line(
@@ -197,14 +385,18 @@ def losses_on_line(
 
 
 def _check(loss: Loss, params: Params, step_sizes: Points, direction: Params | None) -> None:
+    _check_step_sizes(step_sizes)
+    check_scalar(loss, params)
+    if direction is not None:
+        check_like(params, direction, "direction")
+
+
+def _check_step_sizes(step_sizes: Points) -> None:
     if step_sizes.ndim != 1 or step_sizes.size == 0:
         raise UsageError(
             f"step_sizes has shape {step_sizes.shape}; it must be one-dimensional and not empty: "
             "give e.g. jnp.array([0.05, 0.1, 0.2, 0.4])"
         )
-    check_scalar(loss, params)
-    if direction is not None:
-        check_like(params, direction, "direction")
 
 
 def rounding_noise(

@@ -99,12 +99,14 @@ def every(interval: int, *, last: int | None = None) -> Callable[[int], bool]:
     return lambda step: step % interval == 0 or step == last
 
 
-class Probe(NamedTuple):
+class Measurement(NamedTuple):
     """A measurement, and when to take it. It sees state, batch and gradient and changes none."""
 
     when: Callable[[int], bool]  # of the step, counted from 0
     measure: Callable[..., PyTree]  # of state, batch and gradient, before the update; compiled
     leading: tuple[str, ...] = ()  # axes of all its fields before those that they declare
+    # Of state, batch and gradient: the shapes of what it returns, where tracing it takes long.
+    shapes: Callable[..., PyTree] | None = None
 
 
 class Progress(NamedTuple):
@@ -126,7 +128,7 @@ def run(
     *,
     start: int,
     stop: int,
-    probes: Mapping[str, Probe],
+    probes: Mapping[str, Measurement],
 ) -> Iterator[Progress]:
     """Train from step `start` up to, not including, `stop`.
 
@@ -158,14 +160,14 @@ def run(
       >>> program = make_program(model, optimizer, pipeline)
       >>> images = jnp.zeros((1, 1, 1, 1), jnp.float32)
       >>> state = init_state(model, optimizer, jax.random.key(0), images)
-      >>> size = Probe(every(2), lambda state, batch, gradient: batch.labels.shape)
+      >>> size = Measurement(every(2), lambda state, batch, gradient: batch.labels.shape)
       >>> steps = run(program, pipeline, dataset.train, jax.random.key(1), state,
       ...             start=0, stop=3, probes={"size": size})
       >>> [(progress.step, progress.measured) for progress in steps]
       [(0, {'size': (4,)}), (1, {}), (2, {'size': (4,)})]
     """
 
-    def due_at(step: int) -> dict[str, Probe]:
+    def due_at(step: int) -> dict[str, Measurement]:
         return {name: probe for name, probe in probes.items() if probe.when(step)}
 
     step, epoch = start, -1

@@ -3,6 +3,7 @@
 The step is compiled with donated state.
 """
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple, TypeAlias
@@ -15,6 +16,7 @@ from jaxtyping import Array, Int
 from bnjax import losses
 from bnjax.arithmetic import trees
 from bnjax.arithmetic.trees import EVERYTHING, Selection
+from bnjax.convolution import outside_loops
 from bnjax.data import Batch, Pipeline, Split
 from bnjax.data.batches import spread_examples
 from bnjax.errors import UsageError
@@ -223,7 +225,8 @@ def make_program(
 
         with jax.default_matmul_precision(precision):
             if microbatches == 1:
-                return compute(state, batch)
+                with outside_loops() if block_steps == 1 else contextlib.nullcontext():
+                    return compute(state, batch)
             summed = objective.summed
             return accumulate_gradient(compute, state, batch, microbatches, summed=summed)
 

@@ -2,6 +2,7 @@
 
 import _thread
 import dataclasses
+import os
 import signal
 import threading
 import time
@@ -14,7 +15,7 @@ from toy_runs import STUDY, TOY, figure
 
 from bnjax.commands import command_line
 from bnjax.errors import RunError
-from bnjax.frame import checkpoints, job, listener, results
+from bnjax.frame import checkpoints, job, layout, listener, results
 from bnjax.studies import landscape
 
 ALONE = [*TOY, "--norms", "none"]
@@ -155,3 +156,20 @@ def test_a_job_that_fails_does_not_stop_the_others():
     assert done == [0, 2]
     with pytest.raises(ValueError, match="broken"):
         job.run_jobs(jobs, work, [None], stopped=lambda: False, debug=True)
+
+
+def test_all_arms_of_a_seed_come_before_those_of_the_next():
+    jobs = [job.Job({"norm": norm}, seed) for norm in ("none", "batch") for seed in (0, 1)]
+    done = []
+    found = job.run_jobs(
+        jobs, lambda one, mesh: done.append(one.label), [None], stopped=lambda: False
+    )
+    assert done == ["none, seed 0", "batch, seed 0", "none, seed 1", "batch, seed 1"]
+    assert len(found) == len(jobs)
+
+
+def test_two_jobs_at_once_share_a_cpu():
+    assert len(layout.make_layout(1, 1).meshes) == min(2, os.cpu_count() or 1)
+    begun = threading.Barrier(2, timeout=30)
+    jobs = [job.Job({"norm": norm}, 0) for norm in ("none", "batch")]
+    job.run_jobs(jobs, lambda one, mesh: begun.wait(), [None, None], stopped=lambda: False)

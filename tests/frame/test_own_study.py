@@ -20,7 +20,7 @@ from bnjax.errors import RunError
 from bnjax.frame import folder, options, results
 from bnjax.frame.study import Study
 from bnjax.judge.verdict import Verdict
-from bnjax.train import Probe, every
+from bnjax.train import Measurement, every
 from bnjax.train.loop import Sweep
 
 ROOT = Path(__file__).parents[2]
@@ -57,14 +57,16 @@ def norms_of(state):
 
 def probes(arm):
     return {
-        "sizes": Probe(every(arm.options.probe_every), lambda state, *_: Sizes(norms_of(state)))
+        "sizes": Measurement(
+            every(arm.options.probe_every), lambda state, *_: Sizes(norms_of(state))
+        )
     }
 
 
 def measured_as(kind, interval=None, leading=()):
     """Probes that measure the same as another NamedTuple."""
     return lambda arm: {
-        "sizes": Probe(
+        "sizes": Measurement(
             every(interval or arm.options.probe_every),
             lambda state, *_: kind(norms_of(state)),
             leading,
@@ -142,7 +144,7 @@ def test_only_a_command_line_may_end_its_process(monkeypatch, tmp_path):
             "swept_norms is measured 2 times, its axis probe_step has 4",
         ),
         (
-            {"probes": lambda arm: {"sizes": Probe(every(1), lambda *_: jnp.ones(3))}},
+            {"probes": lambda arm: {"sizes": Measurement(every(1), lambda *_: jnp.ones(3))}},
             "the probe 'sizes' returns a ShapeDtypeStruct: it must return a NamedTuple",
         ),
     ],
@@ -258,7 +260,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from bnjax.train import Probe, every
+from bnjax.train import Measurement, every
 
 
 class Sizes(NamedTuple):
@@ -273,7 +275,7 @@ def probes(arm):
         kernels = [layer["kernel"] for layer in state.params.values()]
         return Sizes(jnp.stack([jnp.linalg.norm(kernel) for kernel in kernels]))
 
-    return {"sizes": Probe(every(arm.options.probe_every), measure)}
+    return {"sizes": Measurement(every(arm.options.probe_every), measure)}
 '''
 
 
@@ -303,3 +305,14 @@ def test_a_folder_in_the_tree_is_a_study_without_any_other_entry(tmp_path):
     assert "results.nc" in said
     [path] = (tmp_path / "runs" / "layer_norms").iterdir()
     assert results.read(path)["sizes_norms"].sizes["layer"] == 4
+
+
+def test_a_preset_of_every_other_network_stands_beside_that_of_one():
+    presets = {
+        "quick": {"model": "vgg5", "steps": 1},
+        "quick *": {"steps": 2},
+        "quick lenet": {"model": "lenet", "steps": 3},
+    }
+    study = dataclasses.replace(OWN, presets=presets)
+    steps = {model: study.preset("quick", model).steps for model in ("", "vgg5", "mlp", "lenet")}
+    assert steps == {"": 1, "vgg5": 1, "mlp": 2, "lenet": 3}

@@ -64,7 +64,7 @@ def test_of_more_arms_each_has_a_column_with_none_and_all_columns_one_scale():
     panels = panels_of(drawing)
     for label in ("BatchNorm", "ℓ₁ norm"):
         own = [series for name, series in panels.items() if name.startswith(f"{label} | ")]
-        assert [series - {"2/lr", "1/η_min"} for series in own] == [{"no normalisation", label}] * 3
+        assert [series - {"2/lr = 1/η_min"} for series in own] == [{"no normalisation", label}] * 3
     assert len(panels) == 7
     drawing.finish()
     for panel in drawing.panels:
@@ -92,7 +92,7 @@ def test_several_rates_are_figures_of_their_own_with_step_sizes_of_their_own():
 @pytest.mark.parametrize(
     ("lr", "optimizer", "names"),
     [
-        (0.1, "sgd", ["2/lr, edge of stability,\n= 1/η_min, saturation"]),
+        (0.1, "sgd", ["2/lr = 1/η_min"]),
         (0.4, "sgd", ["2/lr, edge of stability", "1/η_min, saturation"]),
         (0.4, "adam", ["1/η_min, saturation"]),
     ],
@@ -126,3 +126,24 @@ def test_published_differences_stand_beside_those_of_the_nearest_step():
         ("BatchNorm", "step 250, published"): ([0.05, 0.2], [3.0, 4.0]),
     }
     assert "read off" in drawing.caption
+
+
+def test_several_seeds_show_their_range_of_smoothness():
+    run = made_run()
+    (drawing,) = figure.landscape(run, {})
+    shaded = [row for row in drawing.table() if row[1] == "BatchNorm, range of seeds"]
+    largest = run["line_smoothness"].sel(norm="batch", direction="gradient").max("step_size")
+    low, high = (np.array([row[i] for row in shaded], "f4") for i in (5, 6))
+    np.testing.assert_array_equal(low, largest.min("seed"))
+    np.testing.assert_array_equal(high, largest.max("seed"))
+    alone = Run(run.data.isel(seed=[0]), run.options, run.facts)
+    (drawing,) = figure.landscape(alone, {})
+    assert not any("range of seeds" in row[1] for row in drawing.table())
+
+
+def test_limits_that_are_measured_at_some_probes_are_joined():
+    run = made_run()
+    run.data["line_smoothness_limit"][:, :, 1::2] = np.nan
+    (drawing,) = figure.landscape(run, {})
+    rows = [row for row in drawing.table() if row[1] == "BatchNorm, η → 0"]
+    assert [float(row[3]) for row in rows] == [0, 20]

@@ -19,23 +19,55 @@ from bnjax.studies.landscape import measure as line
 from bnjax.studies.shift.measure import make_shift
 from bnjax.train import Gradient, TrainState, optimizers
 
+KEY = jax.random.key(7)
 
-def test_arms_that_differ_in_rate_or_seed_share_one_compiled_line_probe():
-    state = TrainState(jnp.int32(0), {"w": jnp.ones(2)}, {}, ())
-    batch = Batch(jnp.zeros((1, 1, 1, 1)), jnp.zeros(1, jnp.int32))
-    computed = Gradient(jnp.array(1.0), jnp.array(1.0), {"w": jnp.ones(2)}, {})
 
-    def program(rate, seed):
-        measure = line.make_line(
-            lambda state, batch: lambda params: jnp.sum(params["w"] ** 2),
-            rate * np.array([0.5, 1.0]),
-            jax.random.key(seed),
-            directions=("gradient", "random"),
-        )
-        text = jax.jit(measure).lower(state, batch, computed).as_text()
-        return text[text.index("func.func private") :]  # called with sizes and key
+STATE = TrainState(jnp.int32(0), {"w": jnp.ones(2)}, {}, ())
+BATCH = Batch(jnp.zeros((1, 1, 1, 1)), jnp.zeros(1, jnp.int32))
+COMPUTED = Gradient(jnp.array(1.0), jnp.array(1.0), {"w": jnp.ones(2)}, {})
+BOTH = ("gradient", "random")
 
-    assert program(0.1, 0) == program(0.4, 1)
+
+def square(state, batch):
+    return lambda params: jnp.sum(params["w"] ** 2)
+
+
+def test_arms_that_differ_in_rate_share_one_compiled_line():
+    def program(rate):
+        probe = probes.Probe(lambda w: jnp.sum(w**2), rate * np.array([0.5, 1.0]))
+        given = {"direction": None, "random_key": None, "centre": None}
+        compiled = probe._compiled_line
+        return compiled.lower(jnp.ones(2), (), probe.step_sizes, True, **given).as_text()
+
+    assert program(0.1) == program(0.4)
+
+
+def test_the_shapes_of_a_line_are_those_that_it_has():
+    measure = line.make_line(square, np.array([0.5, 1.0, 2.0]), KEY, directions=BOTH)
+    shapes = line.line_shapes(2, 3)(STATE, BATCH, COMPUTED)
+    for found in (measure(STATE, BATCH, COMPUTED), jax.eval_shape(measure, STATE, BATCH, COMPUTED)):
+        assert [leaf.shape for leaf in found] == [leaf.shape for leaf in shapes]
+
+
+def test_limits_are_measured_at_some_steps_only():
+    options = {"directions": BOTH, "has_limits": lambda step: step == 4}
+    measure = line.make_line(square, np.array([0.5, 1.0]), KEY, **options)
+    for step in (2, 4):
+        found = measure(STATE._replace(step=jnp.int32(step)), BATCH, COMPUTED)
+        assert np.isfinite(found.smoothness_limit).all() == (step == 4)
+        assert np.isfinite(found.smoothness).all()
+
+
+def test_the_directions_of_a_step_depend_on_it_and_the_key_alone():
+    def lines(step, key):
+        measure = line.make_line(square, np.array([0.5]), key, directions=BOTH)
+        found = measure(STATE._replace(step=jnp.int32(step)), BATCH, COMPUTED)
+        return found.losses[:, 0].tolist()
+
+    assert lines(1, KEY) == lines(1, KEY)
+    assert lines(1, KEY)[0] == lines(2, KEY)[0]
+    assert lines(1, KEY)[1] != lines(2, KEY)[1]
+    assert lines(1, KEY)[1] != lines(1, jax.random.key(8))[1]
 
 
 def test_the_papers_step_sizes_are_the_papers():

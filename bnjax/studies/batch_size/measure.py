@@ -5,21 +5,21 @@ from typing import Any
 
 import numpy as np
 
-from bnjax.frame.arm import Arm
+from bnjax.frame.arm import Arm, build_program
 from bnjax.studies.landscape.measure import make_line
-from bnjax.train import Probe, every, step
+from bnjax.train import Measurement, every, step
 
 
-def probes(arm: Arm) -> Mapping[str, Probe]:
+def probes(arm: Arm) -> Mapping[str, Measurement]:
     """The line probe of one arm, on the batch of the step."""
     options = arm.options
     line = make_line(
         step.make_loss(arm.model, arm.pipeline, objective=arm.objective),
         (options.lr * np.asarray(options.multiples)).astype(np.float32),
         arm.key("probe"),
-        reuse_gradient=arm.trains_in("highest"),
+        gradient=build_program(arm).gradient if arm.trains_in("highest") else None,
     )
-    return {"line": Probe(every(options.probe_every), line, ("direction",))}
+    return {"line": Measurement(every(options.probe_every), line, ("direction",))}
 
 
 def axes(options: Any) -> Mapping[str, Any]:

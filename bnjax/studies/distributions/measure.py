@@ -14,7 +14,7 @@ from bnjax.data import Batch
 from bnjax.frame.arm import Arm, require_layers
 from bnjax.models import Model
 from bnjax.probes.activations import Distribution, distribution
-from bnjax.train import Probe, every
+from bnjax.train import Measurement, every
 from bnjax.train.outputs import before_and_after
 from bnjax.train.step import Gradient, TrainState, apply_gradient
 
@@ -24,7 +24,7 @@ EDGES = np.linspace(-10.0, 10.0, 401)  # of histograms; the outer bins hold all 
 
 def probes(
     arm: Arm, edges: np.ndarray | None = None, *, redraw: bool = False
-) -> Mapping[str, Probe]:
+) -> Mapping[str, Measurement]:
     """The distributions of the shown layers of one arm.
 
     Args:
@@ -35,7 +35,7 @@ def probes(
     options, layers = arm.options, arm.options.layers
     edges, more = edges_of(options, edges), {"channel": options.channel, "redraw": redraw}
     measure = make_distributions(arm.model, arm.optimizer, layers, edges, **more)
-    return {"distributions": Probe(every(options.probe_every), measure, ("shown_layer",))}
+    return {"distributions": Measurement(every(options.probe_every), measure, ("shown_layer",))}
 
 
 def axes(options: Any, edges: np.ndarray | None = None) -> Mapping[str, Any]:

@@ -10,13 +10,13 @@ from bnjax.data import Batch
 from bnjax.frame.arm import Arm, require_layers
 from bnjax.probes.activations import PERCENTILES
 from bnjax.probes.earth_mover import Affine, EarthMover, earth_mover
-from bnjax.train import Probe, every
+from bnjax.train import Measurement, every
 from bnjax.train.outputs import before_and_after
 from bnjax.train.step import Gradient, TrainState, apply_gradient
 from bnjax.types import Params
 
 
-def probes(arm: Arm) -> Mapping[str, Probe]:
+def probes(arm: Arm) -> Mapping[str, Measurement]:
     """The earth mover distances of the shown layers of one arm.
 
     In training mode, with the statistics of the step's batch before and after the optimiser's
@@ -46,7 +46,7 @@ def probes(arm: Arm) -> Mapping[str, Probe]:
         ]
         return trees.stack(rows)
 
-    return {"earth_mover": Probe(every(options.probe_every), measure, ("shown_layer",))}
+    return {"earth_mover": Measurement(every(options.probe_every), measure, ("shown_layer",))}
 
 
 def axes(options: Any) -> Mapping[str, Any]:

@@ -10,14 +10,14 @@ from bnjax.frame.arm import Arm
 from bnjax.models import norms
 from bnjax.models.norms import Norm
 from bnjax.probes.magnitudes import KINDS, Magnitudes, kinds, magnitudes
-from bnjax.train import Probe, every
+from bnjax.train import Measurement, every
 from bnjax.train.step import Gradient, TrainState
 
 
-def probes(arm: Arm) -> Mapping[str, Probe]:
+def probes(arm: Arm) -> Mapping[str, Measurement]:
     """The magnitudes of the gradient of one arm."""
     measure = make_magnitudes(norms.by_name(arm.values["norm"]))
-    return {"magnitudes": Probe(every(arm.options.probe_every), measure)}
+    return {"magnitudes": Measurement(every(arm.options.probe_every), measure)}
 
 
 def axes(options: Any) -> Mapping[str, Any]:

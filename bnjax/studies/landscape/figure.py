@@ -32,9 +32,9 @@ ROWS = {
 TEXT = (
     "Band: least and greatest over the step sizes η of the loss L(θ − ηd) (a) and of ‖g(η) − "
     "g‖₂ (b), both on the batch of the step. (c) Effective smoothness β(η) = ‖g(η) − g‖₂ / "
-    "‖ηd‖₂, the greatest over η; dotted: its limit ‖Hd‖₂/‖d‖₂ for η → 0; grey: 2/lr, the edge "
-    "of stability, and 1/η_min, the value of a gradient that has vanished after the smallest "
-    "step (saturation). (d) Training loss."
+    "‖ηd‖₂, the greatest over η; shaded: its range over seeds; dotted: its limit ‖Hd‖₂/‖d‖₂ for "
+    "η → 0; grey: 2/lr, the edge of stability, and 1/η_min, the value of a gradient that has "
+    "vanished after the smallest step (saturation). (d) Training loss."
 )
 ALONG = {  # title and source
     "gradient": ("the gradient", "Santurkar et al. 2018, Fig. 4, 10, 12, 13"),
@@ -152,8 +152,13 @@ def draw_smoothness(panel: Panel, arms: Run) -> None:
     """For each arm the largest β over step sizes, its η → 0 limit, and its rounding."""
     largest = arms["line_smoothness"].max("step_size", skipna=False)
     draw.curves(panel, arms, largest, **KEYS["largest over η"])
+    if arms.data.sizes["seed"] > 1:
+        ends = largest.min("seed", skipna=False), largest.max("seed", skipna=False)
+        over: Any = {"alpha": 0.15, "zorder": 1.6, "legend": False}  # the names of lines
+        draw.bands(panel, *ends, "{}, range of seeds", **over)
     other: Any = {"legend": False, "ends": False}
-    draw.curves(panel, arms, arms["line_smoothness_limit"], "{}, η → 0", **other, **KEYS["η → 0"])
+    limit = arms["line_smoothness_limit"].dropna("probe_step", how="all")
+    draw.curves(panel, arms, limit, "{}, η → 0", **other, **KEYS["η → 0"])
     if "rounding_gradient_error" in arms:
         length = float(arms["step_size"].min()) * arms["line_direction_norm"]
         noise = arms["rounding_gradient_error"] / length
@@ -167,7 +172,7 @@ def plateaus(run: Run) -> list[tuple[float, str]]:
     if run.options["optimizer"] != "sgd":
         return [(saturation, "1/η_min, saturation")]
     if abs(edge / saturation - 1) < 0.01:
-        return [(edge, "2/lr, edge of stability,\n= 1/η_min, saturation")]
+        return [(edge, "2/lr = 1/η_min")]
     return [(edge, "2/lr, edge of stability"), (saturation, "1/η_min, saturation")]
 
 

@@ -1,22 +1,20 @@
 """The line probe along training: which batch, which statistics, which directions."""
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array
 
 from bnjax import models
 from bnjax import probes as library
 from bnjax.arithmetic import trees
 from bnjax.data import Batch
 from bnjax.fields import Field
-from bnjax.frame.arm import Arm
-from bnjax.train import Probe, every, step
+from bnjax.frame.arm import Arm, build_program
+from bnjax.train import Measurement, every, step
 from bnjax.train.step import Gradient, MakeLoss, TrainState
-from bnjax.types import PRNGKey, Scalar
+from bnjax.types import Params, PRNGKey, Scalar
 
 
 class Rounding(NamedTuple):
@@ -25,7 +23,7 @@ class Rounding(NamedTuple):
     gradient_error: Annotated[Scalar, Field("Rounding error of the gradient")]
 
 
-def probes(arm: Arm) -> Mapping[str, Probe]:
+def probes(arm: Arm) -> Mapping[str, Measurement]:
     """The line probe of one arm and, on accelerators, the rounding noise beneath it."""
     options = arm.options
     loss = step.make_loss(
@@ -40,23 +38,28 @@ def probes(arm: Arm) -> Mapping[str, Probe]:
     is_training_loss = options.statistics == "batch" and not (
         options.probe_decay and options.weight_decay
     )
+    spacing = options.limits_every
     line = make_line(
         loss,
         step_sizes(options),
         arm.key("probe"),
         directions=options.directions,
         parameters=last_layer(arm) if options.parameters == "last" else None,
-        reuse_gradient=is_training_loss and same_precision,
+        gradient=build_program(arm).gradient if is_training_loss and same_precision else None,
+        # One program computes the statistics at the centre once for all points.
+        mapped=None if options.statistics == "batch" else True,
+        has_limits=None if spacing == 1 else every(options.probe_every * spacing),
         chunk=options.chunk,
         precision=options.probe_precision,
     )
     when = every(options.probe_every)
-    measured = {"line": Probe(when, line, ("direction",))}
+    shapes = line_shapes(len(options.directions), len(step_sizes(options)))
+    measured = {"line": Measurement(when, line, ("direction",), shapes)}
     if not same_precision:
         rounding = make_rounding(
             loss, precision=options.precision, reference=options.probe_precision
         )
-        measured["rounding"] = Probe(when, rounding)
+        measured["rounding"] = Measurement(when, rounding)
     return measured
 
 
@@ -97,27 +100,30 @@ def make_line(
     key: PRNGKey,
     *,
     directions: Sequence[str] = ("gradient",),
+    gradient: Callable[[TrainState, Batch], Gradient] | None = None,
+    has_limits: Callable[[int], bool] | None = None,
     parameters: trees.Predicate | None = None,
-    reuse_gradient: bool = False,
     chunk: int | Literal["auto"] = "auto",
+    mapped: bool | None = None,
     precision: str = "highest",
 ) -> Callable[[TrainState, Batch, Gradient], library.Line]:
-    """Compile the line probe for the states of one training run.
+    """The line probe for the states of one training run, see `probes.Probe`.
 
     Args:
       make_loss: the probed loss, see `step.make_loss`.
       step_sizes: η, `[num_step_sizes]`, parameter units per gradient unit.
       key: typed PRNG key; the random direction of step t depends on it and on t alone.
       directions: `gradient`, `random` (Gaussian, of the gradient's norm), or both.
-      parameters: keeps the leaves whose name satisfies it, see `probes.line`.
-      reuse_gradient: take training's own loss and gradient for the centre; right only where the
-        probed loss is training's, computed at the same precision.
-      chunk: points at a time, see `probes.line`.
-      precision: matrix-product precision of the probe.
+      gradient: training's own compiled gradient, which then serves centre and points; right only
+        where the probed loss is training's, computed at the same precision.
+      has_limits: at which steps the limits for η → 0 are measured; None: at all.
+      parameters: as for `probes.Probe`.
+      chunk: as for `probes.Probe`.
+      mapped: as for `probes.Probe`.
+      precision: as for `probes.Probe`.
 
     Returns:
-      `measure(state, batch, gradient) -> Line`, compiled; fields have a leading axis
-      `[direction]`.
+      `measure(state, batch, gradient) -> Line`; fields have a leading axis `[direction]`.
 
     Source: Santurkar et al. 2018, §3.1 and Fig. 4 a–c.
 
@@ -132,34 +138,61 @@ def make_line(
       [3.0, 3.0]
     """
 
-    # Step sizes and key are arguments, so that the programs of arms that differ in rate or seed are
-    # the same: what one has compiled, the others find in the cache on the disk.
-    @jax.jit
-    def measure(
-        state: TrainState, batch: Batch, computed: Gradient, sizes: Array, seed: Array
-    ) -> library.Line:
-        loss = make_loss(state, batch)
-        centre = (computed.loss, computed.gradient) if reuse_gradient else None
-        own_key = jax.random.wrap_key_data(seed, impl=jax.random.key_impl(key))
-        random_keys = {"gradient": None, "random": jax.random.fold_in(own_key, state.step)}
+    def loss(params: Params, state: TrainState, batch: Batch) -> Scalar:
+        return make_loss(state, batch)(params)
+
+    def shared(params: Params, state: TrainState, batch: Batch) -> tuple[Scalar, Params]:
+        assert gradient is not None
+        found = gradient(state._replace(params=params), batch)
+        return found.loss, found.gradient
+
+    probe = library.Probe(
+        loss,
+        step_sizes,
+        parameters=parameters,
+        chunk=chunk,
+        mapped=mapped,
+        precision=precision,
+        gradient=gradient and shared,
+    )
+    seed = np.asarray(jax.random.key_data(key))  # the same on every device and in every process
+    key_at = jax.jit(
+        lambda seed, step: jax.random.fold_in(
+            jax.random.wrap_key_data(seed, impl=jax.random.key_impl(key)), step
+        )
+    )
+
+    def measure(state: TrainState, batch: Batch, computed: Gradient) -> library.Line:
+        centre = (computed.loss, computed.gradient) if gradient else None
+        is_traced = isinstance(state.step, jax.core.Tracer)
+        limits = has_limits is None or is_traced or has_limits(int(state.step))
         lines = [
-            library.line(
-                loss,
+            probe(
                 state.params,
-                sizes,
-                random_key=random_keys[direction],
-                parameters=parameters,
+                state,
+                batch,
+                random_key=key_at(seed, state.step) if direction == "random" else None,
                 centre=centre,
-                chunk=chunk,
-                precision=precision,
+                limits=limits,
             )
             for direction in directions
         ]
         return trees.stack(lines)
 
-    # Arrays of the host, which are the same on every device and in every process.
-    seed = np.asarray(jax.random.key_data(key))
-    return functools.partial(measure, sizes=np.asarray(step_sizes), seed=seed)
+    return measure
+
+
+def line_shapes(directions: int, points: int) -> Callable[..., library.Line]:
+    """What `make_line` returns, without tracing it: that takes longer than compiling a point."""
+
+    def shapes(state: TrainState, batch: Batch, computed: Gradient) -> library.Line:
+        del state, batch
+        at_points = len(library.Line._fields) - 5  # the others are of the whole line
+        sizes = [(directions, points)] * at_points + [(directions,)] * 5
+        found: list[Any] = [jax.ShapeDtypeStruct(size, computed.loss.dtype) for size in sizes]
+        return library.Line(*found)
+
+    return shapes
 
 
 def make_rounding(

@@ -6,12 +6,12 @@ from typing import Any
 from bnjax.frame.arm import Arm
 from bnjax.studies.distributions import measure as distributions
 from bnjax.studies.distributions.measure import EDGES, check_options
-from bnjax.train import Probe
+from bnjax.train import Measurement
 
 __all__ = ["axes", "check_options", "probes"]
 
 
-def probes(arm: Arm) -> Mapping[str, Probe]:
+def probes(arm: Arm) -> Mapping[str, Measurement]:
     """The distributions of the shown layers of one arm."""
     return distributions.probes(arm, EDGES, redraw=True)
 

@@ -19,7 +19,7 @@ from bnjax.losses import correct
 from bnjax.models import Model
 from bnjax.probes.symmetry import symmetry
 from bnjax.studies.optimizers import usual_multiple
-from bnjax.train import Probe, every
+from bnjax.train import Measurement, every
 from bnjax.train.evaluation import pad_rows
 from bnjax.train.step import Gradient, TrainState
 from bnjax.types import Index, Pixels, Scalar
@@ -43,7 +43,7 @@ class SymmetryRow(NamedTuple):
     variances: Annotated[PerKernel, Field("Greatest variance that BatchNorm divides by")]
 
 
-def probes(arm: Arm) -> Mapping[str, Probe]:
+def probes(arm: Arm) -> Mapping[str, Measurement]:
     """Symmetry of the channels along training, and at its end the test with copies."""
     options = arm.options
     # Claims on the end are about the usual learning rate: elsewhere nothing is measured there.
@@ -51,7 +51,10 @@ def probes(arm: Arm) -> Mapping[str, Probe]:
     last = (options.steps - 1) // options.probe_every * options.probe_every
     measure = make_ending(arm.model, arm.dataset, last if usual else NEVER, shift=options.shift)
     when = every(options.probe_every)
-    return {"symmetry": Probe(when, make_symmetry(arm.model)), "ending": Probe(when, measure)}
+    return {
+        "symmetry": Measurement(when, make_symmetry(arm.model)),
+        "ending": Measurement(when, measure),
+    }
 
 
 def axes(options: Any) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from bnjax import probes as library
 from bnjax.data import Batch
 from bnjax.frame.arm import Arm, require_layers
 from bnjax.probes.shift import Cosines, Distances, RelativeDistances
-from bnjax.train import Probe, every, step
+from bnjax.train import Measurement, every, step
 from bnjax.train.step import Gradient, MakeLoss, TrainState, apply_gradient
 
 
@@ -26,7 +26,7 @@ class ShiftRow(NamedTuple):
     cosines: Cosines
 
 
-def probes(arm: Arm) -> Mapping[str, Probe]:
+def probes(arm: Arm) -> Mapping[str, Measurement]:
     """The shift probe of one arm."""
     options = arm.options
     measure = make_shift(
@@ -35,7 +35,7 @@ def probes(arm: Arm) -> Mapping[str, Probe]:
         reuse_gradient=arm.trains_in(options.probe_precision),
         precision=options.probe_precision,
     )
-    return {"shift": Probe(every(options.probe_every), measure)}
+    return {"shift": Measurement(every(options.probe_every), measure)}
 
 
 def check_options(options: Any) -> None:

@@ -17,7 +17,7 @@ from bnjax.frame.arm import Arm
 from bnjax.losses import accuracy
 from bnjax.models import Model
 from bnjax.probes.activations import PERCENTILES
-from bnjax.train import Probe, every
+from bnjax.train import Measurement, every
 from bnjax.train.outputs import pick
 from bnjax.train.step import Gradient, TrainState
 from bnjax.types import Images, Labels, Logits
@@ -48,7 +48,7 @@ class SingleImages(NamedTuple):
     ]
 
 
-def probes(arm: Arm) -> Mapping[str, Probe]:
+def probes(arm: Arm) -> Mapping[str, Measurement]:
     """The percentiles of every sigmoid of the last hidden layer, and images that come alone."""
     options, pipeline = arm.options, arm.pipeline
     train, test = arm.dataset.train, arm.dataset.test
@@ -58,7 +58,7 @@ def probes(arm: Arm) -> Mapping[str, Probe]:
     measure = make_percentiles(arm.model, layer, inputs, statistics=options.statistics)
     alone = make_single_images(arm.model, singles, test.labels[: options.singles])
     when = every(options.probe_every)
-    return {"inputs": Probe(when, measure), "single": Probe(when, alone)}
+    return {"inputs": Measurement(when, measure), "single": Measurement(when, alone)}
 
 
 def axes(options: Any) -> Mapping[str, Any]:

@@ -18,14 +18,14 @@ from bnjax.frame.arm import Arm
 from bnjax.models import Model
 from bnjax.probes.points import mean_over
 from bnjax.probes.spectrum import Spectrum, spectrum
-from bnjax.train import Probe, every
+from bnjax.train import Measurement, every
 from bnjax.train.step import Gradient, TrainState
 from bnjax.types import Params, PRNGKey, Scalar
 
 STATISTICS = ("batch", "running", "recalibrated")
 
 
-def probes(arm: Arm) -> Mapping[str, Probe]:
+def probes(arm: Arm) -> Mapping[str, Measurement]:
     """The spectrum probe of one arm."""
     options, key = arm.options, arm.key("probe")
     measure = make_spectrum(
@@ -40,7 +40,7 @@ def probes(arm: Arm) -> Mapping[str, Probe]:
         top=options.top,
         precision=options.probe_precision,
     )
-    return {"spectrum": Probe(every(options.probe_every), measure, ("statistics",))}
+    return {"spectrum": Measurement(every(options.probe_every), measure, ("statistics",))}
 
 
 def axes(options: Any) -> Mapping[str, Any]:

@@ -22,7 +22,7 @@ from bnjax.models import Model
 from bnjax.probes.points import points_that_fit
 from bnjax.probes.surface import coordinates, filter_direction, values_on_line
 from bnjax.studies.surface import snapshots as count_snapshots
-from bnjax.train import Probe, every
+from bnjax.train import Measurement, every
 from bnjax.train.loop import Measured, MeasureRow, Sweep
 from bnjax.train.step import TrainState
 from bnjax.types import BatchStats, Params, Scalar
@@ -65,12 +65,12 @@ class SurfaceRow(NamedTuple):
     accuracies: Annotated[Float[Array, " column"], Field("Accuracy", bounded=True)]
 
 
-def probes(arm: Arm) -> Mapping[str, Probe]:
+def probes(arm: Arm) -> Mapping[str, Measurement]:
     """Snapshots of the parameters, where their path is asked for."""
     if "trajectory" not in arm.options.views:
         return {}
     keep = every(arm.options.probe_every)
-    return {SNAPSHOTS: Probe(keep, lambda state, *_: Snapshot(ravel_pytree(state.params)[0]))}
+    return {SNAPSHOTS: Measurement(keep, lambda state, *_: Snapshot(ravel_pytree(state.params)[0]))}
 
 
 def after(arm: Arm) -> Mapping[str, Sweep]:

@@ -25,7 +25,7 @@ from bnjax.frame.arm import Arm
 from bnjax.models import Model, interception
 from bnjax.models.interception import Interception, channels_of_norms
 from bnjax.probes.theory import Steepness, Theory, steepness, theory
-from bnjax.train import Probe, every
+from bnjax.train import Measurement, every
 from bnjax.train.step import Gradient, TrainState
 from bnjax.types import Params, Scalar
 
@@ -65,7 +65,7 @@ class TheoryRow(NamedTuple):
     channel_quadratic: Annotated[PerChannel, Field("vᵀHv of channels")]
 
 
-def probes(arm: Arm) -> Mapping[str, Probe]:
+def probes(arm: Arm) -> Mapping[str, Measurement]:
     """The theory probe of one arm, with the statistics of the step's batch.
 
     A network without BatchNorm has Lipschitz and curvature terms only. The gradient by the
@@ -117,7 +117,7 @@ def probes(arm: Arm) -> Mapping[str, Probe]:
         with jax.enable_x64(True) if options.float64 else contextlib.nullcontext():
             return compiled(state, batch)
 
-    return {"theory": Probe(every(options.probe_every), measure)}
+    return {"theory": Measurement(every(options.probe_every), measure)}
 
 
 def axes(options: Any) -> Mapping[str, Any]:

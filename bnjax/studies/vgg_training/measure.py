@@ -5,10 +5,10 @@ from typing import Any
 
 from bnjax import data, train
 from bnjax.frame.arm import Arm
-from bnjax.train import Probe, TrainState, every
+from bnjax.train import Measurement, TrainState, every
 
 
-def probes(arm: Arm) -> Mapping[str, Probe]:
+def probes(arm: Arm) -> Mapping[str, Measurement]:
     """The fit of one arm: an evaluation on training images."""
     evaluate = train.make_evaluate(arm.model, arm.dataset, objective=arm.objective)
     images, count = arm.dataset.train, len(arm.dataset.test.labels)
@@ -18,4 +18,4 @@ def probes(arm: Arm) -> Mapping[str, Probe]:
         del batch, gradient  # other images
         return evaluate(state.params, state.batch_stats, fitted)
 
-    return {"fit": Probe(every(arm.options.probe_every), measure)}
+    return {"fit": Measurement(every(arm.options.probe_every), measure)}
