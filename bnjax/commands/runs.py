@@ -18,8 +18,6 @@ from bnjax.frame import checkpoints, files, folder, stored_options
 from bnjax.frame import study as studies
 from bnjax.frame.files import ForeignFormat
 from bnjax.frame.messages import printable, terminal
-from bnjax.frame.run import run
-from bnjax.report.publish import publish
 
 RUN_NAME = re.compile(r"[0-9a-f]{12}(\.old[0-9]+)?")
 SHOWN = ("model", "dataset", "norms", "lr", "seeds")
@@ -178,4 +176,7 @@ def resume(
         command_line.settle(study, options)
     except ValueError as error:
         raise refusal(error) from error
+    from bnjax.frame.run import run  # loads JAX, which a list of runs does not need
+    from bnjax.report.publish import publish
+
     run(study, options, publish)

@@ -12,11 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from bnjax.arithmetic import trees
 from bnjax.errors import RunError, told
 from bnjax.frame import disk, files
 from bnjax.frame.messages import warn
@@ -109,6 +106,8 @@ def restore(checkpoints: Checkpoints, template: Any) -> tuple[int, Any]:
                 ) from error
             checkpoints.say(f"checkpoint {folder} is damaged: {damage}; it is now {aside.name}")
         else:
+            import jax  # what only lists checkpoints has no need of it
+
             leaves, structure = jax.tree.flatten(template)
             placed = [place(*pair) for pair in zip(arrays.values(), leaves, strict=True)]
             return step, jax.tree.unflatten(structure, placed)
@@ -192,6 +191,10 @@ def read_arrays(
 
 def host_arrays(tree: Any) -> dict[str, np.ndarray]:
     """The leaves of a pytree by name, as numpy arrays; typed PRNG keys as their data."""
+    import jax
+
+    from bnjax.arithmetic import trees
+
     data = jax.tree.map(lambda leaf: jax.random.key_data(leaf) if is_key(leaf) else leaf, tree)
     named = trees.named_leaves(jax.device_get(data))
     if len(named) != len(jax.tree.leaves(data)):
@@ -218,11 +221,15 @@ def describe(arrays: dict[str, np.ndarray]) -> dict[str, dict[str, Any]]:
 def place(array: np.ndarray, like: Any) -> Any:
     if isinstance(like, np.ndarray):
         return array
-    leaf = jnp.asarray(array)
+    import jax
+
+    leaf = jax.numpy.asarray(array)
     if is_key(like):
         leaf = jax.random.wrap_key_data(leaf, impl=jax.random.key_impl(like))
     return jax.device_put(leaf, like.sharding)
 
 
 def is_key(leaf: Any) -> bool:
+    import jax
+
     return isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)

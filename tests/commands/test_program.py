@@ -96,7 +96,7 @@ def test_every_study_says_in_a_line_what_it_is_for(name):
     assert 20 <= len(line) <= 100
 
 
-@pytest.mark.parametrize("arguments", [[], ["landscape", "--help"]])
+@pytest.mark.parametrize("arguments", [[], ["list", "."], ["landscape", "--help"]])
 def test_what_there_is_and_help_are_instant(tmp_path, arguments):
     """A second counts where someone asks what there is."""
     code = (
