@@ -5,6 +5,7 @@ probe are. Devices that one job does not need take others at the same time. What
 kept for the next start.
 """
 
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -15,7 +16,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import jax
+import jaxlib
 import numpy as np
+from filelock import FileLock
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bnjax.errors import UsageError
@@ -169,12 +172,26 @@ def spread_points(measure: Any, mesh: Mesh | None) -> Any:
 MAX_BYTES = 2 * 2**30
 
 
+def processor_and_version() -> str:
+    """The version of jaxlib and twelve digits for the processor: programs are its native code."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        about = sorted(
+            {x for x in lines if x.startswith(("model name", "flags", "Features", "CPU"))}
+        )
+    except OSError:  # another system
+        about = [platform.machine(), platform.processor()]
+    digest = hashlib.sha256("\n".join(about).encode()).hexdigest()
+    return f"{jaxlib.__version__}-{digest[:12]}"
+
+
 def enable() -> None:
     """Keep compiled programs in `$BNJAX_CACHE_DIR`, else `$XDG_CACHE_HOME/bnjax`, up to 2 GiB.
 
-    The folder is the user's own and never part of a run: what lies there is trusted code. A
-    folder that JAX was told of already (`JAX_COMPILATION_CACHE_DIR`) is left in force, and an
-    empty `BNJAX_CACHE_DIR` switches the cache off.
+    Each processor and each jaxlib has a folder of its own in there. The folder is the user's own
+    and never part of a run: what lies there is trusted code. A folder that JAX was told of already
+    (`JAX_COMPILATION_CACHE_DIR`) is left in force, and an empty `BNJAX_CACHE_DIR` switches the
+    cache off.
     """
     if jax.config.jax_compilation_cache_dir is not None:
         return
@@ -185,14 +202,19 @@ def enable() -> None:
         if chosen is None:
             caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
             chosen = str(Path(caches) / "bnjax" / "xla")
-        Path(chosen).mkdir(parents=True, exist_ok=True, mode=0o700)
-    except (OSError, RuntimeError) as error:  # a read-only home, or none at all
+        kept = Path(chosen) / processor_and_version()
+        for folder in (kept.parent, kept):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # JAX would wait ten seconds for it, at every program.
+        with FileLock(kept / ".lockfile", timeout=1):
+            pass
+    except (OSError, RuntimeError) as error:  # a read-only home, or none at all; a lock held
         warn(
             f"compiled programs are not kept, each start compiles anew ({error}): set "
             "BNJAX_CACHE_DIR to a folder that can be written, or to nothing"
         )
         return
-    jax.config.update("jax_compilation_cache_dir", chosen)
+    jax.config.update("jax_compilation_cache_dir", str(kept))
     jax.config.update("jax_compilation_cache_max_size", MAX_BYTES)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 

@@ -1,7 +1,10 @@
 """Where compiled programs are kept."""
 
+import contextlib
+
 import jax
 import pytest
+from filelock import FileLock
 
 from bnjax.frame import layout
 
@@ -23,8 +26,9 @@ def test_programs_are_kept_in_a_folder_of_the_user_alone(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     layout.enable()
     folder = tmp_path / "bnjax" / "xla"
-    assert jax.config.jax_compilation_cache_dir == str(folder)
-    assert folder.stat().st_mode & 0o777 == 0o700
+    own = folder / layout.processor_and_version()
+    assert jax.config.jax_compilation_cache_dir == str(own)
+    assert {place.stat().st_mode & 0o777 for place in (folder, own)} == {0o700}
 
 
 @pytest.mark.parametrize(
@@ -40,16 +44,24 @@ def test_the_folder_is_the_chosen_one(tmp_path, monkeypatch, chosen, told, kept)
     monkeypatch.setenv("BNJAX_CACHE_DIR", chosen)
     jax.config.update("jax_compilation_cache_dir", told)
     layout.enable()
+    own = kept == "chosen"
+    kept = f"chosen/{layout.processor_and_version()}" if own else kept
     assert jax.config.jax_compilation_cache_dir == kept
 
 
-@pytest.mark.parametrize("home", ["a file", None])
+@pytest.mark.parametrize("home", ["a file", "locked", None])
 def test_where_nothing_can_be_kept_it_is_said_and_the_run_goes_on(
     tmp_path, monkeypatch, capsys, home
 ):
     monkeypatch.delenv("BNJAX_CACHE_DIR")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    if home is None:
+    held = contextlib.nullcontext()
+    if home == "locked":
+        monkeypatch.setenv("BNJAX_CACHE_DIR", str(tmp_path))
+        place = tmp_path / layout.processor_and_version()
+        place.mkdir()
+        held = FileLock(place / ".lockfile")
+    elif home is None:
 
         def nobody():
             raise RuntimeError("Could not determine home directory.")
@@ -59,7 +71,8 @@ def test_where_nothing_can_be_kept_it_is_said_and_the_run_goes_on(
         place = tmp_path / home
         place.touch()
         monkeypatch.setenv("HOME", str(place))
-    layout.enable()
+    with held:
+        layout.enable()
     assert jax.config.jax_compilation_cache_dir is None
     said = capsys.readouterr().err
     assert said.startswith("warning: compiled programs are not kept")
