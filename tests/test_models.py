@@ -202,7 +202,7 @@ def init(model, pixels):
         (lambda: models.vgg(12, norm=NONE), "VGG depth 12"),
         (lambda: models.vgg11(norm=NONE, initializer="foo"), "initializer 'foo'"),
         (lambda: models.vgg11(norm=NONE, num_classes=1), "num_classes=1"),
-        (lambda: by_name("vgg12"), "model 'vgg12' is not known: choose from vgg11"),
+        (lambda: by_name("vgg12"), "model 'vgg12' is not known: choose from vgg5, vgg11"),
         (lambda: by_name("vgg11", depth=16), "vgg11 has a depth of its own: leave depth 16 out"),
         (lambda: by_name("lenet", dropout=1.0), r"dropout=1.0 must be 0 or more and below 1"),
         (lambda: by_name("lenet", width=0.0), r"width=0.0 must be above 0"),

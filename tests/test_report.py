@@ -389,7 +389,7 @@ def test_several_runs_get_one_page_in_the_folder_of_all_runs(run, tmp_path):
 
 @pytest.mark.full  # many compiles
 def test_figures_are_drawn_again_with_other_published_curves(run, tmp_path, monkeypatch, capsys):
-    given = tmp_path / "curves.csv"
+    given = tmp_path / "charts.csv"
     given.write_text("panel,series,step,low,high\nloss,standard,0,1,2\nloss,standard,9,1,2\n")
     study = dataclasses.replace(LANDSCAPE, parts={"FIGURES": (made_runs.figure,)})
     monkeypatch.setattr(studies, "find", lambda name: study)
@@ -487,7 +487,7 @@ def test_a_persons_folders_are_not_written_down_and_what_decides_bits_is(html, t
     assert page.deciding(options)["plugins"] == "my norm.py"
     foreign = command("mine", {"lr": 0.1}, None, "mine.py 0123456789ab")
     assert foreign == "python mine.py --lr 0.1"
-    path = made_runs.write(tmp_path, made_runs.measured(published="/home/me/curves.csv"))
+    path = made_runs.write(tmp_path, made_runs.measured(published="/home/me/charts.csv"))
     for text, drawn in ((html, True), (page.render([read(path)]), False)):
         [line] = set(re.findall(r"<code>(<span>bnjax.*?)</code>", text))
         assert ("<span>--published</span> <span>CSV</span>" in line) == drawn
@@ -704,13 +704,13 @@ def test_curves_have_contrast_and_differ_for_deuteranopes(page_is):
         for colour, _ in drawn:
             assert contrast(colour, "#FFFFFF") >= (2 if colour in own else 3), colour
     else:
-        assert {colour for colour, _ in drawn} | set(curves.COLOURS) <= set(curves.ON_DARK)
-        assert f"--paper: {curves.DARK_PAGE.lower()}" in page.text("report.css")
-        drawn = [(curves.on_dark(colour), line) for colour, line in drawn]
-        for colour, _ in [*drawn, (curves.NEUTRAL_ON_DARK, "")]:
-            for stroke in (curves.STROKE, *curves.STROKES):
-                drawn_as = over(colour, curves.DARK_PAGE, stroke["opacity"])
-                assert contrast(drawn_as, curves.DARK_PAGE) >= 3, colour
+        assert {colour for colour, _ in drawn} | set(charts.COLOURS) <= set(charts.ON_DARK)
+        assert f"--paper: {charts.DARK_PAGE.lower()}" in page.text("report.css")
+        drawn = [(charts.on_dark(colour), line) for colour, line in drawn]
+        for colour, _ in [*drawn, (charts.NEUTRAL_ON_DARK, "")]:
+            for stroke in (charts.STROKE, *charts.STROKES):
+                drawn_as = over(colour, charts.DARK_PAGE, stroke["opacity"])
+                assert contrast(drawn_as, charts.DARK_PAGE) >= 3, colour
     for (first, line), (second, other) in itertools.combinations(drawn, 2):
         distance = np.linalg.norm(seen(first) - seen(second))
         assert distance > (20 if line == other else 10), (first, second)

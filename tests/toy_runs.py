@@ -7,7 +7,7 @@ import signal
 import stat
 from pathlib import Path
 
-from bnjax.frame import disk, listener
+from bnjax.frame import disk, layout, listener
 from bnjax.studies import lp_norms
 
 TOY = ["--norms", "none", "batch", "--steps", "4", "--batch-size", "16", "--window", "1"]
@@ -56,7 +56,8 @@ def content(path: Path) -> str:
 
 
 def stop_at(monkeypatch, count):
-    """Send SIGTERM to this process at the `count`-th step from now."""
+    """Send SIGTERM to this process at the `count`-th step from now, of one arm after the other."""
+    monkeypatch.setattr(layout, "SIDE_BY_SIDE", layout.ALONE)
     advance = listener.PlainDisplay.advance
     steps = iter(range(1, 1000))
 

@@ -79,7 +79,9 @@ def plan(study: Study, options: Any) -> Iterator[ArmPlan]:
 def conclude(options: Any, arms: Sequence[ArmPlan]) -> Plan:
     """The whole run, from its arms; for a further seed their programs are compiled."""
     who = make_layout(options.data_devices, options.probe_devices)
-    at_a_time = min(len(arms) * options.seeds, len(who.meshes) * who.processes)
+    # Jobs side by side on one CPU share its cores.
+    meshes = len(set(who.meshes)) if None in who.meshes else len(who.meshes)
+    at_a_time = min(len(arms) * options.seeds, meshes * who.processes)
     again = sum(part.times * part.seconds for arm in arms for part in arm.parts)
     seconds = sum(arm.seconds for arm in arms) + (options.seeds - 1) * again
     saved = (options.checkpoints_kept + 1) * sum(arm.state_bytes for arm in arms)

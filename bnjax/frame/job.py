@@ -1,5 +1,6 @@
 """A job is one arm for one seed: train, probe, evaluate, save, resume; and many jobs on devices."""
 
+import contextlib
 import functools
 import queue
 import threading
@@ -321,13 +322,32 @@ def run_jobs(
     return [results[number] for number in range(len(jobs))]
 
 
+# What `with jax.enable_x64(True):` and its kind set holds in one thread only.
+SURROUNDINGS = (
+    "check_tracer_leaks", "debug_infs", "debug_nans", "default_device", "default_matmul_precision",
+    "default_prng_impl", "disable_jit", "enable_x64", "log_compiles", "numpy_dtype_promotion",
+    "numpy_rank_promotion", "threefry_partitionable", "transfer_guard",
+)  # fmt: skip
+
+
+def surroundings() -> dict[str, Any]:
+    """JAX's settings in this thread."""
+    return {name: getattr(jax.config, f"jax_{name}") for name in SURROUNDINGS}
+
+
 def in_threads(take: Callable[[Mesh | None], None], meshes: Sequence[Mesh | None]) -> None:
+    """Call a function for each mesh, each in a thread with the JAX settings of this one."""
     working: list[threading.Event] = []
+    given = surroundings()
 
     def take_and_say(mesh: Mesh | None) -> None:
         working.append(over := threading.Event())
         try:
-            take(mesh)
+            with contextlib.ExitStack() as held:
+                for name, value in surroundings().items():
+                    if value != given[name]:
+                        held.enter_context(getattr(jax, name)(given[name]))
+                take(mesh)
         finally:
             over.set()
 

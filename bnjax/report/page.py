@@ -282,8 +282,10 @@ def command(name: str, options: Mapping[str, Any], study: Study | None, script: 
     preset, model = str(options.get("preset", "")), str(options.get("model", ""))
     presets = study.presets if study is not None else {}
     base: Mapping[str, Any] = {}
+    usual = None  # the network of the preset, where none is given
     if study is not None:
         try:
+            usual = study.preset(preset).model
             base = plain(vars(study.preset(preset, model)))
         except (UsageError, TypeError):  # a preset of another version
             presets = {}
@@ -291,7 +293,7 @@ def command(name: str, options: Mapping[str, Any], study: Study | None, script: 
     line = ["python", script.rpartition(" ")[0]] if foreign else ["bnjax", name]
     if preset and preset != next(iter(presets), ""):
         line += ["--preset", preset]
-    if model and (model != base.get("model") or f"{preset} {model}" in presets):
+    if model and (model != usual or f"{preset} {model}" in presets):
         line += ["--model", model]
     for option, value in options.items():
         own = words(option, value)

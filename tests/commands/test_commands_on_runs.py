@@ -225,7 +225,7 @@ def test_resume_ends_as_the_same_command_would(toy_runs, made, tmp_path, monkeyp
         ({"norms": "batch"}, "its option norms"),
         ({"norms": [1]}, "its option norms"),
         ({"norms": ["../../x"]}, r"--norms ../../x: must be one of none"),
-        ({"model": "vgg12"}, "--model vgg12: must be of vgg11"),
+        ({"model": "vgg12"}, "--model vgg12: must be one of vgg5 vgg11"),
         ({"steps": True}, "its option steps"),
         ({"steps": 2**70}, "its option steps"),
         ({"depth": "a"}, "its option depth"),

@@ -26,7 +26,7 @@ LANDSCAPE = [
     (["--norms", "layer", "--microbatches", "3"], "must be 1 or more and divide --batch-size"),
     (["--norms", "bach"], "--norms bach: must be one of none batch"),
     (["--norms", "batch", "batch"], "--norms batch batch"),
-    (["--model", "vgg12"], "--model vgg12: must be one of vgg11 vgg13"),
+    (["--model", "vgg12"], "--model vgg12: must be one of vgg5 vgg11 vgg13"),
     (["--max-step", "0.1"], "--max-step 0.1: must be above --min-step 0.5"),
     (["--min-step", "0"], "--min-step 0.0"),
     (["--steps", "0"], "--steps 0: must be from 1 to 100000000"),

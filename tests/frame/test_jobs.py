@@ -173,3 +173,17 @@ def test_two_jobs_at_once_share_a_cpu():
     begun = threading.Barrier(2, timeout=30)
     jobs = [job.Job({"norm": norm}, 0) for norm in ("none", "batch")]
     job.run_jobs(jobs, lambda one, mesh: begun.wait(), [None, None], stopped=lambda: False)
+
+
+def test_jobs_at_the_same_time_have_the_callers_settings_of_jax():
+    jobs = [job.Job({"norm": norm}, 0) for norm in ("none", "batch")]
+
+    def work(one, mesh):
+        return jax.config.jax_enable_x64, jax.config.jax_numpy_dtype_promotion
+
+    usual = work(None, None)
+    other = not usual[0], "standard" if usual[1] == "strict" else "strict"
+    for meshes in ([None], [None, None]):
+        assert job.run_jobs(jobs, work, meshes, stopped=lambda: False) == [usual, usual]
+        with jax.enable_x64(other[0]), jax.numpy_dtype_promotion(other[1]):
+            assert job.run_jobs(jobs, work, meshes, stopped=lambda: False) == [other, other]

@@ -11,8 +11,7 @@ import scipy.optimize
 import scipy.spatial
 import scipy.stats
 import synthetic
-from synthetic import column, decided
-from test_distributions import CAPTION, N, S, U
+from synthetic import CAPTION, N, S, U, column, decided
 
 from bnjax import train
 from bnjax.arithmetic import earth_mover as distances

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import synthetic
 from conftest import cast, tiny_model
-from synthetic import STEPS, decided
-from test_distributions import CAPTION, N, S, U, moved, table
+from synthetic import CAPTION, STEPS, N, S, U, decided
+from test_distributions import moved, table
 
 from bnjax import train
 from bnjax.frame.arm import Arm

@@ -11,8 +11,7 @@ import pytest
 import synthetic
 from conftest import cast, tiny_model
 from jax.flatten_util import ravel_pytree
-from synthetic import column, decided
-from test_distributions import CAPTION, N, S, U
+from synthetic import CAPTION, N, S, U, column, decided
 
 from bnjax import data, losses
 from bnjax.commands.command_line import prepare

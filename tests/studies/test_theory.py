@@ -9,8 +9,7 @@ import optax
 import pytest
 import synthetic
 from conftest import tiny_model
-from synthetic import column, decided
-from test_distributions import CAPTION, N, S, U
+from synthetic import CAPTION, N, S, U, column, decided
 
 from bnjax import train
 from bnjax.data import Batch

@@ -134,5 +134,5 @@ def test_the_publications_settings_are_theirs():
 
 
 def test_lp_norms_are_judged_and_drawn_as_training_curves():
-    assert lp_norms.STUDY.part("CLAIMS") is vgg_training.STUDY.part("CLAIMS")
+    assert set(lp_norms.STUDY.part("CLAIMS")) < set(vgg_training.STUDY.part("CLAIMS"))
     assert lp_norms.STUDY.part("FIGURES") is vgg_training.STUDY.part("FIGURES")
