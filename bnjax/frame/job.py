@@ -303,7 +303,7 @@ def run_jobs(
                     ended.append(error)
                 failures.append((jobs[number].label, error))
 
-    if len(meshes) == 1:
+    if len(meshes) == 1 or len(jobs) == 1:
         take(meshes[0])
     else:
         in_threads(take, meshes)

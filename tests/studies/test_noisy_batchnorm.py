@@ -9,7 +9,7 @@ import pytest
 import synthetic
 from conftest import cast, tiny_model
 from synthetic import CAPTION, STEPS, N, S, U, decided
-from test_distributions import moved, table
+from test_distributions import moved
 
 from bnjax import train
 from bnjax.frame.arm import Arm
@@ -128,6 +128,12 @@ def test_the_time_to_a_loss_ignores_one_easy_batch():
     assert time(loss) == np.inf
     loss[20:] = 0.1
     assert time(loss) == 23  # a median over five steps is below once three of them are
+
+
+def table(drawing, panel):
+    """The rows of a panel whose name begins so, as (series, x, y, value)."""
+    rows = drawing.table()
+    return [(row[1], *row[3:5], row[7]) for row in rows if row[0].startswith(panel)]
 
 
 def test_accuracy_is_drawn_in_percent_beside_the_published_curve():
