@@ -1,6 +1,7 @@
 """What the landscape, the shift and the spectrum measure along training."""
 
 import dataclasses
+import itertools
 from types import SimpleNamespace
 
 import jax
@@ -50,11 +51,12 @@ def test_the_shapes_of_a_line_are_those_that_it_has():
 
 
 def test_limits_are_measured_at_some_steps_only():
-    options = {"directions": BOTH, "has_limits": lambda step: step == 4}
-    measure = line.make_line(square, np.array([0.5, 1.0]), KEY, **options)
-    for step in (2, 4):
+    options = {"directions": BOTH, "limits_every": 4}
+    called = line.make_line(square, np.array([0.5, 1.0]), KEY, **options)
+    for step, measure in itertools.product((2, 4), (called, jax.jit(called))):
         found = measure(STATE._replace(step=jnp.int32(step)), BATCH, COMPUTED)
         assert np.isfinite(found.smoothness_limit).all() == (step == 4)
+        assert np.isnan(found.curvature_limit).any() == (step != 4)
         assert np.isfinite(found.smoothness).all()
 
 

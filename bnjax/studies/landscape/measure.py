@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from bnjax import models
@@ -48,7 +49,7 @@ def probes(arm: Arm) -> Mapping[str, Measurement]:
         gradient=build_program(arm).gradient if is_training_loss and same_precision else None,
         # One program computes the statistics at the centre once for all points.
         mapped=None if options.statistics == "batch" else True,
-        has_limits=None if spacing == 1 else every(options.probe_every * spacing),
+        limits_every=1 if spacing == 1 else options.probe_every * spacing,
         chunk=options.chunk,
         precision=options.probe_precision,
     )
@@ -101,7 +102,7 @@ def make_line(
     *,
     directions: Sequence[str] = ("gradient",),
     gradient: Callable[[TrainState, Batch], Gradient] | None = None,
-    has_limits: Callable[[int], bool] | None = None,
+    limits_every: int = 1,
     parameters: trees.Predicate | None = None,
     chunk: int | Literal["auto"] = "auto",
     mapped: bool | None = None,
@@ -116,7 +117,8 @@ def make_line(
       directions: `gradient`, `random` (Gaussian, of the gradient's norm), or both.
       gradient: training's own compiled gradient, which then serves centre and points; right only
         where the probed loss is training's, computed at the same precision.
-      has_limits: at which steps the limits for η → 0 are measured; None: at all.
+      limits_every: training steps from one measurement of the limits for η → 0 to the next; they
+        are NaN at the others.
       parameters: as for `probes.Probe`.
       chunk: as for `probes.Probe`.
       mapped: as for `probes.Probe`.
@@ -165,7 +167,7 @@ def make_line(
     def measure(state: TrainState, batch: Batch, computed: Gradient) -> library.Line:
         centre = (computed.loss, computed.gradient) if gradient else None
         is_traced = isinstance(state.step, jax.core.Tracer)
-        limits = has_limits is None or is_traced or has_limits(int(state.step))
+        due = limits_every == 1 or is_traced or int(state.step) % limits_every == 0
         lines = [
             probe(
                 state.params,
@@ -173,11 +175,18 @@ def make_line(
                 batch,
                 random_key=key_at(seed, state.step) if direction == "random" else None,
                 centre=centre,
-                limits=limits,
+                limits=due,
             )
             for direction in directions
         ]
-        return trees.stack(lines)
+        found = trees.stack(lines)
+        if limits_every == 1 or not is_traced:
+            return found
+        here = state.step % limits_every == 0  # one program, as points spread over devices are
+        ends = (
+            jnp.where(here, x, jnp.nan) for x in (found.smoothness_limit, found.curvature_limit)
+        )
+        return library.Line(*found[:-2], *ends)
 
     return measure
 
