@@ -3,9 +3,9 @@
     python benchmarks/first_figure.py --torch-python PYTHON     # a quarter of an hour
     python benchmarks/first_figure.py --only quick              # today's default alone
 
-Each row is a process of its own, from its imports to its last file, as a user starts it: with an
-empty compile cache (cold) and with the one that the cold run left (warm). Rows take turns, medians
-are printed. A last run of each job, not counted, is taken apart into its parts.
+Each row is a process of its own, from its imports to its last file, as a user starts it. A cold run
+has an empty compile cache; the warm run after it has the cache of the cold one. Rows take turns,
+and medians are printed. One more run of each job gives the times of its parts.
 """
 
 import dataclasses

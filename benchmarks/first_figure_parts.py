@@ -49,7 +49,7 @@ def timing(name, function):
 
 
 def on_duration(event, seconds, **_):
-    """Compilation, counted apart from what was running."""
+    """Count compilation under its own name, not under the part that needs it."""
     if event.endswith(("backend_compile_duration", "jaxpr_trace_duration")) or (
         event.endswith("jaxpr_to_mlir_module_duration")
     ):

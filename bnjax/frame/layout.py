@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import jax
-import jaxlib
 import numpy as np
 from filelock import FileLock
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -174,15 +173,19 @@ MAX_BYTES = 2 * 2**30
 
 def processor_and_version() -> str:
     """The version of jaxlib and twelve digits for the processor: programs are its native code."""
+    telling = ("model name", "flags", "Features", "CPU")
+    about = {line for line in cpu_lines() if line.startswith(telling)}
+    about |= {platform.machine(), platform.processor()}
+    digest = hashlib.sha256("\n".join(sorted(about)).encode()).hexdigest()
+    return f"{version('jaxlib')}-{digest[:12]}"
+
+
+def cpu_lines() -> list[str]:
+    """What Linux says of the processors; nothing elsewhere."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        about = sorted(
-            {x for x in lines if x.startswith(("model name", "flags", "Features", "CPU"))}
-        )
-    except OSError:  # another system
-        about = [platform.machine(), platform.processor()]
-    digest = hashlib.sha256("\n".join(about).encode()).hexdigest()
-    return f"{jaxlib.__version__}-{digest[:12]}"
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
 
 
 def enable() -> None:
@@ -258,12 +261,8 @@ def fingerprint(who: Layout = ALONE) -> dict[str, Any]:
 
 
 def processor() -> str:
-    try:
-        described = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return platform.processor()
-    names = re.findall(r"^model name\s*:\s*(.*\S)", described, re.MULTILINE)
-    return names[0] if names else platform.processor()
+    named = (re.fullmatch(r"model name\s*:\s*(.*\S)\s*", line) for line in cpu_lines())
+    return next((found[1] for found in named if found), platform.processor())
 
 
 def commit() -> str:

@@ -17,7 +17,7 @@ LONGEST_TEXT = 4096
 def build(kind: type[Config], stored: Mapping[str, Any]) -> Config:
     """The options that `files.plain` made into plain values, or a `ValueError` that names one.
 
-    Whole numbers stay whole where a float is meant, as in what was stored.
+    A whole number stays an `int`, also where the field is a `float`: so it was stored.
 
     Example:
       >>> @dataclasses.dataclass(frozen=True)

@@ -95,8 +95,8 @@ class Study:
 
         Args:
           name: of the preset.
-          model: one that may have presets of its own, `"quick dln"`; `"quick *"` is that of every
-            network but the one that `"quick"` names.
+          model: a network. `"quick dln"` is the preset of `dln`; `"quick"` names a network, and
+            `"quick *"` is the preset of all others.
 
         Raises:
           UsageError: there is no such preset.
