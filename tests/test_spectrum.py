@@ -125,6 +125,23 @@ def test_a_hessian_of_nan_gives_nan(of_diagonal):
         assert np.isnan(getattr(found, name)).all(), name
 
 
+def test_memory_is_a_copy_of_the_parameters_for_each_lanczos_step_and_none_for_a_vector():
+    params = jnp.ones((300, 300))
+    images = jax.random.normal(jax.random.key(1), (8, 300))
+
+    def temporary(**options):
+        def measure(params, key):
+            return spectrum(lambda w: jnp.sum(jnp.tanh(images @ w) ** 2), params, key, **options)
+
+        program = jax.jit(measure).lower(params, jax.random.key(0)).compile()
+        return program.memory_analysis().temp_size_in_bytes / params.nbytes
+
+    few = temporary(lanczos_steps=10, num_trace_vectors=2, num_vectors=2)
+    assert abs(temporary(lanczos_steps=10, num_trace_vectors=64, num_vectors=2) - few) < 0.1
+    assert abs(temporary(lanczos_steps=10, num_trace_vectors=2, num_vectors=16) - few) < 0.1
+    assert 9.5 < temporary(lanczos_steps=20, num_trace_vectors=2, num_vectors=2) - few < 10.5
+
+
 def test_density_is_the_sum_of_gaussians_and_integrates_to_1():
     nodes = np.array([[0.0, 2.0, np.nan], [-1.0, 0.0, 1.0]])
     weights = np.array([[0.75, 0.25, 0.0], [0.2, 0.5, 0.3]])

@@ -1,7 +1,7 @@
 """The spectrum of a Hessian without the Hessian: Lanczos, stochastic trace, the gradient's share.
 
 Everything acts on the flattened parameters of any `loss(params) -> scalar` by Hessian-vector
-products. Random vectors and the tridiagonalisation are matfree's.
+products.
 """
 
 from collections.abc import Callable
@@ -10,13 +10,12 @@ from typing import Annotated, Any, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, ArrayLike, Float
-from matfree import decomp, stochtrace
+from jaxtyping import Array, ArrayLike, Float, Key
 
 from bnjax.errors import UsageError
 from bnjax.fields import Field
 from bnjax.probes.points import check_scalar
-from bnjax.types import Loss, Params, PRNGKey, PyTree, Scalar
+from bnjax.types import Index, Loss, Params, PRNGKey, PyTree, Scalar
 
 Vector = Float[Array, " size"]
 Nodes = Float[Array, " lanczos_steps"]
@@ -63,12 +62,25 @@ def lanczos(product: Callable[[Vector], Vector], start: Vector, given: Vector, s
     """
     if steps < 1:
         raise UsageError(f"steps={steps} must be 1 or more")
-    basis, (diagonal, beside), rest, _ = decomp.tridiag_sym(
-        steps, materialize=False, reortho="full", custom_vjp=False
-    )(product, start)
+
+    # The basis by rows: by columns, as libraries keep it, XLA holds a second copy of it.
+    def step(row: Index, carry: tuple[Array, ...]) -> tuple[Array, ...]:
+        basis, diagonal, lengths, rest = carry
+        vector = rest / lengths[row]
+        basis = basis.at[row].set(vector)
+        rest = product(vector)
+        diagonal = diagonal.at[row].set(jnp.vdot(vector, rest))
+        for _ in range(2):  # once is not enough in float32
+            rest = rest - (basis @ rest) @ basis
+        return basis, diagonal, lengths.at[row + 1].set(jnp.linalg.norm(rest)), rest
+
+    zeros = jnp.zeros((steps, start.shape[0]), start.dtype)
+    lengths = jnp.zeros(steps + 1, start.dtype).at[0].set(jnp.linalg.norm(start))
+    begun = zeros, jnp.zeros(steps, start.dtype), lengths, start
+    basis, diagonal, lengths, _ = jax.lax.fori_loop(0, steps, step, begun)
     # A Krylov space of fewer than m dimensions leaves a rest of rounding errors, or exactly 0 and
-    # NaN after it: Lanczos ends there, and matfree's further steps are cut off.
-    last = jnp.linalg.norm(rest)
+    # NaN after it: Lanczos ends there, and further steps are cut off.
+    beside, last = lengths[1:-1], lengths[-1]
     scale = jnp.nanmax(jnp.abs(jnp.concatenate([diagonal, beside])))
     goes_on = beside > jnp.finfo(beside.dtype).eps * scale
     kept = jnp.concatenate([jnp.ones_like(goes_on, shape=(1,)), jnp.cumprod(goes_on, dtype=bool)])
@@ -79,7 +91,7 @@ def lanczos(product: Callable[[Vector], Vector], start: Vector, given: Vector, s
         jnp.diag(diagonal) + jnp.diag(beside, 1) + jnp.diag(beside, -1)
     )
     real = jnp.arange(steps) < kept.sum()
-    along = vectors.T @ (jnp.where(kept[:, None], basis, 0) @ given)
+    along = vectors.T @ jnp.where(kept, basis @ given, 0)  # no second copy of the basis
     return Ritz(
         nodes=jnp.where(real, nodes, jnp.nan),
         weights=jnp.where(real, vectors[0] ** 2, 0),
@@ -145,8 +157,9 @@ def spectrum(
     An m-step Lanczos run from each random vector v gives Ritz values λ_i and weights w_i, the
     nodes of a quadrature for the spectral density (see `density`); the outermost Ritz values
     converge to the outermost eigenvalues, each of which counts once however often it occurs.
-    Costs `num_vectors · lanczos_steps + num_trace_vectors` Hessian-vector products (about two
-    gradients each), and memory for `lanczos_steps` copies of the parameters. Works under `jit`.
+    Costs `num_vectors · lanczos_steps + num_trace_vectors` Hessian-vector products (two to three
+    gradients each). Memory: `lanczos_steps` copies of the parameters beside that of one product,
+    however many random vectors there are. Works under `jit`.
 
     Args:
       loss: `loss(params) -> scalar`, twice differentiable; the examples are inside it.
@@ -178,14 +191,18 @@ def spectrum(
     point, unravel = ravel_pytree(params)
     _check(point.size, lanczos_steps, num_vectors, num_trace_vectors, top)
     flat_loss = lambda flat: loss(unravel(flat))  # noqa: E731
-    keys = (jax.random.fold_in(key, use) for use in (0, 1))
-    starts = stochtrace.sampler_normal(point, num=num_vectors)(next(keys))
-    signs = stochtrace.sampler_signs(point, num=num_trace_vectors)(next(keys))
+    for_starts, for_signs = (jax.random.fold_in(key, use) for use in (0, 1))
     with jax.default_matmul_precision(precision):
+        signs = jax.random.split(for_signs, num_trace_vectors)
         value, gradient, samples = _quadratic_forms(flat_loss, point, signs)
         product = hessian_vector_product(flat_loss, point)
+
+        def run(key: PRNGKey) -> Ritz:
+            start = jax.random.normal(key, point.shape, point.dtype)
+            return lanczos(product, start, gradient, lanczos_steps)
+
         # One vector after the other: only one Krylov basis is in memory.
-        found = jax.lax.map(lambda start: lanczos(product, start, gradient, lanczos_steps), starts)
+        found = jax.lax.map(run, jax.random.split(for_starts, num_vectors))
     mean, error = mean_and_error(samples)
     first = Ritz(*(field[0] for field in found))
     largest, smallest = ends(first, top)
@@ -270,22 +287,22 @@ def mean_and_error(samples: Float[Array, " num_samples"]) -> tuple[Scalar, Scala
 
 
 def _quadratic_forms(
-    loss: Loss, point: Vector, vectors: Float[Array, "num_vectors size"]
+    loss: Loss, point: Vector, keys: Key[Array, " num_vectors"]
 ) -> tuple[Scalar, Vector, Float[Array, " num_vectors"]]:
-    """Loss, gradient, and vᵀHv of each vector, from one pass per vector.
+    """Loss, gradient, and vᵀHv of a vector of random signs for each key, from one pass per vector.
 
-    matfree's estimator needs the memory of all vectors at once, and divides by N where the
-    standard error of N samples takes N − 1.
+    One vector is in memory at a time: each is drawn where it is used.
     """
 
-    def visit(carry: tuple[Scalar, Vector], vector: Vector) -> tuple[tuple[Scalar, Vector], Scalar]:
+    def visit(carry: tuple[Scalar, Vector], key: PRNGKey) -> tuple[tuple[Scalar, Vector], Scalar]:
         del carry  # the same at every vector
+        vector = jax.random.rademacher(key, point.shape, point.dtype)
         found, (_, product) = jax.jvp(jax.value_and_grad(loss), (point,), (vector,))
         return found, jnp.vdot(vector, product)
 
     shape: Any = jax.eval_shape(loss, point)
     (value, gradient), samples = jax.lax.scan(
-        visit, (jnp.zeros(shape.shape, shape.dtype), jnp.zeros_like(point)), vectors
+        visit, (jnp.zeros(shape.shape, shape.dtype), jnp.zeros_like(point)), keys
     )
     return value, gradient, samples
 
