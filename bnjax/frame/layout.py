@@ -11,6 +11,8 @@ import os
 import platform
 import re
 import subprocess
+import warnings
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -219,7 +221,41 @@ def enable() -> None:
         return
     jax.config.update("jax_compilation_cache_dir", str(kept))
     jax.config.update("jax_compilation_cache_max_size", MAX_BYTES)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    drop_damaged(kept)
+
+
+DAMAGED = "Error reading persistent compilation cache entry"
+
+
+def drop_damaged(folder: Path) -> None:
+    """Drop programs that cannot be read from now on, with a line each.
+
+    JAX warns and compiles, but keeps the entry, so that every start would fail at it again.
+    """
+    warnings.filterwarnings("always", message=DAMAGED)
+    shown = warnings.showwarning
+
+    def show(message: Warning | str, *where: Any, **options: Any) -> None:
+        if not str(message).startswith(DAMAGED):
+            shown(message, *where, **options)
+        elif entry := damaged_entry(folder):
+            entry.unlink(missing_ok=True)
+            warn(f"a damaged compiled program is dropped and compiled anew ({entry})")
+
+    warnings.showwarning = show  # type: ignore[assignment]
+
+
+def damaged_entry(folder: Path) -> Path | None:
+    """Of the programs that were asked for last the first that cannot be unpacked, else the last."""
+    asked = sorted(folder.glob("*-atime"), key=lambda path: path.stat().st_mtime_ns)
+    entries = [folder / f"{path.name.removesuffix('-atime')}-cache" for path in asked[:-9:-1]]
+    for entry in entries:
+        try:
+            zlib.decompress(entry.read_bytes())
+        except (OSError, zlib.error):
+            return entry
+    return entries[0] if entries else None
 
 
 PACKAGES = ("bnjax", "jax", "jaxlib", "flax", "optax", "numpy")

@@ -1,10 +1,13 @@
 """Where compiled programs are kept."""
 
 import contextlib
+import warnings
 
 import jax
+import jax.numpy as jnp
 import pytest
 from filelock import FileLock
+from jax.experimental.compilation_cache import compilation_cache
 
 from bnjax.frame import layout
 
@@ -78,3 +81,43 @@ def test_where_nothing_can_be_kept_it_is_said_and_the_run_goes_on(
     assert said.startswith("warning: compiled programs are not kept")
     assert "set BNJAX_CACHE_DIR" in said
     assert said.count("\n") == 1
+
+
+@pytest.fixture
+def fresh_cache():
+    """A JAX that opens the folder it is told of, whatever it opened before."""
+    shown = warnings.showwarning
+    compilation_cache.reset_cache()
+    with warnings.catch_warnings():
+        yield
+    warnings.showwarning = shown
+    compilation_cache.reset_cache()
+
+
+@pytest.mark.parametrize("damage", [lambda whole: whole[:100], lambda whole: b""])
+def test_a_damaged_program_is_dropped_with_a_line_and_compiled_anew(
+    tmp_path, monkeypatch, capsys, fresh_cache, damage
+):
+    monkeypatch.setenv("BNJAX_CACHE_DIR", str(tmp_path))
+    layout.enable()
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+    def compute():
+        jax.clear_caches()
+        return float(jax.jit(lambda x: jnp.sin(x) + 3)(0.0))
+
+    compute()
+    entries = list(tmp_path.glob("*/*-cache"))
+    whole = {entry: entry.read_bytes() for entry in entries}
+    for entry in entries:
+        entry.write_bytes(damage(whole[entry]))
+    assert compute() == 3.0
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == len(entries) > 0
+    for entry in entries:
+        assert (
+            f"warning: a damaged compiled program is dropped and compiled anew ({entry})" in lines
+        )
+        assert len(entry.read_bytes()) > 100  # it was written again
+    assert compute() == 3.0
+    assert capsys.readouterr().err == ""
