@@ -1,6 +1,6 @@
 """Times a line whose points are measured one, two, four, … at a time, beside what `auto` takes.
 
-    python benchmarks/tune_chunk.py [--toy]
+    python benchmarks/tune_chunk.py [--toy | --large]
 
 Small networks are bound by the cost of starting operations, large ones by memory and arithmetic;
 `bnjax/probes/points.py` holds the rule drawn from this table. Runs unchanged on any backend.
@@ -49,7 +49,7 @@ def network(name: str, model: models.Model, batch: data.Batch, objective: losses
     return Case(name, loss, variables["params"])
 
 
-def cases(toy: bool) -> list[Case]:
+def cases(toy: bool, large: bool = False) -> list[Case]:
     """From the smallest to the largest."""
     if toy:
         return [perceptron(4, 8)]
@@ -70,6 +70,11 @@ def cases(toy: bool) -> list[Case]:
         ),
         network(
             "VGG-11 ×¼, batch 128", models.vgg11(norm=norm, width=0.25), batch, losses.cross_entropy
+        ),
+        *(
+            [network("VGG-16, batch 128", models.vgg16(norm=norm), batch, losses.cross_entropy)]
+            if large
+            else []
         ),
     ]
 
@@ -94,13 +99,15 @@ def main(argv: list[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--toy", action="store_true", help="one small case, to see that it runs")
-    toy = parser.parse_args(argv).toy
+    parser.add_argument("--large", action="store_true", help="VGG-16 at full width, too")
+    options = parser.parse_args(argv)
+    toy = options.toy
     chunks = (1, 2) if toy else (1, 2, 4, 8)
     device = jax.devices()[0].device_kind
     print(f"{device}, jax {jax.__version__}; milliseconds of {chunks[-1]} points")
     print("| network | auto |", " | ".join(f"{chunk} at a time" for chunk in chunks), "|")
     print("|---" * (len(chunks) + 2) + "|")
-    for case in cases(toy):
+    for case in cases(toy, options.large):
         times = (f"{milliseconds(case, chunks[-1], chunk):.1f}" for chunk in chunks)
         auto = points_that_fit(case.loss, case.params, chunks[-1])
         print(f"| {case.name} | {auto} |", " | ".join(times), "|", flush=True)

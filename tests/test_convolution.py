@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -356,3 +357,57 @@ def test_outside_loops_few_channels_take_the_gradients_of_xla(channels, inside, 
     with convolution.outside_loops():
         assert count() == outside
     assert count() == inside
+
+
+@pytest.fixture
+def on_accelerator(monkeypatch):
+    """Convolutions are traced as for an accelerator."""
+    monkeypatch.setattr(convolution.jax, "default_backend", lambda: "gpu")
+
+
+POINTS = [
+    ((4, 4), (3, 3), {}),  # one product for all points
+    ((3, 4), (2, 2), {"padding": "VALID"}),
+    ((6, 5), (3, 3), {"strides": (2, 1)}),  # one point after the other
+]
+
+
+@pytest.mark.parametrize(("size", "taps", "options"), POINTS)
+@pytest.mark.parametrize("mapped", ["images", "kernel", "both"])
+def test_points_of_an_accelerator_are_the_convolution_at_each(
+    on_accelerator, size, taps, options, mapped
+):
+    problems = [problem(size, taps, seed=seed) for seed in range(3)]
+    images, kernels = (jnp.stack(arrays) for arrays in zip(*problems, strict=True))
+    axes = {"images": (0, None), "kernel": (None, 0), "both": (0, 0)}[mapped]
+    point = [x if axis == 0 else x[0] for x, axis in zip((images, kernels), axes, strict=True)]
+
+    def derivatives(conv):
+        def loss(images, kernel):
+            return jnp.sum(jnp.sin(conv(images, kernel, **options)))
+
+        def hessian_product(images, kernel):
+            direction = jnp.cos(images), jnp.sin(kernel)
+            return jax.jvp(jax.grad(loss, (0, 1)), (images, kernel), direction)
+
+        return jax.jit(jax.vmap(hessian_product, axes))(*point)
+
+    assert_close(derivatives(convolve), derivatives(reference))
+
+
+def test_small_images_of_many_points_are_products_without_groups_and_large_ones_a_loop(
+    on_accelerator,
+):
+    def lowered(size):
+        problems = [problem(size, channels=(8, 8), seed=seed) for seed in range(3)]
+        points = [jnp.stack(arrays) for arrays in zip(*problems, strict=True)]
+        gradient = jax.grad(lambda *point: jnp.sum(convolve(*point) ** 2), (0, 1))
+        return jax.jit(jax.vmap(gradient)).lower(*points).as_text()
+
+    small, large = lowered((4, 4)), lowered((8, 8))
+    assert "dot_general" in small
+    assert "stablehlo.convolution" not in small
+    assert "stablehlo.while" in large
+    assert large.count("stablehlo.convolution") == 3  # value and both gradients
+    groups = re.findall(r"feature_group_count = (\d+)", large)
+    assert set(groups) == {"1"}

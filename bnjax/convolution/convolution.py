@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 from bnjax.convolution.forms import apply_form
 from bnjax.convolution.geometry import Geometry, Images, Kernel, Output, make_axis
+from bnjax.convolution.points import convolve_points
 from bnjax.convolution.table import Choice, choose
 from bnjax.errors import UsageError
 
@@ -56,7 +57,10 @@ def convolve(
             f"padding='VALID' leaves nothing of images {images.shape} under a kernel "
             f"{kernel.shape}: give larger images, a smaller kernel, or padding='SAME'"
         )
-    return _convolve(images, kernel, Geometry(height, width))
+    geometry = Geometry(height, width)
+    if jax.default_backend() != "cpu":
+        return convolve_points(images, kernel, geometry)
+    return _convolve(images, kernel, geometry)
 
 
 _LOOPED: contextvars.ContextVar[bool] = contextvars.ContextVar("looped", default=True)
