@@ -5,12 +5,13 @@ JAX is imported once the options are parsed, so that `--help` and wrong calls ar
 
 import contextlib
 import importlib
+import importlib.util
 import io
 import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,23 +70,38 @@ def one_line(framed: str) -> str:
 
 PUBLISH = "bnjax.report.publish"
 HUGE_PAGES = "glibc.malloc.hugetlb=1"
+LEVEL = "--xla_backend_optimization_level"  # LLVM's
+AUTOTUNE = "--xla_gpu_autotune_level"
 
 
-def use_huge_pages(environment: Mapping[str, str] = os.environ) -> None:
-    """Start this process again with huge pages, unless it has them; nothing heavy is imported yet.
+def suit_xla(arguments: Sequence[str], environment: MutableMapping[str, str] = os.environ) -> None:
+    """Settings for XLA before JAX is imported: cheap compilation, and on a CPU huge pages.
+
+    On a CPU, at LLVM's level 1, programs compile in a third less time and run no slower: the work
+    is in libraries. Where there may be a GPU that level stays, and short presets choose its kernels
+    without timing them, which takes most of a cold start.
 
     XLA's temporaries on a CPU are fresh memory at every call, and their page faults cost up to a
     fifth of a run (`benchmarks/README.md`). glibc 2.35 or later reads the setting at the start of a
-    process only. Elsewhere, and where `GLIBC_TUNABLES` says something of it, nothing is done.
+    process only, so this process starts again. Elsewhere, and where `GLIBC_TUNABLES` says something
+    of it, it goes on.
     """
-    given = environment.get("GLIBC_TUNABLES", "")
+    platforms, flags = environment.get("JAX_PLATFORMS", ""), environment.get("XLA_FLAGS", "")
+    plugins, tpu = (importlib.util.find_spec(name) for name in ("jax_plugins", "libtpu"))
+    on_cpu = platforms == "cpu" or not (platforms or plugins or tpu)
+    short = given(arguments, "--preset") in ("", "quick", "toy")
+    on_gpu = platforms in ("cuda", "gpu") or (plugins and not platforms and not tpu)
+    wanted = f"{LEVEL}=1" if on_cpu else f"{AUTOTUNE}=0" if on_gpu and short else ""
+    if wanted and wanted.partition("=")[0] not in flags:
+        environment["XLA_FLAGS"] = f"{flags} {wanted}".strip()
+    tunables = environment.get("GLIBC_TUNABLES", "")
     try:
         version = (os.confstr("CS_GNU_LIBC_VERSION") or "").removeprefix("glibc ").split(".")
         known = [int(part) for part in version[:2]] >= [2, 35]
     except (AttributeError, OSError, ValueError):  # another system, or another C library
         return
-    if known and sys.executable and "glibc.malloc.hugetlb" not in given:
-        tunables = ":".join(filter(None, (given, HUGE_PAGES)))
+    if known and sys.executable and "glibc.malloc.hugetlb" not in tunables:
+        tunables = ":".join(filter(None, (tunables, HUGE_PAGES)))
         again = [sys.executable, *sys.orig_argv[1:]]
         os.execve(sys.executable, again, {**environment, "GLIBC_TUNABLES": tunables})
 
@@ -103,7 +119,7 @@ def main(study: Study, arguments: Sequence[str] | None = None) -> int:
     if arguments is None:
         arguments = sys.argv[1:]
         if not {"-h", "--help"} & {*arguments}:
-            use_huge_pages()
+            suit_xla(arguments)
     status = guarded(lambda: act(study, arguments), arguments)
     if "jax" in sys.modules:
         from bnjax.frame import processes

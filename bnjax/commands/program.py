@@ -127,9 +127,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if arguments is None:
         arguments = sys.argv[1:]
-        trains = arguments[:1] == ["resume"] or {*arguments[:1]} & {*studies.names()}
+        trains = {*arguments[:1]} & {"resume", "reproduce", *studies.names()}
         if trains and not {"-h", "--help"} & {*arguments}:
-            command_line.use_huge_pages()
+            command_line.suit_xla(arguments)
     if arguments and arguments[0] in studies.names():
         return command_line.main(studies.find(arguments[0]), arguments[1:])
     if arguments and arguments[0] in MODULES:

@@ -149,17 +149,47 @@ def test_a_run_starts_again_with_huge_pages(monkeypatch, given, expected):
     started = []
     monkeypatch.setattr(os, "execve", lambda *call: started.append(call))
     monkeypatch.setattr(os, "confstr", lambda name: "glibc 2.36")
-    command_line.use_huge_pages({"HOME": "here", **given})
+    given = {"JAX_PLATFORMS": "cuda", "XLA_FLAGS": "--xla_gpu_autotune_level=2", **given}
+    command_line.suit_xla([], given)
     if expected is None:
         assert not started
         return
     [(program, arguments, environment)] = started
     assert (program, arguments[0]) == (sys.executable, sys.executable)
-    assert environment == {"HOME": "here", "GLIBC_TUNABLES": expected}
+    assert environment == {**given, "GLIBC_TUNABLES": expected}
 
 
 @pytest.mark.parametrize("version", [None, "glibc 2.34", "musl"])
 def test_where_nothing_can_give_huge_pages_nothing_starts_again(monkeypatch, version):
     monkeypatch.setattr(os, "execve", lambda *call: pytest.fail("started again"))
     monkeypatch.setattr(os, "confstr", lambda name: version)
-    command_line.use_huge_pages({})
+    command_line.suit_xla([], {})
+
+
+LEVEL_1, UNTUNED = "--xla_backend_optimization_level=1", "--xla_gpu_autotune_level=0"
+
+
+@pytest.mark.parametrize(
+    ("given", "plugin", "preset", "flags"),
+    [
+        ({}, False, "paper", LEVEL_1),
+        ({}, True, "paper", None),  # there may be a GPU
+        ({}, True, "quick", UNTUNED),
+        ({"JAX_PLATFORMS": "cpu"}, True, "quick", LEVEL_1),
+        ({"JAX_PLATFORMS": "cuda"}, False, "toy", UNTUNED),
+        ({"JAX_PLATFORMS": "tpu"}, True, "toy", None),
+        ({"XLA_FLAGS": "--a=b"}, False, "quick", f"--a=b {LEVEL_1}"),
+        ({"XLA_FLAGS": LEVEL_1.replace("1", "3")}, False, "quick", LEVEL_1.replace("1", "3")),
+        ({"XLA_FLAGS": UNTUNED.replace("0", "4")}, True, "quick", UNTUNED.replace("0", "4")),
+    ],
+)
+def test_programs_compile_cheaply_where_that_costs_nothing(
+    monkeypatch, given, plugin, preset, flags
+):
+    monkeypatch.setattr(os, "confstr", lambda name: None)
+    monkeypatch.setattr(
+        command_line.importlib.util, "find_spec", lambda name: plugin and name == "jax_plugins"
+    )
+    environment = dict(given)
+    command_line.suit_xla(["--preset", preset], environment)
+    assert environment.get("XLA_FLAGS") == flags
