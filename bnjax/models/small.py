@@ -61,8 +61,8 @@ class Small(nn.Module):
         x = images
         for index, (features, size, pooled) in enumerate(self.stages, start=1):
             options: dict[str, Any] = {"kernel_size": (size, size), "name": f"conv{index}"}
-            x = act(Convolution(features, self.norm, self.kernel_init, **options)(x, train=train))
-            x = max_pool(x, 2) if pooled else x
+            x = Convolution(features, self.norm, self.kernel_init, **options)(x, train=train)
+            x = act(max_pool(x, 2) if pooled else x)  # they commute, as in `vgg.VGG`
         x = x.reshape(x.shape[0], -1)
         for index, features in enumerate(self.hidden, start=1):
             x = drop(x, self.dropout if self.stages else 0.0, train=train)

@@ -55,10 +55,11 @@ class VGG(nn.Module):
         check_pixels(images, len(self.stages), "a VGG")
         x, names = images, (f"conv{index}" for index in itertools.count(1))
         for convolutions, features in zip(self.stages, self.channels, strict=True):
-            for name in itertools.islice(names, convolutions):
-                conv = Convolution(features, self.norm, self.kernel_init, name=name)
-                x = nn.relu(conv(x, train=train))
-            x = max_pool(x, 2)
+            for left in reversed(range(convolutions)):
+                conv = Convolution(features, self.norm, self.kernel_init, name=next(names))
+                x = conv(x, train=train)
+                # Maximum and ReLU commute, and after pooling ReLU has a quarter of the work.
+                x = nn.relu(x if left else max_pool(x, 2))
         x = x.reshape(x.shape[0], -1)
         for index, features in enumerate(self.hidden, start=1):
             dense = Dense(features, self.norm, self.kernel_init, name=f"dense{index}")
