@@ -11,7 +11,7 @@ from bnjax.frame import disk, layout, listener
 from bnjax.studies import lp_norms
 
 TOY = ["--norms", "none", "batch", "--steps", "4", "--batch-size", "16", "--window", "1"]
-TOY += ["--checkpoint-steps", "1"]
+TOY += ["--checkpoint-steps", "1", "--seeds", "1", "--lr", "0.1"]
 
 
 class Drawing:

@@ -22,7 +22,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.optimize import linear_sum_assignment
 
 from bnjax.arithmetic.moments import moments
 from bnjax.types import PRNGKey, Scalar
@@ -123,6 +122,8 @@ def exact(a: Float[Array, "samples dims"], b: Float[Array, "samples dims"]) -> S
 
 def assign(costs: Array) -> np.ndarray:
     """Mean cost of the optimal assignment of rows to columns; on the host."""
+    from scipy.optimize import linear_sum_assignment  # takes half a second to import
+
     found = np.asarray(costs)
     if not np.isfinite(found).all():
         return np.full((), np.nan, found.dtype)

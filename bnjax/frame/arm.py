@@ -4,7 +4,7 @@ import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +18,14 @@ from bnjax.frame import folder
 from bnjax.frame.study import Study
 from bnjax.losses import OBJECTIVES, Objective
 from bnjax.models import Model
-from bnjax.train import Measurement, Program, TrainState, optimizers
+from bnjax.train import Measurement, Program, TrainState, optimizers, step
+from bnjax.train.step import MakeLoss
 from bnjax.types import PRNGKey
 
 ACCELERATOR_BLOCK_STEPS = 64
+PLAIN = optimizers.Rule("sgd")
+Made = TypeVar("Made")
+Given = ParamSpec("Given")
 STREAMS = ("init", "data", "probe", "select")
 
 
@@ -60,6 +64,11 @@ class Arm(NamedTuple):
         return OBJECTIVES[self.options.objective]
 
     @property
+    def probed_loss(self) -> MakeLoss:
+        """Training's loss as a function of state and batch; the same object for every seed."""
+        return once(step.make_loss, self.model.initialised, self.pipeline, objective=self.objective)
+
+    @property
     def optimizer(self) -> optax.GradientTransformation:
         """The optimiser that trains it, with its learning rate."""
         return optimizers.build(optimizer_rule(self.options), self.options.lr)
@@ -71,6 +80,24 @@ class Arm(NamedTuple):
     def trains_in(self, precision: str) -> bool:
         """Whether training's matrix products have this precision; a CPU has but one."""
         return jax.default_backend() == "cpu" or self.options.precision == precision
+
+
+def once(make: Callable[Given, Made], *arguments: Given.args, **options: Given.kwargs) -> Made:
+    """`make(*arguments, **options)`, the same object for equal ones, which have to be hashable.
+
+    So seeds of an arm share what it compiles: the seed has to be no part of the arguments.
+
+    Example:
+      >>> once(list, "ab") is once(list, "ab")
+      True
+    """
+    made: Made = _once(make, arguments, tuple(sorted(options.items())))
+    return made
+
+
+@functools.lru_cache(maxsize=64)
+def _once(make: Callable[..., Any], arguments: tuple, options: tuple) -> Any:
+    return make(*arguments, **dict(options))
 
 
 def label_of(values: Mapping[str, Any], seed: int) -> str:
@@ -206,7 +233,11 @@ def compile_program(
     model: Model, rule: optimizers.Rule, pipeline: Pipeline, **options: Any
 ) -> Program:
     """The program of all arms of a rule: the rate is in the optimiser's state, 0 is never used."""
-    return train.make_program(model, optimizers.build(rule, 0.0), pipeline, **options)
+    program = train.make_program(model, optimizers.build(rule, 0.0), pipeline, **options)
+    if rule == PLAIN:
+        return program
+    plain = compile_program(model, PLAIN, pipeline, **options)  # whose gradient serves every rule
+    return program._replace(batch=plain.batch, gradient=plain.gradient)
 
 
 def test_probe(arm: Arm, test: Split, mesh: jax.sharding.Mesh | None) -> Measurement:

@@ -33,6 +33,7 @@ from bnjax.frame.messages import warn
 from bnjax.frame.study import Study
 from bnjax.train import Measurement, Program, TrainState
 from bnjax.train.loop import Sweep, count_rows, run_sweeps
+from bnjax.train.step import Gradient
 from bnjax.types import PRNGKey
 
 MOST_SAVING = 0.02  # of the time, where saves are due by time: large states are saved less often
@@ -151,6 +152,14 @@ def run_arm(
         for name, probe in probes.items()
         if name != "test"
     }
+    if execution.mesh is None and program.block is None:  # where each step is a call of its own
+        first = min(start, steps)
+
+        def tell(state: TrainState, batch: Batch, gradient: Gradient) -> None:
+            del state, batch  # before any probe is compiled
+            execution.listener.begin(arm, first, float(gradient.loss))
+
+        spread = {"": Measurement(lambda step: step == first, tell), **spread}
     saved_at, saved_step, took = time.monotonic(), start, 0.0
     pending: list[records.Entry] = []
 
@@ -195,6 +204,7 @@ def run_arm(
         pending += [
             records.Entry(name, rows[name][progress.step], values)
             for name, values in progress.measured.items()
+            if name
         ]
         execution.listener.advance(arm, done, record)
         save_if_due(done, f"step {done} of {steps}")

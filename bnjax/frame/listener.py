@@ -32,6 +32,12 @@ class Listener:
     arrived. They must not be changed.
     """
 
+    def begin(self, arm: Arm, step: int, loss: float) -> None:
+        """On a CPU: the first gradient of this process is there, at a step with a minibatch loss.
+
+        What is measured at that step follows, and takes its own compilation.
+        """
+
     def advance(self, arm: Arm, done: int, record: Record) -> None:
         """`done` steps of an arm are done, or under way."""
 
@@ -64,7 +70,6 @@ SILENT = Listener()
 
 
 LINES_PER_ARM = 10
-FIRST_LINE = 2  # steps: the numbers of the first one have arrived
 ROW_LINES = 4  # of each sweep after training
 MANY_JOBS = 5  # more arms than this: their number is shown too
 REFRESH = 0.1  # seconds
@@ -138,9 +143,16 @@ class PlainDisplay(Listener):
         self.jobs = jobs
         self.finished: set[str] = set()
 
+    def begin(self, arm: Arm, step: int, loss: float) -> None:
+        elapsed = time.monotonic() - self.started
+        print(
+            f"{arm.label}: step {step} begins with minibatch loss {loss:.4f}, {elapsed:.0f} s",
+            flush=True,
+        )
+
     def advance(self, arm: Arm, done: int, record: Record) -> None:
         steps = len(record["train_finite"])
-        if done in (FIRST_LINE, steps) or done % max(1, steps // LINES_PER_ARM) == 0:
+        if done == steps or done % max(1, steps // LINES_PER_ARM) == 0:
             elapsed = time.monotonic() - self.started
             print(
                 f"{arm.label}: step {done}/{steps}, {newest_step(record, done)}, {elapsed:.0f} s",
@@ -192,13 +204,21 @@ class RichDisplay(Listener):
         self.all = bars.add_task("all arms", total=jobs, count=f"0/{jobs}")
         self.latest = 0.0
 
+    def begin(self, arm: Arm, step: int, loss: float) -> None:
+        self._add(arm, step, arm.options.steps)
+        below = f"  minibatch loss {loss:.4f}"
+        self.bars.update(self.tasks[arm.label], below=below)
+
+    def _add(self, arm: Arm, done: int, steps: int) -> None:
+        if arm.label not in self.tasks:
+            self.begun[arm.label] = done / steps
+            self.tasks[arm.label] = self.bars.add_task(
+                arm.label, total=steps, completed=done, count=""
+            )
+
     def advance(self, arm: Arm, done: int, record: Record) -> None:
         steps = len(record["train_finite"])
-        if arm.label not in self.tasks:
-            self.begun[arm.label] = (done - 1) / steps
-            self.tasks[arm.label] = self.bars.add_task(
-                arm.label, total=steps, completed=done - 1, count=""
-            )
+        self._add(arm, done - 1, steps)
         if time.monotonic() < self.latest + REFRESH and done < steps:
             return  # no eye follows faster
         self.latest = time.monotonic()

@@ -365,11 +365,12 @@ VGG: Mapping[str, Any] = {
 QUICK: Mapping[str, Any] = {
     "model": "vgg5",
     "dataset": "digits16",
-    "lr": (0.05,),
     "steps": 160,
     "seeds": 3,
     "evaluate_every": 40,
 }
+QUICK_RATE = 0.05
+QUICK_LAYERS = ("conv2", "conv4")
 # No publication's: a run of seconds that has all parts of a long one.
 TOY: Mapping[str, Any] = {
     "model": "mlp",

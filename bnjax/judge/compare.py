@@ -44,7 +44,7 @@ def why_not_trained(run: Run, arm: Any, axis: str = "norm", name: str = "") -> s
         if not final < TRAINED * chance:
             return (
                 f"{name or label(arm)} does not train: its loss ends at {final:.3f}, chance is "
-                f"{chance:.3f}"
+                f"{chance:.3f}{of_seed(run, losses)}"
             )
     return ""
 
@@ -54,8 +54,13 @@ def why_diverged(run: Run, arm: Any, axis: str = "norm", name: str = "") -> str:
     for finite in of_arm(run, arm, axis)["train_finite"]:
         if (finite == 0).any():
             step = int(np.flatnonzero(finite.values == 0)[0])
-            return f"{name or label(arm)} diverged at step {step}"
+            return f"{name or label(arm)} diverged at step {step}{of_seed(run, finite)}"
     return ""
+
+
+def of_seed(run: Run, own: xarray.DataArray) -> str:
+    """Which seed a row belongs to, where there are several."""
+    return f" (seed {int(own.seed)})" if len(run.seeds) > 1 else ""
 
 
 def of_arm(run: Run, arm: Any, axis: str) -> Run:

@@ -1,5 +1,6 @@
 """The optimisers that experiments choose by name; the library takes any of optax's."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, get_args
 
@@ -63,6 +64,7 @@ def by_name(
     return build(Rule(name, weight_decay), lr)
 
 
+@functools.lru_cache(maxsize=64)
 def build(rule: Rule, lr: float) -> optax.GradientTransformation:
     """The optimiser of a rule at a learning rate.
 

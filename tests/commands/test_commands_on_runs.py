@@ -167,7 +167,7 @@ def test_list_tells_finished_unfinished_used_and_damaged(toy, runs, monkeypatch,
     }
     (what,) = (entry["what"] for entry in listed if entry["digest"] == run.name)
     assert what == {
-        "model": "vgg11", "dataset": "digits", "norms": ["none", "batch"], "lr": 0.1, "seeds": 1,
+        "model": "vgg5", "dataset": "digits16", "norms": ["none", "batch"], "lr": 0.1, "seeds": 1,
     }  # fmt: skip
     with folder.hold(unfinished):
         used = f"in use by process {os.getpid()} on {socket.gethostname()}: {progress}"

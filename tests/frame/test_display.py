@@ -10,7 +10,7 @@ from rich.console import Console
 from toy_runs import STUDY, TOY, stop_at
 
 from bnjax.commands import command_line
-from bnjax.frame import folder, listener, results
+from bnjax.frame import folder, job, layout, listener, results
 from bnjax.frame.arm import Arm
 from bnjax.frame.interrupts import INTERRUPTED
 
@@ -115,6 +115,32 @@ def test_the_terminal_shows_curve_probes_and_time_left(width):
         "line smoothness 2 … 3",
         "line cosines 0.7 … 0.9",
     ]
+
+
+def test_the_first_loss_is_shown_before_anything_is_measured(toy, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(layout, "SIDE_BY_SIDE", layout.ALONE)
+    happened = []
+
+    class Ear(listener.Listener):
+        def begin(self, arm, step, loss):
+            happened.append((arm.label, step, loss))
+
+    def noting(*given, measured=job.test_probe):
+        probe = measured(*given)
+        return probe._replace(
+            measure=lambda *seen: (happened.append("test"), probe.measure(*seen))[1]
+        )
+
+    monkeypatch.setattr(job, "test_probe", noting)
+    path = command_line.start(STUDY, *TOY, "--out", str(tmp_path), listeners=[Ear()])
+    losses = results.read(path)["train_loss"].sel(seed=0)
+    shown = capsys.readouterr().out
+    for norm in ("none", "batch"):
+        loss = float(losses.sel(norm=norm)[0])
+        place = happened.index((f"{norm}, seed 0", 0, loss))
+        assert happened[place + 1] == "test"
+        assert f"{norm}, seed 0: step 0 begins with minibatch loss {loss:.4f}, " in shown
+    assert len([event for event in happened if event != "test"]) == 2
 
 
 def test_the_numbers_shown_are_those_that_have_arrived_however_far_behind():

@@ -147,3 +147,13 @@ def test_limits_that_are_measured_at_some_probes_are_joined():
     (drawing,) = figure.landscape(run, {})
     rows = [row for row in drawing.table() if row[1] == "BatchNorm, η → 0"]
     assert [float(row[3]) for row in rows] == [0, 20]
+    assert "c: η → 0" in keys(drawing)
+    run.data["line_smoothness_limit"][...] = np.nan
+    (drawing,) = figure.landscape(run, {})
+    assert not [row for row in drawing.table() if row[1].endswith("η → 0")]
+    assert "c: η → 0" not in keys(drawing)
+
+
+def keys(drawing):
+    """The entries of a figure's legend."""
+    return [text.get_text() for legend in drawing.figure.legends for text in legend.get_texts()]

@@ -58,6 +58,11 @@ def test_limits_are_measured_at_some_steps_only():
         assert np.isfinite(found.smoothness_limit).all() == (step == 4)
         assert np.isnan(found.curvature_limit).any() == (step != 4)
         assert np.isfinite(found.smoothness).all()
+    never = line.make_line(square, np.array([0.5, 1.0]), KEY, limits_every=0)
+    for measure in (never, jax.jit(never)):
+        found = measure(STATE, BATCH, COMPUTED)
+        assert np.isnan(found.smoothness_limit).all()
+        assert np.isfinite(found.smoothness).all()
 
 
 def test_the_directions_of_a_step_depend_on_it_and_the_key_alone():

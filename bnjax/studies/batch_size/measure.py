@@ -7,17 +7,18 @@ import numpy as np
 
 from bnjax.frame.arm import Arm, build_program
 from bnjax.studies.landscape.measure import make_line
-from bnjax.train import Measurement, every, step
+from bnjax.train import Measurement, every
 
 
 def probes(arm: Arm) -> Mapping[str, Measurement]:
     """The line probe of one arm, on the batch of the step."""
     options = arm.options
     line = make_line(
-        step.make_loss(arm.model, arm.pipeline, objective=arm.objective),
+        arm.probed_loss,
         (options.lr * np.asarray(options.multiples)).astype(np.float32),
         arm.key("probe"),
         gradient=build_program(arm).gradient if arm.trains_in("highest") else None,
+        limits_every=0,
     )
     return {"line": Measurement(every(options.probe_every), line, ("direction",))}
 

@@ -11,7 +11,7 @@ random other parameters, the output layer. You get test accuracy and generalisat
 arm, the distribution of γ, the share of features switched off, the accuracy with small γ clamped to
 zero, the sparsity of activations, and a verdict for each claim. Each trained network is kept as its
 seed and what was trained (`bnjax.studies.batchnorm_only.trained_network.rebuild`). `quick` (the
-default) takes under two minutes on two CPU cores.
+default) takes about a minute on two CPU cores.
 """
 
 import dataclasses

@@ -11,7 +11,7 @@ import optax
 
 from bnjax.arithmetic import trees
 from bnjax.data import Batch
-from bnjax.frame.arm import Arm, require_layers
+from bnjax.frame.arm import Arm, once, require_layers
 from bnjax.models import Model
 from bnjax.probes.activations import Distribution, distribution
 from bnjax.train import Measurement, every
@@ -23,18 +23,26 @@ EDGES = np.linspace(-10.0, 10.0, 401)  # of histograms; the outer bins hold all 
 
 
 def probes(
-    arm: Arm, edges: np.ndarray | None = None, *, redraw: bool = False
+    arm: Arm, given: np.ndarray | None = None, *, redraw: bool = False
 ) -> Mapping[str, Measurement]:
     """The distributions of the shown layers of one arm.
 
     Args:
-      arm: whose options hold `layers`, `channel` and, without `edges`, `range` and `bins`.
-      edges: of the histograms.
+      arm: whose options hold `layers`, `channel` and, without `given`, `range` and `bins`.
+      given: edges of the histograms.
       redraw: see `make_distributions`.
     """
     options, layers = arm.options, arm.options.layers
-    edges, more = edges_of(options, edges), {"channel": options.channel, "redraw": redraw}
-    measure = make_distributions(arm.model, arm.optimizer, layers, edges, **more)
+    edges = tuple(edges_of(options, given).tolist())
+    measure = once(
+        make_distributions,
+        arm.model.initialised,
+        arm.optimizer,
+        layers,
+        edges,
+        channel=options.channel,
+        redraw=redraw,
+    )
     return {"distributions": Measurement(every(options.probe_every), measure, ("shown_layer",))}
 
 
@@ -62,7 +70,7 @@ def make_distributions(
     model: Model,
     optimizer: optax.GradientTransformation,
     layers: Sequence[str],
-    edges: np.ndarray,
+    edges: Sequence[float] | np.ndarray,
     *,
     channel: int = 0,
     redraw: bool = False,

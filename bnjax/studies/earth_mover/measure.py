@@ -1,19 +1,22 @@
 """Earth mover shift of layers along training, with the optimiser's actual update."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import optax
 
 from bnjax.arithmetic import trees
 from bnjax.data import Batch
-from bnjax.frame.arm import Arm, require_layers
+from bnjax.frame.arm import Arm, once, require_layers
+from bnjax.models import Model
 from bnjax.probes.activations import PERCENTILES
 from bnjax.probes.earth_mover import Affine, EarthMover, earth_mover
 from bnjax.train import Measurement, every
 from bnjax.train.outputs import before_and_after
 from bnjax.train.step import Gradient, TrainState, apply_gradient
-from bnjax.types import Params
+from bnjax.types import Params, PRNGKey
 
 
 def probes(arm: Arm) -> Mapping[str, Measurement]:
@@ -25,28 +28,51 @@ def probes(arm: Arm) -> Mapping[str, Measurement]:
 
     Source: Huang & Yu 2020 (2001.02814).
     """
-    options, key = arm.options, arm.key("probe")
-    optimizer, bounded = arm.optimizer, arm.values["norm"] == "batch"
+    options = arm.options
+    compiled = once(
+        make_earth_mover,
+        arm.model.initialised,
+        arm.optimizer,
+        options.layers,
+        bounded=arm.values["norm"] == "batch",
+        directions=options.slices,
+        pixels=options.pixels,
+        exact=options.exact,
+    )
+    measure = functools.partial(compiled, arm.key("probe"))
+    return {"earth_mover": Measurement(every(options.probe_every), measure, ("shown_layer",))}
+
+
+def make_earth_mover(
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    layers: Sequence[str],
+    *,
+    bounded: bool,
+    **numbers: Any,
+) -> Callable[[PRNGKey, TrainState, Batch, Gradient], EarthMover]:
+    """Compile the earth mover distances of some layers; `numbers` are those of the probe.
+
+    `bounded` says that the layers' normaliser has the bound that γ and β set.
+    """
 
     @jax.jit
-    def measure(state: TrainState, batch: Batch, computed: Gradient) -> EarthMover:
+    def measure(key: PRNGKey, state: TrainState, batch: Batch, computed: Gradient) -> EarthMover:
         after, _ = apply_gradient(optimizer, state, computed)
         with jax.default_matmul_precision("highest"):
-            outputs = before_and_after(arm.model, state, after.params, batch, options.layers)
+            outputs = before_and_after(model, state, after.params, batch, layers)
         rows = [
             earth_mover(
                 jax.random.fold_in(jax.random.fold_in(key, state.step), index),
                 *pair,
-                directions=options.slices,
-                pixels=options.pixels,
-                exact=options.exact,
                 affine=affine_of(state.params, after.params, name) if bounded else None,
+                **numbers,
             )
-            for index, (name, pair) in enumerate(zip(options.layers, outputs, strict=True))
+            for index, (name, pair) in enumerate(zip(layers, outputs, strict=True))
         ]
         return trees.stack(rows)
 
-    return {"earth_mover": Measurement(every(options.probe_every), measure, ("shown_layer",))}
+    return measure
 
 
 def axes(options: Any) -> Mapping[str, Any]:

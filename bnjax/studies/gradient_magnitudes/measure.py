@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from bnjax.data import Batch
-from bnjax.frame.arm import Arm
+from bnjax.frame.arm import Arm, once
 from bnjax.models import norms
 from bnjax.models.norms import Norm
 from bnjax.probes.magnitudes import KINDS, Magnitudes, kinds, magnitudes
@@ -16,7 +16,7 @@ from bnjax.train.step import Gradient, TrainState
 
 def probes(arm: Arm) -> Mapping[str, Measurement]:
     """The magnitudes of the gradient of one arm."""
-    measure = make_magnitudes(norms.by_name(arm.values["norm"]))
+    measure = once(make_magnitudes, norms.by_name(arm.values["norm"]))
     return {"magnitudes": Measurement(every(arm.options.probe_every), measure)}
 
 

@@ -51,8 +51,8 @@ class Line(options.ProbePrecision):
     probe_decay: bool = False
     """Whether the probed loss contains the L2 term of --weight-decay."""
     limits_every: int = 1
-    """Probes from one measurement of β's limit for η → 0 to the next; it costs as much as two or
-    three points."""
+    """Probes from one measurement of β's limit for η → 0 to the next (0: none); each costs as much
+    as two or three points, and a program of its own."""
     chunk: Literal["auto"] | int = "auto"
     """Points measured at a time; auto: one on a CPU, what fits the cache on an accelerator."""
 
@@ -75,7 +75,7 @@ class Line(options.ProbePrecision):
         most = len(self.multiples) or self.points
         legal = self.chunk == "auto" or 1 <= int(self.chunk) <= most
         require("--chunk", self.chunk, legal, f"auto, or from 1 to {most}")
-        options.require_range("--limits-every", self.limits_every, 1, options.MOST)
+        options.require_range("--limits-every", self.limits_every, 0, options.MOST)
         batches = self.calibration_batches
         require("--calibration-batches", batches, batches >= 1, "1 or more")
 
@@ -100,7 +100,12 @@ STUDY = Study(
     reproduced={"": {"norms": ALL_NORMS}, "dln": {"norms": ALL_NORMS}},
     presets={
         # BatchNorm passes the losses that it shares with none in a dozen steps.
-        "quick": {**options.QUICK, "probe_every": 4, "limits_every": 5},
+        "quick": {
+            **options.QUICK,
+            "lr": (options.QUICK_RATE,),
+            "probe_every": 3,
+            "limits_every": 0,
+        },
         "quick *": {"probe_every": 3},
         "toy": {**options.TOY, "seeds": 2},
         "paper": {**options.VGG, "probe_every": 100},

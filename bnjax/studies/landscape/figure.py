@@ -32,9 +32,10 @@ ROWS = {
 TEXT = (
     "Band: least and greatest over the step sizes η of the loss L(θ − ηd) (a) and of ‖g(η) − "
     "g‖₂ (b), both on the batch of the step. (c) Effective smoothness β(η) = ‖g(η) − g‖₂ / "
-    "‖ηd‖₂, the greatest over η; shaded: its range over seeds; dotted: its limit ‖Hd‖₂/‖d‖₂ for "
-    "η → 0; grey: 2/lr, the edge of stability, and 1/η_min, the value of a gradient that has "
-    "vanished after the smallest step (saturation). (d) Training loss."
+    "‖ηd‖₂, the greatest over η; shaded: its range over seeds; dotted, where measured "
+    "(--limits-every): its limit ‖Hd‖₂/‖d‖₂ for η → 0; grey: 2/lr, the edge of stability, and "
+    "1/η_min, the value of a gradient that has vanished after the smallest step (saturation). "
+    "(d) Training loss."
 )
 ALONG = {  # title and source
     "gradient": ("the gradient", "Santurkar et al. 2018, Fig. 4, 10, 12, 13"),
@@ -128,7 +129,11 @@ def along_line(
         *((f"c: {key}", style) for key, style in KEYS.items()),
         ("d: test set", test),
     ]:
-        if key != "c: rounding" or "rounding_gradient_error" in run:
+        missing = {
+            "c: rounding": "rounding_gradient_error" not in run,
+            "c: η → 0": not run["line_smoothness_limit"].notnull().any(),
+        }
+        if not missing.get(key):
             panels[2].key(key, color="0.35", **style)
     drawing.legend([panel for panel in drawing.panels if panel is not drawing["training"]], ncols=5)
     note = f"\n{draw.PUBLISHED_NOTE}, lr {lr:g}" if shown and names else ""
@@ -158,7 +163,8 @@ def draw_smoothness(panel: Panel, arms: Run) -> None:
         draw.bands(panel, *ends, "{}, range of seeds", **over)
     other: Any = {"legend": False, "ends": False}
     limit = arms["line_smoothness_limit"].dropna("probe_step", how="all")
-    draw.curves(panel, arms, limit, "{}, η → 0", **other, **KEYS["η → 0"])
+    if limit.sizes["probe_step"]:
+        draw.curves(panel, arms, limit, "{}, η → 0", **other, **KEYS["η → 0"])
     if "rounding_gradient_error" in arms:
         length = float(arms["step_size"].min()) * arms["line_direction_norm"]
         noise = arms["rounding_gradient_error"] / length

@@ -1,5 +1,6 @@
 """The line probe along training: which batch, which statistics, which directions."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -12,10 +13,10 @@ from bnjax import probes as library
 from bnjax.arithmetic import trees
 from bnjax.data import Batch
 from bnjax.fields import Field
-from bnjax.frame.arm import Arm, build_program
+from bnjax.frame.arm import Arm, build_program, once
 from bnjax.train import Measurement, every, step
 from bnjax.train.step import Gradient, MakeLoss, TrainState
-from bnjax.types import Params, PRNGKey, Scalar
+from bnjax.types import Array, Index, Params, PRNGKey, Scalar
 
 
 class Rounding(NamedTuple):
@@ -27,18 +28,21 @@ class Rounding(NamedTuple):
 def probes(arm: Arm) -> Mapping[str, Measurement]:
     """The line probe of one arm and, on accelerators, the rounding noise beneath it."""
     options = arm.options
-    loss = step.make_loss(
-        arm.model,
-        arm.pipeline,
-        statistics=options.statistics,
-        calibration=arm.dataset.train.pixels[: options.calibration_batches * options.batch_size],
-        objective=arm.objective,
-        weight_decay=options.weight_decay if options.probe_decay else 0.0,
-    )
     same_precision = arm.trains_in(options.probe_precision)
     is_training_loss = options.statistics == "batch" and not (
         options.probe_decay and options.weight_decay
     )
+    loss = arm.probed_loss
+    if not is_training_loss:
+        size = options.calibration_batches * options.batch_size
+        loss = step.make_loss(
+            arm.model,
+            arm.pipeline,
+            statistics=options.statistics,
+            calibration=arm.dataset.train.pixels[:size],
+            objective=arm.objective,
+            weight_decay=options.weight_decay if options.probe_decay else 0.0,
+        )
     spacing = options.limits_every
     line = make_line(
         loss,
@@ -92,7 +96,11 @@ def fewer_points(options: Any) -> dict[str, int] | None:
 def last_layer(arm: Arm) -> Callable[[str], bool]:
     """Whether a parameter belongs to the last layer, by its name."""
     last = models.layer_names(arm.model, arm.dataset.train.pixels.shape[1:])[-1]
-    return lambda name: name.startswith(f"{last}/")
+    return once(begins_with, f"{last}/")
+
+
+def begins_with(start: str) -> Callable[[str], bool]:
+    return lambda name: name.startswith(start)
 
 
 def make_line(
@@ -117,8 +125,8 @@ def make_line(
       directions: `gradient`, `random` (Gaussian, of the gradient's norm), or both.
       gradient: training's own compiled gradient, which then serves centre and points; right only
         where the probed loss is training's, computed at the same precision.
-      limits_every: training steps from one measurement of the limits for η → 0 to the next; they
-        are NaN at the others.
+      limits_every: training steps from one measurement of the limits for η → 0 to the next (0: no
+        measurement); they are NaN at the others.
       parameters: as for `probes.Probe`.
       chunk: as for `probes.Probe`.
       mapped: as for `probes.Probe`.
@@ -139,6 +147,53 @@ def make_line(
       >>> [round(float(beta), 3) for beta in measure(state, batch, computed).smoothness[0]]
       [3.0, 3.0]
     """
+    probe = once(
+        make_probe,
+        make_loss,
+        tuple(step_sizes),
+        gradient,
+        parameters=parameters,
+        chunk=chunk,
+        mapped=mapped,
+        precision=precision,
+    )
+    seed = np.asarray(jax.random.key_data(key))  # the same on every device and in every process
+    kind = str(jax.random.key_impl(key))
+
+    def measure(state: TrainState, batch: Batch, computed: Gradient) -> library.Line:
+        centre = (computed.loss, computed.gradient) if gradient else None
+        is_traced = isinstance(state.step, jax.core.Tracer)
+        due = limits_every > 0 and (is_traced or int(state.step) % limits_every == 0)
+        lines = [
+            probe(
+                state.params,
+                state,
+                batch,
+                random_key=key_at(seed, kind, state.step) if direction == "random" else None,
+                centre=centre,
+                limits=due,
+            )
+            for direction in directions
+        ]
+        found = trees.stack(lines)
+        if limits_every < 2 or not is_traced:
+            return found
+        here = state.step % limits_every == 0  # one program, as points spread over devices are
+        ends = (
+            jnp.where(here, x, jnp.nan) for x in (found.smoothness_limit, found.curvature_limit)
+        )
+        return library.Line(*found[:-2], *ends)
+
+    return measure
+
+
+def make_probe(
+    make_loss: MakeLoss,
+    step_sizes: tuple[np.floating, ...],
+    gradient: Callable[[TrainState, Batch], Gradient] | None,
+    **options: Any,
+) -> library.Probe:
+    """The probe of `make_line`, one for all seeds."""
 
     def loss(params: Params, state: TrainState, batch: Batch) -> Scalar:
         return make_loss(state, batch)(params)
@@ -148,47 +203,13 @@ def make_line(
         found = gradient(state._replace(params=params), batch)
         return found.loss, found.gradient
 
-    probe = library.Probe(
-        loss,
-        step_sizes,
-        parameters=parameters,
-        chunk=chunk,
-        mapped=mapped,
-        precision=precision,
-        gradient=gradient and shared,
-    )
-    seed = np.asarray(jax.random.key_data(key))  # the same on every device and in every process
-    key_at = jax.jit(
-        lambda seed, step: jax.random.fold_in(
-            jax.random.wrap_key_data(seed, impl=jax.random.key_impl(key)), step
-        )
-    )
+    return library.Probe(loss, np.array(step_sizes), gradient=gradient and shared, **options)
 
-    def measure(state: TrainState, batch: Batch, computed: Gradient) -> library.Line:
-        centre = (computed.loss, computed.gradient) if gradient else None
-        is_traced = isinstance(state.step, jax.core.Tracer)
-        due = limits_every == 1 or is_traced or int(state.step) % limits_every == 0
-        lines = [
-            probe(
-                state.params,
-                state,
-                batch,
-                random_key=key_at(seed, state.step) if direction == "random" else None,
-                centre=centre,
-                limits=due,
-            )
-            for direction in directions
-        ]
-        found = trees.stack(lines)
-        if limits_every == 1 or not is_traced:
-            return found
-        here = state.step % limits_every == 0  # one program, as points spread over devices are
-        ends = (
-            jnp.where(here, x, jnp.nan) for x in (found.smoothness_limit, found.curvature_limit)
-        )
-        return library.Line(*found[:-2], *ends)
 
-    return measure
+@functools.partial(jax.jit, static_argnums=1)
+def key_at(seed: Array, kind: str, step: Index) -> PRNGKey:
+    """The key of a step."""
+    return jax.random.fold_in(jax.random.wrap_key_data(seed, impl=kind), step)
 
 
 def line_shapes(directions: int, points: int) -> Callable[..., library.Line]:

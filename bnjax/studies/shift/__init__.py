@@ -7,7 +7,7 @@
 At every probed step: the gradient of each layer before and after the layers below it took the
 optimiser's actual update, on the same batch; their distance, relative distance and cosine. You get
 a heat map layer × step for each arm, the curves of the highlighted layers, and a verdict for each
-claim. `quick` takes under two minutes on two CPU cores.
+claim. `quick` takes about a minute on two CPU cores.
 """
 
 import dataclasses
@@ -31,7 +31,12 @@ STUDY = Study(
     options=Options,
     reproduced={"": {}, "dln": {}},
     presets={
-        "quick": {"steps": 100},
+        "quick": {
+            **options.QUICK,
+            "lr": (options.QUICK_RATE,),
+            "layers": options.QUICK_LAYERS,
+        },
+        "quick *": {"steps": 100},
         "toy": {**options.TOY, "layers": ("dense2",)},
         "paper": {
             **options.VGG,

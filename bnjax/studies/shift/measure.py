@@ -8,9 +8,9 @@ import optax
 
 from bnjax import probes as library
 from bnjax.data import Batch
-from bnjax.frame.arm import Arm, require_layers
+from bnjax.frame.arm import Arm, once, require_layers
 from bnjax.probes.shift import Cosines, Distances, RelativeDistances
-from bnjax.train import Measurement, every, step
+from bnjax.train import Measurement, every
 from bnjax.train.step import Gradient, MakeLoss, TrainState, apply_gradient
 
 
@@ -29,8 +29,9 @@ class ShiftRow(NamedTuple):
 def probes(arm: Arm) -> Mapping[str, Measurement]:
     """The shift probe of one arm."""
     options = arm.options
-    measure = make_shift(
-        step.make_loss(arm.model, arm.pipeline, objective=arm.objective),
+    measure = once(
+        make_shift,
+        arm.probed_loss,
         arm.optimizer,
         reuse_gradient=arm.trains_in(options.probe_precision),
         precision=options.probe_precision,

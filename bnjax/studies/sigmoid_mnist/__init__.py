@@ -7,7 +7,7 @@
 Three hidden layers of 100 sigmoids, with and without BatchNorm before each sigmoid. You get the
 test accuracy against steps, the 15th, 50th and 85th percentile of what a typical sigmoid of the
 last hidden layer gets, and a verdict for each claim; also whether an image that comes alone is
-classified as it is among others. `quick` (the default) takes under two minutes on two CPU cores.
+classified as it is among others. `quick` (the default) takes about a minute on two CPU cores.
 
 The paper gives neither the learning rate nor the deviation of its "small random Gaussian values":
 both are options.

@@ -1,5 +1,6 @@
 """Percentiles of the inputs to each sigmoid of a layer, and test images one by one."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
@@ -13,7 +14,7 @@ from bnjax.arithmetic.percentiles import percentiles as percentiles_of
 from bnjax.data import Batch
 from bnjax.fields import Field
 from bnjax.frame import arm as arms
-from bnjax.frame.arm import Arm
+from bnjax.frame.arm import Arm, once
 from bnjax.losses import accuracy
 from bnjax.models import Model
 from bnjax.probes.activations import PERCENTILES
@@ -75,7 +76,7 @@ def build_model(options: Any, norm: str, num_classes: int) -> Model:
     model = arms.build_model(options, norm, num_classes)
     if options.initial_deviation is None:
         return model
-    init = jax.nn.initializers.normal(options.initial_deviation)
+    init = once(jax.nn.initializers.normal, options.initial_deviation)
     return Model(model.module.clone(kernel_init=init))
 
 
@@ -94,12 +95,22 @@ def make_percentiles(
 
     Source: Ioffe & Szegedy 2015, Fig. 1 (b, c).
     """
+    compiled = once(
+        compile_percentiles, model.initialised, layer, tuple(percentiles), statistics == "batch"
+    )
+    return functools.partial(compiled, images)
+
+
+def compile_percentiles(
+    model: Model, layer: str, percentiles: tuple[float, ...], train: bool
+) -> Callable[[Images, TrainState, Batch, Gradient], Percentiles]:
+    """`make_percentiles` of any images."""
 
     @jax.jit
-    def measure(state: TrainState, batch: Batch, computed: Gradient) -> Percentiles:
+    def measure(images: Images, state: TrainState, batch: Batch, computed: Gradient) -> Percentiles:
         del computed  # of another batch
         outputs = model.preactivations(
-            state.params, state.batch_stats, images, train=statistics == "batch", key=batch.key
+            state.params, state.batch_stats, images, train=train, key=batch.key
         )
         [found] = pick(outputs, [layer])
         rows = found.reshape(-1, found.shape[-1])
@@ -118,9 +129,18 @@ def make_single_images(
     Source: Ioffe & Szegedy 2015, §3.1: inference with population statistics, so that the output
       depends on one input alone.
     """
+    return functools.partial(once(compile_single_images, model.initialised), images, labels)
+
+
+def compile_single_images(
+    model: Model,
+) -> Callable[[Images, Labels, TrainState, Batch, Gradient], SingleImages]:
+    """`make_single_images` of any images."""
 
     @jax.jit
-    def measure(state: TrainState, batch: Batch, computed: Gradient) -> SingleImages:
+    def measure(
+        images: Images, labels: Labels, state: TrainState, batch: Batch, computed: Gradient
+    ) -> SingleImages:
         del computed  # of another batch
         columns = []
         for statistics in STATISTICS:

@@ -5,6 +5,7 @@ each batch; under `running` all are normalised by training's running statistics,
 `recalibrated` by the statistics of the whole part at this very point (the population's).
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from bnjax import losses
 from bnjax.arithmetic import trees
 from bnjax.data import Batch, Dataset, Pipeline
 from bnjax.errors import UsageError
-from bnjax.frame.arm import Arm
+from bnjax.frame.arm import Arm, once
 from bnjax.models import Model
 from bnjax.probes.points import mean_over
 from bnjax.probes.spectrum import Spectrum, spectrum
@@ -28,10 +29,9 @@ STATISTICS = ("batch", "running", "recalibrated")
 def probes(arm: Arm) -> Mapping[str, Measurement]:
     """The spectrum probe of one arm."""
     options, key = arm.options, arm.key("probe")
-    measure = make_spectrum(
-        arm.model,
-        probed_part(arm.dataset, arm.pipeline, options.images, options.chunk, key),
-        key,
+    compiled = once(
+        compile_spectrum,
+        arm.model.initialised,
         statistics=options.statistics,
         objective=arm.objective,
         lanczos_steps=options.lanczos_steps,
@@ -40,6 +40,8 @@ def probes(arm: Arm) -> Mapping[str, Measurement]:
         top=options.top,
         precision=options.probe_precision,
     )
+    part = probed_part(arm.dataset, arm.pipeline, options.images, options.chunk, key)
+    measure = functools.partial(compiled, part, key)
     return {"spectrum": Measurement(every(options.probe_every), measure, ("statistics",))}
 
 
@@ -123,9 +125,17 @@ def make_spectrum(
       >>> measure(state, batch, None).largest.shape
       (2, 2)
     """
-    count = part.labels.shape[0]
+    compiled = compile_spectrum(model, statistics=statistics, objective=objective, **numbers)
+    return functools.partial(compiled, part, key)
 
-    def spectrum_of(state: TrainState, choice: str) -> Spectrum:
+
+def compile_spectrum(
+    model: Model, *, statistics: Sequence[str], objective: losses.Objective, **numbers: Any
+) -> Callable[..., Spectrum]:
+    """`make_spectrum` of any part and key, which are its first arguments."""
+
+    def spectrum_of(part: Batch, key: PRNGKey, state: TrainState, choice: str) -> Spectrum:
+        count = part.labels.shape[0]
         batch_stats = state.batch_stats
         if jax.tree.leaves(batch_stats) and choice == "recalibrated":
             batch_stats = losses.pooled_statistics(
@@ -141,9 +151,9 @@ def make_spectrum(
         return spectrum(loss, state.params, key, **numbers)
 
     @jax.jit
-    def measure(state: TrainState, *_: Any) -> Spectrum:
+    def measure(part: Batch, key: PRNGKey, state: TrainState, *_: Any) -> Spectrum:
         if jax.tree.leaves(state.batch_stats):
-            return trees.stack([spectrum_of(state, choice) for choice in statistics])
-        return trees.stack([spectrum_of(state, statistics[0])] * len(statistics))
+            return trees.stack([spectrum_of(part, key, state, choice) for choice in statistics])
+        return trees.stack([spectrum_of(part, key, state, statistics[0])] * len(statistics))
 
     return measure

@@ -14,10 +14,10 @@ from jaxtyping import Array, Float
 from bnjax import losses
 from bnjax.arithmetic import trees
 from bnjax.arithmetic.principal import Principal, principal_components
-from bnjax.data import Dataset
+from bnjax.data import Dataset, Pipeline
 from bnjax.errors import UsageError, require
 from bnjax.fields import Field
-from bnjax.frame.arm import Arm, arm_values, build_model
+from bnjax.frame.arm import Arm, arm_values, build_model, once
 from bnjax.models import Model
 from bnjax.probes.points import points_that_fit
 from bnjax.probes.surface import coordinates, filter_direction, values_on_line
@@ -25,7 +25,7 @@ from bnjax.studies.surface import snapshots as count_snapshots
 from bnjax.train import Measurement, every
 from bnjax.train.loop import Measured, MeasureRow, Sweep
 from bnjax.train.step import TrainState
-from bnjax.types import BatchStats, Params, Scalar
+from bnjax.types import BatchStats, Params, PRNGKey, Scalar
 
 SNAPSHOTS = "_snapshots"  # the probe that keeps them; not among the published results
 MARGIN = 0.25  # of the trajectory's extent, on either side of it
@@ -84,7 +84,7 @@ def after(arm: Arm) -> Mapping[str, Sweep]:
     """
     options, points = arm.options, arm.options.points
     symmetric = coordinates(points, -options.span, options.span)
-    settle, draw = make_surface(arm), jax.jit(filter_direction)
+    settle, draw = make_surface(arm), once(jax.jit, filter_direction)
 
     def direction(state: TrainState, use: str, number: int) -> Params:
         return draw(jax.random.fold_in(key_for(arm, use), number), state.params)
@@ -207,9 +207,33 @@ def make_surface(arm: Arm) -> Callable[[TrainState], Callable[..., SurfaceRow]]:
         for array in arm.dataset.train
     )
     noise, train = key_for(arm, "noise"), options.statistics == "batch"
+    measure = once(compile_row, model.initialised, pipeline, objective, train=train)
+
+    def settle(state: TrainState) -> Callable[..., SurfaceRow]:
+        batch_stats = state.batch_stats
+        if options.statistics == "recalibrated":
+            images = pipeline.standardise(pixels.reshape(-1, *pixels.shape[2:]))
+            batch_stats = losses.pooled_statistics(
+                model, state.params, batch_stats, images.reshape(pixels.shape), key=noise
+            )
+
+        def surface(plane: Plane, row: float, columns: np.ndarray) -> SurfaceRow:
+            where = jnp.float32(row), jnp.asarray(columns, jnp.float32)
+            return measure(noise, state.params, batch_stats, (pixels, labels), plane, *where)
+
+        return surface
+
+    return settle
+
+
+def compile_row(
+    model: Model, pipeline: Pipeline, objective: losses.Objective, *, train: bool
+) -> Callable[..., SurfaceRow]:
+    """A row of a surface as a function of arrays alone."""
 
     @jax.jit
     def measure(
+        noise: PRNGKey,
         params: Params,
         batch_stats: BatchStats,
         batches: tuple[Array, Array],
@@ -228,28 +252,14 @@ def make_surface(arm: Arm) -> Callable[[TrainState], Callable[..., SurfaceRow]]:
             return loss.sum() if objective.summed else loss.mean(), accuracy.mean()
 
         first = batches[0][0], batches[1][0]
-        chunk = points_that_fit(lambda point: on_batch(point, first), params, options.points)
+        chunk = points_that_fit(lambda point: on_batch(point, first), params, columns.size)
         start = trees.move(params, plane[0], -row)
         found = values_on_line(
             on_images, start, plane[1], columns, chunk=chunk, precision="highest"
         )
         return SurfaceRow(row, columns, *found)
 
-    def settle(state: TrainState) -> Callable[..., SurfaceRow]:
-        batch_stats = state.batch_stats
-        if options.statistics == "recalibrated":
-            images = pipeline.standardise(pixels.reshape(-1, *pixels.shape[2:]))
-            batch_stats = losses.pooled_statistics(
-                model, state.params, batch_stats, images.reshape(pixels.shape), key=noise
-            )
-
-        def surface(plane: Plane, row: float, columns: np.ndarray) -> SurfaceRow:
-            where = jnp.float32(row), jnp.asarray(columns, jnp.float32)
-            return measure(state.params, batch_stats, (pixels, labels), plane, *where)
-
-        return surface
-
-    return settle
+    return measure
 
 
 def key_for(arm: Arm, use: str) -> Any:

@@ -8,7 +8,7 @@ same, bit for bit, whatever the precision of the probe.
 import contextlib
 import functools
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import jax
@@ -21,7 +21,8 @@ from bnjax.data import Batch
 from bnjax.errors import UsageError, require
 from bnjax.fields import Field
 from bnjax.frame import arm as arms
-from bnjax.frame.arm import Arm
+from bnjax.frame.arm import Arm, once
+from bnjax.losses import Objective
 from bnjax.models import Model, interception
 from bnjax.models.interception import Interception, channels_of_norms
 from bnjax.probes.theory import Steepness, Theory, steepness, theory
@@ -73,8 +74,34 @@ def probes(arm: Arm) -> Mapping[str, Measurement]:
 
     Source: Santurkar et al. 2018, Theorems 4.1, 4.2 and 4.4.
     """
-    model, options, normalised = arm.model, arm.options, arm.values["norm"] == "batch"
-    chosen = jnp.asarray(options.channels)
+    options = arm.options
+    measure = once(
+        make_theory,
+        arm.model.initialised,
+        options.layers,
+        normalised=arm.values["norm"] == "batch",
+        objective=arm.objective,
+        channels=options.channels,
+        epsilon=options.epsilon,
+        input_norm=options.input_norm,
+        float64=options.float64,
+    )
+    return {"theory": Measurement(every(options.probe_every), measure)}
+
+
+def make_theory(
+    model: Model,
+    layers: Sequence[str],
+    *,
+    normalised: bool,
+    objective: Objective,
+    channels: Sequence[int],
+    epsilon: float,
+    input_norm: float,
+    float64: bool,
+) -> Callable[[TrainState, Batch, Gradient | None], TheoryRow]:
+    """Compile the theory of some layers for the states of one training run, see `probes`."""
+    chosen = jnp.asarray(channels)
     intercept = interception.at_norms if normalised else interception.at_outputs
 
     def measure_layer(found: Interception, params: Params, labels: Array) -> TheoryRow:
@@ -82,42 +109,39 @@ def probes(arm: Arm) -> Mapping[str, Measurement]:
         rows = found.activations.reshape(-1, shape[-1])
 
         def head(rows: Array) -> Scalar:
-            return arm.objective(found.head(rows.reshape(shape)), labels)
+            return objective(found.head(rows.reshape(shape)), labels)
 
         if not normalised:
-            seen = steepness(head, rows, channels=options.channels)
+            seen = steepness(head, rows, channels=channels)
             return row_of(seen, rows.var(axis=0).mean(), chosen)
         measured = theory(
             head,
             rows,
             params["norm"]["scale"],
             params["norm"]["bias"],
-            channels=options.channels,
-            epsilon=options.epsilon,
-            input_norm=options.input_norm,
+            channels=channels,
+            epsilon=epsilon,
+            input_norm=input_norm,
         )
         return normalised_row(measured, chosen)
 
     @jax.jit
     def compiled(state: TrainState, batch: Batch) -> TheoryRow:
         params, batch_stats, images, labels = (
-            widen(tree, options.float64)
+            widen(tree, float64)
             for tree in (state.params, state.batch_stats, batch.images, batch.labels)
         )
         with jax.default_matmul_precision("highest"):
-            found = intercept(model, options.layers, params, batch_stats, images, key=batch.key)
+            found = intercept(model, layers, params, batch_stats, images, key=batch.key)
             return trees.stack(
-                [
-                    measure_layer(found[name], subtree(params, name), labels)
-                    for name in options.layers
-                ]
+                [measure_layer(found[name], subtree(params, name), labels) for name in layers]
             )
 
     def measure(state: TrainState, batch: Batch, _: Gradient | None) -> TheoryRow:
-        with jax.enable_x64(True) if options.float64 else contextlib.nullcontext():
+        with jax.enable_x64(True) if float64 else contextlib.nullcontext():
             return compiled(state, batch)
 
-    return {"theory": Measurement(every(options.probe_every), measure)}
+    return measure
 
 
 def axes(options: Any) -> Mapping[str, Any]:
@@ -130,7 +154,7 @@ def build_model(options: Any, norm: str, num_classes: int) -> Model:
     model = arms.build_model(options, norm, num_classes)
     if norm != "batch":
         return model
-    return Model(model.module.clone(norm=models.norms.batch_norm(epsilon=options.epsilon)))
+    return Model(model.module.clone(norm=once(models.norms.batch_norm, epsilon=options.epsilon)))
 
 
 def check_options(options: Any) -> None:
