@@ -6,13 +6,10 @@ BIN := $(VENV)/bin
 RUNS := $(VENV)/.installed
 STAMP := $(VENV)/.installed-dev
 
-# Huge pages spare XLA's large temporaries on the CPU their page faults: 62 s instead of 73 s for
-# a landscape run that probes every 10 steps, compiled before. Other C libraries ignore the variable.
-
 .PHONY: landscape test test-full test-versions lint format lock docs tune bench clean
 
 landscape: $(RUNS)
-	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/python experiments/landscape.py
+	$(BIN)/python experiments/landscape.py
 
 # Three tiers. `make test` at every save: minutes.
 PYTEST = $(BIN)/python -m pytest -n 2 --dist worksteal
@@ -62,7 +59,7 @@ bench: $(STAMP) $(TORCH_PYTHON)
 
 benchmarks/.torch/bin/python:
 	$(shell sh tools/find_python.sh 3.11) -m venv benchmarks/.torch
-	benchmarks/.torch/bin/python -m pip install --quiet torch==2.13.0 numpy
+	benchmarks/.torch/bin/python -m pip install --quiet torch==2.13.0 numpy matplotlib pillow scikit-learn
 
 # The stamps are written last, so an interrupted installation is taken up again. What runs the
 # experiments is installed first; what tests and documents them, only where it is asked for.
@@ -72,9 +69,11 @@ $(STAMP): $(RUNS)
 
 $(RUNS): requirements.txt requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or later found; install one or call: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable .
-	touch $(RUNS)
+	@echo "installing JAX, Flax and what draws into $(VENV), once; the rest of the command starts after it"
+	@begun=$$(date +%s); $(PYTHON) -m venv $(VENV) && \
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable . && \
+	echo "installed $$(du -sm $(VENV) | cut -f1) MB in $$(( $$(date +%s) - begun )) s"
+	@touch $(RUNS)
 
 # One lock for every Python and platform; `uv` resolves it, pip installs from it.
 lock: $(STAMP)

@@ -4,13 +4,16 @@ Every part waits for what it computes and arms train one after the other, so tha
 another; the sum is more than the run takes as a user starts it.
 """
 
+import sys
 import time
 
+from bnjax.commands.command_line import suit_xla
+
+suit_xla(sys.argv)
 BEGUN = time.perf_counter()
 
 import collections  # noqa: E402
 import json  # noqa: E402
-import sys  # noqa: E402
 
 import jax  # noqa: E402
 
