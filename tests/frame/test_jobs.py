@@ -13,10 +13,13 @@ import numpy as np
 import pytest
 from toy_runs import STUDY, TOY, figure
 
+from bnjax import data, models
 from bnjax.commands import command_line
 from bnjax.errors import RunError
 from bnjax.frame import checkpoints, job, layout, listener, results
+from bnjax.frame.arm import compile_program
 from bnjax.studies import landscape
+from bnjax.train.optimizers import Rule
 
 ALONE = [*TOY, "--norms", "none"]
 
@@ -122,6 +125,15 @@ def interruptible():
 
 
 @pytest.mark.usefixtures("interruptible")
+def test_one_gradient_serves_every_optimiser_and_each_has_its_own_update():
+    model = models.mlp(norm=models.norms.none(), width=0.1).initialised
+    pipeline = data.Pipeline(8, 8, (0.0,), (1.0,))
+    sgd, adam = (compile_program(model, Rule(name), pipeline) for name in ("sgd", "adam"))
+    assert adam.gradient is sgd.gradient
+    assert adam.batch is sgd.batch
+    assert adam.update is not sgd.update
+
+
 def test_a_second_interrupt_waits_until_no_thread_writes_any_more():
     both = [job.Job({}, seed) for seed in (1, 2)]
     started, ended = threading.Barrier(3), []
