@@ -69,7 +69,7 @@ $(STAMP): $(RUNS)
 
 $(RUNS): requirements.txt requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or later found; install one or call: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }
-	@echo "installing JAX, Flax and what draws into $(VENV), once; the rest of the command starts after it"
+	@echo "installing JAX, Flax and what draws into $(VENV) (about 1.3 GB), once; the rest of the command starts after it"
 	@begun=$$(date +%s); $(PYTHON) -m venv $(VENV) && \
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable . && \
 	echo "installed $$(du -sm $(VENV) | cut -f1) MB in $$(( $$(date +%s) - begun )) s"
