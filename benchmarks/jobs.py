@@ -1,5 +1,6 @@
 """bnjax's side of the benchmarks: the jobs of `run.py`, and the same written naively."""
 
+import dataclasses
 import time
 from typing import Any
 
@@ -15,11 +16,12 @@ STEP_SIZE = 0.001
 
 
 def matrix_product_rate(precision: str, size: int) -> float:
-    """FLOP/s of one large float32 matrix product: what the machine can do at this precision."""
-    with jax.default_matmul_precision(precision):
-        product = jax.jit(jnp.matmul).lower(*[jax.ShapeDtypeStruct((size, size), jnp.float32)] * 2)
+    """FLOP/s of one large matrix product: what the machine can do at this precision."""
+    dtype = jnp.bfloat16 if precision == "bfloat16" else jnp.float32
+    with jax.default_matmul_precision("default" if dtype == jnp.bfloat16 else precision):
+        product = jax.jit(jnp.matmul).lower(*[jax.ShapeDtypeStruct((size, size), dtype)] * 2)
     product = product.compile()
-    matrix = jax.random.normal(jax.random.key(0), (size, size), jnp.float32)
+    matrix = jax.random.normal(jax.random.key(0), (size, size), dtype)
     seconds = []
     for _ in range(6):
         started = time.perf_counter()
@@ -32,17 +34,20 @@ class BnjaxJobs:
     """One row's network and batch, its job compiled ahead of time."""
 
     def __init__(self, row: Any, precision: str) -> None:
-        self.row, self.precision = row, precision
+        self.row = row
+        self.precision = "default" if (narrow := precision == "bfloat16") else precision
         hidden = (512, 512) if row.model == "vggA" else ()
         depth = 11 if row.model == "vggA" else int(row.model.removeprefix("vgg"))
         norm = models.norms.by_name(row.norm)
         self.model = models.vgg(depth, norm=norm, width=row.width, hidden=hidden)
+        if narrow:
+            self.model = dataclasses.replace(self.model, compute_dtype="bfloat16")
         images = jax.random.normal(jax.random.key(0), (row.batch, 32, 32, 3), jnp.float32)
         self.batch = data.Batch(images, jnp.arange(row.batch, dtype=jnp.int32) % 10)
         optimizer = optax.sgd(STEP_SIZE)
         self.state = train.init_state(self.model, optimizer, jax.random.key(1), images)
         pipeline = data.Pipeline(row.batch, row.batch, (0.0,) * 3, (1.0,) * 3)
-        self.program = train.make_program(self.model, optimizer, pipeline, precision=precision)
+        self.program = train.make_program(self.model, optimizer, pipeline, precision=self.precision)
         self.step_sizes = STEP_SIZE * jnp.geomspace(1, 2, max(1, row.points), dtype=jnp.float32)
         self.direction = jax.tree.map(jnp.ones_like, self.state.params)
 
@@ -51,7 +56,7 @@ class BnjaxJobs:
             lambda params, state, batch: self.loss(state, batch)(params),
             self.step_sizes,
             gradient=self.gradient,
-            precision=precision,
+            precision=self.precision,
         )
 
     def gradient(self, params: Any, state: Any, batch: Any) -> Any:

@@ -46,7 +46,8 @@ class Options:
     naive: bool = True
     """Time JAX written naively too (native convolutions, vmap over the points), up to ×0.25."""
     precision: str = "highest"
-    """Matrix-product precision of bnjax and PyTorch alike: highest, or default (TF32 on GPUs)."""
+    """Of bnjax and PyTorch alike: highest, default (TF32 on GPUs), or bfloat16 (weights stay in 32
+    bits; PyTorch by autocast)."""
     toy: bool = False
     """Tiny networks and batches."""
     out: Path | None = None

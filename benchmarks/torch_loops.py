@@ -17,6 +17,7 @@ from torch import nn
 
 STAGES = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 CHANNELS = (64, 128, 256, 512, 512)
+PRECISION = sys.argv[1] if len(sys.argv) > 1 else "highest"  # highest, default or bfloat16
 
 
 class Network(nn.Module):
@@ -72,7 +73,10 @@ class Jobs:
 
     def loss(self) -> torch.Tensor:
         """The loss at the network's present weights."""
-        return nn.functional.cross_entropy(self.network(self.images), self.labels)
+        kind = self.images.device.type
+        with torch.autocast(kind, torch.bfloat16, enabled=PRECISION == "bfloat16"):
+            logits = self.network(self.images)
+        return nn.functional.cross_entropy(logits.float(), self.labels)
 
     def gradient(self) -> list[torch.Tensor]:
         """All gradients, fresh tensors."""
@@ -230,9 +234,8 @@ def main() -> None:
     """Answer requests until the input ends."""
     torch.set_num_threads(int(os.environ.get("THREADS", "2")))
     torch.set_flush_denormal(os.environ.get("FLUSH_DENORMAL", "1") == "1")
-    precision = sys.argv[1] if len(sys.argv) > 1 else "highest"
-    torch.set_float32_matmul_precision("highest" if precision == "highest" else "high")
-    torch.backends.cudnn.allow_tf32 = precision != "highest"
+    torch.set_float32_matmul_precision("highest" if PRECISION == "highest" else "high")
+    torch.backends.cudnn.allow_tf32 = PRECISION != "highest"
     torch.backends.cudnn.benchmark = True
     print(json.dumps({"torch": torch.__version__, "cuda": torch.cuda.is_available()}), flush=True)
     for line in sys.stdin:

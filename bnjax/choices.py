@@ -32,5 +32,6 @@ DatasetName: TypeAlias = Literal[
 ]
 EMBEDDED = ("digits", "digits16", "binary_digits")  # need no file
 LINEAR_DATASETS = ("gaussian", "gaussian_positive")  # for the deep linear network
-Precision: TypeAlias = Literal["default", "high", "highest"]
+# Of matrix products of 32 bits; bfloat16: of a whole network, whose parameters keep 32.
+Precision: TypeAlias = Literal["default", "high", "highest", "bfloat16"]
 Statistics: TypeAlias = Literal["batch", "running", "frozen", "recalibrated"]

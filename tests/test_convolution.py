@@ -411,3 +411,21 @@ def test_small_images_of_many_points_are_products_without_groups_and_large_ones_
     assert large.count("stablehlo.convolution") == 3  # value and both gradients
     groups = re.findall(r"feature_group_count = (\d+)", large)
     assert set(groups) == {"1"}
+
+
+@pytest.mark.parametrize("size", [(4, 4), (8, 8)])
+@pytest.mark.parametrize("mapped", [True, False])
+def test_an_accelerators_convolution_keeps_the_precision_that_it_was_traced_at(
+    on_accelerator, size, mapped
+):
+    def gradient(*point):
+        with jax.default_matmul_precision("highest"):
+            return jax.grad(lambda *point: jnp.sum(convolve(*point) ** 2), (0, 1))(*point)
+
+    points = [jnp.stack([x, x]) if mapped else x for x in problem(size, channels=(8, 8))]
+    text = jax.jit(jax.vmap(gradient) if mapped else gradient).lower(*points).as_text()
+    products = re.findall(r"(?:dot_general|stablehlo\.convolution)\b.*", text)
+    assert len(products) >= 3
+    for product in products:
+        assert "HIGHEST" in product
+        assert "DEFAULT" not in product

@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sklearn import datasets, model_selection
 
 from bnjax import data
 from bnjax.data import batches
 from bnjax.data.dataset import channel_statistics, from_arrays
-from bnjax.data.sources import REBUILT_CIFAR10
+from bnjax.data.sources import REBUILT_CIFAR10, small_digits
 from bnjax.errors import RunError, UsageError
 
 PREPARED = Path(os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets")
@@ -82,6 +83,17 @@ def test_small_digits_are_those_at_half_the_size():
     assert small.train.pixels.shape == (1437, 16, 16, 3)
     np.testing.assert_array_equal(small.test.labels, large.test.labels)
     assert int(small.train.pixels.astype(jnp.int32).sum()) == 85955784
+
+
+def test_the_digits_read_from_the_package_are_those_that_scikit_learn_loads_and_splits():
+    pixels, labels, train, test = small_digits()
+    bunch = datasets.load_digits()
+    np.testing.assert_array_equal(pixels, np.rint(bunch.images * (255 / 16)))
+    np.testing.assert_array_equal(labels, bunch.target)
+    rows = np.arange(len(labels))
+    split = model_selection.train_test_split(rows, test_size=360, stratify=labels, random_state=0)
+    for found, expected in zip((train, test), split, strict=True):
+        np.testing.assert_array_equal(found, np.sort(expected))
 
 
 def test_digits_are_stratified_fixed_and_bytes():

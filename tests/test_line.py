@@ -16,7 +16,7 @@ from perceptron import PERCEPTRON, perceptron
 from bnjax import probes
 from bnjax.arithmetic import trees
 from bnjax.errors import UsageError
-from bnjax.probes import points, surface
+from bnjax.probes import points, rounding, surface
 
 STEP_SIZES = np.array([0.05, 0.1, 0.2, 0.4])
 FIELDS = ("losses", "gradient_norms", "gradient_distances", "cosines", "smoothness")
@@ -124,22 +124,77 @@ def test_line_leaves_its_arguments_and_compiles_once():
     chex.assert_trees_all_equal(PERCEPTRON, before)
 
 
-def test_rounding_noise_is_the_distance_between_two_precisions():
-    assert probes.rounding_noise(perceptron, PERCEPTRON) == 0.0
+def quartic(dtype):
+    """A loss that computes in one type, with a Hessian of its own everywhere."""
+    matrix = jnp.asarray(np.random.default_rng(0).normal(size=(64, 64)), jnp.float32)
 
-    def rounded(weights):
-        # A CPU has one precision, so this loss rounds by itself where it is told to.
-        if jax.config.jax_default_matmul_precision == "bfloat16":
-            weights = weights.astype(jnp.bfloat16).astype(weights.dtype)
-        return jnp.sum(weights**3)
+    def loss(weights):
+        outputs = jnp.tanh(matrix.astype(dtype) @ weights.astype(dtype))
+        return jnp.mean(outputs.astype(jnp.float32) ** 2)
 
-    weights = jnp.array([1.001, -2.003])
-    coarse = weights.astype(jnp.bfloat16).astype(weights.dtype)
-    noise = probes.rounding_noise(rounded, weights, precision="bfloat16")
-    expected = np.linalg.norm(3 * (np.asarray(coarse) ** 2 - np.asarray(weights) ** 2))
-    # bfloat16 keeps 8 bits also on the way back through the cast.
-    np.testing.assert_allclose(noise, expected, rtol=0.2)
-    assert expected > 0
+    return loss
+
+
+SMALL_STEPS = np.array([1e-8, 1e-6, 1e-3, 1e-2, 0.1, 1.0], np.float32)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("called", [True, False])
+def test_a_line_tells_which_differences_are_rounding(dtype, called):
+    weights = jnp.asarray(np.random.default_rng(1).normal(size=64) / 8, jnp.float32)
+    loss = quartic(dtype)
+    if called:
+        found = probes.Probe(loss, SMALL_STEPS)(weights)
+    else:
+        found = jax.jit(lambda w: probes.line(loss, w, SMALL_STEPS))(weights)
+    exact = probes.line(quartic("float64"), weights.astype(jnp.float64), SMALL_STEPS * 1.0)
+    wrong = np.abs(np.asarray(found.smoothness) / np.asarray(exact.smoothness) - 1)
+    resolved = np.asarray(found.resolved)
+    assert not resolved.all()
+    assert resolved.any()
+    assert (wrong[resolved] < 0.06).all()
+    assert wrong[0] > 0.5
+    np.testing.assert_allclose(found.rounding_noise, probes.rounding_noise(loss, weights), rtol=0.5)
+    without = probes.Probe(loss, SMALL_STEPS)(weights, limits=False)
+    assert np.isnan(without.rounding_noise)
+    assert not without.resolved.any()
+
+
+def test_the_coarsest_arithmetic_of_a_loss_is_found_wherever_it_is():
+    epsilon = {dtype: float(jnp.finfo(dtype).eps) for dtype in ("float32", "float64", "bfloat16")}
+    weights = jnp.ones(4, jnp.float32)
+    narrow = lambda w: jnp.sum(w.astype(jnp.bfloat16).astype(w.dtype) ** 2)  # noqa: E731
+    inside = {
+        "plain": narrow,
+        "jit": jax.jit(narrow),
+        "scan": lambda w: jax.lax.scan(lambda c, x: (c + narrow(x), None), 0.0, w)[0],
+        "checkpoint": jax.checkpoint(narrow),
+        "branch": lambda w: jax.lax.cond(w[0] > 0, narrow, jnp.sum, w),
+    }
+    for name, loss in inside.items():
+        assert rounding.coarsest_epsilon(loss, weights) == epsilon["bfloat16"], name
+    assert rounding.coarsest_epsilon(jnp.sum, weights) == epsilon["float32"]
+    assert rounding.coarsest_epsilon(jnp.sum, weights.astype(jnp.float64)) == epsilon["float64"]
+
+
+@pytest.mark.parametrize(
+    ("backend", "precision", "epsilon"),
+    [("gpu", "default", 2**-10), ("gpu", "highest", 2**-23), ("tpu", "default", 2**-7)],
+)
+def test_products_of_an_accelerator_round_as_it_is_told(monkeypatch, backend, precision, epsilon):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    matrix = jnp.ones((2, 2), jnp.float32)
+    found = rounding.coarsest_epsilon(lambda w: (w @ w).sum(), matrix, precision=precision)
+    assert found == epsilon
+
+
+def test_parameters_move_by_one_unit_in_the_last_place_up_or_down():
+    weights = jnp.asarray(np.random.default_rng(2).normal(size=1000), jnp.float32)
+    moved = rounding.round_otherwise(weights, 2.0**-23)
+    units = np.asarray((moved - weights) / np.spacing(np.abs(np.asarray(weights))))
+    assert set(np.abs(units)) <= {0.0, 0.5, 1.0}
+    assert (units > 0).sum() == pytest.approx(500, abs=60)
+    assert (units < 0).sum() == pytest.approx(500, abs=60)
 
 
 def test_one_point_at_a_time_on_a_cpu_and_what_fits_the_cache_on_an_accelerator(monkeypatch):
@@ -164,8 +219,9 @@ def test_chunks_are_chosen_unless_given(monkeypatch):
 
 def test_a_known_centre_is_used_instead_of_a_new_gradient():
     loss, gradient = jax.value_and_grad(perceptron)(PERCEPTRON)
-    known = line(centre=(loss, gradient), limits=False)
-    chex.assert_trees_all_close(known, line(limits=False), rtol=1e-10)
+    options = {"limits": False, "rounding": False}
+    known = line(centre=(loss, gradient), **options)
+    chex.assert_trees_all_close(known, line(**options), rtol=1e-10)
     assert np.isnan(known.smoothness_limit)
     doubled = (loss, jax.tree.map(lambda g: 2 * g, gradient))
     moved = line(step_sizes=STEP_SIZES / 2, centre=doubled, limits=False)
@@ -256,7 +312,7 @@ def test_a_probe_equals_the_line_of_its_batch(mapped, where):
         chex.assert_trees_all_close(found, expected, rtol=1e-12)
     without = probe(params, batch, limits=False, **given)
     assert np.isnan(without[-2:]).all()
-    chex.assert_trees_all_close(without[:-2], expected[:-2], rtol=1e-12)
+    chex.assert_trees_all_close(without[:-3], expected[:-3], rtol=1e-12)
 
 
 def test_a_probe_compiles_one_gradient_for_all_points_steps_and_batches():
@@ -281,7 +337,7 @@ def test_a_probe_compiles_one_gradient_for_all_points_steps_and_batches():
         return first
 
     probes.Probe(loss, STEP_SIZES, gradient=gradient)(jnp.ones(2), jnp.ones(2), centre=first)
-    assert len(shared) == len(STEP_SIZES)
+    assert len(shared) == len(STEP_SIZES) + 1  # and one for the rounding noise
 
 
 def test_a_probe_under_jit_is_one_program():

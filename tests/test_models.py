@@ -1,9 +1,12 @@
 """The networks: exact parameter counts, layers named alike, initialisers, pooling, scans."""
 
+import dataclasses
+
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from conftest import cast, tiny_model
 from jax import lax
@@ -15,6 +18,7 @@ from bnjax.errors import UsageError
 from bnjax.models import norms
 from bnjax.models.layers import max_pool, mean_pool
 from bnjax.models.resnet import unstack
+from bnjax.probes.rounding import programs_inside
 
 NONE, BATCH = norms.none(), norms.batch_norm()
 
@@ -126,6 +130,41 @@ def test_apply_is_explicit_about_statistics(problem, batch):
     changed = [bool((a != b).any()) for a, b in pairs]
     assert all(changed)
     assert bool(changed) == bool(batch_stats)
+
+
+def test_a_network_computes_in_bfloat16_and_keeps_32_bits_around():
+    model = tiny_model("batch")
+    narrow = dataclasses.replace(model, compute_dtype="bfloat16")
+    images = jax.random.normal(jax.random.key(1), (16, 8, 8, 3), jnp.float32)
+    batch = Batch(images, jnp.arange(16, dtype=jnp.int32) % 10)
+    variables = narrow.init(jax.random.key(0), images)
+    chex.assert_trees_all_equal(variables, model.init(jax.random.key(0), images))
+    _, advanced = narrow.apply(**variables, images=images, train=True)
+    gradients = []
+    for network in (model, narrow):
+        loss = losses.on_batch(network, variables["batch_stats"], batch)
+        gradients.append(jax.jit(jax.grad(loss))(variables["params"]))
+        products = [
+            equation.invars[0].aval.dtype
+            for equation in equations(jax.make_jaxpr(loss)(variables["params"]).jaxpr)
+            if equation.primitive.name in ("conv_general_dilated", "dot_general")
+        ]
+        expected = jnp.bfloat16 if network is narrow else jnp.float32
+        assert len(products) >= 3
+        assert set(products) == {jnp.dtype(expected)}
+    for leaf in jax.tree.leaves((advanced, gradients)):
+        assert leaf.dtype == jnp.float32
+    exact, rounded = gradients
+    apart = optax.tree.norm(optax.tree.sub(rounded, exact)) / optax.tree.norm(exact)
+    assert 2**-10 < apart < 2**-4
+
+
+def equations(jaxpr):
+    """Those of a program and of all programs inside."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for inner in programs_inside(equation):
+            yield from equations(inner)
 
 
 @pytest.mark.parametrize(

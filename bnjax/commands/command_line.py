@@ -4,13 +4,13 @@ JAX is imported once the options are parsed, so that `--help` and wrong calls ar
 """
 
 import contextlib
+import functools
 import importlib
 import importlib.util
 import io
 import os
 import re
 import sys
-import threading
 from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -135,11 +135,12 @@ def act(study: Study, arguments: Sequence[str]) -> None:
 
         plan.show(study, options)
     else:
+        from bnjax.frame.listener import Meanwhile
         from bnjax.frame.run import run
 
-        # What draws is imported while the arms train.
-        threading.Thread(target=importlib.import_module, args=[PUBLISH], daemon=True).start()
-        run(study, options, lambda *given: importlib.import_module(PUBLISH).publish(*given))
+        # What draws is imported while the arms train, and not before the first loss is there.
+        load = functools.partial(importlib.import_module, PUBLISH)
+        run(study, options, lambda *given: load().publish(*given), listeners=[Meanwhile(load)])
 
 
 def start(study: str | Study, *arguments: str, listeners: Sequence[Any] = ()) -> Path:

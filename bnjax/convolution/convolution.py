@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from bnjax.convolution.forms import apply_form
 from bnjax.convolution.geometry import Geometry, Images, Kernel, Output, make_axis
 from bnjax.convolution.points import convolve_points
-from bnjax.convolution.table import Choice, choose
+from bnjax.convolution.table import NATIVE, Choice, choose
 from bnjax.errors import UsageError
 
 
@@ -81,6 +81,8 @@ def outside_loops() -> Iterator[None]:
 
 
 def _choose(geometry: Geometry, kernel: Kernel) -> Choice:
+    if kernel.dtype.itemsize < 4:  # sums and transforms in half precision would lose what is left
+        return NATIVE
     return choose(jax.default_backend(), geometry, *kernel.shape[2:], looped=_LOOPED.get())
 
 

@@ -28,12 +28,24 @@ GIVEN = {"output": ("images", "kernel"), "images": ("output", "kernel"),
 
 def convolve_points(images: Images, kernel: Kernel, geometry: Geometry) -> Output:
     """The convolution; equal to `forms.native` up to rounding, differently mapped by `jax.vmap`."""
-    output: Output = term_p.bind(images, kernel, result="output", geometry=geometry)
+    # Kept as a parameter: the primitive is lowered when the block that sets it has been left.
+    precision = jax.config.jax_default_matmul_precision
+    output: Output = term_p.bind(
+        images, kernel, result="output", geometry=geometry, precision=precision
+    )
     return output
 
 
-def evaluate(a: Array, b: Array, *, result: str, geometry: Geometry, form: Any = native) -> Array:
+def evaluate(
+    a: Array, b: Array, *, result: str, geometry: Geometry, precision: Any, form: Any = native
+) -> Array:
     """The derivative of T by `result` at the two that are `GIVEN`."""
+    with jax.default_matmul_precision(precision):
+        return derive(a, b, result, geometry, form)
+
+
+def derive(a: Array, b: Array, result: str, geometry: Geometry, form: Any) -> Array:
+    """`evaluate` at the precision around it."""
     if result == "output":
         output: Array = form(a, b, geometry)
         return output
@@ -52,7 +64,7 @@ def evaluate(a: Array, b: Array, *, result: str, geometry: Geometry, form: Any =
 
 
 term_p = Primitive("convolution_term")
-term_p.def_impl(jax.jit(evaluate, static_argnames=("result", "geometry")))
+term_p.def_impl(jax.jit(evaluate, static_argnames=("result", "geometry", "precision")))
 
 
 @term_p.def_abstract_eval
@@ -62,12 +74,12 @@ def _shape(a: Any, b: Any, **options: Any) -> Any:
     return a.update(shape=found.shape, dtype=found.dtype)
 
 
-def _transpose(cotangent: Array, a: Any, b: Any, *, result: str, geometry: Geometry) -> list:
+def _transpose(cotangent: Array, a: Any, b: Any, *, result: str, **options: Any) -> list:
     """The cotangent of the argument that is not known."""
     first, second = GIVEN[result]
     wanted = first if ad.is_undefined_primal(a) else second
     known = {result: cotangent, **({second: b} if wanted == first else {first: a})}
-    found = term_p.bind(*(known[name] for name in GIVEN[wanted]), result=wanted, geometry=geometry)
+    found = term_p.bind(*(known[name] for name in GIVEN[wanted]), result=wanted, **options)
     return [found, None] if wanted == first else [None, found]
 
 
@@ -81,13 +93,13 @@ def _jvp(primals: tuple, tangents: tuple, **options: Any) -> tuple[Array, Any]:
     return term_p.bind(a, b, **options), sum(terms[1:], terms[0])
 
 
-def _map(arguments: tuple, axes: tuple, *, result: str, geometry: Geometry) -> tuple[Array, int]:
+def _map(arguments: tuple, axes: tuple, **options: Any) -> tuple[Array, int]:
     """The rule of `jax.vmap`."""
-    options: dict[str, Any] = {"result": result, "geometry": geometry}
     if None in axes:  # no groups: the points are more examples, or more channels
         return jax.vmap(lambda a, b: evaluate(a, b, **options), axes)(*arguments), 0
     points = tuple(jax.numpy.moveaxis(x, axis, 0) for x, axis in zip(arguments, axes, strict=True))
-    if geometry.height.size * geometry.width.size <= TOGETHER:
+    height, width = options["geometry"]
+    if height.size * width.size <= TOGETHER:
         return jax.vmap(lambda a, b: evaluate(a, b, form=taps, **options))(*points), 0
     return jax.lax.map(lambda point: term_p.bind(*point, **options), points), 0
 

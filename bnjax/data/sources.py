@@ -4,6 +4,7 @@ Reading a prepared folder needs no TensorFlow; only its first preparation does.
 """
 
 import contextlib
+import importlib.util
 import os
 from pathlib import Path
 
@@ -15,6 +16,16 @@ from bnjax.errors import RunError, UsageError, told
 EMBEDDED = ("digits", "digits16", "binary_digits")
 TFDS_DATASETS = ("mnist", "fashion_mnist", "cifar10", "cifar100")
 DATASETS = (*EMBEDDED, "gaussian", "gaussian_positive", *TFDS_DATASETS, "binary_mnist")
+# The rows of scikit-learn's digits that are tested, a bit each, as `train_test_split` draws them
+# with test_size=360, stratify=target, random_state=0. Importing that takes longer than reading.
+TEST_DIGITS = (
+    "000004883524104000064100934205001a00080100240028062c12001000940a009019120420f8a0028110a0"
+    "00080a8820441524494240a00a0000004004d80000818020004805c400104008a0100005404800301000020e"
+    "c409000224840083a8013c20a6980a0000000b08400804a0184802024041c1008004404684376a8102160044"
+    "80004042a0a4180a5000840b8561c608108008004c80c02004068e00010882008100380803c008190000100e"
+    "01008410a0210033282904c044c080680e0102830082008822a6402c24042108a860809081a00c0282024212"
+    "0138a41500"
+)
 REBUILT_CIFAR10 = "CIFAR-10 (rebuilt, 92 images JPEG-substituted)"
 
 
@@ -79,15 +90,14 @@ def load_digits(name: str) -> Dataset:
 
 def small_digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The digits `[1797, 8, 8]` uint8, their labels, and the rows of both splits."""
-    from sklearn.datasets import load_digits as load_bunch
-    from sklearn.model_selection import train_test_split
-
-    bunch = load_bunch()
-    pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
-    train, test = train_test_split(
-        np.arange(len(pixels)), test_size=360, stratify=bunch.target, random_state=0
-    )
-    return pixels, bunch.target, np.sort(train), np.sort(test)
+    spec = importlib.util.find_spec("sklearn")  # read from the package without importing it
+    assert spec is not None
+    assert spec.origin is not None
+    file = Path(spec.origin).with_name("datasets") / "data" / "digits.csv.gz"
+    table = np.loadtxt(file, delimiter=",", dtype=np.int64)  # 64 pixels from 0 to 16, and a label
+    pixels = np.rint(table[:, :64] * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8)
+    tested = np.unpackbits(np.frombuffer(bytes.fromhex(TEST_DIGITS), np.uint8))[: len(table)]
+    return pixels, table[:, 64], np.flatnonzero(tested == 0), np.flatnonzero(tested)
 
 
 def make_gaussian(

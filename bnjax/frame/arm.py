@@ -1,5 +1,6 @@
 """One arm of a study for one seed: its options, its network and data, its compiled program."""
 
+import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -63,10 +64,15 @@ class Arm(NamedTuple):
         """The training loss."""
         return OBJECTIVES[self.options.objective]
 
-    @property
-    def probed_loss(self) -> MakeLoss:
+    def model_at(self, precision: str) -> Model:
+        """The network in the arithmetic of a precision; `model` computes in 32 bits."""
+        narrow = precision == "bfloat16"
+        return dataclasses.replace(self.model, compute_dtype="bfloat16") if narrow else self.model
+
+    def probed_loss(self, precision: str) -> MakeLoss:
         """Training's loss as a function of state and batch; the same object for every seed."""
-        return once(step.make_loss, self.model.initialised, self.pipeline, objective=self.objective)
+        model = self.model_at(precision).initialised
+        return once(step.make_loss, model, self.pipeline, objective=self.objective)
 
     @property
     def optimizer(self) -> optax.GradientTransformation:
@@ -78,8 +84,11 @@ class Arm(NamedTuple):
         return stream_key(self.seed, stream)
 
     def trains_in(self, precision: str) -> bool:
-        """Whether training's matrix products have this precision; a CPU has but one."""
-        return jax.default_backend() == "cpu" or self.options.precision == precision
+        """Whether training computes as a probe of this precision does; a CPU has one in 32 bits."""
+        own = self.options.precision
+        return own == precision or (
+            jax.default_backend() == "cpu" and "bfloat16" not in (own, precision)
+        )
 
 
 def once(make: Callable[Given, Made], *arguments: Given.args, **options: Given.kwargs) -> Made:
@@ -214,11 +223,11 @@ def first_state(
 def build_program(arm: Arm, mesh: jax.sharding.Mesh | None = None) -> Program:
     """The compiled program, shared by arms that differ in seed, initialiser or rate only."""
     return compile_program(
-        arm.model.initialised,
+        arm.model_at(arm.options.precision).initialised,
         optimizer_rule(arm.options),
         arm.pipeline,
         objective=arm.objective,
-        precision=arm.options.precision,
+        precision=matrix_precision(arm.options.precision),
         selection=arm.selection,
         microbatches=arm.options.microbatches,
         mesh=mesh,
@@ -226,6 +235,11 @@ def build_program(arm: Arm, mesh: jax.sharding.Mesh | None = None) -> Program:
         # the same bits whether a probe rides along or not.
         block_steps=1 if jax.default_backend() == "cpu" else ACCELERATOR_BLOCK_STEPS,
     )
+
+
+def matrix_precision(precision: str) -> str:
+    """The value of `jax.default_matmul_precision` of an option."""
+    return "default" if precision == "bfloat16" else precision
 
 
 @functools.lru_cache(maxsize=16)

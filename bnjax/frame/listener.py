@@ -9,7 +9,7 @@ import functools
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -52,6 +52,20 @@ class Listener:
 
     def draw(self, name: str, files: Sequence[Path]) -> None:
         """A figure of the finished run is drawn into these files."""
+
+
+class Meanwhile(Listener):
+    """Does something once, in a thread of its own, when the first arm has begun to train."""
+
+    def __init__(self, act: Callable[[], Any]) -> None:
+        thread = threading.Thread(target=act, daemon=True)
+        self._start = functools.cache(thread.start)
+
+    def begin(self, arm: Arm, step: int, loss: float) -> None:
+        self._start()
+
+    def advance(self, arm: Arm, done: int, record: Record) -> None:
+        self._start()
 
 
 def together(*listeners: Listener) -> Any:

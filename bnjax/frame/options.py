@@ -130,7 +130,8 @@ class Base(Execution):
     """When the learning rate is divided by 10: shares of the run if below 1, else steps, e.g. 0.5
     0.75."""
     precision: Precision = "default"
-    """Matrix-product precision of training (TF32 on GPUs and bfloat16 on TPUs by default)."""
+    """Matrix-product precision of training (TF32 on GPUs and bfloat16 on TPUs by default);
+    bfloat16: of its whole network. Parameters, statistics and loss stay in 32 bits."""
     probe_every: int = 5
     """Steps between probes."""
     evaluate_every: int = 50
@@ -305,7 +306,7 @@ class ProbePrecision:
     """The precision of probes."""
 
     probe_precision: Precision = "highest"
-    """Matrix-product precision of the probes."""
+    """Matrix-product precision of the probes; bfloat16: of the network that they see."""
 
 
 def check(options: Any) -> None:

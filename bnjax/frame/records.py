@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
-import xarray
 
 from bnjax import models
 from bnjax.data import Dataset
@@ -194,7 +193,9 @@ def to_dataset(
     axes: Mapping[str, np.ndarray],
     layout: Layout,
     finished: Sequence[Record],
-) -> xarray.Dataset:
+) -> Any:
+    import xarray  # takes a second to import, and training needs none
+
     outer = (*options.factors, "seed")
     stacked = stack(finished, [len(axes[axis]) for axis in outer])
     variables: dict[str, Any] = {"complete": (outer, stacked["complete"])}

@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 
 from bnjax import data, losses
 from bnjax.errors import UsageError
-from bnjax.frame import disk, folder, job, layout, listener, messages, processes, records, results
+from bnjax.frame import disk, folder, job, layout, listener, messages, processes, records
 from bnjax.frame.files import plain
 from bnjax.frame.interrupts import Interrupted, StopRequest, stop_on_signals
 from bnjax.frame.layout import LAYOUT, fingerprint
@@ -23,7 +23,6 @@ from bnjax.frame.listener import EventFiles, Listener, together
 from bnjax.frame.messages import printable, warn
 from bnjax.frame.options import EXECUTION
 from bnjax.frame.published_curves import Published, read_published
-from bnjax.frame.results import Run
 from bnjax.frame.study import Study
 
 # Judges and draws what a run's folder holds, and writes its summary last.
@@ -196,8 +195,10 @@ def complete(
                 finished = [
                     job.run_job(study, options, dataset, path, one, reads) for one in planned
                 ]
+            from bnjax.frame import results  # loads xarray, which nothing before needs
+
             measured = records.to_dataset(study, options, axes, shapes, finished)
-            results.write(Run(measured, run_options(options), plain(facts)), path)
+            results.write(results.Run(measured, run_options(options), plain(facts)), path)
             write()
         processes.wait_for_all("results", watch)
         if stop.received and not processes.several():

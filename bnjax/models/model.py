@@ -6,6 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array
 
 from bnjax.arithmetic import trees
@@ -24,6 +25,8 @@ class Model:
 
     Attributes:
       module: the linen module.
+      compute_dtype: type that parameters and images are cast to before the network, e.g.
+        `bfloat16`; empty for their own. Parameters, statistics and logits keep theirs.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -37,6 +40,7 @@ class Model:
     """
 
     module: nn.Module
+    compute_dtype: str = ""
 
     @property
     def initialised(self) -> "Model":
@@ -46,7 +50,8 @@ class Model:
         """
         if "kernel_init" not in {field.name for field in dataclasses.fields(self.module)}:
             return self
-        return Model(self.module.clone(kernel_init=nn.initializers.zeros))  # type: ignore[call-arg]
+        module = self.module.clone(kernel_init=nn.initializers.zeros)  # type: ignore[call-arg]
+        return dataclasses.replace(self, module=module)
 
     def init(self, key: PRNGKey, images: Images) -> dict[str, Any]:
         """Fresh parameters and statistics.
@@ -102,15 +107,17 @@ class Model:
         Returns:
           `(logits [batch, num_classes], batch_stats)`.
         """
+        wide = images.dtype
+        params, images = self._cast((params, images))
         variables = {"params": params, "batch_stats": batch_stats}
         if not train:
             logits: Any = self.module.apply(variables, images, train=False)
-            return logits, batch_stats
+            return self._widen(logits, wide), batch_stats
         trained: Any = self.module.apply(
             variables, images, train=True, mutable=["batch_stats"], rngs=streams(key)
         )
         logits, updated = trained
-        return logits, updated.get("batch_stats", {})
+        return self._widen(logits, wide), updated.get("batch_stats", {})
 
     def preactivations(
         self,
@@ -175,6 +182,7 @@ class Model:
         key: PRNGKey | None,
         **options: Any,
     ) -> Any:
+        params, images = self._cast((params, images))
         variables, mutable = (
             {"params": params, "batch_stats": batch_stats},
             ["batch_stats", collection],
@@ -183,6 +191,12 @@ class Model:
             variables, images, train=train, mutable=mutable, rngs=streams(key), **options
         )
         return updated.get(collection, {})
+
+    def _cast(self, arrays: Any) -> Any:
+        return optax.tree.cast(arrays, self.compute_dtype) if self.compute_dtype else arrays
+
+    def _widen(self, logits: Any, dtype: jnp.dtype) -> Any:
+        return logits.astype(dtype) if self.compute_dtype else logits
 
 
 def draw_variables(module: nn.Module, key: PRNGKey, images: Images) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from bnjax.probes.activations import Distribution, distribution
 from bnjax.probes.earth_mover import Affine, EarthMover, earth_mover
-from bnjax.probes.line import Line, Probe, line, losses_on_line, rounding_noise
+from bnjax.probes.line import Line, Probe, line, losses_on_line
 from bnjax.probes.magnitudes import Magnitudes, kinds, magnitudes
 from bnjax.probes.points import map_points, mean_over
+from bnjax.probes.rounding import rounding_noise
 from bnjax.probes.shift import Shift, layer_order, shift
 from bnjax.probes.spectrum import Spectrum, density, hessian_vector_product, spectrum
 from bnjax.probes.surface import coordinates, filter_direction, values_on_line, values_on_plane

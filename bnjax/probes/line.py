@@ -18,6 +18,7 @@ from bnjax.convolution.convolution import outside_loops
 from bnjax.errors import UsageError
 from bnjax.fields import Field
 from bnjax.probes.points import check_like, check_scalar, map_points, points_that_fit
+from bnjax.probes.rounding import RESOLVED, coarsest_epsilon, round_otherwise
 from bnjax.probes.surface import values_on_line
 from bnjax.types import Array, Loss, Params, Points, PRNGKey, Scalar
 
@@ -48,6 +49,18 @@ class Line(NamedTuple):
     direction_norm: Annotated[Scalar, Field("Norm of the direction ‖d‖₂")]
     smoothness_limit: Annotated[Scalar, Field("Smoothness for η → 0, ‖Hd‖₂/‖d‖₂")]
     curvature_limit: Annotated[Scalar, Field("Sharpness along d, dᵀHd/‖d‖²")]
+    # See `probes.rounding_noise`; NaN where it was not measured.
+    rounding_noise: Annotated[Scalar, Field("Rounding noise of the gradient")]
+
+    @property
+    def resolved(self) -> Array:
+        """Whether a gradient difference is three times its rounding noise or more, `[step_size]`.
+
+        Where it is not, rounding may change the difference and β by more than 5 %. False where the
+        noise was not measured.
+        """
+        noise = jnp.asarray(self.rounding_noise)[..., None]
+        return jnp.asarray(self.gradient_distances) >= RESOLVED * noise
 
 
 def line(
@@ -60,6 +73,7 @@ def line(
     parameters: trees.Predicate | None = None,
     centre: tuple[Scalar, Params] | None = None,
     limits: bool = True,
+    rounding: bool = True,
     chunk: int | Literal["auto"] = "auto",
     mesh: jax.sharding.Mesh | None = None,
     precision: str = "highest",
@@ -84,6 +98,7 @@ def line(
       centre: value and gradient of `loss` at `params` where they are known already, e.g. from
         training.
       limits: whether to measure the limits for η → 0; without, they are NaN.
+      rounding: whether to measure the rounding noise, by one more gradient; see `Line.resolved`.
       chunk: points at a time, for fewer and larger products; `auto` takes one on a CPU and what
         stays in the cache together on an accelerator, see `points.points_that_fit`.
       mesh: devices with an axis `probe` over which the points are spread.
@@ -130,13 +145,27 @@ def line(
             smoothness_limit, curvature_limit = _limits(loss, params, direction)
         centre_of_line = _Centre(gradient, direction, direction_norm, _kernel_norms(params))
 
-        def measure(step_size: Scalar) -> tuple[Scalar, ...]:
+        count = step_sizes.shape[0]
+        last = params
+        if rounding:  # one more point, so that the program has one gradient for all
+            last = round_otherwise(params, coarsest_epsilon(loss, params, precision=precision))
+
+        def measure(place: Scalar) -> tuple[Scalar, ...]:
+            step_size = step_sizes[jnp.minimum(place.astype(int), count - 1)]
             point = trees.move(params, direction, step_size)
+            if rounding:
+                point = optax.tree.where(place < count, point, last)
             return _compare(jax.value_and_grad(loss)(point), centre_of_line, step_size)
 
-        measured = map_points(measure, step_sizes, chunk=chunk, mesh=mesh)
-    central = centre_loss, gradient_norm, direction_norm, smoothness_limit, curvature_limit
-    return Line(*(step_sizes, *measured, *central))
+        places = jnp.arange(count + rounding, dtype=step_sizes.dtype)
+        measured = map_points(measure, places, chunk=chunk, mesh=mesh)
+    distances = measured[DISTANCES]
+    noise = distances[count] if rounding else jnp.full_like(distances[0], jnp.nan)
+    central = centre_loss, gradient_norm, direction_norm, smoothness_limit, curvature_limit, noise
+    return Line(*(step_sizes, *(values[:count] for values in measured), *central))
+
+
+DISTANCES = Line._fields.index("gradient_distances") - 1  # among what is measured of each point
 
 
 def _direction(
@@ -270,9 +299,15 @@ class Probe:
             with jax.default_matmul_precision(precision):
                 return _limits(own_loss, self._selection.split(params), direction)
 
+        def rounded(params: Params, *batch: Any) -> Params:
+            epsilon = coarsest_epsilon(loss, params, *batch, precision=precision)
+            split, merge = self._selection
+            return merge(params, round_otherwise(split(params), epsilon))
+
+        self._rounded = jax.jit(rounded)
         self.gradient = gradient or jax.jit(value_and_grad)
         self._limits_at = jax.jit(limits_at)
-        self._compiled_line = jax.jit(self._line, static_argnums=3)
+        self._compiled_line = jax.jit(self._line, static_argnums=(3, 4))
 
     def __call__(
         self,
@@ -282,6 +317,7 @@ class Probe:
         random_key: PRNGKey | None = None,
         centre: tuple[Scalar, Params] | None = None,
         limits: bool = True,
+        rounding: bool | None = None,
     ) -> Line:
         """Measure losses and gradients at `params − η · direction` on one batch.
 
@@ -292,6 +328,8 @@ class Probe:
           random_key: as for `line`.
           centre: `gradient(params, *batch)` where it is known already.
           limits: whether to measure the limits for η → 0 this time; without, they are NaN.
+          rounding: whether to measure the rounding noise, by one more gradient; by default where
+            limits are measured.
 
         Returns:
           A `Line`; equal to that of `line` up to rounding.
@@ -301,11 +339,13 @@ class Probe:
         """
         options: dict[str, Any] = {"direction": direction, "random_key": random_key}
         options["centre"] = centre
+        rounding = limits if rounding is None else rounding
         if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((params, batch))):
-            return self._line(params, batch, self.step_sizes, limits, **options)
+            return self._line(params, batch, self.step_sizes, limits, rounding, **options)
         on_cpu = jax.default_backend() == "cpu"
         if self._mapped or (self._mapped is None and not on_cpu):
-            return self._compiled_line(params, batch, self.step_sizes, limits, **options)
+            own = params, batch, self.step_sizes, limits, rounding
+            return self._compiled_line(*own, **options)
         if direction is not None:
             check_like(params, direction, "direction")
             direction = self._selection.split(direction)
@@ -322,16 +362,27 @@ class Probe:
             rows.append(_compare_one((point_loss, split(point_gradient)), begun, step_size))
             jax.block_until_ready(rows[-2:-1])  # so that few gradients are in memory at a time
         measured = [np.stack(values) for values in zip(*jax.device_get(rows), strict=True)]
-        central = loss, norm, begun.direction_norm, *ends
+        noise = np.full_like(norm, np.nan)
+        if rounding:
+            _, other = self.gradient(self._rounded(params, *batch), *batch)
+            noise = _apart(split(other), begun.gradient)
+        central = loss, norm, begun.direction_norm, *ends, noise
         return Line(*(self.step_sizes, *measured, *central))
 
     def _line(
-        self, params: Params, batch: Any, step_sizes: Points, limits: bool, **options: Any
+        self,
+        params: Params,
+        batch: Any,
+        step_sizes: Points,
+        limits: bool,
+        rounding: bool,
+        **options: Any,
     ) -> Line:
         def own_loss(params: Params) -> Any:
             return self._loss(params, *batch)
 
-        return line(own_loss, params, step_sizes, limits=limits, **self._options, **options)
+        given = {"limits": limits, "rounding": rounding, **self._options, **options}
+        return line(own_loss, params, step_sizes, **given)
 
 
 @jax.jit
@@ -346,6 +397,7 @@ def _begin(
 
 
 _move = jax.jit(trees.move)
+_apart = jax.jit(lambda one, other: optax.tree.norm(optax.tree.sub(one, other)))
 _compare_one = jax.jit(_compare)
 
 
@@ -397,32 +449,3 @@ def _check_step_sizes(step_sizes: Points) -> None:
             f"step_sizes has shape {step_sizes.shape}; it must be one-dimensional and not empty: "
             "give e.g. jnp.array([0.05, 0.1, 0.2, 0.4])"
         )
-
-
-def rounding_noise(
-    loss: Loss, params: Params, *, precision: str = "default", reference: str = "highest"
-) -> Scalar:
-    r"""Distance between the gradient at one matrix-product precision and at a better one.
-
-    $\|g_\mathrm{precision} - g_\mathrm{reference}\|_2$: on recent GPUs float32 products run in
-    TF32 by default, on TPUs in bfloat16; a gradient difference below this norm measures rounding,
-    not the landscape. On a CPU the two are the same and the result is 0.
-
-    Args:
-      loss: `loss(params) -> scalar`.
-      params: pytree of float32 or float64 arrays.
-      precision: a value of `jax.default_matmul_precision`.
-      reference: the better precision.
-
-    Returns:
-      Scalar, units of the gradient. Divide by ‖η g‖ to compare it with β(η).
-
-    Raises:
-      UsageError: the loss returns no scalar, or parameters are not float32 or float64.
-    """
-    check_scalar(loss, params)
-    with jax.default_matmul_precision(precision):
-        coarse = jax.grad(loss)(params)
-    with jax.default_matmul_precision(reference):
-        fine = jax.grad(loss)(params)
-    return optax.tree.norm(optax.tree.sub(coarse, fine))

@@ -110,6 +110,16 @@ def test_what_there_is_and_help_are_instant(tmp_path, arguments):
     assert done.returncode == 0, done.stderr
 
 
+def test_what_trains_loads_nothing_that_judges_and_draws_later():
+    code = (
+        "import sys; import bnjax.frame.run; from bnjax import data\n"
+        "data.load('digits')\n"
+        "assert not {'sklearn', 'matplotlib', 'xarray', 'pandas', 'scipy.ndimage'} & {*sys.modules}"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_doctor_finds_a_machine_that_serves(tmp_path, capsys):
     assert program.main(["doctor", "--data-dir", str(tmp_path)]) == 0
     said = capsys.readouterr().out

@@ -75,7 +75,7 @@ MAY_BE_EMPTY = {
     "earth_mover_norm_bound",
     "line_curvature_limit",
     "line_smoothness_limit",
-    "rounding_gradient_error",
+    "line_rounding_noise",
 }
 
 

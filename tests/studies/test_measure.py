@@ -38,7 +38,7 @@ def test_arms_that_differ_in_rate_share_one_compiled_line():
         probe = probes.Probe(lambda w: jnp.sum(w**2), rate * np.array([0.5, 1.0]))
         given = {"direction": None, "random_key": None, "centre": None}
         compiled = probe._compiled_line
-        return compiled.lower(jnp.ones(2), (), probe.step_sizes, True, **given).as_text()
+        return compiled.lower(jnp.ones(2), (), probe.step_sizes, True, True, **given).as_text()
 
     assert program(0.1) == program(0.4)
 
@@ -62,7 +62,16 @@ def test_limits_are_measured_at_some_steps_only():
     for measure in (never, jax.jit(never)):
         found = measure(STATE, BATCH, COMPUTED)
         assert np.isnan(found.smoothness_limit).all()
+        assert np.isnan(found.rounding_noise).all()
         assert np.isfinite(found.smoothness).all()
+
+
+def test_rounding_is_measured_at_some_steps_even_where_limits_are_not():
+    measure = line.make_line(square, np.array([0.5]), KEY, limits_every=0, rounding_every=3)
+    for step in (2, 3):
+        found = measure(STATE._replace(step=jnp.int32(step)), BATCH, COMPUTED)
+        assert np.isfinite(found.rounding_noise).all() == (step == 3)
+        assert np.isnan(found.smoothness_limit).all()
 
 
 def test_the_directions_of_a_step_depend_on_it_and_the_key_alone():
@@ -92,6 +101,24 @@ def test_the_centre_of_the_line_is_the_loss_of_training(toy, tmp_path):
     for direction in ("gradient", "random"):
         centre = run["line_loss"].sel(direction=direction).values
         np.testing.assert_allclose(centre, trained, rtol=1e-5)
+
+
+@pytest.mark.parametrize("probed", ["highest", "bfloat16"])
+def test_training_in_bfloat16_is_probed_as_stated(toy, tmp_path, probed):
+    call = ["--steps", "4", "--batch-size", "16", "--probe-every", "2", "--norms", "batch"]
+    study = dataclasses.replace(landscape.STUDY, parts={"CLAIMS": (), "FIGURES": (figure,)})
+    more = ["--precision", "bfloat16", "--probe-precision", probed, "--out", str(tmp_path)]
+    run = results.read(bnjax.start(study, *call, *more))
+    trained = run["train_loss"].sel(step=run["probe_step"].values).values.ravel()
+    centre = run["line_loss"].values.ravel()
+    assert run["line_loss"].dtype == np.float32
+    apart = np.abs(centre / trained - 1)
+    assert (apart < 0.02).all()
+    assert (apart > 1e-5).all() == (probed == "highest")
+    noise = (run["line_rounding_noise"] / run["line_gradient_norm"]).values.ravel()
+    assert (np.nanmax(noise) > 1e-3) == (probed == "bfloat16")
+    if probed == "bfloat16":
+        np.testing.assert_array_equal(centre, trained)
 
 
 @pytest.mark.parametrize("name", ["momentum", "adam"])

@@ -14,7 +14,7 @@ def probes(arm: Arm) -> Mapping[str, Measurement]:
     """The line probe of one arm, on the batch of the step."""
     options = arm.options
     line = make_line(
-        arm.probed_loss,
+        arm.probed_loss("highest"),
         (options.lr * np.asarray(options.multiples)).astype(np.float32),
         arm.key("probe"),
         gradient=build_program(arm).gradient if arm.trains_in("highest") else None,

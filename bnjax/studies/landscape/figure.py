@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import xarray
 from matplotlib.ticker import MaxNLocator
 
 from bnjax import draw
 from bnjax.draw import LOOKS, STEP, Drawing, Panel
 from bnjax.frame.published_curves import Curve, Published
 from bnjax.frame.results import Run
+from bnjax.probes.rounding import RESOLVED
 from bnjax.studies.landscape import claims
 
 # By network: the published panels beside a, b and c, those of the differences (with the step size
@@ -33,7 +35,8 @@ TEXT = (
     "Band: least and greatest over the step sizes η of the loss L(θ − ηd) (a) and of ‖g(η) − "
     "g‖₂ (b), both on the batch of the step. (c) Effective smoothness β(η) = ‖g(η) − g‖₂ / "
     "‖ηd‖₂, the greatest over η; shaded: its range over seeds; dotted, where measured "
-    "(--limits-every): its limit ‖Hd‖₂/‖d‖₂ for η → 0; grey: 2/lr, the edge of stability, and "
+    "(--limits-every): its limit ‖Hd‖₂/‖d‖₂ for η → 0; squares: values that rounding may change by "
+    "more than 5 %; grey: 2/lr, the edge of stability, and "
     "1/η_min, the value of a gradient that has vanished after the smallest step (saturation). "
     "(d) Training loss."
 )
@@ -49,6 +52,7 @@ KEYS: dict[str, Any] = {
     "largest over η": {"linewidth": 1.4},
     "η → 0": {"linestyle": ":", "linewidth": 0.9},
     "rounding": {"linestyle": (0, (1, 4)), "linewidth": 0.8},
+    "unresolved": {"linestyle": "none", "marker": "s", "markersize": 4, "fillstyle": "none"},
 }
 MOST_LABELS = 6  # of step sizes, for which there is room
 
@@ -130,7 +134,8 @@ def along_line(
         ("d: test set", test),
     ]:
         missing = {
-            "c: rounding": "rounding_gradient_error" not in run,
+            "c: rounding": not rounded(line).any(),
+            "c: unresolved": not rounded(line).any(),
             "c: η → 0": not run["line_smoothness_limit"].notnull().any(),
         }
         if not missing.get(key):
@@ -165,10 +170,27 @@ def draw_smoothness(panel: Panel, arms: Run) -> None:
     limit = arms["line_smoothness_limit"].dropna("probe_step", how="all")
     if limit.sizes["probe_step"]:
         draw.curves(panel, arms, limit, "{}, η → 0", **other, **KEYS["η → 0"])
-    if "rounding_gradient_error" in arms:
-        length = float(arms["step_size"].min()) * arms["line_direction_norm"]
-        noise = arms["rounding_gradient_error"] / length
-        draw.curves(panel, arms, noise, "{}, rounding", **other, **KEYS["rounding"])
+    if (unresolved := rounded(arms)).any():
+        floor = noise(arms) / (float(arms["step_size"].min()) * arms["line_direction_norm"])
+        draw.curves(panel, arms, floor, "{}, rounding", **other, **KEYS["rounding"])
+        at_largest = unresolved & (arms["line_smoothness"] == largest)
+        marked = largest.where(at_largest.any("step_size"))
+        draw.curves(panel, arms, marked, "{}, unresolved", **other, **KEYS["unresolved"])
+
+
+def noise(run: Run) -> xarray.DataArray:
+    """The rounding noise of the gradient at every probe: that of the nearest that measured it."""
+    measured = run["line_rounding_noise"].dropna("probe_step", how="all")
+    if not measured.sizes["probe_step"]:
+        return run["line_rounding_noise"]
+    nearest: xarray.DataArray = measured.sel(probe_step=run["probe_step"], method="nearest")
+    return nearest.assign_coords(probe_step=run["probe_step"])
+
+
+def rounded(run: Run) -> xarray.DataArray:
+    """Where rounding may change a gradient difference, and β with it, by more than 5 %."""
+    found: xarray.DataArray = run["line_gradient_distances"] < RESOLVED * noise(run)
+    return found
 
 
 def plateaus(run: Run) -> list[tuple[float, str]]:
@@ -196,6 +218,10 @@ def caption(run: Run, direction: str) -> str:
         f"{sizes[-1]:.3g} along the {direction} ({len(sizes)} points), {draw.spread(run)}{part}",
         *(f"{', '.join(labels)}: {reason}" for reason, labels in fates.items()),
     ]
+    unresolved = rounded(run).any(["norm", "seed", "probe_step"])
+    if len(few := sizes[unresolved.values]):
+        shown = ", ".join(f"{size:.3g}" for size in few)
+        lines.append(f"rounding may change β by more than 5 % at some steps: η = {shown}")
     return "\n".join(lines)
 
 

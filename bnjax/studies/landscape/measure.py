@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -12,31 +12,26 @@ from bnjax import models
 from bnjax import probes as library
 from bnjax.arithmetic import trees
 from bnjax.data import Batch
-from bnjax.fields import Field
-from bnjax.frame.arm import Arm, build_program, once
+from bnjax.frame.arm import Arm, build_program, matrix_precision, once
 from bnjax.train import Measurement, every, step
 from bnjax.train.step import Gradient, MakeLoss, TrainState
 from bnjax.types import Array, Index, Params, PRNGKey, Scalar
 
-
-class Rounding(NamedTuple):
-    """‖g at training precision − g at probe precision‖₂, on the batch of the step."""
-
-    gradient_error: Annotated[Scalar, Field("Rounding error of the gradient")]
+ROUNDING_EVERY = 10  # probes: one more gradient, of a noise that changes slowly
 
 
 def probes(arm: Arm) -> Mapping[str, Measurement]:
-    """The line probe of one arm and, on accelerators, the rounding noise beneath it."""
+    """The line probe of one arm."""
     options = arm.options
     same_precision = arm.trains_in(options.probe_precision)
     is_training_loss = options.statistics == "batch" and not (
         options.probe_decay and options.weight_decay
     )
-    loss = arm.probed_loss
+    loss = arm.probed_loss(options.probe_precision)
     if not is_training_loss:
         size = options.calibration_batches * options.batch_size
         loss = step.make_loss(
-            arm.model,
+            arm.model_at(options.probe_precision),
             arm.pipeline,
             statistics=options.statistics,
             calibration=arm.dataset.train.pixels[:size],
@@ -54,18 +49,13 @@ def probes(arm: Arm) -> Mapping[str, Measurement]:
         # One program computes the statistics at the centre once for all points.
         mapped=None if options.statistics == "batch" else True,
         limits_every=1 if spacing == 1 else options.probe_every * spacing,
+        rounding_every=options.probe_every * ROUNDING_EVERY,
         chunk=options.chunk,
-        precision=options.probe_precision,
+        precision=matrix_precision(options.probe_precision),
     )
     when = every(options.probe_every)
     shapes = line_shapes(len(options.directions), len(step_sizes(options)))
-    measured = {"line": Measurement(when, line, ("direction",), shapes)}
-    if not same_precision:
-        rounding = make_rounding(
-            loss, precision=options.precision, reference=options.probe_precision
-        )
-        measured["rounding"] = Measurement(when, rounding)
-    return measured
+    return {"line": Measurement(when, line, ("direction",), shapes)}
 
 
 def axes(options: Any) -> Mapping[str, Any]:
@@ -111,6 +101,7 @@ def make_line(
     directions: Sequence[str] = ("gradient",),
     gradient: Callable[[TrainState, Batch], Gradient] | None = None,
     limits_every: int = 1,
+    rounding_every: int = 0,
     parameters: trees.Predicate | None = None,
     chunk: int | Literal["auto"] = "auto",
     mapped: bool | None = None,
@@ -127,6 +118,7 @@ def make_line(
         where the probed loss is training's, computed at the same precision.
       limits_every: training steps from one measurement of the limits for η → 0 to the next (0: no
         measurement); they are NaN at the others.
+      rounding_every: the same of the rounding noise, which is measured wherever limits are, too.
       parameters: as for `probes.Probe`.
       chunk: as for `probes.Probe`.
       mapped: as for `probes.Probe`.
@@ -164,6 +156,7 @@ def make_line(
         centre = (computed.loss, computed.gradient) if gradient else None
         is_traced = isinstance(state.step, jax.core.Tracer)
         due = limits_every > 0 and (is_traced or int(state.step) % limits_every == 0)
+        noisy = rounding_every > 0 and not is_traced and int(state.step) % rounding_every == 0
         lines = [
             probe(
                 state.params,
@@ -172,6 +165,7 @@ def make_line(
                 random_key=key_at(seed, kind, state.step) if direction == "random" else None,
                 centre=centre,
                 limits=due,
+                rounding=due or noisy,
             )
             for direction in directions
         ]
@@ -179,10 +173,8 @@ def make_line(
         if limits_every < 2 or not is_traced:
             return found
         here = state.step % limits_every == 0  # one program, as points spread over devices are
-        ends = (
-            jnp.where(here, x, jnp.nan) for x in (found.smoothness_limit, found.curvature_limit)
-        )
-        return library.Line(*found[:-2], *ends)
+        ends = (jnp.where(here, values, jnp.nan) for values in found[-3:])
+        return library.Line(*found[:-3], *ends)
 
     return measure
 
@@ -217,44 +209,9 @@ def line_shapes(directions: int, points: int) -> Callable[..., library.Line]:
 
     def shapes(state: TrainState, batch: Batch, computed: Gradient) -> library.Line:
         del state, batch
-        at_points = len(library.Line._fields) - 5  # the others are of the whole line
-        sizes = [(directions, points)] * at_points + [(directions,)] * 5
+        at_points = len(library.Line._fields) - 6  # the others are of the whole line
+        sizes = [(directions, points)] * at_points + [(directions,)] * 6
         found: list[Any] = [jax.ShapeDtypeStruct(size, computed.loss.dtype) for size in sizes]
         return library.Line(*found)
 
     return shapes
-
-
-def make_rounding(
-    make_loss: MakeLoss, *, precision: str, reference: str
-) -> Callable[[TrainState, Batch, Gradient], Rounding]:
-    """Compile the rounding noise of a gradient on a training state, see `probes.rounding_noise`.
-
-    Args:
-      make_loss: the probed loss, see `step.make_loss`.
-      precision: a value of `jax.default_matmul_precision`, e.g. training's.
-      reference: likewise, the one that is trusted.
-
-    Returns:
-      `measure(state, batch, gradient) -> Rounding`, compiled.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> state = TrainState(jnp.int32(0), {"w": jnp.array([1.0])}, {}, ())
-      >>> batch = Batch(jnp.zeros((1, 1, 1, 1)), jnp.zeros(1, jnp.int32))
-      >>> computed = Gradient(jnp.array(1.5), jnp.array(1.0), {"w": jnp.array([3.0])}, {})
-      >>> loss = lambda state, batch: lambda params: 1.5 * jnp.sum(params["w"] ** 2)
-      >>> measure = make_rounding(loss, precision="default", reference="highest")
-      >>> float(measure(state, batch, computed).gradient_error)  # no matrix product, no rounding
-      0.0
-    """
-
-    @jax.jit
-    def measure(state: TrainState, batch: Batch, computed: Gradient) -> Rounding:
-        del computed  # of one precision only
-        loss = make_loss(state, batch)
-        return Rounding(
-            library.rounding_noise(loss, state.params, precision=precision, reference=reference)
-        )
-
-    return measure

@@ -8,7 +8,7 @@ import optax
 
 from bnjax import probes as library
 from bnjax.data import Batch
-from bnjax.frame.arm import Arm, once, require_layers
+from bnjax.frame.arm import Arm, matrix_precision, once, require_layers
 from bnjax.probes.shift import Cosines, Distances, RelativeDistances
 from bnjax.train import Measurement, every
 from bnjax.train.step import Gradient, MakeLoss, TrainState, apply_gradient
@@ -31,10 +31,10 @@ def probes(arm: Arm) -> Mapping[str, Measurement]:
     options = arm.options
     measure = once(
         make_shift,
-        arm.probed_loss,
+        arm.probed_loss(options.probe_precision),
         arm.optimizer,
         reuse_gradient=arm.trains_in(options.probe_precision),
-        precision=options.probe_precision,
+        precision=matrix_precision(options.probe_precision),
     )
     return {"shift": Measurement(every(options.probe_every), measure)}
 

@@ -15,7 +15,7 @@ from bnjax import losses
 from bnjax.arithmetic import trees
 from bnjax.data import Batch, Dataset, Pipeline
 from bnjax.errors import UsageError
-from bnjax.frame.arm import Arm, once
+from bnjax.frame.arm import Arm, matrix_precision, once
 from bnjax.models import Model
 from bnjax.probes.points import mean_over
 from bnjax.probes.spectrum import Spectrum, spectrum
@@ -31,14 +31,14 @@ def probes(arm: Arm) -> Mapping[str, Measurement]:
     options, key = arm.options, arm.key("probe")
     compiled = once(
         compile_spectrum,
-        arm.model.initialised,
+        arm.model_at(options.probe_precision).initialised,
         statistics=options.statistics,
         objective=arm.objective,
         lanczos_steps=options.lanczos_steps,
         num_vectors=options.vectors,
         num_trace_vectors=options.trace_vectors,
         top=options.top,
-        precision=options.probe_precision,
+        precision=matrix_precision(options.probe_precision),
     )
     part = probed_part(arm.dataset, arm.pipeline, options.images, options.chunk, key)
     measure = functools.partial(compiled, part, key)
