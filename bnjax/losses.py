@@ -4,12 +4,14 @@ The statistics that BatchNorm normalises with are an explicit choice here: a lan
 them (Ghorbani et al. 2019 measure another Hessian under running statistics).
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
@@ -49,9 +51,15 @@ def each_cross_entropy(logits: Logits, labels: Labels) -> Float[Array, " batch"]
       labels: integer classes `[batch]`.
 
     Returns:
-      `[batch]`, nats, in the dtype of the logits.
+      `[batch]`, nats, in the dtype of the logits. Under `jax.jit`, where labels have no value yet,
+      NaN of a label that is no class.
+
+    Raises:
+      UsageError: labels that are no classes, or not one for each example.
     """
-    return optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels)
+    check_labels(labels, logits.shape, targets=False)
+    costs = optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels)
+    return jnp.where(are_classes(labels, logits.shape[-1]), costs, jnp.nan)
 
 
 def each_squared_error(logits: Logits, labels: Labels) -> Float[Array, " batch"]:
@@ -62,16 +70,22 @@ def each_squared_error(logits: Logits, labels: Labels) -> Float[Array, " batch"]
       labels: targets `[batch, num_classes]`, or integer classes `[batch]`.
 
     Returns:
-      `[batch]`, units of the outputs squared.
+      `[batch]`, units of the outputs squared; NaN as in `each_cross_entropy`.
+
+    Raises:
+      UsageError: labels that are no classes, or neither these nor targets in the shape of the
+        outputs.
 
     Example:
       >>> each_squared_error(jnp.array([[0.0, 3.0]]), jnp.array([1])).tolist()
       [2.0]
     """
-    targets = labels
-    if not jnp.issubdtype(labels.dtype, jnp.floating):
-        targets = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
-    return optax.losses.l2_loss(logits, targets).sum(axis=-1)
+    check_labels(labels, logits.shape, targets=True)
+    if jnp.issubdtype(labels.dtype, jnp.floating):
+        return optax.losses.l2_loss(logits, labels).sum(axis=-1)
+    targets = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
+    costs = optax.losses.l2_loss(logits, targets).sum(axis=-1)
+    return jnp.where(are_classes(labels, logits.shape[-1]), costs, jnp.nan)
 
 
 def each_squared_distance(logits: Logits, labels: Labels) -> Float[Array, " batch"]:
@@ -82,11 +96,57 @@ def each_squared_distance(logits: Logits, labels: Labels) -> Float[Array, " batc
       labels: targets `[batch, num_classes]`, or integer classes `[batch]`.
 
     Returns:
-      `[batch]`, units of the outputs squared.
+      `[batch]`, units of the outputs squared; NaN as in `each_cross_entropy`.
+
+    Raises:
+      UsageError: as `each_squared_error`.
 
     Source: the published losses of Santurkar et al. 2018, Fig. 3 and 5b, which have no factor ½.
     """
     return 2 * each_squared_error(logits, labels)
+
+
+def are_classes(labels: Int[Array, "*shape"], num_classes: int) -> Bool[Array, "*shape"]:
+    """Whether each label is one of the classes."""
+    return (labels >= 0) & (labels < num_classes)
+
+
+def check_labels(labels: Array, logits: tuple[int, ...], *, targets: bool) -> None:
+    """Refuse labels that are not one class for each row of logits, nor, if allowed, targets."""
+    kind = jnp.floating if targets and labels.ndim == len(logits) else jnp.integer
+    expected = logits if kind is jnp.floating else logits[:-1]
+    if labels.shape != expected or not jnp.issubdtype(labels.dtype, kind):
+        also = f", or floating-point targets {logits}" if targets else ""
+        raise UsageError(
+            f"labels are {labels.dtype} {labels.shape} and logits {logits}: give whole numbers "
+            f"{logits[:-1]}{also}"
+        )
+    check_classes(labels, logits[-1])
+
+
+def check_classes(labels: Array, num_classes: int) -> None:
+    """Refuse labels that are no classes; targets, and what has no value yet here, pass."""
+    if isinstance(labels, jax.core.Tracer) or not getattr(labels, "is_fully_addressable", True):
+        return
+    if not labels.size or not jnp.issubdtype(labels.dtype, jnp.integer):
+        return
+    low, high = (int(end(np.asarray(labels))) for end in (np.min, np.max))
+    if not 0 <= low <= high < num_classes:
+        raise UsageError(
+            f"labels are from {low} to {high}: of {num_classes} classes they must be from 0 to "
+            f"{num_classes - 1}"
+        )
+
+
+@functools.lru_cache(maxsize=64)
+def count_outputs(model: Model, image_shape: tuple[int, ...]) -> int:
+    """The number of logits of an image; nothing is computed."""
+
+    def logits(params: Params, batch_stats: BatchStats, images: Array) -> Logits:
+        return model.apply(params, batch_stats, images, train=False)[0]
+
+    images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
+    return int(jax.eval_shape(logits, **model.shapes(image_shape), images=images).shape[-1])
 
 
 def guess_classes(dataset: Dataset) -> float:
@@ -223,7 +283,8 @@ def on_batch(
       model: a `bnjax.models.Model`.
       batch_stats: the running statistics of training.
       batch: the probed batch, floating-point images `[batch, height, width, channels]` and their
-        labels.
+        labels, which under `jax.jit` have no value yet and are not checked: there the loss of a
+        label that is no class is NaN.
       statistics: what BatchNorm normalises with:
         `batch`, the statistics of the probed batch at the probed point (the paper's setting);
         `running`, `batch_stats` as they are;
@@ -241,8 +302,10 @@ def on_batch(
 
     Raises:
       UsageError: unknown `statistics` or a missing argument for them, a model or batch of another
-        type, images that are not floating point or not as many as labels, a decay below 0, or a
-        normaliser whose `moments`, which `frozen` and `recalibrated` take, are not reported.
+        type, images that are not floating point or not as many as labels, no image, labels that
+        are no classes of the model, a single image where statistics of a batch are taken, a decay
+        below 0, or a normaliser whose `moments`, which `frozen` and `recalibrated` take, are not
+        reported.
 
     Source: Santurkar et al. 2018 (1805.11604), Fig. 4, for `batch`; Ghorbani et al. 2019
     (1901.10159) for `running`; Wu & Johnson 2021 (2105.07576) for `recalibrated`.
@@ -269,6 +332,12 @@ def on_batch(
             f"the batch has images {images.dtype} {images.shape} and labels {labels.shape}: give "
             "floating-point images and a label for each"
         )
+    if not images.shape[0]:
+        raise UsageError(f"the batch has images {images.shape}: give at least one")
+    if jnp.issubdtype(labels.dtype, jnp.integer) and not isinstance(labels, jax.core.Tracer):
+        check_classes(labels, count_outputs(model.initialised, images.shape[1:]))
+    if statistics in ("batch", "frozen"):
+        check_batch_size(batch_stats, images.shape[0])
     if isinstance(weight_decay, float | int) and not weight_decay >= 0:  # not of a traced one
         raise UsageError(f"weight_decay={weight_decay} must be 0 or more")
     train = statistics == "batch"
@@ -296,6 +365,16 @@ def on_batch(
     return loss
 
 
+def check_batch_size(batch_stats: BatchStats, size: int) -> None:
+    """Refuse a single image where a network normalises with statistics of its batch."""
+    if size == 1 and jax.tree.leaves(batch_stats):
+        raise UsageError(
+            "a batch of one image, and the network takes statistics over the batch, which make "
+            "every channel of a dense layer 0 whatever it was: give 2 or more, statistics of "
+            "training ('running'), or a norm of single samples such as layer"
+        )
+
+
 def pooled_statistics(
     model: Model,
     params: Params,
@@ -321,10 +400,14 @@ def pooled_statistics(
       the activations, variances in their square.
 
     Raises:
-      UsageError: a normaliser keeps running statistics and reports no `moments`.
+      UsageError: a normaliser keeps running statistics and reports no `moments`; no image, or
+        batches of a single one.
 
     Source: Wu & Johnson 2021 (2105.07576), "PreciseBN".
     """
+    if 0 in calibration.shape[:2]:
+        raise UsageError(f"the calibration has images {calibration.shape}: give at least one batch")
+    check_batch_size(batch_stats, calibration.shape[1])
 
     def moments(images: Array) -> BatchStats:
         return model.moments(params, batch_stats, images, key=key)

@@ -429,3 +429,39 @@ def test_an_accelerators_convolution_keeps_the_precision_that_it_was_traced_at(
     for product in products:
         assert "HIGHEST" in product
         assert "DEFAULT" not in product
+
+
+@pytest.mark.parametrize(("size", "channels"), [((8, 8), 16), ((2, 2), 16), ((2, 2), 4)])
+def test_without_winograd_convolutions_sum_directly_and_compiled_ones_are_compiled_again(
+    size, channels, monkeypatch
+):
+    images, kernel = problem(size, channels=(channels, channels))
+    chosen, compiled = [], jax.jit(convolve)
+
+    def recorded(*arguments, **options):
+        chosen.append(table.choose(*arguments, **options))
+        return chosen[-1]
+
+    monkeypatch.setattr(convolution, "choose", recorded)
+    with convolution.outside_loops():
+        fast = compiled(images, kernel)
+        with convolution.without_winograd():
+            direct = compiled(images, kernel)
+        again = compiled(images, kernel)
+    assert ["winograd" in choice.value for choice in chosen] == [True, False]
+    np.testing.assert_array_equal(fast, again)
+    assert_close(direct, reference(images, kernel))
+
+
+def test_without_winograd_no_rule_of_the_table_has_it():
+    for size, channels, looped in itertools.product([1, 2, 4, 32], [3, 64, 512], [False, True]):
+        axis = make_axis(size, 3, 1, "SAME")
+        options = {"looped": looped, "direct": True}
+        choice = table.choose("cpu", Geometry(axis, axis), channels, channels, **options)
+        assert not any("winograd" in form for form in choice)
+
+
+def test_winograd_can_be_switched_off_in_the_environment():
+    assert [convolution.is_off(chosen) for chosen in ("", "1", "0")] == [False, False, True]
+    with pytest.raises(UsageError, match="BNJAX_WINOGRAD=off is not known: choose 0 or 1"):
+        convolution.is_off("off")

@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ import pytest
 from sklearn import datasets, model_selection
 
 from bnjax import data
-from bnjax.data import batches
+from bnjax.data import batches, sources
 from bnjax.data.dataset import channel_statistics, from_arrays
 from bnjax.data.sources import REBUILT_CIFAR10, small_digits
 from bnjax.errors import RunError, UsageError
@@ -169,6 +170,7 @@ def test_a_missing_or_broken_folder_is_one_line_with_a_remedy(tmp_path, monkeypa
         (np.zeros((2, 4, 4, 1), np.uint8), np.zeros(2), "must be whole numbers"),
         (np.zeros((2, 4, 4, 1), np.uint8), np.array([0, 7]), "from 0 to 7: of 5 classes"),
         (np.zeros((2, 4, 4, 1), np.uint8), np.array([-1, 4]), "they must be from 0 to 4"),
+        (np.zeros((0, 4, 4, 1), np.uint8), np.zeros(0, int), "train has no image: give at least"),
         (np.zeros((2, 1, 1, 3)), np.zeros((2, 4)), r"must be floating \(2, 5\)"),
         (np.zeros((2, 1, 1, 3)), np.zeros((2, 5), int), r"must be floating \(2, 5\)"),
     ],
@@ -182,3 +184,43 @@ def test_impossible_batch_sizes_are_refused(noise_dataset):
     for batch_size in (0, 51):
         with pytest.raises(UsageError, match=f"batch_size={batch_size} must be from 1 to 50"):
             data.make_pipeline(noise_dataset, batch_size)
+
+
+def test_a_split_of_another_size_than_the_pipeline_is_for_is_refused(noise_dataset):
+    pipeline = data.make_pipeline(noise_dataset, 16)
+    short = noise_dataset.train._replace(labels=noise_dataset.train.labels[:7])
+    for split in (short, noise_dataset.test):
+        with pytest.raises(UsageError, match="this pipeline is for 50 of each"):
+            next(stream(pipeline, split, 1))
+
+
+def test_a_prepared_folder_with_labels_outside_of_its_classes_is_refused(tmp_path, monkeypatch):
+    label = SimpleNamespace(num_classes=10)
+    info = SimpleNamespace(
+        features={"label": label},
+        splits=dict.fromkeys(("train", "test"), SimpleNamespace(num_examples=2)),
+    )
+    builder = SimpleNamespace(info=info, data_dir=tmp_path)
+    pixels, found = np.zeros((2, 4, 4, 1), np.uint8), {}
+    monkeypatch.setattr("tensorflow_datasets.builder", lambda *_, **__: builder)
+    monkeypatch.setattr(
+        sources, "read_split", lambda *_: (pixels[: len(found["labels"])], found["labels"])
+    )
+    for name in ("mnist", "binary_mnist"):
+        (tmp_path / "mnist").mkdir(exist_ok=True)
+        for labels, message in [
+            ([0, 12], "labels are from 0 to 12: of 10 classes"),
+            ([-1, 3], "labels are from -1 to 3"),
+            ([], "has no image"),
+        ]:
+            found["labels"] = np.array(labels, int)
+            with pytest.raises(
+                RunError, match=f"mnist is no data set .train {message}.*prepare it"
+            ):
+                data.load(name, tmp_path)
+
+
+@pytest.mark.parametrize("options", [{"num_examples": 0}, {"size": 0}])
+def test_gaussian_data_of_no_size_are_refused(options):
+    with pytest.raises(UsageError, match="=0 must be 1 or more"):
+        sources.make_gaussian(0, **options)

@@ -11,6 +11,7 @@ import pytest
 from bnjax import data, losses
 from bnjax.data import Batch
 from bnjax.errors import UsageError
+from bnjax.train.step import TrainState, compute_gradient
 
 
 def test_frozen_statistics_agree_with_the_batch_at_the_centre_and_nowhere_else(problem, batch):
@@ -121,3 +122,85 @@ def test_a_module_without_moments_is_refused(batch):
     own, centre = Batch(images, batch.labels), variables["params"]
     with pytest.raises(UsageError, match=r"BatchNorm_0/mean, BatchNorm_0/var: .* 'moments'"):
         losses.on_batch(model, variables["batch_stats"], own, "frozen", centre=centre)
+
+
+@pytest.mark.parametrize("labels", [[0, 12], [-1, 3], [10, 0]])
+def test_labels_outside_of_the_classes_are_refused_everywhere(problem, batch, labels):
+    model, params, batch_stats, _ = problem
+    labels = jnp.array(labels, jnp.int32)
+    some = Batch(batch.images[:2], labels)
+    message = f"labels are from {labels.min()} to {labels.max()}: of 10 classes .* from 0 to 9"
+    with pytest.raises(UsageError, match=message):
+        losses.on_batch(model, batch_stats, some)
+    for objective in losses.OBJECTIVES.values():
+        with pytest.raises(UsageError, match=message):
+            objective(jnp.zeros((2, 10)), labels)
+        # What is compiled does not know its labels: the loss is no number.
+        assert jnp.isnan(jax.jit(objective.each)(jnp.zeros((2, 10)), labels).max())
+
+    def loss(params, some):
+        return losses.on_batch(model, batch_stats, some)(params)
+
+    assert jnp.isnan(jax.jit(loss)(params, some))
+
+
+def test_the_last_class_and_labels_of_a_wider_network_are_taken(problem, batch):
+    model, params, batch_stats, _ = problem
+    labels = jnp.array([0, 9], jnp.int32)
+    loss = losses.on_batch(model, batch_stats, Batch(batch.images[:2], labels))
+    assert jnp.isfinite(loss(params))
+    assert jnp.isfinite(losses.cross_entropy(jnp.zeros((2, 12)), labels + 2))
+
+
+def test_an_empty_batch_is_refused(problem, batch):
+    model, params, batch_stats, _ = problem
+    nothing = Batch(batch.images[:0], batch.labels[:0])
+    for act in (
+        lambda: losses.on_batch(model, batch_stats, nothing),
+        lambda: losses.pooled_statistics(model, params, batch_stats, batch.images[None, :0]),
+        lambda: losses.pooled_statistics(model, params, batch_stats, batch.images[None][:0]),
+    ):
+        with pytest.raises(UsageError, match="give at least one"):
+            act()
+
+
+def test_one_image_is_refused_where_statistics_of_the_batch_are_taken(problem, batch):
+    model, params, batch_stats, _ = problem
+    alone = Batch(batch.images[:1], batch.labels[:1])
+    options = {"centre": params, "calibration": batch.images[None]}
+    for given, statistics, refused in [
+        (alone, "batch", True),
+        (alone, "frozen", True),
+        (alone, "running", False),
+        (alone, "recalibrated", False),
+        (Batch(batch.images[:2], batch.labels[:2]), "batch", False),
+    ]:
+        if refused and batch_stats:
+            with pytest.raises(UsageError, match=r"a batch of one image.*'running'"):
+                losses.on_batch(model, batch_stats, given, statistics, **options)
+        else:
+            assert jnp.isfinite(
+                losses.on_batch(model, batch_stats, given, statistics, **options)(params)
+            )
+    if batch_stats:
+        with pytest.raises(UsageError, match="a batch of one image"):
+            losses.pooled_statistics(model, params, batch_stats, batch.images[:, None])
+        state = TrainState(jnp.int32(0), params, batch_stats, ())
+        with pytest.raises(UsageError, match="a batch of one image"):
+            compute_gradient(model, losses.cross_entropy, state, alone)
+
+
+@pytest.mark.parametrize(
+    ("objective", "labels"),
+    [
+        (losses.each_cross_entropy, jnp.zeros(3, jnp.int32)),
+        (losses.each_cross_entropy, jnp.zeros((2, 10))),
+        (losses.each_squared_error, jnp.zeros(3, jnp.int32)),
+        (losses.each_squared_error, jnp.zeros((2, 1))),
+        (losses.each_squared_error, jnp.zeros(2)),
+    ],
+)
+def test_labels_that_do_not_fit_the_logits_are_refused(objective, labels):
+    each = inspect.unwrap(objective)
+    with pytest.raises(UsageError, match=r"and logits \(2, 10\): give whole numbers \(2,\)"):
+        each(jnp.zeros((2, 10)), labels)

@@ -14,6 +14,7 @@ from bnjax import models
 from bnjax.errors import UsageError
 from bnjax.models import norms
 from bnjax.models.norms import BatchNorm
+from bnjax.models.norms.batch import average_norm
 from bnjax.models.norms.sample import SampleNorm
 
 EPSILON = 1e-5
@@ -262,3 +263,109 @@ def test_impossible_normalisers_are_refused_and_not_registered(act, message):
     with pytest.raises(UsageError, match=message):
         act()
     assert not {"own", "other", "../up"} & set(norms.REGISTRY)
+
+
+def tiny_floor(x, axes, power):
+    """The formula of before: the smallest normal number under the root."""
+    mean = jnp.mean(jnp.abs(x) ** power, axes)
+    return (mean + jnp.finfo(x.dtype).tiny) ** (1 / power)
+
+
+@pytest.mark.parametrize("spread", [1e-6, 1.0, 1e6])
+def test_roots_of_ordinary_numbers_are_those_of_the_plain_formula_to_the_last_bit(spread):
+    x = jnp.asarray(spread * draw(7), jnp.float32)
+    vector = jnp.asarray(draw(8), jnp.float32)
+
+    def derivatives(function):
+        def loss(x):
+            return jnp.sum(jnp.sin(jnp.arange(8, dtype=x.dtype)) * function(x))
+
+        return jax.jit(lambda x: (function(x), jax.grad(loss)(x)))(x)
+
+    def hessian_product(function):
+        return jax.jvp(jax.grad(lambda x: jnp.sum(function(x))), (x,), (vector,))[1]
+
+    functions = (lambda x: average_norm(x, 2.0), lambda x: tiny_floor(x, (0, 1, 2), 2.0))
+    chex.assert_trees_all_equal(*map(derivatives, functions))
+    chex.assert_trees_all_close(*map(hessian_product, functions), rtol=1e-4, atol=1e-9 / spread)
+
+
+LAYER_INPUTS = ("ordinary", "dead channel", "constant channel", "zero batch", "zero kernel")
+
+
+def one_layer(norm, case):
+    """A convolution with its normaliser, and parameters and images that are bad in one way."""
+    layer = models.layers.Convolution(4, norm, jax.nn.initializers.normal(1.0))
+    images = jnp.asarray(draw(1, (3, 4, 4, 2)), jnp.float32)
+    params = layer.init(jax.random.key(0), images, train=False)["params"]
+    if case == "zero batch":
+        images = jnp.zeros_like(images)
+    if case in ("dead channel", "constant channel"):
+        params["kernel"] = params["kernel"].at[..., 0].set(0)
+    if case == "zero kernel":
+        params["kernel"] = jnp.zeros_like(params["kernel"])
+    if case == "constant channel":
+        params["bias"] = params["bias"].at[0].set(0.7)
+    return layer, params, images
+
+
+@pytest.mark.parametrize("name", list(norms.REGISTRY))
+def test_value_gradient_and_hessian_product_are_finite_whatever_is_zero(name):
+    norm = norms.by_name(name)
+
+    @jax.jit
+    def derivatives(params, images):
+        layer = one_layer(norm, "ordinary")[0]
+
+        def loss(point):
+            variables, rngs = {"params": point[0]}, {"noise": jax.random.key(2)}
+            y = layer.apply(variables, point[1], train=True, mutable=["batch_stats"], rngs=rngs)[0]
+            return jnp.sum(jnp.tanh(y)) + jnp.sum(y**2)
+
+        vector = jax.tree.map(lambda leaf: jnp.cos(leaf + 1), (params, images))
+        return loss((params, images)), jax.jvp(jax.grad(loss), ((params, images),), (vector,))
+
+    for case in LAYER_INPUTS:
+        _, params, images = one_layer(norm, case)
+        for leaf in jax.tree.leaves(derivatives(params, images)):
+            assert jnp.isfinite(leaf).all(), case
+
+
+@pytest.mark.parametrize("power", [1.0, 1.5, 2.0, 3.0, np.inf])
+def test_average_norms_have_two_derivatives_at_zero_and_far_from_1(power):
+    x = jnp.asarray(draw(7), jnp.float32)
+    x = x.at[0, 0, 0].set(0).at[..., 1].set(0)
+    vector = jnp.asarray(draw(8), jnp.float32)
+
+    def derivatives(scale):
+        gradient = jax.grad(lambda x: jnp.sum(average_norm(x, power)))
+        point = x * jnp.float32(scale)
+        found = jax.jvp(gradient, (point,), (vector,))
+        return np.asarray(average_norm(point, power)), *map(np.asarray, found)
+
+    value, gradient, product = derivatives(1)
+    assert np.isfinite(gradient).all()
+    assert np.isfinite(product).all()
+    for scale in (2.0**-90, 2.0**90):
+        found = derivatives(scale)
+        alive = np.arange(8) != 1
+        np.testing.assert_allclose(found[0][alive], value[alive] * scale, rtol=1e-5)
+        np.testing.assert_allclose(found[1], gradient, rtol=1e-4, atol=1e-7)
+        np.testing.assert_allclose(found[2], product / scale, rtol=1e-3, atol=1e-6 / scale)
+
+
+def test_a_root_mean_square_bends_at_an_element_that_is_zero():
+    x, vector = (jnp.array(rows)[:, None] for rows in ([3.0, 0.0], [0.0, 1.0]))
+    gradient = jax.grad(lambda x: average_norm(x, 2.0)[0])
+    product = jax.jvp(gradient, (x,), (vector,))[1]
+    np.testing.assert_allclose(product[:, 0], [0, 1 / (3 * 2**0.5)], rtol=1e-12)
+
+
+def test_a_kernel_of_zeros_stays_under_weight_normalisation_with_the_gradient_of_the_plain_one():
+    module = norms.weight_norm().reparametrise(name=None)
+    kernel = jnp.asarray(draw(4, (3, 5)), jnp.float32)
+    variables = module.init(jax.random.key(0), kernel)
+    pull = jax.vjp(lambda kernel: module.apply(variables, kernel), kernel.at[:, 1].set(0))[1]
+    (gradient,) = pull(kernel)
+    np.testing.assert_array_equal(gradient[:, 1], kernel[:, 1])
+    assert (module.apply(variables, jnp.zeros_like(kernel)) == 0).all()

@@ -11,6 +11,7 @@ import pytest
 from conftest import tiny_model
 
 from bnjax import data, losses, train
+from bnjax.errors import UsageError
 from bnjax.studies.landscape import measure as landscape
 from bnjax.train import Measurement, loop, optimizers, step
 
@@ -155,6 +156,20 @@ def test_evaluation_counts_every_image_once_whatever_the_chunk(noise_dataset):
         result = evaluate(state.params, state.batch_stats, examples)
         np.testing.assert_allclose(result.loss, loss, rtol=1e-5)
         np.testing.assert_allclose(result.accuracy, accuracy, rtol=1e-6)
+
+
+def test_evaluation_refuses_a_split_that_is_none(noise_dataset):
+    trainer = Trainer(noise_dataset)
+    state, (pixels, labels) = trainer.init(), noise_dataset.test
+    evaluate = train.make_evaluate(trainer.model, noise_dataset)
+    for split, message in [
+        (data.Split(pixels[:0], labels[:0]), "at least one image"),
+        (data.Split(pixels, labels[:3]), "one label for each image"),
+        (data.Split(pixels, labels.at[1].set(12)), "to 12: of 10 classes"),
+        (data.Split(pixels, labels.at[1].set(-1)), "labels are from -1"),
+    ]:
+        with pytest.raises(UsageError, match=message):
+            evaluate(state.params, state.batch_stats, split)
 
 
 def test_schedule_refuses_an_interval_below_one():

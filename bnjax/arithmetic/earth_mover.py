@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from bnjax.arithmetic import euclidean
 from bnjax.arithmetic.moments import moments
 from bnjax.types import PRNGKey, Scalar
 
@@ -39,6 +40,17 @@ class Bounds(NamedTuple):
 
     lower: Float[Array, "*kept"]
     upper: Float[Array, "*kept"]
+
+
+def centred(
+    a: Float[Array, "samples dims"], b: Float[Array, "samples dims"]
+) -> tuple[Float[Array, "samples dims"], Float[Array, "samples dims"]]:
+    """Both less the mean of the first, in float32 or wider: distances stay.
+
+    Sums over samples far from the origin would lose the digits that tell them apart.
+    """
+    mean = moments(a, axes=(0,)).mean[None]
+    return a.astype(mean.dtype) - mean, b.astype(mean.dtype) - mean
 
 
 def per_channel(
@@ -64,11 +76,14 @@ def sliced(
     directions: int,
 ) -> Sliced:
     """Mean earth mover distance of the projections on random unit directions."""
+    kind = a.dtype
+    a, b = centred(a, b)
     chosen = jax.random.normal(key, (a.shape[1], directions), a.dtype)
     chosen = chosen / jnp.linalg.norm(chosen, axis=0, keepdims=True)
     distances = per_channel(*(jnp.matmul(x, chosen, precision="highest") for x in (a, b)))
-    error = jnp.std(distances, ddof=1) / directions**0.5 if directions > 1 else jnp.nan
-    return Sliced(jnp.mean(distances), jnp.asarray(error, a.dtype))
+    values, scale = euclidean.scaled(distances)
+    error = jnp.std(values, ddof=1) / directions**0.5 * scale if directions > 1 else jnp.nan
+    return Sliced(jnp.mean(distances).astype(kind), jnp.asarray(error, kind))
 
 
 def slice_factor(dims: int) -> float:
@@ -80,9 +95,10 @@ def channel_bounds(
     a: Float[Array, "samples channels"], b: Float[Array, "samples channels"]
 ) -> Bounds:
     r"""Bounds of `per_channel`: $|\mu_j - \mu'_j|$, $\sqrt{(\mu_j - \mu'_j)^2 + …}$."""
+    (a, b), scale = euclidean.scaled(centred(a, b))
     first, second = moments(a, axes=(0,)), moments(b, axes=(0,))
     shift = jnp.abs(first.mean - second.mean)
-    return Bounds(shift, jnp.sqrt(jnp.square(shift) + first.var + second.var))
+    return Bounds(shift * scale, jnp.sqrt(jnp.square(shift) + first.var + second.var) * scale)
 
 
 def bounds(a: Float[Array, "samples dims"], b: Float[Array, "samples dims"]) -> Bounds:
@@ -92,12 +108,12 @@ def bounds(a: Float[Array, "samples dims"], b: Float[Array, "samples dims"]) -> 
     upper one bounds slices as well, the lower one does not.
     """
     # Both sides are sums over coordinates under one root.
-    return Bounds(*(jnp.linalg.norm(side) for side in channel_bounds(a, b)))
+    return Bounds(*(euclidean.norm(side) for side in channel_bounds(a, b)))
 
 
 def paired(a: Float[Array, "samples dims"], b: Float[Array, "samples dims"]) -> Scalar:
     r"""$\frac1n\sum_i\|a_i - b_i\|_2$: the distance with samples coupled in order."""
-    return jnp.mean(jnp.linalg.norm(a - b, axis=-1))
+    return jnp.mean(euclidean.norm(a - b, axes=(1,)))
 
 
 def exact(a: Float[Array, "samples dims"], b: Float[Array, "samples dims"]) -> Scalar:
@@ -111,23 +127,26 @@ def exact(a: Float[Array, "samples dims"], b: Float[Array, "samples dims"]) -> S
       >>> exact(jnp.array([[0.0, 0.0], [1.0, 0.0]]), jnp.array([[1.0, 2.0], [0.0, 2.0]])).item()
       2.0
     """
-    squares = [jnp.sum(jnp.square(x), axis=-1) for x in (a, b)]
-    products = jnp.matmul(a, b.T, precision="highest")
+    (x, y), _ = euclidean.scaled(centred(a, b))
+    squares = [jnp.sum(jnp.square(samples), axis=-1) for samples in (x, y)]
+    products = jnp.matmul(x, y.T, precision="highest")
     costs = jnp.sqrt(jnp.maximum(squares[0][:, None] + squares[1][None] - 2 * products, 0))
-    # The formula above cancels where the samples of a pair are close to each other.
-    costs = jnp.fill_diagonal(costs, jnp.linalg.norm(a - b, axis=-1), inplace=False)
-    result = jax.ShapeDtypeStruct((), costs.dtype)
-    return jax.pure_callback(assign, result, costs, vmap_method="sequential")
+    # The formula above cancels where the samples of a pair are close to each other: it says who is
+    # paired with whom, except with oneself, and the distance is taken from the pairs themselves.
+    costs = jnp.fill_diagonal(costs, jnp.linalg.norm(x - y, axis=-1), inplace=False)
+    partners = jax.ShapeDtypeStruct((len(a),), jnp.int32)
+    found = paired(a, b[jax.pure_callback(assign, partners, costs, vmap_method="sequential")])
+    return jnp.where(jnp.isfinite(costs).all(), found, jnp.nan)
 
 
 def assign(costs: Array) -> np.ndarray:
-    """Mean cost of the optimal assignment of rows to columns; on the host."""
+    """The column of each row in the cheapest assignment; on the host."""
     from scipy.optimize import linear_sum_assignment  # takes half a second to import
 
     found = np.asarray(costs)
     if not np.isfinite(found).all():
-        return np.full((), np.nan, found.dtype)
-    return np.asarray(found[linear_sum_assignment(found)].mean(), found.dtype)
+        return np.arange(len(found), dtype=np.int32)
+    return linear_sum_assignment(found)[1].astype(np.int32)
 
 
 def normalised_bound(
@@ -150,5 +169,5 @@ def normalised_bound(
     """
     largest = jnp.maximum(jnp.max(jnp.abs(scale)), jnp.max(jnp.abs(next_scale)))
     factor = math.sqrt(2) if sites == 1 else 2.0
-    shift = jnp.linalg.norm(next_bias - bias)
+    shift = euclidean.norm(next_bias - bias)
     return factor * math.sqrt(sites * scale.size) * largest + math.sqrt(sites) * shift

@@ -49,6 +49,30 @@ def moments(x: Float[Array, "*shape"], axes: Sequence[int]) -> Moments:
     return Moments(jnp.squeeze(mean, axes), var)
 
 
+def moment_changes(
+    before: Float[Array, "*shape"], after: Float[Array, "*shape"], axes: Sequence[int]
+) -> Moments:
+    r"""By how much mean and variance differ between two states of the same samples.
+
+    With $\delta_i = x'_i - x_i$ the means differ by $\bar\delta$, the biased variances by
+    $\frac1m\sum_i (\delta_i - \bar\delta)(x_i - \mu + x'_i - \mu')$. A difference of two moments
+    would lose the digits that the two have in common.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> x = jnp.array([1.0, 3.0])
+      >>> [change.item() for change in moment_changes(x, 2 * x, axes=(0,))]
+      [2.0, 3.0]
+    """
+    wide, axes = accumulator(before.dtype), tuple(axes)
+    before, after = before.astype(wide), after.astype(wide)
+    change = after - before
+    mean = jnp.mean(change, axes, keepdims=True)
+    sums = before + after
+    sums = sums - jnp.mean(sums, axes, keepdims=True)
+    return Moments(jnp.squeeze(mean, axes), jnp.mean((change - mean) * sums, axes))
+
+
 def standardise(
     x: Float[Array, "*batch channels"],
     mean: Float[Array, " channels"],

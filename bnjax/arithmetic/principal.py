@@ -1,11 +1,13 @@
 """Principal components of few vectors with many elements."""
 
+import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from bnjax.arithmetic import euclidean
 from bnjax.errors import UsageError
 
 
@@ -17,6 +19,7 @@ class Principal(NamedTuple):
     shares: Float[Array, " num_components"]  # of the variance, in [0, 1]
 
 
+@functools.partial(jax.jit, static_argnames="num_components")
 def principal_components(
     vectors: Float[Array, "num_vectors size"], num_components: int = 2
 ) -> Principal:
@@ -39,7 +42,9 @@ def principal_components(
             f"{num_components} components of {count} vectors: must be from 1 to {count - 1}"
         )
     with jax.default_matmul_precision("highest"):
-        centred = vectors - vectors.mean(axis=0, keepdims=True)
+        # Seen from the first vector, which is exact where all are far from the origin.
+        centred = vectors - vectors[:1]
+        centred = euclidean.scaled(centred - centred.mean(axis=0, keepdims=True)).values
         squares, left = jnp.linalg.eigh(centred @ centred.T)  # ascending
         squares = jnp.maximum(squares, 0)[::-1]
         total = squares.sum()

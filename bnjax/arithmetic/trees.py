@@ -1,4 +1,4 @@
-"""Pytree helpers that `optax.tree` lacks: points on a line, angles, subsets, names of leaves."""
+"""Pytree helpers that `optax.tree` lacks: points on a line, norms, angles, subsets, names."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -9,6 +9,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, Int
 
+from bnjax.arithmetic import euclidean
+from bnjax.arithmetic.moments import accumulator
 from bnjax.errors import UsageError
 from bnjax.types import Flag, Params, PRNGKey, PyTree, Scalar
 
@@ -26,19 +28,60 @@ def move(params: Params, direction: Params, step_size: Scalar) -> Params:
     return jax.tree.map(lambda p, d: p - step_size.astype(p.dtype) * d, params, direction)
 
 
+def norm(tree: PyTree, less: PyTree = None) -> Scalar:
+    """The Euclidean norm of a tree, or of the difference of two; no square overflows or vanishes.
+
+    On ordinary ranges it is `optax.tree.norm` to the last bit.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> round(float(norm({"a": jnp.array([3e30]), "b": jnp.array([4e30])}) / 1e30), 3)
+      5.0
+    """
+    square = optax.tree.norm(_wide(_difference(tree, less)), squared=True)
+
+    def careful() -> Scalar:
+        values, scale = euclidean.scaled(_difference(tree, less))  # again: it is not kept for this
+        return euclidean.root(optax.tree.norm(values, squared=True)) * scale
+
+    # Another look at every number for its magnitude would take several times as long.
+    found = jax.lax.cond(euclidean.is_ordinary(square), lambda: jnp.sqrt(square), careful)
+    return found.astype(jnp.result_type(*jax.tree.leaves(tree)))
+
+
+def _difference(tree: PyTree, less: PyTree) -> PyTree:
+    return tree if less is None else optax.tree.sub(tree, less)
+
+
+def _wide(tree: PyTree) -> PyTree:
+    """Every leaf in float32 or wider."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf).astype(accumulator(leaf.dtype)), tree)
+
+
 def cosine(a: PyTree, b: PyTree) -> Scalar:
     """Cosine of the angle between two pytrees, ⟨a, b⟩ / (‖a‖ ‖b‖); NaN where one is zero."""
-    return optax.tree.vdot(a, b) / (optax.tree.norm(a) * optax.tree.norm(b))
+
+    def plain(a: PyTree, b: PyTree) -> Scalar:
+        return optax.tree.vdot(a, b) / (optax.tree.norm(a) * optax.tree.norm(b))
+
+    def careful() -> Scalar:
+        found = plain(euclidean.scaled(a).values, euclidean.scaled(b).values)
+        return found.astype(usual.dtype)
+
+    squares = [optax.tree.norm(tree, squared=True) for tree in (a, b)]
+    ordinary = euclidean.is_ordinary(squares[0]) & euclidean.is_ordinary(squares[1])
+    usual = plain(a, b)
+    return jax.lax.cond(ordinary, lambda: usual, careful)
 
 
-def random_direction(key: PRNGKey, params: Params, norm: Scalar) -> Params:
-    """A Gaussian direction over all of `params`, uniform on the sphere of the given norm.
+def random_direction(key: PRNGKey, params: Params, length: Scalar) -> Params:
+    """A Gaussian direction over all of `params`, uniform on the sphere of norm `length`.
 
     A control for the gradient direction: Santurkar et al. 2018 (§3.1) state their observations for
     random directions too, without a figure.
     """
     noise = optax.tree.random_like(key, params, jax.random.normal)
-    return optax.tree.scale(norm / optax.tree.norm(noise), noise)
+    return optax.tree.scale(length / norm(noise), noise)
 
 
 def all_finite(tree: PyTree) -> Flag:
@@ -106,20 +149,32 @@ def combine(selected: Params, rest: Params) -> Params:
     )
 
 
-def scaled_norm(tree: Params, kernels: Sequence[Scalar | None], power: int) -> Scalar:
+def scaled_norm(
+    tree: Params, kernels: Sequence[Scalar | None], power: int, less: Params = None
+) -> Scalar:
     r"""Norm of the leaves that are kernels, each multiplied by its kernel's norm to a power.
+
+    Of `tree`, or of its difference to `less`.
 
     $\sqrt{\sum_i \|w_i\|^{2p} \|x_i\|^2}$: in coordinates w/‖w‖ a gradient is ‖w‖ times as large
     (p = 1), a displacement 1/‖w‖ times (p = −1).
     """
-    squares = [
-        jnp.sum(jnp.square(leaf)) * jnp.square(norm) ** power
-        for leaf, norm in zip(jax.tree.leaves(tree), kernels, strict=True)
-        if norm is not None
-    ]
-    if not squares:
+
+    def chosen() -> list[tuple[Array, Scalar]]:
+        leaves = jax.tree.leaves(_difference(tree, less))
+        pairs = zip(leaves, kernels, strict=True)
+        return [(leaf, kernel) for leaf, kernel in pairs if kernel is not None]
+
+    if not chosen():
         return jnp.full((), jnp.nan, jnp.result_type(*jax.tree.leaves(tree)))
-    return jnp.sqrt(sum(squares[1:], squares[0]))
+    squares = [jnp.sum(jnp.square(leaf)) * jnp.square(kernel) ** power for leaf, kernel in chosen()]
+    square = sum(squares[1:], squares[0])
+
+    def careful() -> Scalar:
+        parts = [euclidean.norm(leaf) * kernel**power for leaf, kernel in chosen()]
+        return euclidean.norm(jnp.stack(parts))
+
+    return jax.lax.cond(euclidean.is_ordinary(square), lambda: jnp.sqrt(square), careful)
 
 
 class Selection(NamedTuple):

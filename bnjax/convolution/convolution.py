@@ -3,6 +3,7 @@
 import contextlib
 import contextvars
 import functools
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -80,10 +81,46 @@ def outside_loops() -> Iterator[None]:
         _LOOPED.reset(token)
 
 
+def is_off(chosen: str) -> bool:
+    """What `BNJAX_WINOGRAD` says: 0 for off; 1 or nothing for on."""
+    if chosen not in ("", "0", "1"):
+        raise UsageError(f"BNJAX_WINOGRAD={chosen} is not known: choose 0 or 1")
+    return chosen == "0"
+
+
+# JAX keeps compiled programs by it, so that none is taken for the other.
+_DIRECT = jax.make_user_context(is_off(os.environ.get("BNJAX_WINOGRAD", "")))
+
+
+def without_winograd() -> contextlib.AbstractContextManager[None]:
+    """Within the block convolutions on a CPU sum directly, without Winograd's fewer products.
+
+    The sums are XLA's own, where these are not slow (in loops they are), else products of the same
+    accuracy. With `BNJAX_WINOGRAD=0` in the environment all convolutions are such. Accelerators
+    have XLA's own in any case.
+
+    Returns:
+      A context manager. Functions that were compiled outside of it are compiled again within.
+
+    Source: MEASURED
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> images, kernel = jnp.ones((1, 8, 8, 256)), jnp.ones((3, 3, 256, 256))
+      >>> with without_winograd():
+      ...     output = jax.jit(convolve)(images, kernel)
+      >>> float(output[0, 1, 1, 0])
+      2304.0
+    """
+    found: contextlib.AbstractContextManager[None] = _DIRECT(True)
+    return found
+
+
 def _choose(geometry: Geometry, kernel: Kernel) -> Choice:
     if kernel.dtype.itemsize < 4:  # sums and transforms in half precision would lose what is left
         return NATIVE
-    return choose(jax.default_backend(), geometry, *kernel.shape[2:], looped=_LOOPED.get())
+    backend, looped, direct = jax.default_backend(), _LOOPED.get(), _DIRECT.value
+    return choose(backend, geometry, *kernel.shape[2:], looped=looped, direct=direct)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))

@@ -41,8 +41,9 @@ def choose(
     out_channels: int,
     *,
     looped: bool = True,
+    direct: bool = False,
 ) -> Choice:
-    """The fastest forms known for a convolution."""
+    """The fastest forms known for a convolution; without Winograd's if `direct`."""
     if backend != "cpu":
         return NATIVE
     height, width = geometry
@@ -53,13 +54,14 @@ def choose(
     if height.stride != 1 or width.stride != 1:
         return Choice("native", "patches", "patches")
     taps = height.taps * width.taps
+    by_winograd = not direct and winograd.applies(geometry)
     operations = 2 * taps * height.out_size * width.out_size * in_channels * out_channels
     worth = operations >= WORTH_COMPILING and min(in_channels, out_channels) >= WIDE
-    if worth and winograd.applies(geometry):
+    if worth and by_winograd:
         return WINOGRAD
     if not looped:
         tiny = height.size * width.size <= TINY
-        if tiny and winograd.applies(geometry):
+        if tiny and by_winograd:
             return WINOGRAD
         return (
             Choice("bands", "bands", "bands") if tiny else PATCHES if in_channels <= 4 else NATIVE

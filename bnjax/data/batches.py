@@ -96,6 +96,11 @@ class Pipeline:
         self, split: Split, order: Int[Array, " two_epochs"], key: PRNGKey, step: Index
     ) -> Batch:
         """The batch of a step, standardised and, if wished, augmented; to be called under `jit`."""
+        if {len(array) for array in split} != {self.num_images}:
+            raise UsageError(
+                f"the split has pixels {split.pixels.shape} and labels {split.labels.shape}: this "
+                f"pipeline is for {self.num_images} of each"
+            )
         start = step.astype(jnp.int32) * self.batch_size % self.num_images
         indices = jax.lax.dynamic_slice_in_dim(order, start, self.batch_size)
         images = self.standardise(split.pixels[indices])

@@ -74,7 +74,7 @@ def from_arrays(
 
     Raises:
       UsageError: pixels that are not of four axes or neither uint8 nor floating, labels that are
-        not one for each image, or classes that do not exist.
+        not one for each image, classes that do not exist, or a split without images.
 
     Example:
       >>> pixels = np.array([0, 255], np.uint8).reshape(2, 1, 1, 1)
@@ -126,7 +126,9 @@ def check_split(name: str, pixels: np.ndarray, labels: np.ndarray, num_classes: 
             f"{name} labels are {labels.dtype} {labels.shape}: they must be "
             f"{'floating' if regression else 'whole numbers'} {expected}, one for each image"
         )
-    if not regression and count and not 0 <= labels.min() <= labels.max() < num_classes:
+    if not count:
+        raise UsageError(f"{name} has no image: give at least one")
+    if not regression and not 0 <= labels.min() <= labels.max() < num_classes:
         raise UsageError(
             f"{name} labels are from {labels.min()} to {labels.max()}: of {num_classes} classes "
             f"they must be from 0 to {num_classes - 1}"

@@ -119,8 +119,14 @@ def make_gaussian(
     Returns:
       A `Dataset` of inputs `[num_examples, 1, 1, size]` and targets `[num_examples, size]`.
 
+    Raises:
+      UsageError: fewer than one example or number.
+
     Source: Santurkar et al. 2018, appendix A.1 (1,000 examples, 10×10).
     """
+    for argument, value in (("num_examples", num_examples), ("size", size)):
+        if value < 1:
+            raise UsageError(f"{argument}={value} must be 1 or more")
     generator = np.random.default_rng(seed)
     draw = generator.random if positive else generator.standard_normal
     matrix = draw((size, size))
@@ -160,9 +166,12 @@ def load_tfds(name: str, data_dir: str | os.PathLike[str] | None) -> Dataset:
     except Exception as error:  # TFDS, array-record and decoders raise errors of every kind
         raise RunError(f"{folder / name} cannot be read ({told(error)}): {remedy}") from error
     note = describe(name, builder)
-    if is_binary:
-        return binary("binary_mnist", train, test, f"binary {note}")
-    return from_arrays(name, num_classes, train, test, note)
+    try:
+        if is_binary:
+            return binary("binary_mnist", train, test, f"binary {note}")
+        return from_arrays(name, num_classes, train, test, note)
+    except UsageError as error:
+        raise RunError(f"{folder / name} is no data set ({error}): {remedy}") from error
 
 
 def resolve_data_dir(data_dir: str | os.PathLike[str] | None) -> Path:

@@ -265,7 +265,7 @@ PACKAGES = ("bnjax", "jax", "jaxlib", "flax", "optax", "numpy")
 # unless the code has changed what is measured.
 LAYOUT = (
     "platform", "device", "processor", "num_devices", "processes", "data_devices",
-    "probe_devices", "cores", "NPROC", "XLA_FLAGS", "commit", "script",
+    "probe_devices", "cores", "NPROC", "XLA_FLAGS", "BNJAX_WINOGRAD", "commit", "script",
 )  # fmt: skip
 
 
@@ -291,6 +291,7 @@ def fingerprint(who: Layout = ALONE) -> dict[str, Any]:
         else os.cpu_count(),
         "NPROC": os.environ.get("NPROC", ""),
         "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
+        "BNJAX_WINOGRAD": os.environ.get("BNJAX_WINOGRAD", ""),
         "commit": commit(),
         "float64": bool(jax.config.jax_enable_x64),
     }

@@ -6,6 +6,7 @@ from typing import Annotated, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from bnjax.arithmetic.moments import moment_changes
 from bnjax.arithmetic.percentiles import percentiles as percentiles_of
 from bnjax.errors import UsageError
 from bnjax.fields import Field
@@ -75,9 +76,8 @@ def distribution(
     mean, variance = rows.mean(axis=0), rows.var(axis=0)
     changes = [jnp.full((), jnp.nan, rows.dtype)] * 2
     if after is not None:
-        moved = after.reshape(-1, channels)
-        pairs = (moved.mean(axis=0), mean), (moved.var(axis=0), variance)
-        changes = [jnp.mean(jnp.abs(new - old)) for new, old in pairs]
+        moved = moment_changes(rows, after.reshape(-1, channels), axes=(0,))
+        changes = [jnp.mean(jnp.abs(change)).astype(rows.dtype) for change in moved]
     return Distribution(
         histogram=jnp.where(jnp.isnan(rows).any(), jnp.nan, counts / rows.size),
         percentiles=percentiles_of(rows.ravel(), percentiles),

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from bnjax.arithmetic import earth_mover as distances
-from bnjax.arithmetic.moments import moments
+from bnjax.arithmetic.moments import moment_changes, moments
 from bnjax.arithmetic.percentiles import percentiles as percentiles_of
 from bnjax.errors import UsageError
 from bnjax.fields import Field
@@ -117,10 +117,11 @@ def earth_mover(
         samples = [x.reshape(-1, channels) for x in images]
     per_channel = distances.per_channel(*samples)
     channel = distances.channel_bounds(*samples)
-    first, later = (shape_of(x.reshape(-1, channels)) for x in images)
-    changes = [
-        jnp.mean(jnp.abs(after - before)) for before, after in zip(first, later, strict=True)
-    ]
+    rows = [x.reshape(-1, channels) for x in images]
+    (var, *first), (_, *later) = map(shape_of, rows)
+    shapes = [after - before for before, after in zip(first, later, strict=True)]
+    moved = moment_changes(rows[0], rows[1], axes=(0,))
+    changes = [jnp.mean(jnp.abs(change)) for change in (*moved, *shapes)]
     dims = sites * channels
     nothing = jnp.full((), jnp.nan, before.dtype)
     return EarthMover(
@@ -138,7 +139,7 @@ def earth_mover(
         channel_percentiles=percentiles_of(per_channel, percentiles),
         channel_lower=jnp.mean(channel.lower),
         channel_upper=jnp.mean(channel.upper),
-        channel_deviation=jnp.mean(jnp.sqrt(first[1])),
+        channel_deviation=jnp.mean(jnp.sqrt(var)),
         mean_change=changes[0],
         variance_change=changes[1],
         skewness_change=changes[2],
@@ -147,9 +148,11 @@ def earth_mover(
 
 
 def shape_of(samples: Float[Array, "samples channels"]) -> tuple[Float[Array, " channels"], ...]:
-    """Mean, biased variance, skewness and kurtosis; the last two of a constant channel are 0."""
+    """Biased variance, skewness and kurtosis; all three of a constant channel are 0."""
+    # Seen from the first sample, which is exact far from the origin, and 0 in a constant channel.
+    samples = samples - samples[:1]
     mean, var = moments(samples, axes=(0,))
     scale = jnp.where(var > 0, jax.lax.rsqrt(jnp.where(var > 0, var, 1)), 0)
     standardised = (samples - mean[None]) * scale[None]
     third, fourth = (jnp.mean(standardised**power, axis=0) for power in (3, 4))
-    return mean, var, third, fourth
+    return var, third, fourth

@@ -13,7 +13,7 @@ import numpy as np
 import optax
 from jaxtyping import Float
 
-from bnjax.arithmetic import trees
+from bnjax.arithmetic import euclidean, trees
 from bnjax.convolution.convolution import outside_loops
 from bnjax.errors import UsageError
 from bnjax.fields import Field
@@ -137,9 +137,9 @@ def line(
             centre = centre[0], trees.partition(centre[1], parameters)[0]
     with jax.default_matmul_precision(precision):
         centre_loss, gradient = centre or jax.value_and_grad(loss)(params)
-        gradient_norm = optax.tree.norm(gradient)
+        gradient_norm = trees.norm(gradient)
         direction = _direction(params, gradient, gradient_norm, direction, random_key)
-        direction_norm = optax.tree.norm(direction)
+        direction_norm = trees.norm(direction)
         smoothness_limit = curvature_limit = jnp.full_like(direction_norm, jnp.nan)
         if limits:
             smoothness_limit, curvature_limit = _limits(loss, params, direction)
@@ -187,8 +187,11 @@ def _limits(loss: Loss, params: Params, direction: Params) -> tuple[Scalar, Scal
     """‖Hd‖₂/‖d‖₂ and dᵀHd/‖d‖²."""
     with outside_loops():
         _, product = jax.jvp(jax.grad(loss), (params,), (direction,))
-    norm = optax.tree.norm(direction)
-    return optax.tree.norm(product) / norm, optax.tree.vdot(direction, product) / norm**2
+    along, length = euclidean.scaled(direction)
+    turned, size = euclidean.scaled(product)
+    norm, ratio = optax.tree.norm(along), size / length
+    limits = optax.tree.norm(turned) / norm, optax.tree.vdot(along, turned) / norm**2
+    return limits[0] * ratio, limits[1] * ratio
 
 
 class _Centre(NamedTuple):
@@ -202,7 +205,7 @@ class _Centre(NamedTuple):
 
 def _kernel_norms(params: Params) -> list[Scalar | None]:
     leaves = jax.tree.leaves(params)
-    return [optax.tree.norm(leaf) if jnp.ndim(leaf) >= 2 else None for leaf in leaves]
+    return [trees.norm(leaf) if jnp.ndim(leaf) >= 2 else None for leaf in leaves]
 
 
 def _compare(
@@ -210,17 +213,16 @@ def _compare(
 ) -> tuple[Scalar, ...]:
     """What `Line` says of one point, in the order of its fields."""
     loss, gradient = found
-    change = optax.tree.sub(gradient, centre.gradient)
-    distance = optax.tree.norm(change)
+    distance = trees.norm(gradient, less=centre.gradient)
     length = jnp.abs(step_size).astype(distance.dtype)
     scaled_length = length * trees.scaled_norm(centre.direction, centre.kernel_norms, -1)
     return (
         loss,
-        optax.tree.norm(gradient),
+        trees.norm(gradient),
         distance,
         trees.cosine(gradient, centre.gradient),
         distance / (length * centre.direction_norm),
-        trees.scaled_norm(change, centre.kernel_norms, 1) / scaled_length,
+        trees.scaled_norm(gradient, centre.kernel_norms, 1, less=centre.gradient) / scaled_length,
     )
 
 
@@ -390,9 +392,9 @@ def _begin(
     params: Params, gradient: Params, direction: Params | None, random_key: PRNGKey | None
 ) -> tuple[_Centre, Scalar]:
     """What a line's points are compared with, and the gradient's norm."""
-    norm = optax.tree.norm(gradient)
+    norm = trees.norm(gradient)
     direction = _direction(params, gradient, norm, direction, random_key)
-    centre = _Centre(gradient, direction, optax.tree.norm(direction), _kernel_norms(params))
+    centre = _Centre(gradient, direction, trees.norm(direction), _kernel_norms(params))
     return centre, norm
 
 

@@ -95,7 +95,6 @@ def magnitudes(gradient: Params, kind_of: Mapping[str, str]) -> Magnitudes:
         own = [leaf for name, leaf in zip(names, leaves, strict=True) if kind_of[name] == kind]
         count = sum(leaf.size for leaf in own)
         total = sum((jnp.sum(jnp.abs(leaf)) for leaf in own), start=jnp.zeros_like(nothing))
-        square = sum((jnp.sum(jnp.square(leaf)) for leaf in own), start=jnp.zeros_like(nothing))
         means.append(total / count if own else nothing)
-        norms.append(jnp.sqrt(square) if own else nothing)
+        norms.append(trees.norm(own) if own else nothing)
     return Magnitudes(jnp.stack(means), jnp.stack(norms))

@@ -12,7 +12,6 @@ from typing import Annotated, Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from bnjax.arithmetic import equations, trees
 from bnjax.arithmetic.equations import Equations, Segment
@@ -124,8 +123,8 @@ def shift(
                 return equations.read(equations.run(parts[position + 1 :], known), program.result)
 
             before, after = gradient[name], jax.grad(tail)(params[name])
-            distance = optax.tree.norm(optax.tree.sub(after, before))
-            return distance, distance / optax.tree.norm(before), trees.cosine(before, after)
+            distance = trees.norm(after, less=before)
+            return distance, distance / trees.norm(before), trees.cosine(before, after)
 
         columns = zip(*(measure(order.index(name)) for name in measured), strict=True)
         return Shift(measured, *(jnp.stack(column) for column in columns))

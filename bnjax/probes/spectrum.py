@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Float, Key
 
+from bnjax.arithmetic import euclidean, trees
 from bnjax.errors import UsageError
 from bnjax.fields import Field
 from bnjax.probes.points import check_scalar
@@ -72,10 +73,10 @@ def lanczos(product: Callable[[Vector], Vector], start: Vector, given: Vector, s
         diagonal = diagonal.at[row].set(jnp.vdot(vector, rest))
         for _ in range(2):  # once is not enough in float32
             rest = rest - (basis @ rest) @ basis
-        return basis, diagonal, lengths.at[row + 1].set(jnp.linalg.norm(rest)), rest
+        return basis, diagonal, lengths.at[row + 1].set(trees.norm(rest)), rest
 
     zeros = jnp.zeros((steps, start.shape[0]), start.dtype)
-    lengths = jnp.zeros(steps + 1, start.dtype).at[0].set(jnp.linalg.norm(start))
+    lengths = jnp.zeros(steps + 1, start.dtype).at[0].set(trees.norm(start))
     begun = zeros, jnp.zeros(steps, start.dtype), lengths, start
     basis, diagonal, lengths, _ = jax.lax.fori_loop(0, steps, step, begun)
     # A Krylov space of fewer than m dimensions leaves a rest of rounding errors, or exactly 0 and
@@ -91,6 +92,7 @@ def lanczos(product: Callable[[Vector], Vector], start: Vector, given: Vector, s
         jnp.diag(diagonal) + jnp.diag(beside, 1) + jnp.diag(beside, -1)
     )
     real = jnp.arange(steps) < kept.sum()
+    given = euclidean.scaled(given).values  # shares are squares
     along = vectors.T @ jnp.where(kept, basis @ given, 0)  # no second copy of the basis
     return Ritz(
         nodes=jnp.where(real, nodes, jnp.nan),
@@ -208,7 +210,7 @@ def spectrum(
     largest, smallest = ends(first, top)
     return Spectrum(
         loss=value,
-        gradient_norm=jnp.linalg.norm(gradient),
+        gradient_norm=trees.norm(gradient),
         trace=mean,
         trace_error=error,
         **found._asdict(),
@@ -283,7 +285,8 @@ def density(nodes: ArrayLike, weights: ArrayLike, grid: ArrayLike, width: float)
 
 def mean_and_error(samples: Float[Array, " num_samples"]) -> tuple[Scalar, Scalar]:
     """Mean of independent samples and its standard error s/√N, s² unbiased."""
-    return samples.mean(), samples.std(ddof=1) / samples.shape[0] ** 0.5
+    values, scale = euclidean.scaled(samples)
+    return samples.mean(), values.std(ddof=1) / samples.shape[0] ** 0.5 * scale
 
 
 def _quadratic_forms(

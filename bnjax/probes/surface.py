@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from bnjax.arithmetic import trees
+from bnjax.arithmetic import euclidean, trees
 from bnjax.errors import UsageError
 from bnjax.probes.points import check_grid, map_points, points_that_fit
 from bnjax.types import Array, Params, Points, PRNGKey, PyTree, Scalar
@@ -22,7 +22,7 @@ from bnjax.types import Array, Params, Points, PRNGKey, PyTree, Scalar
 
 def filter_norms(kernel: Array) -> Array:
     """Euclidean norm of each filter, the weights of one output channel, `[channels]`."""
-    return jnp.sqrt(jnp.sum(jnp.square(kernel), axis=range(kernel.ndim - 1)))
+    return euclidean.norm(kernel, range(kernel.ndim - 1))
 
 
 def filter_normalise(direction: Params, params: Params) -> Params:

@@ -10,8 +10,9 @@ from jaxtyping import Array, Int
 
 from bnjax.data import Dataset, Split
 from bnjax.data.batches import spread_examples, standardise_pixels
+from bnjax.errors import UsageError
 from bnjax.fields import Field
-from bnjax.losses import Objective, correct, cross_entropy
+from bnjax.losses import Objective, check_classes, correct, cross_entropy
 from bnjax.models import Model
 from bnjax.types import BatchStats, Labels, Params, Pixels, Scalar
 
@@ -47,6 +48,10 @@ def make_evaluate(
 
     Returns:
       `evaluate(params, batch_stats, split) -> Evaluation`, normalising with `batch_stats`.
+
+    Raises:
+      UsageError: `evaluate` of a split without images, with another number of labels or with
+        labels that are no classes of the data set.
     """
     chunk_sums = compile_chunk(
         model.initialised, dataset.mean, dataset.std, dataset.is_regression, objective, mesh
@@ -55,6 +60,12 @@ def make_evaluate(
 
     def evaluate(params: Params, batch_stats: BatchStats, split: Split) -> Evaluation:
         total = split.labels.shape[0]
+        if not total or split.pixels.shape[0] != total:
+            raise UsageError(
+                f"the split has pixels {split.pixels.shape} and labels {split.labels.shape}: give "
+                "one label for each image, and at least one image"
+            )
+        check_classes(split.labels, dataset.num_classes)
         size = -(-total // -(-total // chunk))  # equal chunks, so that padding is least
         size = -(-size // devices) * devices
         sums = []

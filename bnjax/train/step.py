@@ -52,6 +52,7 @@ def compute_gradient(
     selection: Selection = EVERYTHING,
 ) -> Gradient:
     """Loss and gradient on one batch, with the statistics of that batch."""
+    losses.check_batch_size(state.batch_stats, batch.images.shape[0])
 
     def loss(trained: PyTree) -> tuple[Scalar, tuple[Array, BatchStats]]:
         params = selection.merge(state.params, trained)
@@ -177,7 +178,7 @@ def apply_gradient(
         opt_state=opt_state,
     )
     kept: TrainState = optax.tree.where(finite, new, state)
-    norm = optax.tree.norm(computed.gradient)
+    norm = trees.norm(computed.gradient)
     metrics = Metrics(computed.loss, computed.accuracy, gradient_norm=norm, finite=finite)
     return kept._replace(step=state.step + 1), metrics
 
@@ -215,8 +216,8 @@ def make_program(
       A `Program`. `update` donates its state: the caller cannot use that state afterwards.
 
     Raises:
-      UsageError: at the first gradient, microbatches of a network that normalises with statistics
-        of the batch.
+      UsageError: at the first gradient, microbatches or a single image of a network that
+        normalises with statistics of the batch.
     """
 
     def gradient(state: TrainState, batch: Batch) -> Gradient:

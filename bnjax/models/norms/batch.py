@@ -14,6 +14,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from bnjax.arithmetic import euclidean
 from bnjax.arithmetic.moments import batch_normalise, channelwise, moments, standardise
 from bnjax.errors import UsageError
 from bnjax.models.norms.norm import Norm, advance, check_epsilon, check_momentum, running
@@ -91,14 +92,26 @@ class LpNorm(nn.Module):
 
 
 def average_norm(x: Float[Array, "*batch channels"], power: float) -> Float[Array, " channels"]:
-    """(mean |x|^p)^(1/p) per channel over all other axes; the maximum for p = ∞."""
+    """(mean |x|^p)^(1/p) per channel over all other axes; the maximum for p = ∞.
+
+    Of a channel that is all zero it has no derivative, and those taken here are 0.
+    """
     axes = tuple(range(x.ndim - 1))
     if math.isinf(power):
         return jnp.max(jnp.abs(x), axes)
     if power == 1:
         return jnp.mean(jnp.abs(x), axes)
-    # The smallest normal number keeps the root differentiable where a channel is all zero.
-    return (jnp.mean(jnp.abs(x) ** power, axes) + jnp.finfo(x.dtype).tiny) ** (1 / power)
+    scale = euclidean.power_of_two(euclidean.largest_magnitude(x, axes))
+    x = x * (1 / scale)
+    if power == 2:
+        powers = jnp.square(x)
+    else:  # of an element that is 0, derivatives are 0, not 0 times infinity
+        powers = jnp.where(x == 0, 0, jnp.where(x == 0, 1, jnp.abs(x)) ** power)
+    mean = jnp.mean(powers, axes)
+    dead = mean == 0
+    found = jnp.squeeze(scale, axes) * jnp.where(dead, 1, mean) ** (1 / power)
+    # The smallest normal number in place of 0, by which nobody can divide.
+    return jnp.where(dead, jnp.finfo(x.dtype).tiny ** (1 / power), found)
 
 
 class Unitization(nn.Module):

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from bnjax.arithmetic import euclidean
 from bnjax.arithmetic.moments import channelwise
 from bnjax.models.norms.norm import Norm
 
@@ -42,7 +43,7 @@ class WeightNorm(nn.Module):
     r"""Each output channel's kernel as a length and a direction, $\hat w = g\,w/\|w\|_2$.
 
     The length g (`scale`) is trained and begins as ‖w‖, so that the network begins as the plain
-    one.
+    one. A kernel of zeros has no direction: it stays as it is, with the gradient of the plain one.
 
     Source: Salimans & Kingma 2016 (1602.07868), eq. 2.
     """
@@ -52,12 +53,10 @@ class WeightNorm(nn.Module):
         self, kernel: Float[Array, "*fan_in channels"]
     ) -> Float[Array, "*fan_in channels"]:
         """The kernel that the layer uses."""
-        axes = tuple(range(kernel.ndim - 1))
-        square = jnp.sum(jnp.square(kernel), axes)
-        # The smallest normal number keeps the root differentiable where a kernel is all zero.
-        length = jnp.sqrt(square + jnp.finfo(kernel.dtype).tiny)
+        length = euclidean.norm(kernel, range(kernel.ndim - 1))
         scale = self.param("scale", lambda _: length)
-        return kernel * channelwise(scale / length, kernel)
+        factor = jnp.where(length == 0, 1, scale / jnp.where(length == 0, 1, length))
+        return kernel * channelwise(factor, kernel)
 
 
 def weight_standard() -> Norm:

@@ -93,7 +93,7 @@ def compile_symmetry(model: Model) -> Callable[[TrainState, Batch, Gradient], Sy
         for name in filter(lambda name: name.endswith(KERNEL), kernels):
             missing = jnp.full((), jnp.nan, kernels[name].dtype)
             variance = moments.get(f"{name.removesuffix(KERNEL)}/norm/var", missing)
-            norm = jnp.linalg.norm(gradients[name].ravel())
+            norm = trees.norm(gradients[name])
             rows.append(SymmetryRow(*symmetry(kernels[name]), norm, variance.max()))
         return trees.stack(rows)
 
