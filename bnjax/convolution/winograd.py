@@ -3,8 +3,20 @@
 Two outputs of a 3-tap filter need 4 products instead of 6, on both axes 16 instead of 36
 (Winograd 1980; Lavin & Gray 2016, 1509.09308). On an axis of two pixels 3 products do, so a 3×3
 convolution of a 2×2 image takes 9 (Karatsuba's trick on a 2×2 Toeplitz matrix). Only these smallest
-algorithms are used: their coefficients are 0, ±1 and ±1/2, exact in floating point, and the result
-is as close to the true one as that of direct summation; those of larger tiles lose digits.
+algorithms are used: their coefficients are 0, ±1 and ±1/2, exact in floating point, and those of
+larger tiles lose digits.
+
+Root mean square error in float32 against float64, over that of XLA's own convolution (two cores of
+an EPYC, batch 4, normal numbers; at 256 channels images are cut off at 0):
+
+| channels, pixels | value | input gradient | kernel gradient |
+|---|---|---|---|
+| 64, 8×8 | 0.76 | 0.74 | 1.02 |
+| 256, 8×8 | 1.66 | 1.37 | 1.24 |
+| 512, 4×4 | 1.50 | 2.10 | 1.32 |
+| 512, 2×2 | 0.73 | 0.99 | 2.05 |
+
+These errors are 1e-7 to 8e-7 of the result. `convolution.without_winograd` sums directly.
 """
 
 from collections.abc import Sequence
