@@ -97,8 +97,8 @@ def without_winograd() -> contextlib.AbstractContextManager[None]:
 
     The sums are XLA's own, where these are not slow (in loops they are), else products of the same
     accuracy. With `BNJAX_WINOGRAD=0` in the environment all convolutions are such. Accelerators
-    have XLA's own in any case. From 256 channels on, Winograd's error in float32 is 1.2 to 2.1 times
-    that of XLA's own (root mean squares, of 1e-7 to 8e-7 of the result); with 64 it is no larger.
+    have XLA's own in any case. From 256 channels on, Winograd's error in float32 is up to 2.1 times
+    that of XLA's own (root mean squares, 1e-7 to 8e-7 of the result); with 64 it is no larger.
 
     Returns:
       A context manager. Functions that were compiled outside of it are compiled again within.
