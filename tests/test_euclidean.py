@@ -175,12 +175,6 @@ OFFSET = 1e4
 GRID_A, GRID_B = (jnp.round(64 * x) / 64 for x in (A, B))
 
 
-def bimodal():
-    """Two clouds far from each other, each beside where it was."""
-    far = jnp.where(jnp.arange(9)[:, None] < 4, OFFSET, -OFFSET).astype(SINGLE)
-    return far + GRID_A, far + GRID_A + 0.5
-
-
 MOVED = {
     "exact": earth_mover.exact,
     "sliced": lambda a, b: earth_mover.sliced(jax.random.key(0), a, b, directions=16),

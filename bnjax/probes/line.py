@@ -367,7 +367,7 @@ class Probe:
         noise = np.full_like(norm, np.nan)
         if rounding:
             _, other = self.gradient(self._rounded(params, *batch), *batch)
-            noise = _apart(split(other), begun.gradient)
+            noise = _apart(split(other), less=begun.gradient)
         central = loss, norm, begun.direction_norm, *ends, noise
         return Line(*(self.step_sizes, *measured, *central))
 
@@ -399,7 +399,7 @@ def _begin(
 
 
 _move = jax.jit(trees.move)
-_apart = jax.jit(lambda one, other: optax.tree.norm(optax.tree.sub(one, other)))
+_apart = jax.jit(trees.norm)
 _compare_one = jax.jit(_compare)
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
+from bnjax.arithmetic import trees
 from bnjax.probes.points import check_scalar
 from bnjax.types import Array, Loss, Params, Scalar
 
@@ -61,7 +61,7 @@ def rounding_noise(loss: Loss, params: Params, *, precision: str = "highest") ->
         here, there = (
             jax.grad(loss)(point) for point in (params, round_otherwise(params, epsilon))
         )
-    return optax.tree.norm(optax.tree.sub(there, here))
+    return trees.norm(there, less=here)
 
 
 def round_otherwise(params: Params, epsilon: float) -> Params:
