@@ -31,7 +31,9 @@ DatasetName: TypeAlias = Literal[
     "gaussian_positive",
 ]
 EMBEDDED = ("digits", "digits16", "binary_digits")  # need no file
+COLOUR_DATASETS = ("cifar10", "cifar100")  # 32×32 pixels
 LINEAR_DATASETS = ("gaussian", "gaussian_positive")  # for the deep linear network
+PixelScale: TypeAlias = Literal["standardised", "per_image", "unscaled"]
 # Of matrix products of 32 bits; bfloat16: of a whole network, whose parameters keep 32.
 Precision: TypeAlias = Literal["default", "high", "highest", "bfloat16"]
 Statistics: TypeAlias = Literal["batch", "running", "frozen", "recalibrated"]

@@ -224,3 +224,22 @@ def test_a_prepared_folder_with_labels_outside_of_its_classes_is_refused(tmp_pat
 def test_gaussian_data_of_no_size_are_refused(options):
     with pytest.raises(UsageError, match="=0 must be 1 or more"):
         sources.make_gaussian(0, **options)
+
+
+def test_unscaled_images_are_grey_levels(noise_dataset):
+    pipeline = data.make_pipeline(noise_dataset.scaled("unscaled"), 16)
+    images = pipeline.standardise(noise_dataset.train.pixels)
+    np.testing.assert_allclose(images, noise_dataset.train.pixels.astype(np.float32), rtol=1e-6)
+    assert noise_dataset.scaled("standardised") is noise_dataset
+
+
+def test_each_image_may_be_standardised_by_itself(noise_dataset):
+    pipeline = data.make_pipeline(noise_dataset.scaled("per_image"), 16)
+    pixels = np.array(noise_dataset.train.pixels[:3])
+    pixels[2] = 7  # a constant image has no deviation
+    images = np.asarray(pipeline.standardise(jnp.asarray(pixels)))
+    own = pixels[:2].astype(np.float64)
+    axes = (1, 2, 3)
+    expected = (own - own.mean(axes, keepdims=True)) / own.std(axes, keepdims=True)
+    np.testing.assert_allclose(images[:2], expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(images[2], 0)

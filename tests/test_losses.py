@@ -41,6 +41,21 @@ def test_running_statistics_are_used_as_they_are_and_weight_decay_adds_its_term(
     np.testing.assert_allclose(decayed(params), expected + 0.05 * squares, rtol=1e-12)
 
 
+def test_a_penalty_is_on_kernels_alone_and_in_the_gradient(problem, batch):
+    model, params, batch_stats, bare = problem
+    objective = losses.cross_entropy._replace(kernel_penalty=0.3)
+    loss = losses.on_batch(model, batch_stats, batch, objective=objective)
+    squares = sum(float(jnp.sum(layer["kernel"] ** 2)) for layer in params.values())
+    np.testing.assert_allclose(loss(params), bare(params) + 0.3 * squares, rtol=1e-12)
+    more = jax.tree.map(jnp.subtract, jax.grad(loss)(params), jax.grad(bare)(params))
+    for path, leaf in jax.tree_util.tree_leaves_with_path(more):
+        name = path[-1].key
+        expected = 0.6 * params[path[0].key]["kernel"] if name == "kernel" else 0 * leaf
+        np.testing.assert_allclose(leaf, expected, atol=1e-12)
+    with pytest.raises(UsageError, match="no parameter is named kernel, the names are w"):
+        objective.penalty({"w": jnp.ones(2)})
+
+
 def test_recalibration_on_the_batch_itself_is_frozen_and_pools_several_batches(problem, batch):
     model, params, batch_stats, _ = problem
     one = losses.on_batch(
@@ -88,6 +103,10 @@ def test_ones_own_objective_says_what_a_guess_costs():
         losses.chance(losses.cross_entropy, data.load("gaussian"))
 
 
+def penalised(penalty):
+    return losses.cross_entropy._replace(kernel_penalty=penalty)
+
+
 def test_a_model_a_batch_and_a_decay_that_cannot_be_are_named(problem, batch):
     model, _, batch_stats, _ = problem
     on_batch = inspect.unwrap(losses.on_batch)  # as users have it, without checks of types
@@ -98,6 +117,10 @@ def test_a_model_a_batch_and_a_decay_that_cannot_be_are_named(problem, batch):
         (model, batch._replace(labels=few), {}, "floating-point images and a label for each"),
         (model, batch._replace(images=whole), {}, "floating-point images and a label for each"),
         (model, batch, {"weight_decay": -1.0}, r"weight_decay=-1\.0 must be 0 or more"),
+        *(
+            (model, batch, {"objective": penalised(penalty)}, f"kernel_penalty={penalty} must be 0")
+            for penalty in (-0.1, float("nan"), float("inf"))
+        ),
         (model, batch, {"statistics": "frozen"}, "give centre="),
         (model, batch, {"statistics": "recalibrated"}, "give centre= and calibration="),
     ]:

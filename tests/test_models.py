@@ -12,7 +12,7 @@ from conftest import cast, tiny_model
 from jax import lax
 
 from bnjax import losses, models
-from bnjax.arithmetic.trees import leaf_names
+from bnjax.arithmetic.trees import leaf_names, named_leaves
 from bnjax.data import Batch
 from bnjax.errors import UsageError
 from bnjax.models import norms
@@ -108,6 +108,52 @@ def test_arms_name_their_layers_alike_and_apply(name):
         assert jax.eval_shape(apply, variables)[0].shape == (2, 7)
         found.append(list(variables["params"]))
     assert all(layers == found[0] for layers in found)
+
+
+@pytest.mark.parametrize("name", ["vgg5", "resnet", "mlp", "lenet"])
+def test_biases_of_weight_layers_may_start_elsewhere_and_nothing_else_does(name):
+    images, norm = jnp.zeros((2, 32, 32, 3), jnp.float32), norms.by_name("batch")
+    plain, moved = (
+        leaf_names_and_values(by_name(name, norm=norm, width=0.1, bias_init=value), images)
+        for value in (0.0, 0.1)
+    )
+    own = {key for key in plain if key.endswith("bias") and "norm" not in key.split("/")}
+    assert own
+    for key, value in plain.items():
+        np.testing.assert_array_equal(moved[key], np.full_like(value, 0.1) if key in own else value)
+    changed = by_name(name, norm=norm, width=0.1, bias_init=0.1)
+    assert changed.initialised == by_name(name, norm=norm, width=0.1).initialised
+
+
+def leaf_names_and_values(model, images):
+    return named_leaves(model.init(jax.random.key(0), images)["params"])
+
+
+@pytest.mark.parametrize("pooling", ["max", "mean", "max_but_last"])
+def test_a_stage_ends_with_the_pooling_that_is_asked_for(pooling):
+    model = models.vgg5(norm=NONE, width=0.05, pooling=pooling)
+    images = jax.random.normal(jax.random.key(0), (2, 16, 16, 3), jnp.float32)
+    variables = model.init(jax.random.key(1), images)
+    found = model.preactivations(**variables, images=images, train=False)
+    x = images
+    for place in range(1, 5):
+        layer = variables["params"][f"conv{place}"]
+        x = lax.conv_general_dilated(
+            x, layer["kernel"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        x = jax.nn.relu(x + layer["bias"].reshape(1, 1, 1, -1))
+        if pooling != "max_but_last" or place < 4:
+            x = mean_pool(x, 2) if pooling == "mean" else max_pool(x, 2)
+    logits = x.reshape(2, -1) @ variables["params"]["output"]["kernel"]
+    np.testing.assert_allclose(found["output"], logits, rtol=1e-4, atol=1e-6)
+    assert x.shape[1] == (2 if pooling == "max_but_last" else 1)
+
+
+def test_a_head_has_the_hidden_layers_that_are_asked_for():
+    model = by_name("vgg19", width=0.25, hidden=(40, 30))
+    found = shapes(model)
+    sizes = [found[layer]["kernel"].shape for layer in ("dense1", "dense2", "output")]
+    assert sizes == [(128, 40), (40, 30), (30, 10)]
 
 
 def test_arms_start_from_the_same_kernels():
@@ -246,6 +292,8 @@ def init(model, pixels):
         (lambda: by_name("lenet", dropout=1.0), r"dropout=1.0 must be 0 or more and below 1"),
         (lambda: by_name("lenet", width=0.0), r"width=0.0 must be above 0"),
         (lambda: by_name("dln", dropout=0.5), "dln has no dropout"),
+        (lambda: by_name("resnet", hidden=(9,)), "model resnet has no hidden layers to choose"),
+        (lambda: by_name("vgg11", hidden=(9, 0)), "hidden 9 0: each must be 1 or more"),
         (lambda: by_name("mlp", depth=1), "depth 1 of a perceptron must be 2 or more"),
         (lambda: init(models.vgg11(norm=NONE, width=1 / 16), 16), "32×32 pixels or more"),
         *(

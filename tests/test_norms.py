@@ -65,6 +65,29 @@ def test_normalisers_are_their_formulas(norm, expected):
     np.testing.assert_allclose(y, expected(x) * scale + own.get("bias", 0), rtol=1e-9, atol=1e-11)
 
 
+def maximum(x, axes):
+    return np.abs(x).max(axes)
+
+
+def euclidean(x, axes):
+    return np.sqrt((x**2).mean(axes))
+
+
+@pytest.mark.parametrize(("power", "size"), [(2.0, euclidean), (np.inf, maximum)])
+def test_the_readings_of_an_average_norm_are_their_formulas(power, size):
+    x, scale, bias = draw(1), np.ones(8), np.zeros(8)
+    centred = x - x.mean((0, 1, 2))
+    sizes = {
+        "together": size(x, (0, 1, 2)),
+        "each": size(x, (1, 2)).mean(0),
+        "centred": size(centred, (0, 1, 2)),
+    }
+    for average, expected in sizes.items():
+        norm = norms.lp_norm(power, average=average)
+        y, _ = call(norm, x, scale=scale, bias=bias)
+        np.testing.assert_allclose(y, centred / (expected + 1e-5), rtol=1e-9, atol=1e-11)
+
+
 def test_batch_norm_equals_numpy_in_value_gradient_and_running_statistics():
     x, cotangent = draw(1), draw(6)
     module = BatchNorm(momentum=0.9, epsilon=1e-3)

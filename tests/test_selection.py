@@ -72,6 +72,24 @@ def test_the_gradient_of_a_selection_is_that_part_of_the_whole_gradient(batch):
     assert len(jax.tree.leaves(part.gradient)) < len(jax.tree.leaves(whole.gradient))
 
 
+def test_a_penalty_is_trained_and_the_recorded_loss_is_without_it(batch):
+    model = tiny_model("batch")
+    variables = cast(model.init(jax.random.key(0), batch.images))
+    state = train.TrainState(jnp.int32(0), **variables, opt_state=())
+    objective = losses.cross_entropy._replace(kernel_penalty=0.3)
+    found = compute_gradient(model, objective, state, batch)
+    loss = losses.on_batch(model, state.batch_stats, batch, objective=objective)
+    bare = losses.on_batch(model, state.batch_stats, batch)
+    value, gradient = jax.value_and_grad(loss)(state.params)
+    chex.assert_trees_all_close((found.loss, found.gradient), (value, gradient), rtol=1e-12)
+    np.testing.assert_allclose(found.minibatch_loss, bare(state.params), rtol=1e-12)
+    assert found.loss > found.minibatch_loss + 0.1
+    optimizer = optax.sgd(0.1)
+    state = state._replace(opt_state=optimizer.init(state.params))
+    _, metrics = train.step.apply_gradient(optimizer, state, found)
+    assert metrics.loss == found.minibatch_loss
+
+
 def test_random_elements_are_drawn_without_replacement_and_uniformly_over_leaves():
     params = {"a": jnp.zeros((10, 30)), "b": jnp.zeros(100), "c": jnp.zeros(1000)}
     places = trees.random_elements(jax.random.key(0), params, 200, lambda name: name != "c")
@@ -83,17 +101,18 @@ def test_random_elements_are_drawn_without_replacement_and_uniformly_over_leaves
 
 
 @pytest.mark.full  # many compiles
+@pytest.mark.parametrize("penalty", [0.0, 0.3])
 @pytest.mark.parametrize("objective", ["cross_entropy", "summed_squared_error"])
-def test_microbatches_add_up_to_the_gradient_of_the_batch(batch, objective):
+def test_microbatches_add_up_to_the_gradient_of_the_batch(batch, objective, penalty):
     model = models.lenet(norm=models.norms.layer_norm(), width=0.5)
     variables = cast(model.init(jax.random.key(0), batch.images))
     state = train.TrainState(jnp.int32(0), **variables, opt_state=())
-    chosen = losses.OBJECTIVES[objective]
+    chosen = losses.OBJECTIVES[objective]._replace(kernel_penalty=penalty)
 
     def compute(state, part):
-        return compute_gradient(model, chosen, state, part)
+        return compute_gradient(model, chosen.of_part(4), state, part)
 
-    whole = compute(state, batch)
+    whole = compute_gradient(model, chosen, state, batch)
     parts = accumulate_gradient(compute, state, batch, 4, summed=chosen.summed)
     chex.assert_trees_all_close(parts, whole, rtol=1e-9, atol=1e-12)
 

@@ -7,6 +7,7 @@ dropped. Every arm of an experiment and every resumed run sees the same batch at
 
 import dataclasses
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -40,10 +41,19 @@ def standardise_pixels(
 ) -> Images:
     """Grey levels 0 … 255 to channels of mean 0 and deviation 1 over the training split.
 
-    Floating-point inputs are left as they are.
+    Without a mean each image is standardised by itself, over pixels and channels, and a deviation
+    below 1/√n of its n grey levels counts as that. Floating-point inputs are left as they are.
+
+    Source: `tf.image.per_image_standardization`, for single images.
     """
     if jnp.issubdtype(pixels.dtype, jnp.floating):
         return pixels.astype(dtype)
+    if not mean:
+        levels = pixels.astype(dtype)
+        axes = tuple(range(1, levels.ndim))
+        least = math.prod(levels.shape[1:]) ** -0.5
+        spread = jnp.maximum(levels.std(axes, keepdims=True), least)
+        return (levels - levels.mean(axes, keepdims=True)) / spread
     shift, scale = (jnp.asarray(values, dtype).reshape(1, 1, 1, -1) for values in (mean, std))
     return (pixels.astype(dtype) / 255 - shift) / scale
 
@@ -70,7 +80,7 @@ class Pipeline:
 
     num_images: int  # of the split
     batch_size: int
-    mean: tuple[float, ...]  # per channel, in units of 255 grey levels
+    mean: tuple[float, ...]  # per channel, in units of 255 grey levels; empty: of each image
     std: tuple[float, ...]
     augmented: bool = False  # mirrored and shifted at random, see `augment`
     dtype: str = "float32"  # of the images

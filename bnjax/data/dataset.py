@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bnjax.choices import PixelScale
 from bnjax.errors import UsageError
 from bnjax.types import Images, Labels, Pixels, PRNGKey
 
@@ -42,7 +43,8 @@ class Dataset(NamedTuple):
     num_classes: int  # of a regression: outputs
     train: Split
     test: Split
-    mean: tuple[float, ...]  # per channel over the training split, in units of 255 grey levels
+    # Per channel over the training split, in units of 255 grey levels; empty: of each image.
+    mean: tuple[float, ...]
     std: tuple[float, ...]
     note: str  # a remark that every result must carry
 
@@ -50,6 +52,19 @@ class Dataset(NamedTuple):
     def is_regression(self) -> bool:
         """Whether the labels are targets, not classes."""
         return bool(jnp.issubdtype(self.train.labels.dtype, jnp.floating))
+
+    def scaled(self, scale: PixelScale) -> "Dataset":
+        """The same data, whose images become what a scale says.
+
+        Args:
+          scale: `standardised`, mean 0 and deviation 1 of each channel over the training split;
+            `per_image`, mean 0 and deviation 1 over each image's own pixels and channels;
+            `unscaled`, grey levels 0 … 255.
+        """
+        channels = len(self.mean)
+        if scale == "unscaled":
+            return self._replace(mean=(0.0,) * channels, std=(1 / 255,) * channels)
+        return self._replace(mean=(), std=()) if scale == "per_image" else self
 
 
 def from_arrays(

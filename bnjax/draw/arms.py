@@ -21,6 +21,11 @@ NETWORKS = {
     "alexnet": "AlexNet",
     "mlp": "Perceptron",
 }
+SCALES = {
+    "standardised": "",
+    "per_image": ", each image standardised",
+    "unscaled": ", pixels 0 to 255",
+}
 OPTIMIZERS = {"sgd": "SGD", "momentum": "SGD with momentum", "nesterov": "Nesterov momentum"}
 
 
@@ -36,17 +41,29 @@ def network(options: Mapping[str, Any]) -> str:
     words = f"{name}-{depth}" if options["depth"] or model == "resnet" else name
     if family and "width" in family.options:
         words += f" ×{options['width']:g}"
+    if head := options.get("hidden"):  # not every network has a choice
+        words += f", head {'–'.join(map(str, head))}"
+    if bias := options.get("bias_init"):
+        words += f", biases from {bias:g}"
     return f"{words}, dropout {dropout:g}" if dropout else words
 
 
 def subject(run: Run) -> str:
     """What was trained, on what and how long: the scale of what a figure shows."""
-    return f"{network(run.options)}, {run.facts['dataset']}; {run.options['steps']:,} steps"
+    data = f"{run.facts['dataset']}{SCALES[run.options['pixel_scale']]}"
+    return f"{network(run.options)}, {data}; {run.options['steps']:,} steps"
 
 
 def setting(run: Run, *, lr: bool = True) -> str:
     rate = f" lr {run.options['lr']:g}" if lr else ""
-    return f"{optimizer(run)}{rate}, batch {run.options['batch_size']}"
+    return f"{optimizer(run)}{rate}, batch {run.options['batch_size']}{penalty(run)}"
+
+
+def penalty(run: Run) -> str:
+    """The penalty of a run, and which of its losses contain it; empty where there is none."""
+    factor = run.options["kernel_penalty"]
+    text = f", penalty {factor:g}·Σ kernel² in the trained and probed loss, not in training curves"
+    return text if factor else ""
 
 
 def optimizer(run: Run) -> str:

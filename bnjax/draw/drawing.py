@@ -250,6 +250,7 @@ class Panel:
         self.axes = axes
         self.table: list[Series] = []
         self.names: list[Annotation] = []  # of reference lines, placed when the layout is done
+        self.compared: dict[tuple[str, str], bool] = {}  # published curves: whether they were there
         self._labels: list[str] = []  # in the order of the calls
 
     def keep(self, series: str, kind: str, **columns: Any) -> None:
@@ -448,9 +449,11 @@ class Panel:
         """The published curves of some arms as thin lines, both edges of each band.
 
         `name` is that of the published panel, e.g. `fig4a_vgg_loss`. They stand in no legend: the
-        caption says what thin lines are (`PUBLISHED_NOTE`). Returns whether there was one to draw.
+        caption says what thin lines are (`PUBLISHED_NOTE`). Returns whether there was one to draw;
+        `compared` keeps what was looked for.
         """
-        known = [norm for norm in norms if (name, norm) in curves]
+        self.compared |= {(name, norm): (name, norm) in curves for norm in norms}
+        known = [norm for norm in norms if self.compared[name, norm]]
         for norm in known:
             look, curve = LOOKS[norm]._replace(line="-"), curves[name, norm]
             for edge, values in (("lower", curve.low), ("upper", curve.high)):

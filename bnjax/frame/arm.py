@@ -61,8 +61,9 @@ class Arm(NamedTuple):
 
     @property
     def objective(self) -> Objective:
-        """The training loss."""
-        return OBJECTIVES[self.options.objective]
+        """The training loss, with its penalty on kernels."""
+        penalty = self.options.kernel_penalty
+        return OBJECTIVES[self.options.objective]._replace(kernel_penalty=penalty)
 
     def model_at(self, precision: str) -> Model:
         """The network in the arithmetic of a precision; `model` computes in 32 bits."""
@@ -127,10 +128,16 @@ def make_arm(
     own = arm_options(study, options, values)
     norm = values.get("norm", options.norms[0])
     model = study.part("build_model", build_model)(own, norm, dataset.num_classes)
+    dataset = study.part("arm_data", arm_data)(own, dataset)
     pipeline = data.make_pipeline(dataset, own.batch_size, augmented=own.augment)
     select = study.part("select", lambda options, shapes, seed: EVERYTHING)
     selection = select(own, model.shapes(dataset.train.pixels.shape[1:])["params"], seed)
     return Arm(values, seed, own, model, dataset, pipeline, selection)
+
+
+def arm_data(options: Any, dataset: Dataset) -> Dataset:
+    """The data of a run in the scale that an arm sees them in."""
+    return dataset.scaled(options.pixel_scale)
 
 
 def build_model(options: Any, norm: str, num_classes: int) -> Model:
@@ -142,6 +149,8 @@ def build_model(options: Any, norm: str, num_classes: int) -> Model:
         width=options.width,
         depth=options.depth,
         dropout=options.dropout,
+        hidden=options.hidden,
+        bias_init=options.bias_init,
     )
 
 

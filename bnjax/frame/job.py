@@ -157,7 +157,7 @@ def run_arm(
 
         def tell(state: TrainState, batch: Batch, gradient: Gradient) -> None:
             del state, batch  # before any probe is compiled
-            execution.listener.begin(arm, first, float(gradient.loss))
+            execution.listener.begin(arm, first, float(gradient.minibatch_loss))
 
         spread = {"": Measurement(lambda step: step == first, tell), **spread}
     saved_at, saved_step, took = time.monotonic(), start, 0.0

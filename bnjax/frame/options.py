@@ -21,12 +21,14 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from bnjax.choices import (
+    COLOUR_DATASETS,
     EMBEDDED,
     LINEAR_DATASETS,
     DatasetName,
     InitializerName,
     ObjectiveName,
     OptimizerName,
+    PixelScale,
     Precision,
 )
 from bnjax.errors import UsageError, require
@@ -34,6 +36,7 @@ from bnjax.errors import UsageError, require
 MOST = 10**8  # steps
 MOST_SEEDS = 10_000
 MOST_DEVICES = 65_536
+MOST_HIDDEN = 65_536  # channels of a layer
 LARGEST_WHOLE = 2**31
 
 
@@ -94,8 +97,8 @@ class Base(Execution):
     """What every study needs: arms and seeds, a network, data, and when to measure."""
 
     preset: str = "quick"
-    """quick: minutes on two cores. paper: the setting of the publication. toy: seconds, to see that
-    all works."""
+    """quick: minutes on two cores. paper: the setting of the publication's text. toy: seconds, to
+    see that all works."""
     norms: tuple[str, ...] = ("none", "batch")
     """The arms: one network for each normaliser, alike in all else: none batch layer group instance
     rms unitize weight_standard weight_norm l1 l2 linf noisy_batch noise, or what --plugins add."""
@@ -118,6 +121,9 @@ class Base(Execution):
     (8×8 and 28×28, for perceptrons)."""
     data_dir: Path | None = None
     """Folder of prepared data sets (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets)."""
+    pixel_scale: PixelScale = "standardised"
+    """Images that the network gets: standardised (mean 0 and deviation 1 of each channel over the
+    training set), per_image (of all pixels of each image) or unscaled (grey levels 0 to 255)."""
     objective: ObjectiveName = "cross_entropy"
     """Training loss."""
     steps: int = 200
@@ -125,7 +131,12 @@ class Base(Execution):
     microbatches: int = 1
     """Parts of a batch whose gradients are computed one after the other, to save memory."""
     weight_decay: float = 0.0
-    """L2 coefficient of training, added to the gradient (per step and unit of lr)."""
+    """L2 coefficient of training on all parameters, added to the gradient (per step and unit of
+    lr)."""
+    kernel_penalty: float = 0.0
+    """C of the penalty C·Σ kernel², part of the loss that is trained and probed (the published
+    losses contain 2e-4); recorded training and test losses are without it. In plain SGD a weight
+    decay of 2·C on kernels alone."""
     lr_drops: tuple[float, ...] = ()
     """When the learning rate is divided by 10: shares of the run if below 1, else steps, e.g. 0.5
     0.75."""
@@ -146,6 +157,8 @@ class Base(Execution):
         require("--width", self.width, 0 < self.width <= 16, "above 0 and at most 16, e.g. 0.25")
         decay = self.weight_decay
         require("--weight-decay", decay, 0 <= decay < math.inf, "0 or more")
+        penalty = self.kernel_penalty
+        require("--kernel-penalty", penalty, 0 <= penalty < math.inf, "0 or more and finite")
         most = {"steps": MOST, "seeds": MOST_SEEDS, "probe_every": MOST, "evaluate_every": MOST}
         for name, limit in most.items():
             require_range(option_name(name), getattr(self, name), 1, limit)
@@ -173,6 +186,15 @@ class Base(Execution):
                 "network and the Gaussian data need each other; in studies that have presets "
                 "of it, --model dln alone chooses both"
             )
+        grey = not self.dataset.startswith("binary_") and self.dataset not in LINEAR_DATASETS
+        legal = grey or self.pixel_scale == "standardised"
+        expected = f"standardised with --dataset {self.dataset}, which has no grey levels"
+        require("--pixel-scale", self.pixel_scale, legal, expected)
+        if self.preset == "published" and self.dataset not in COLOUR_DATASETS:
+            raise UsageError(
+                f"--dataset {self.dataset}: --preset published needs colour images of 32×32 "
+                f"pixels: give {' or '.join(COLOUR_DATASETS)}"
+            )
         legal = self.dataset not in LINEAR_DATASETS or self.objective != "cross_entropy"
         expected = "a squared error with --dataset gaussian…, which has no classes"
         require("--objective", self.objective, legal, expected)
@@ -198,11 +220,22 @@ class Base(Execution):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Depth:
-    """Depth of a network."""
+class Network:
+    """Depth, head and first biases of a network."""
 
     depth: int | None = None
     """Weight layers of resnet (6D + 2; default 20), mlp (4) and dln (25)."""
+    hidden: tuple[int, ...] = ()
+    """Channels of hidden dense layers before the classifier of vgg5 … vgg19, which --width does not
+    scale, e.g. 4096 4096."""
+    bias_init: float = 0.0
+    """Initial value of the biases of weight layers (not of a normaliser's β)."""
+
+    def check(self) -> None:
+        legal = all(1 <= features <= MOST_HIDDEN for features in self.hidden)
+        shown = " ".join(map(str, self.hidden))
+        require("--hidden", shown, legal, f"from 1 to {MOST_HIDDEN} each, e.g. 4096 4096")
+        require("--bias-init", self.bias_init, math.isfinite(self.bias_init), "finite, e.g. 0.1")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -243,7 +276,7 @@ class BatchSize:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Training(Depth, Regularisation, Initializer, Optimizer, BatchSize, Base):
+class Training(Network, Regularisation, Initializer, Optimizer, BatchSize, Base):
     """All that trains a network but the learning rate: `LearningRate` or `LearningRates`."""
 
 
@@ -359,6 +392,14 @@ VGG: Mapping[str, Any] = {
     "width": 1.0,
     "steps": 15_000,
     "evaluate_every": 500,
+}
+# What its published curves were made with, as far as they tell: the losses contain this penalty,
+# and Σ kernel² at the start is that of this network.
+PUBLISHED_VGG: Mapping[str, Any] = {
+    **VGG,
+    "model": "vgg19",
+    "hidden": (4096, 4096),
+    "kernel_penalty": 2e-4,
 }
 # No publication's: a small setting in which all three effects on the landscape show at equal step
 # and at equal loss, by factors of 1.25 and more on nine of nine seeds. Deeper networks and higher

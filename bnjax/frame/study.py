@@ -10,6 +10,7 @@ its `__init__.py` (or in the file) and loads no JAX. The parts are found by thei
 | `axes(options)` | `measure.py` | values of the study's own axes (optional) |
 | `check_options(options)`, `check(options, dataset)` | `measure.py` | refuse (optional) |
 | `build_model(options, norm, num_classes)` | `measure.py` | another network (optional) |
+| `arm_data(options, dataset)` | `measure.py` | the data as an arm sees them (optional) |
 | `select(options, shapes, seed)` | `measure.py` | which parameters are trained (optional) |
 | `decays(options)` | `measure.py` | which parameters decay (optional) |
 | `keep(arm, state)` | `measure.py` | arrays of the trained network, for a file (optional) |

@@ -27,6 +27,8 @@ class Model:
       module: the linen module.
       compute_dtype: type that parameters and images are cast to before the network, e.g.
         `bfloat16`; empty for their own. Parameters, statistics and logits keep theirs.
+      bias_init: initial value of the biases of weight layers, which stand beside a `kernel`; 0
+        leaves them as the module draws them.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -41,17 +43,18 @@ class Model:
 
     module: nn.Module
     compute_dtype: str = ""
+    bias_init: float = 0.0
 
     @property
     def initialised(self) -> "Model":
-        """The same network without its kernel_init: its `init` gives zeros.
+        """The same network without its kernel_init and bias_init: its `init` gives zeros.
 
-        Equal for networks that differ in kernel_init alone, so that they share compiled programs.
+        Equal for networks that differ in these alone, so that they share compiled programs.
         """
         if "kernel_init" not in {field.name for field in dataclasses.fields(self.module)}:
-            return self
+            return dataclasses.replace(self, bias_init=0.0)
         module = self.module.clone(kernel_init=nn.initializers.zeros)  # type: ignore[call-arg]
-        return dataclasses.replace(self, module=module)
+        return dataclasses.replace(self, module=module, bias_init=0.0)
 
     def init(self, key: PRNGKey, images: Images) -> dict[str, Any]:
         """Fresh parameters and statistics.
@@ -68,7 +71,10 @@ class Model:
         traced = isinstance(key, jax.core.Tracer) or isinstance(images, jax.core.Tracer)
         fast = jax.default_backend() == "cpu" and not traced
         variables = (initialise_fast if fast else initialise)(self.module, key, images)
-        return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
+        params = variables["params"]
+        if self.bias_init:
+            params = fill_biases(params, self.bias_init)
+        return {"params": params, "batch_stats": variables.get("batch_stats", {})}
 
     def shapes(self, image_shape: tuple[int, ...]) -> dict[str, Any]:
         """What `init` would return for images of this shape; nothing is computed.
@@ -197,6 +203,24 @@ class Model:
 
     def _widen(self, logits: Any, dtype: jnp.dtype) -> Any:
         return logits.astype(dtype) if self.compute_dtype else logits
+
+
+def fill_biases(params: Params, value: float) -> Params:
+    """Parameters with one value in the biases of weight layers, those that have a kernel.
+
+    Example:
+      >>> layer = {"kernel": jnp.ones(1), "bias": jnp.zeros(1), "norm": {"bias": jnp.zeros(1)}}
+      >>> found = fill_biases({"conv1": layer}, 0.5)["conv1"]
+      >>> found["bias"].tolist(), found["norm"]["bias"].tolist()
+      ([0.5], [0.0])
+    """
+    names = trees.leaf_names(params)
+    biases = {name.removesuffix("kernel") + "bias" for name in names if trees.is_kernel(name)}
+
+    def fill(path: tuple, leaf: Array) -> Array:
+        return jnp.full_like(leaf, value) if trees.path_name(path) in biases else leaf
+
+    return jax.tree_util.tree_map_with_path(fill, params)
 
 
 def draw_variables(module: nn.Module, key: PRNGKey, images: Images) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Networks by name, for configurations."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from bnjax.models.resnet import resnet
 from bnjax.models.small import alexnet, deep_linear, lenet, mlp
 from bnjax.models.vgg import vgg5, vgg11, vgg13, vgg16, vgg19, vgg38
 
-OPTIONS = ("width", "dropout", "depth")
+OPTIONS = ("width", "dropout", "depth", "hidden")
 
 
 class Family(NamedTuple):
@@ -21,7 +22,7 @@ class Family(NamedTuple):
     Attributes:
       build: `build(norm=, num_classes=, initializer=, …) -> Model` with a `Norm`, a name for
         `initializers.by_name`, and the options.
-      options: which of `width`, `dropout` and `depth` it takes.
+      options: which of `width`, `dropout`, `depth` and `hidden` it takes.
       depth: the usual depth, if the family has several.
     """
 
@@ -36,11 +37,11 @@ def linear(*, num_classes: int, **options: Any) -> Model:
 
 
 FAMILIES: dict[str, Family] = {
-    "vgg5": Family(vgg5),
-    "vgg11": Family(vgg11),
-    "vgg13": Family(vgg13),
-    "vgg16": Family(vgg16),
-    "vgg19": Family(vgg19),
+    "vgg5": Family(vgg5, ("width", "dropout", "hidden")),
+    "vgg11": Family(vgg11, ("width", "dropout", "hidden")),
+    "vgg13": Family(vgg13, ("width", "dropout", "hidden")),
+    "vgg16": Family(vgg16, ("width", "dropout", "hidden")),
+    "vgg19": Family(vgg19, ("width", "dropout", "hidden")),
     "vgg38": Family(functools.partial(vgg38, residual=False)),
     "vgg38_residual": Family(vgg38),
     "resnet": Family(resnet, ("width", "dropout", "depth"), depth=20),
@@ -80,7 +81,7 @@ def register(name: str, family: Family) -> None:
         raise UsageError(
             f"model {name!r}: give a usual depth if depth is among its options, and only then"
         )
-    usual = {"width": 1.0, "dropout": 0.0, "depth": family.depth}
+    usual = {"width": 1.0, "dropout": 0.0, "depth": family.depth, "hidden": ()}
     given = {option: usual[option] for option in family.options}
     try:
         made = family.build(norm=none(), num_classes=10, initializer="glorot_uniform", **given)
@@ -104,6 +105,8 @@ def by_name(
     width: float = 1.0,
     depth: int | None = None,
     dropout: float = 0.0,
+    hidden: tuple[int, ...] = (),
+    bias_init: float = 0.0,
 ) -> Model:
     """The network of that name.
 
@@ -115,6 +118,8 @@ def by_name(
       width: factor on channels.
       depth: weight layers, of families with several depths; None for the usual one.
       dropout: share dropped before dense layers.
+      hidden: channels of hidden dense layers before the classifier.
+      bias_init: initial value of the biases of weight layers, of any family.
 
     Returns:
       A `Model`.
@@ -134,6 +139,14 @@ def by_name(
         )
     if dropout and "dropout" not in options:
         raise UsageError(f"model {name} has no dropout: leave dropout {dropout} out")
-    known = {"width": width, "dropout": dropout, "depth": usual if depth is None else depth}
+    if hidden and "hidden" not in options:
+        headed = [other for other, family in FAMILIES.items() if "hidden" in family.options]
+        raise UsageError(
+            f"model {name} has no hidden layers to choose: leave hidden "
+            f"{' '.join(map(str, hidden))} out, or choose from {', '.join(headed)}"
+        )
+    known: dict[str, Any] = {"width": width, "dropout": dropout, "hidden": hidden}
+    known["depth"] = usual if depth is None else depth
     given: dict[str, Any] = {option: known[option] for option in options}
-    return build(norm=norm, num_classes=num_classes, initializer=initializer, **given)
+    model = build(norm=norm, num_classes=num_classes, initializer=initializer, **given)
+    return dataclasses.replace(model, bias_init=bias_init)

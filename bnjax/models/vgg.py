@@ -6,7 +6,7 @@ VGG-38 is deep enough that its plain twin does not train.
 import functools
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import flax.linen as nn
 from jaxtyping import Array
@@ -38,6 +38,9 @@ VGG_DEPTHS = {
 STAGE_CHANNELS = (64, 128, 256, 512, 512)
 
 
+Pooling: TypeAlias = Literal["max", "mean", "max_but_last"]
+
+
 class VGG(nn.Module):
     """Stages of 3×3 convolutions and ReLUs, and a linear classifier named `output`."""
 
@@ -48,18 +51,26 @@ class VGG(nn.Module):
     norm: Norm
     kernel_init: Callable[..., Any]
     dropout: float = 0.0
+    pooling: Pooling = "max"
 
     @nn.compact
     def __call__(self, images: Images, *, train: bool) -> Logits:
         """Images `[batch, height, width, channels]` to logits `[batch, num_classes]`."""
-        check_pixels(images, len(self.stages), "a VGG")
+        pooled = len(self.stages) - (self.pooling == "max_but_last")
+        check_pixels(images, pooled, "a VGG")
         x, names = images, (f"conv{index}" for index in itertools.count(1))
-        for convolutions, features in zip(self.stages, self.channels, strict=True):
+        for stage, (convolutions, features) in enumerate(
+            zip(self.stages, self.channels, strict=True)
+        ):
             for left in reversed(range(convolutions)):
                 conv = Convolution(features, self.norm, self.kernel_init, name=next(names))
                 x = conv(x, train=train)
-                # Maximum and ReLU commute, and after pooling ReLU has a quarter of the work.
-                x = nn.relu(x if left else max_pool(x, 2))
+                if left or stage >= pooled:
+                    x = nn.relu(x)
+                elif self.pooling == "mean":
+                    x = mean_pool(nn.relu(x), 2)
+                else:  # maximum and ReLU commute, and after pooling ReLU has a quarter of the work
+                    x = nn.relu(max_pool(x, 2))
         x = x.reshape(x.shape[0], -1)
         for index, features in enumerate(self.hidden, start=1):
             dense = Dense(features, self.norm, self.kernel_init, name=f"dense{index}")
@@ -77,6 +88,7 @@ def vgg(
     hidden: tuple[int, ...] = (),
     initializer: str = "glorot_uniform",
     dropout: float = 0.0,
+    pooling: Pooling = "max",
 ) -> Model:
     """A VGG for images of 32×32 pixels, with any normaliser before each ReLU.
 
@@ -87,26 +99,34 @@ def vgg(
       norm: normaliser, e.g. `bnjax.norms.batch_norm()`.
       num_classes: number of logits.
       width: factor on the channels 64, 128, 256, 512, 512.
-      hidden: widths of hidden classifier layers; `(512, 512)` gives the "VGG-A" with 9.75 M
-        parameters that replications of Santurkar et al. use.
+      hidden: channels of hidden classifier layers, which `width` does not scale; `(512, 512)` gives
+        the "VGG-A" with 9.75 M parameters that replications of Santurkar et al. use, `(4096, 4096)`
+        the head of Simonyan & Zisserman.
       initializer: name of the kernel initialiser, see `bnjax.models.layers.initializer`.
       dropout: share of the features that are dropped before each dense layer, when training.
+      pooling: what ends a stage: `max` or `mean` over 2×2 pixels; `max_but_last`: the last stage
+        ends without.
 
     Returns:
       A `Model`; its layers are `conv1` …, `dense1` …, `output` whatever the normaliser.
 
     Raises:
-      UsageError: unknown depth or initialiser, an impossible size or share, see `check_size`.
+      UsageError: unknown depth or initialiser, an impossible size or share, see `check_size`, or a
+        hidden layer without a channel.
 
     Source: Simonyan & Zisserman 2015 (1409.1556), Table 1.
     """
     if depth not in VGG_DEPTHS:
         raise UsageError(f"VGG depth {depth} is not known: choose from {sorted(VGG_DEPTHS)}")
     check_size(num_classes, width, dropout)
+    if not all(features >= 1 for features in hidden):
+        shown = " ".join(map(str, hidden))
+        raise UsageError(f"hidden {shown}: each must be 1 or more, e.g. (4096, 4096)")
     kernel_init = layers.initializer(initializer)
     stages = VGG_DEPTHS[depth]
     channels = tuple(scale_channels(full, width) for full in STAGE_CHANNELS[: len(stages)])
-    return Model(VGG(stages, channels, num_classes, tuple(hidden), norm, kernel_init, dropout))
+    module = VGG(stages, channels, num_classes, tuple(hidden), norm, kernel_init, dropout, pooling)
+    return Model(module)
 
 
 vgg5 = functools.partial(vgg, 5)

@@ -15,7 +15,8 @@ from bnjax.errors import RunError, UsageError, told
 from bnjax.frame import folder, results
 from bnjax.frame.files import plain
 from bnjax.frame.listener import Listener, together
-from bnjax.frame.published_curves import Published
+from bnjax.frame.messages import warn
+from bnjax.frame.published_curves import Published, complaints
 from bnjax.frame.results import Run
 from bnjax.frame.study import Study
 from bnjax.judge import kit
@@ -36,9 +37,15 @@ def publish(study: Study, published: Published, path: Path, listeners: Sequence[
             with noting(failed, f"claim {name}"):
                 verdicts += [plain_verdict(one) for one in kit.verdicts(measured, (claim,))]
     listener.judge(verdicts)
+    compared: dict[tuple[str, str], bool] = {}
     for drawing, files in draw_figures(study, measured, published, path, failed):
         figures.append(page.describe(drawing, files))
         listener.draw(drawing.name, files)
+        for panel in getattr(drawing, "panels", ()):
+            for curve, there in panel.compared.items():
+                compared[curve] = compared.get(curve, False) or there
+    for line in complaints(published, compared, study.name):
+        warn(line)
     names = [folder.METRICS, folder.RESULTS, *(name for one in figures for name in one["files"])]
     with noting(failed, "page"):
         one = page.FinishedRun(

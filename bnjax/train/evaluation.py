@@ -18,7 +18,7 @@ from bnjax.types import BatchStats, Labels, Params, Pixels, Scalar
 
 
 class Evaluation(NamedTuple):
-    """On a whole split, with running statistics.
+    """On a whole split, with running statistics; the loss without any penalty.
 
     The loss is the mean over the split, in nats for cross-entropy, or its sum if the objective is
     one; the accuracy is NaN of a regression.

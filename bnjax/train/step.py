@@ -38,10 +38,16 @@ class TrainState(NamedTuple):
 class Gradient(NamedTuple):
     """The first half of a step: all that one forward and backward pass through a batch gives."""
 
-    loss: Scalar
+    loss: Scalar  # whose gradient it is: with the penalty on kernels, where there is one
     accuracy: Scalar  # single-minibatch training accuracy, in [0, 1]
     gradient: PyTree  # by what is trained: all parameters, or a selection of them
     batch_stats: BatchStats  # running statistics after this batch
+    cost: Scalar | None = None  # the loss without the penalty, where there is one
+
+    @property
+    def minibatch_loss(self) -> Scalar:
+        """The loss of the batch alone, without a penalty on kernels."""
+        return self.loss if self.cost is None else self.cost
 
 
 def compute_gradient(
@@ -54,16 +60,19 @@ def compute_gradient(
     """Loss and gradient on one batch, with the statistics of that batch."""
     losses.check_batch_size(state.batch_stats, batch.images.shape[0])
 
-    def loss(trained: PyTree) -> tuple[Scalar, tuple[Array, BatchStats]]:
+    def loss(trained: PyTree) -> tuple[Scalar, tuple[Array, BatchStats, Scalar | None]]:
         params = selection.merge(state.params, trained)
         logits, batch_stats = model.apply(
             params, state.batch_stats, batch.images, train=True, key=batch.key
         )
-        return objective(logits, batch.labels), (logits, batch_stats)
+        cost = objective(logits, batch.labels)
+        if not objective.kernel_penalty:
+            return cost, (logits, batch_stats, None)
+        return cost + objective.penalty(params), (logits, batch_stats, cost)
 
     trained = selection.split(state.params)
-    (value, (logits, batch_stats)), gradient = jax.value_and_grad(loss, has_aux=True)(trained)
-    return Gradient(value, accuracy(logits, batch.labels), gradient, batch_stats)
+    (value, (logits, batch_stats, cost)), gradient = jax.value_and_grad(loss, has_aux=True)(trained)
+    return Gradient(value, accuracy(logits, batch.labels), gradient, batch_stats, cost)
 
 
 def accumulate_gradient(
@@ -97,13 +106,18 @@ def accumulate_gradient(
     mean = jax.tree.map(lambda leaf: leaf.mean(axis=0), parts)
     if not summed:
         return mean
-    return mean._replace(
-        loss=parts.loss.sum(), gradient=jax.tree.map(lambda g: g.sum(axis=0), parts.gradient)
-    )
+    sums = {
+        name: jax.tree.map(lambda leaf: leaf.sum(axis=0), getattr(parts, name))
+        for name in ("loss", "gradient", "cost")
+    }
+    return mean._replace(**sums)
 
 
 class Metrics(NamedTuple):
-    """On the minibatch of each step, before its update."""
+    """On the minibatch of each step, before its update; the loss without any penalty.
+
+    The norm is that of the gradient that is trained with, of the penalty on kernels, too.
+    """
 
     loss: Annotated[Scalar, Field("Minibatch loss")]
     accuracy: Annotated[Scalar, Field("Minibatch accuracy", bounded=True)]  # NaN of a regression
@@ -179,7 +193,8 @@ def apply_gradient(
     )
     kept: TrainState = optax.tree.where(finite, new, state)
     norm = trees.norm(computed.gradient)
-    metrics = Metrics(computed.loss, computed.accuracy, gradient_norm=norm, finite=finite)
+    own, accuracy = computed.minibatch_loss, computed.accuracy
+    metrics = Metrics(own, accuracy, gradient_norm=norm, finite=finite)
     return kept._replace(step=state.step + 1), metrics
 
 
@@ -201,7 +216,7 @@ def make_program(
       model: a `bnjax.models.Model`.
       optimizer: any optax optimiser.
       pipeline: how batches are drawn.
-      objective: logits and labels to a scalar.
+      objective: logits and labels to a scalar; its penalty on kernels is trained, too.
       precision: matrix-product precision of training, a value of
         `jax.default_matmul_precision`; probes have their own.
       block_steps: steps without a probe that are compiled into one program. With more than one an
@@ -221,8 +236,10 @@ def make_program(
     """
 
     def gradient(state: TrainState, batch: Batch) -> Gradient:
+        own = objective.of_part(microbatches)
+
         def compute(state: TrainState, batch: Batch) -> Gradient:
-            return compute_gradient(model, objective, state, batch, selection)
+            return compute_gradient(model, own, state, batch, selection)
 
         with jax.default_matmul_precision(precision):
             if microbatches == 1:

@@ -36,6 +36,7 @@ def made_run(norms=("none", "batch"), steps=40, **options):
     coords |= {"probe_step": np.arange(4) * (steps // 4), "direction": ["gradient"]}
     given = {"model": "vgg11", "depth": None, "width": 0.25, "dropout": 0.0, "steps": steps}
     given |= {"objective": "cross_entropy", "optimizer": "sgd", "lr": 0.1, "batch_size": 32}
+    given |= {"kernel_penalty": 0.0, "pixel_scale": "standardised"}
     given |= {"statistics": "batch", "parameters": "all", "difference_steps": [], **options}
     facts = {"chance_loss": 2.3, "dataset": "made up"}
     return Run(xarray.Dataset(data, {**coords, "step_size": SIZES}), given, facts)
@@ -157,3 +158,26 @@ def test_limits_that_are_measured_at_some_probes_are_joined():
 def keys(drawing):
     """The entries of a figure's legend."""
     return [text.get_text() for legend in drawing.figure.legends for text in legend.get_texts()]
+
+
+def test_published_and_measured_curves_stand_beside_each_other_on_the_published_axes():
+    run = made_run(("none", "batch", "l1"))
+    run["line_gradient_distances"].loc[{"norm": "batch"}] = 1e3  # far outside
+    names, _, _ = figure.PUBLISHED["vgg"]
+    known = Curve(np.array([-1.0, 15_000.0]), np.array([1.0, 2.0]), np.array([3.0, 40.0]))
+    published = {(name, norm): known for name in names for norm in ("none", "batch")}
+    (drawing,) = figure.as_published(run, published)
+    drawing.finish()
+    for left, right in drawing.rows:
+        assert left.axes.get_ylim() == right.axes.get_ylim()
+        assert left.axes.get_xlim() == right.axes.get_xlim()
+        assert left.axes.get_xlim()[1] > 15_000
+        shown = [{one.name.split(",")[0] for one in panel.table} for panel in (left, right)]
+        assert shown == [{"no normalisation", "BatchNorm"}] * 2  # nothing was published of ℓ₁
+    notes = [[text.get_text() for text in panel.axes.texts] for _, panel in drawing.rows]
+    assert notes[1] == ["50 % of it lies outside"]
+    low, high = drawing.rows[1][0].axes.get_ylim()
+    assert low < 1 < 40 < high
+    assert list(figure.as_published(run, {})) == []
+    only = {key: curve for key, curve in published.items() if key[0] != names[0]}
+    assert list(figure.as_published(run, only)) == []

@@ -13,8 +13,10 @@ from toy_runs import figure
 
 import bnjax
 from bnjax import probes, train
+from bnjax.arithmetic import trees
 from bnjax.data import Batch
 from bnjax.frame import results
+from bnjax.frame.arm import build_model
 from bnjax.studies import landscape, spectrum
 from bnjax.studies.landscape import measure as line
 from bnjax.studies.shift.measure import make_shift
@@ -150,3 +152,37 @@ def test_the_spectrum_depends_on_the_statistics_where_there_are_some(toy, tmp_pa
     differs = abs(largest.sel(statistics="batch") - largest.sel(statistics="running")) > 1e-3
     assert not differs.sel(norm="none").any()
     assert differs.sel(norm="batch").all()
+
+
+def test_a_penalty_on_kernels_is_trained_and_probed_and_stays_out_of_the_recorded_loss(tmp_path):
+    call = ["--preset", "toy", "--norms", "none", "--seeds", "1", "--probe-every", "1"]
+    with jax.numpy_dtype_promotion("standard"):
+        plain, penalised = (
+            results.read(bnjax.start("landscape", *call, *more, "--out", str(tmp_path)))
+            for more in ([], ["--kernel-penalty", "0.01"])
+        )
+    first = {"probe_step": 0, "step": 0, "direction": 0, "norm": 0, "seed": 0}
+    losses = [run.data.isel(first) for run in (plain, penalised)]
+    assert losses[0]["train_loss"] == losses[1]["train_loss"]
+    assert losses[0]["line_loss"] == losses[0]["train_loss"]
+    squares = float(losses[1]["line_loss"] - losses[1]["train_loss"]) / 0.01
+    # Glorot: 2 · size / (fan in + fan out) of kernels 3072 × 10, 10 × 10 and 10 × 10, in the mean.
+    assert squares == pytest.approx(2 * 3072 * 10 / 3082 + 3 * 10, rel=0.1)
+    assert (plain["train_loss"] != penalised["train_loss"]).any()
+
+
+def test_the_published_preset_begins_with_the_published_penalty():
+    options = landscape.STUDY.preset("published")
+    model = build_model(options, "none", 10)
+    kernels = [
+        leaf.shape
+        for name, leaf in trees.named_leaves(model.shapes((32, 32, 3))["params"]).items()
+        if trees.is_kernel(name)
+    ]
+    # Glorot: the variance of each element is 2 / (fan in + fan out).
+    squares = sum(
+        np.prod(shape) * 2 / (np.prod(shape[:-2]) * (shape[-2] + shape[-1])) for shape in kernels
+    )
+    assert options.kernel_penalty * squares == pytest.approx(2.035, abs=0.001)
+    assert (options.lr, options.batch_size, options.steps) == ((0.1,), 128, 15_000)
+    np.testing.assert_allclose(line.relative_steps(options), [0.5, 1, 2, 4])

@@ -74,7 +74,7 @@ def test_models_of_every_family_are_equal_when_built_twice(name):
 def arm_of(dataset, lr, seed=0, norm="batch", optimizer="sgd"):
     options = SimpleNamespace(
         lr=lr, optimizer=optimizer, steps=3, objective="cross_entropy", precision="default",
-        microbatches=1, weight_decay=0.0, lr_drops=(), decays=None,
+        microbatches=1, weight_decay=0.0, kernel_penalty=0.0, lr_drops=(), decays=None,
     )  # fmt: skip
     pipeline = data.make_pipeline(dataset, 16)
     return arms.Arm({"norm": norm}, seed, options, tiny_model(norm), dataset, pipeline)

@@ -38,6 +38,7 @@ def trained(noise_dataset):
     # Running statistics that are not those of any batch.
     stats = jax.tree.map(lambda leaf: leaf + 0.3, variables["batch_stats"])
     usual = {"points": 3, "lines": 1, "span": 1.0, "probe_every": 1, "objective": "cross_entropy"}
+    usual |= {"kernel_penalty": 0.0}
 
     def make(**options):
         return Arm({}, 0, SimpleNamespace(**usual, **options), model, noise_dataset, pipeline)

@@ -22,7 +22,7 @@ CHANNEL = (*LAYER, "channel")
 THEOREMS = ("theorem-4.1", "theorem-4.2", "theorem-4.4")
 PROBED = SimpleNamespace(
     layers=("conv2",), channels=(1,), epsilon=0.0, input_norm=1.0, float64=True, probe_every=1,
-    objective="cross_entropy",
+    objective="cross_entropy", kernel_penalty=0.0,
 )  # fmt: skip
 
 

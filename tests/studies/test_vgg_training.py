@@ -19,7 +19,7 @@ from bnjax.studies.vgg_training import figure, measure
 
 def test_the_fit_is_read_on_training_images_with_running_statistics(noise_dataset):
     pipeline = data.make_pipeline(noise_dataset, 16)
-    options = SimpleNamespace(probe_every=1, objective="cross_entropy")
+    options = SimpleNamespace(probe_every=1, objective="cross_entropy", kernel_penalty=0.0)
     arm = Arm({"norm": "batch"}, 0, options, tiny_model("batch"), noise_dataset, pipeline)
     images = pipeline.standardise(noise_dataset.train.pixels[:7])
     state = train.init_state(arm.model, optax.sgd(0.1), jax.random.key(0), images)

@@ -9,6 +9,7 @@ stored if a caller asks for that collection. All are `[channels]`, statistics fl
 import functools
 import math
 from collections.abc import Callable
+from typing import Literal, TypeAlias
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -57,14 +58,17 @@ class BatchNorm(nn.Module):
         return normalised
 
 
+Average: TypeAlias = Literal["together", "each", "centred"]
+
+
 class LpNorm(nn.Module):
     r"""Subtract the batch's mean, divide by its average ℓp norm.
 
     $y = \gamma (x - \mu) / s_p + \beta$ per channel with $s_p = (\frac1m \sum_i |x_i|^p)^{1/p}$
     and $s_\infty = \max_i |x_i|$, over the batch and, for images, the pixels. The norm is that of
     x before the mean is subtracted, so a constant channel is not blown up. For p = ∞ the paper's
-    "average" is ambiguous; the maximum is the limit of $s_p$ for p → ∞. The running statistics are
-    `mean` (μ) and `size` ($s_p$), both in units of x.
+    "average" is ambiguous; the maximum is the limit of $s_p$ for p → ∞. `average` has two more
+    readings. The running statistics are `mean` (μ) and `size` ($s_p$), both in units of x.
 
     Source: Santurkar et al. 2018, §3.3 and appendix A.4.
     """
@@ -72,6 +76,7 @@ class LpNorm(nn.Module):
     power: float  # p, 1 or more; `math.inf` for the maximum
     momentum: float = 0.9
     epsilon: float = 1e-5  # added to the norm, units of the input
+    average: Average = "together"
 
     @nn.compact
     def __call__(
@@ -84,19 +89,32 @@ class LpNorm(nn.Module):
         mean, size = kept[0].value, kept[1].value
         wide = x.astype(mean.dtype)
         if train:
-            mean, size = jnp.mean(wide, range(x.ndim - 1)), average_norm(wide, self.power)
+            mean = jnp.mean(wide, range(x.ndim - 1))
+            measured = wide - channelwise(mean, x) if self.average == "centred" else wide
+            size = average_norm(measured, self.power, each=self.average == "each")
             variables = {"mean": kept[0], "size": kept[1]}
             advance(self, variables, {"mean": mean, "size": size}, self.momentum)
         centred = (wide - channelwise(mean, x)) / channelwise(size + self.epsilon, x)
         return centred.astype(x.dtype) * channelwise(scale, x) + channelwise(bias, x)
 
 
-def average_norm(x: Float[Array, "*batch channels"], power: float) -> Float[Array, " channels"]:
+def average_norm(
+    x: Float[Array, "*batch channels"], power: float, *, each: bool = False
+) -> Float[Array, " channels"]:
     """(mean |x|^p)^(1/p) per channel over all other axes; the maximum for p = ∞.
 
-    Of a channel that is all zero it has no derivative, and those taken here are 0.
+    With `each` the mean over examples of that over an example's own pixels. Of a channel that is
+    all zero it has no derivative, and those taken here are 0.
     """
-    axes = tuple(range(x.ndim - 1))
+    axes = tuple(range(1 if each else 0, x.ndim - 1))
+    sizes = norm_over(x, power, axes)
+    return jnp.mean(sizes, 0) if each else sizes
+
+
+def norm_over(
+    x: Float[Array, "*shape"], power: float, axes: tuple[int, ...]
+) -> Float[Array, "*kept"]:
+    """(mean |x|^p)^(1/p) over some axes, whose powers neither overflow nor vanish."""
     if math.isinf(power):
         return jnp.max(jnp.abs(x), axes)
     if power == 1:
@@ -178,13 +196,18 @@ def batch_norm(
     return Norm("batch", build, batch_statistics=True, cancels_bias=True)
 
 
-def lp_norm(power: float, momentum: float = 0.9, epsilon: float = 1e-5) -> Norm:
+def lp_norm(
+    power: float, momentum: float = 0.9, epsilon: float = 1e-5, *, average: Average = "together"
+) -> Norm:
     """Mean of the batch, average ℓp norm of the batch; see `LpNorm`.
 
     Args:
       power: p, 1 or more; `math.inf` for the maximum.
       momentum: weight of the old running statistics at each step, in [0, 1).
       epsilon: added to the norm, units of the input.
+      average: how the paper's "average" norm is read: `together`, one norm over batch and pixels;
+        `each`, the mean over examples of the norms over their pixels; `centred`, as `together` but
+        of x − μ.
 
     Returns:
       A `Norm` named `l1`, `l2`, `linf`, ….
@@ -197,7 +220,9 @@ def lp_norm(power: float, momentum: float = 0.9, epsilon: float = 1e-5) -> Norm:
     check_momentum(momentum)
     check_epsilon(epsilon)
     name = "linf" if math.isinf(power) else f"l{power:g}"
-    return Norm(name, functools.partial(LpNorm, power, momentum, epsilon), batch_statistics=True)
+    return Norm(
+        name, functools.partial(LpNorm, power, momentum, epsilon, average), batch_statistics=True
+    )
 
 
 def unitize(momentum: float = 0.9, epsilon: float = 1e-5) -> Norm:

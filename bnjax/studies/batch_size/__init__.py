@@ -23,7 +23,7 @@ from bnjax.frame.study import Study
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options(
     options.LearningRate,
-    options.Depth,
+    options.Network,
     options.Regularisation,
     options.Initializer,
     options.Optimizer,

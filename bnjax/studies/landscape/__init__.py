@@ -4,12 +4,16 @@
     python experiments/landscape.py --lr 0.05 0.1 0.2 --seeds 4     # a sweep
     python experiments/landscape.py --model dln                     # the deep linear network
     python experiments/landscape.py --preset paper --data-dir DIR   # CIFAR-10, VGG-16, 15,000 steps
+    python experiments/landscape.py --preset published --data-dir DIR --published CSV
 
 At every probed step: losses and gradients at θ − η g for step sizes η around the learning rate, on
 the batch of that step. You get the figures of loss variation, gradient predictiveness and effective
 β-smoothness (Fig. 4, 10, 12, 13), of gradient differences against η (Fig. 11), and a verdict for
-each claim. `quick` (the default) takes half a minute on two CPU cores: a VGG of four convolutions,
-three seeds. `--model vgg11` chooses VGG-11 at a quarter of its width, one seed, a minute or two.
+each claim; with `--published CSV` also one of published and measured curves side by side. `quick`
+(the default) takes half a minute on two CPU cores: a VGG of four convolutions, three seeds.
+`--model vgg11` chooses VGG-11 at a quarter of its width, one seed, a minute or two. `published` is
+what the published curves were made with, as far as they tell: VGG-19 with two hidden dense layers
+of 4,096, and a penalty of 2e-4 · Σ kernel² in the loss.
 """
 
 import dataclasses
@@ -109,6 +113,7 @@ STUDY = Study(
         "quick *": {"probe_every": 3},
         "toy": {**options.TOY, "seeds": 2},
         "paper": {**options.VGG, "probe_every": 100},
+        "published": {**options.PUBLISHED_VGG, "probe_every": 100},
         **options.deep_linear_presets(
             lr=(options.DEEP_LINEAR_RATE,),
             multiples=(0.01, 0.1, 1.0, 10.0, 10**1.5),  # published: 1e-8, 1e-7, 1e-6, 1e-5, 3.16e-5

@@ -255,6 +255,7 @@ def differences(run: Run, published: Published) -> Iterator[Drawing]:
                 if len(x):
                     series, compared = f"step {step}, {draw.PUBLISHED}", True
                     panel.line(x, y, series, legend=False, color=shade, linewidth=0.6)
+                    panel.compared[paper, norm] = True
             panel.vertical(here.options["lr"], "learning rate")
             panel.set(title=LOOKS[norm].label, xlabel="step size η", xscale="log", log=True)
             if len(sizes) <= MOST_LABELS:
@@ -318,4 +319,86 @@ def tick_labels(sizes: Sequence[float]) -> list[str]:
     return labels
 
 
-FIGURES = (landscape, differences)
+def as_published(run: Run, published: Published) -> Iterator[Drawing]:
+    """Published and measured curves side by side, both on the axes of the published ones."""
+    names, _, rate = PUBLISHED.get(run.options["model"][:3], ((), "", 0.0))
+    norms = [norm for norm in run.norms if all((name, norm) in published for name in names)]
+    if not names or not norms or "gradient" not in run.values("direction"):
+        return
+    for name, title, here in each_rate(run):
+        line = here.sel(direction="gradient")
+        arms = Run(line.data.sel(norm=norms), line.options, line.facts)
+        drawing = Drawing(
+            f"landscape_as_published{name}",
+            (len(ROWS), 2),
+            size=(8.6, 9.6),
+            title=f"Published and measured, on the published axes{title}",
+            text="Left: the published curves. Right: this run. Both columns have the axes of the "
+            "left one; how much of the right one lies outside is said there. (a) Loss and (b) "
+            "‖g(η) − g‖₂, least to greatest over the step sizes η. (c) The greatest β(η).",
+            source="Santurkar et al. 2018, Fig. 4, 10, 12",
+        )
+        for panels, curve, row in zip(drawing.rows, names, ROWS, strict=True):
+            draw_beside(panels, arms, {norm: published[curve, norm] for norm in norms}, row)
+        drawing.legend(drawing.panels[:1])
+        drawing.caption = f"{caption(here, 'gradient')}\npublished: lr {rate:g}"
+        yield drawing
+
+
+FIELDS = ("low", "high")  # of a published curve
+
+
+def draw_beside(panels: Sequence[Panel], arms: Run, curves: Mapping[str, Curve], row: str) -> None:
+    """One quantity: the published curves in the first panel, the run's in the second."""
+    left, right = panels
+    heading, label = ROWS[row]
+    ends = run_ends(arms, row)
+    wide = arms.options["model"] == "dln" or row == "loss"
+    for norm, curve in curves.items():
+        look = LOOKS[norm]
+        low, high = (end.sel(norm=norm).median("seed") for end in ends)
+        for panel, x, lower, upper in (
+            (left, curve.steps, curve.low, curve.high),
+            (right, low["probe_step"], low, high),
+        ):
+            if row == "smoothness":
+                panel.line(x, upper, look.label, look, linewidth=1.0)
+            else:
+                panel.band(x, lower, upper, look.label, look, edges=True, alpha=0.3, hatch=True)
+    lows, highs = (np.concatenate([getattr(c, end) for c in curves.values()]) for end in FIELDS)
+    limits = axis_limits(lows, highs, log=wide)
+    steps = int(max(curve.steps.max() for curve in curves.values()))
+    for panel, what in ((left, "published"), (right, "this run")):
+        panel.set(title=f"{heading}, {what}", xlabel=STEP, ylabel=label, log=wide, steps=steps)
+        panel.set(ylim=limits)
+    values = np.concatenate([end.values[np.isfinite(end.values)] for end in ends])
+    outside = np.mean((values < limits[0]) | (values > limits[1])) if values.size else 0.0
+    if outside:
+        text = f"{100 * outside:.2g} % of it lies outside"
+        right.note(text, (0.98, 0.95), ha="right", fontsize=7.5)
+
+
+def run_ends(run: Run, row: str) -> tuple[xarray.DataArray, xarray.DataArray]:
+    """The two edges of a quantity over the step sizes; of β the greatest, twice."""
+    field = {"loss": "losses", "predictiveness": "gradient_distances", "smoothness": "smoothness"}
+    values = run[f"line_{field[row]}"]
+    high = values.max("step_size", skipna=False)
+    return (high if row == "smoothness" else values.min("step_size", skipna=False)), high
+
+
+def axis_limits(low: np.ndarray, high: np.ndarray, *, log: bool) -> tuple[float, float]:
+    """Limits around all values with a little room; of logarithms around the positive ones.
+
+    Example:
+      >>> axis_limits(np.array([1.0]), np.array([11.0]), log=False)
+      (0.5, 11.5)
+    """
+    if log:
+        least, most = (np.log10(values[values > 0]) for values in (low, high))
+        room = 0.05 * (most.max() - least.min())
+        return float(10 ** (least.min() - room)), float(10 ** (most.max() + room))
+    room = 0.05 * float(high.max() - low.min())
+    return float(low.min() - room), float(high.max() + room)
+
+
+FIGURES = (landscape, differences, as_published)

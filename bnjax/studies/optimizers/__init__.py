@@ -93,7 +93,7 @@ def settings_of(factors: Sequence[Sequence], *, full: bool) -> tuple[Setting, ..
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options(options.Target, options.Depth, options.BatchSize, options.Base):
+class Options(options.Target, options.Network, options.BatchSize, options.Base):
     """Options of a sweep over how networks are trained; each setting has learning rates."""
 
     optimizers: tuple[OptimizerName, ...] = ("sgd", "momentum", "adagrad", "rmsprop", "adam")

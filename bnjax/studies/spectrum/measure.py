@@ -143,8 +143,10 @@ def compile_spectrum(
             )
         mode: losses.Statistics = "batch" if choice == "batch" else "running"
 
+        own = objective.of_part(count)
+
         def piece_loss(params: Params, piece: Batch) -> Scalar:
-            return losses.on_batch(model, batch_stats, piece, mode, objective=objective)(params)
+            return losses.on_batch(model, batch_stats, piece, mode, objective=own)(params)
 
         mean = mean_over(piece_loss, part)
         loss = (lambda params: count * mean(params)) if objective.summed else mean

@@ -245,7 +245,10 @@ def compile_row(
             images, truth = pipeline.standardise(batch[0]), batch[1]
             key = noise if train else None
             logits, _ = model.apply(point, batch_stats, images, train=train, key=key)
-            return objective(logits, truth), losses.accuracy(logits, truth)
+            loss = objective(logits, truth)
+            if objective.kernel_penalty:
+                loss = loss + objective.of_part(len(batches[1])).penalty(point)
+            return loss, losses.accuracy(logits, truth)
 
         def on_images(point: Params) -> tuple[Scalar, Scalar]:
             loss, accuracy = jax.lax.map(lambda batch: on_batch(point, batch), batches)
