@@ -13,6 +13,15 @@ REFUSED = {
         "--pixels 0": "--pixels 0: must be 1 or more",
         "--batch-size 4096": "--batch-size 4096: must be at most 2048 with --exact",
     },
+    "forensics": {
+        "--candidates vgg16+foo": "--candidates vgg16+foo: 'foo' is no word of a candidate: they",
+        "--candidates bias-0.1": "'bias-0.1' is no word of a candidate",
+        "--candidates vgg16+vgg19": "--candidates vgg16+vgg19: sets model twice",
+        "--candidates base base": "--candidates base base: must be one or more, all different",
+        "--candidates vgg38": "--model vgg38: must be vgg5 vgg11 vgg13 vgg16 vgg19",
+        "--candidates head0": "--hidden 0 0: must be from 1 to 65536 each",
+        "--model lenet": "--model lenet: must be vgg5 vgg11",
+    },
     "lp_norms": {
         "--target-loss 0": "--target-loss 0.0: must be above 0",
         "--lr 0": "--lr 0.0: must be above 0 and finite, e.g. 0.1",
