@@ -157,7 +157,7 @@ STUDY = Study(
             "hidden": (8, 8),
             "kernel_penalty": 2e-4,
             "steps": 2,
-            "candidates": ("base", "nohead+unscaled+bias0.1", "plainhead+meanpool+lp_each"),
+            "candidates": ("base", "nohead+unscaled+bias0.1"),
         },
         "two_cores": {
             **options.PUBLISHED_VGG,

@@ -122,7 +122,7 @@ def penalty(run: Run, published: Published) -> list[Drawing]:
         look, found = LOOKS[norm], readings.penalty(curve)
         panel.line(curve.steps, curve.low, look.label, look)
         ends = np.array([0.0, readings.WINDOW[1]])
-        fitted: Any = {"linewidth": 0.7, "legend": False}
+        fitted: Any = {"linewidth": 0.7, "legend": False, "color": look.colour}
         panel.line(ends, found.start * np.exp(found.slope * ends), f"{look.label}, fit", **fitted)
         told.append(f"{look.label} {found.coefficient:.3g}, {found.start:.3g}")
     start = run["line_loss"].sel(direction="gradient").isel(probe_step=0, norm=0, seed=0)
