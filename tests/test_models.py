@@ -16,6 +16,7 @@ from bnjax.arithmetic.trees import leaf_names, named_leaves
 from bnjax.data import Batch
 from bnjax.errors import UsageError
 from bnjax.models import norms
+from bnjax.models.interception import at_norms, at_outputs, channels_of_norms
 from bnjax.models.layers import max_pool, mean_pool
 from bnjax.models.resnet import unstack
 from bnjax.probes.rounding import programs_inside
@@ -253,6 +254,29 @@ def test_every_block_of_a_scan_has_a_draw_of_its_own(deep):
     kernels = deep[2]["params"]["stage1"]["first"]["kernel"]
     assert kernels.shape[0] == 3
     assert float(jnp.abs(kernels[0] - kernels[1]).max()) > 0.1
+
+
+@pytest.mark.parametrize("first", [None, NONE], ids=["one norm", "none in first convolutions"])
+def test_layers_inside_a_scan_are_intercepted_by_their_own_names(first, deep):
+    """As in the network without scan, exceptions of the normaliser too."""
+    images = deep[3].images
+    norm = norms.with_exceptions(BATCH, {} if first is None else {"first": first})
+    scanned = models.resnet(14, norm=norm, width=0.125, scan=True)
+    variables = cast(scanned.init(jax.random.key(0), images))
+    apart = {} if first is None else dict.fromkeys(("conv2", "conv4", "conv8", "conv12"), first)
+    plain = models.resnet(14, norm=norms.with_exceptions(BATCH, apart), width=0.125, scan=False)
+    same = {name: unstack(tree, 2) for name, tree in variables.items()}
+    for intercept, places in ((at_norms, ["conv5", "conv9"]), (at_outputs, ["conv4", "output"])):
+        found = intercept(scanned, places, **variables, images=images)
+        expected = intercept(plain, places, **same, images=images)
+        for name in places:
+            seen, twin = found[name], expected[name]
+            np.testing.assert_allclose(seen.activations, twin.activations, rtol=1e-12)
+            moved = 2 * seen.activations
+            np.testing.assert_allclose(seen.head(moved), twin.head(moved), rtol=1e-12)
+    shapes = channels_of_norms(scanned, jax.ShapeDtypeStruct(images.shape, images.dtype))
+    assert ("conv2" in shapes) == (first is None)
+    assert {"conv1", "conv3", "conv13", "shortcut3"} <= shapes.keys()
 
 
 def test_dropout_is_drawn_from_the_steps_key_and_off_when_testing():

@@ -3,15 +3,21 @@
 from collections import OrderedDict
 
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+from flax import nnx
 from jax.flatten_util import ravel_pytree
 from perceptron import PERCEPTRON, perceptron
 
 from bnjax import probes
 from bnjax.errors import UsageError
+from bnjax.models import norms, resnet
+from bnjax.studies.shift.measure import make_shift
+from bnjax.train.step import Gradient, TrainState
 
 
 def twin(loss, params, next_params, layers):
@@ -84,6 +90,7 @@ def test_the_part_below_a_layer_is_not_run_again():
 
 
 A, B = {"a": jnp.ones(2)}, {"b": jnp.ones(2)}
+TWO = {"a": jnp.array(1.0), "b": jnp.array(2.0)}
 WHOLE = {"params": {"a": {"w": jnp.ones(2)}, "b": {"w": jnp.ones(2)}}}
 INNER = r"one entry, 'params'.* give params\['params'\]"
 
@@ -95,7 +102,11 @@ def total(tree):
 @pytest.mark.parametrize(
     ("act", "message"),
     [
-        (lambda: probes.shift(total, [jnp.ones(2)], [jnp.ones(2)]), "params is a list"),
+        (lambda: probes.shift(jnp.sum, jnp.ones(2), jnp.ones(2)), "it must map the names of la"),
+        (
+            lambda: probes.shift(lambda tree: tree["a"] * tree["b"], TWO, TWO, order="a"),
+            r"order='a' must have each layer of the loss once: \['a', 'b'\]",
+        ),
         (lambda: probes.shift(total, WHOLE, WHOLE), INNER),
         (lambda: probes.layer_order(total, WHOLE), INNER),
         (lambda: probes.shift(total, A, B), "next_params has the structure"),
@@ -161,3 +172,240 @@ def test_a_weight_that_is_used_again_higher_up_is_updated_there_too():
     expected = [0.0, 5 * abs(np.sin(2.0) * 2 - np.sin(1.5) * 1.5)]
     expected.append(abs(np.sin(2.0) * 3 * 2 - np.sin(1.5) * 2.5 * 1.5))
     np.testing.assert_allclose(measured.distances, expected, atol=1e-12)
+
+
+DEPTH, WIDTH = 12, 4
+X = jnp.sin(jnp.arange(20.0, dtype=jnp.float64)).reshape(5, WIDTH)
+
+
+def draw(seed, *shape):
+    return 0.7 * jax.random.normal(jax.random.key(seed), shape, jnp.float64)
+
+
+def dense(x, layer):
+    return jnp.tanh(x @ layer["kernel"] + layer["bias"][None])
+
+
+def chain(layers):
+    """A loss of layers one above the other; twelve, so that names and numbers differ in order."""
+    x = X
+    for layer in layers:
+        x = dense(x, layer)
+    return jnp.mean(x**2)
+
+
+LAYERS = [{"kernel": draw(i, WIDTH, WIDTH), "bias": draw(50 + i, WIDTH)} for i in range(DEPTH)]
+STACK = jax.tree.map(lambda *rows: jnp.stack(rows), *LAYERS)
+NUMBERS = tuple(map(str, range(DEPTH)))
+NAMED = {f"conv{i + 1}": layer for i, layer in enumerate(LAYERS)}
+
+
+def scan(stack, body=dense, reverse=False):
+    x, _ = jax.lax.scan(lambda x, layer: (body(x, layer), None), X, stack, reverse=reverse)
+    return jnp.mean(x**2)
+
+
+HALF = jnp.asarray(np.arange(DEPTH * WIDTH**2).reshape(DEPTH, WIDTH, WIDTH) % 2 + 0.5)
+CONTAINERS = {
+    "list": (LAYERS, chain, NUMBERS),
+    "tuple in a dict": (
+        {"net": {"blocks": tuple(LAYERS)}},
+        lambda params: chain(params["net"]["blocks"]),
+        tuple(f"net/blocks/{i}" for i in NUMBERS),
+    ),
+    "pairs": (
+        [(layer["kernel"], layer["bias"]) for layer in LAYERS],
+        lambda params: chain([{"kernel": w, "bias": b} for w, b in params]),
+        NUMBERS,
+    ),
+    "scan": ({"stage": STACK}, lambda params: scan(params["stage"]), "stage"),
+    "scan of all": (STACK, scan, NUMBERS),
+    "scan backwards": (
+        jax.tree.map(lambda leaf: leaf[::-1], STACK),
+        lambda params: scan(params, reverse=True),
+        NUMBERS[::-1],
+    ),
+    "scan of casts, computed again": (
+        {"stage": STACK},
+        lambda params: scan(
+            jax.tree.map(lambda leaf: 1.0 * leaf, params["stage"]), jax.checkpoint(dense)
+        ),
+        "stage",
+    ),
+    "scan of scans": (
+        {"stage": jax.tree.map(lambda leaf: leaf.reshape(3, 4, *leaf.shape[1:]), STACK)},
+        lambda params: scan_of_scans(params["stage"]),
+        tuple(f"stage/{i // 4}/{i % 4}" for i in range(DEPTH)),
+    ),
+}
+
+
+def scan_of_scans(stack):
+    def body(x, rows):
+        return jax.lax.scan(lambda x, layer: (dense(x, layer), None), x, rows)
+
+    return jnp.mean(jax.lax.scan(body, X, stack)[0] ** 2)
+
+
+@pytest.mark.parametrize("case", CONTAINERS)
+def test_each_block_of_a_list_a_tuple_or_a_scan_is_a_layer(case):
+    params, loss, names = CONTAINERS[case]
+    names = tuple(f"stage/{i}" for i in NUMBERS) if names == "stage" else names
+    apart = with_constants(lambda i, w: w)
+    expected = twin(apart, NAMED, after_a_step(apart, NAMED), NAMED)
+    found = jax.jit(lambda p, q: probes.shift(loss, p, q))(params, after_a_step(loss, params))
+    assert found.layers == names
+    np.testing.assert_allclose(columns(found), expected, rtol=1e-7, atol=1e-12)
+    assert probes.layer_order(loss, params) == names
+
+
+def with_constants(change):
+    """A loss that changes all its weights by constants before it uses one; JAX sorts them."""
+
+    def loss(params):
+        kernels = {name: change(int(name[4:]) - 1, params[name]["kernel"]) for name in params}
+        return chain([{**params[name], "kernel": kernels[name]} for name in NAMED])
+
+    return loss
+
+
+CHANGES = {
+    "mask": lambda i, w: w * HALF[i],
+    "boolean mask": lambda i, w: jnp.where(HALF[i] > 1, w, 0.0),
+    "scale": lambda i, w: w * HALF[i, :1],
+    "frozen adapter": lambda i, w: w + HALF[i] @ HALF[0],
+    "scaled by its norm, then masked": lambda i, w: w / jnp.linalg.norm(w) * HALF[i],
+    "pruned rows": lambda i, w: w.at[jnp.array([1, 2])].set(0.0),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_layers_stand_in_the_order_of_activations_where_weights_meet_constants_first(change):
+    """By name conv10 would come after conv1."""
+    loss = with_constants(CHANGES[change])
+    assert probes.layer_order(loss, NAMED) == tuple(NAMED)
+    found = probes.shift(
+        loss, NAMED, after_a_step(loss, NAMED), layers=["conv1", "conv2", "conv12"]
+    )
+    assert found.distances[0] < 1e-12
+    assert (found.distances[1:] > 0).all()
+
+
+@pytest.mark.parametrize("around", [jax.jit, jax.checkpoint], ids=["jit", "checkpoint"])
+def test_a_call_around_the_whole_loss_does_not_hide_the_order(around):
+    assert probes.layer_order(around(with_constants(CHANGES["mask"])), NAMED) == tuple(NAMED)
+
+
+def test_a_masked_scan_has_its_rows_in_order():
+    def loss(params):
+        return scan({**params, "kernel": params["kernel"] * HALF})
+
+    assert probes.layer_order(loss, STACK) == NUMBERS
+    expected = with_constants(CHANGES["mask"])
+    found = probes.shift(loss, STACK, after_a_step(loss, STACK))
+    rows = twin(expected, NAMED, after_a_step(expected, NAMED), NAMED)
+    np.testing.assert_allclose(columns(found), rows, rtol=1e-7, atol=1e-12)
+
+
+def test_a_table_that_is_added_to_the_data_comes_first():
+    def loss(params):
+        kernels = [{**layer, "kernel": w} for layer, w in zip(LAYERS, params["w"], strict=True)]
+        x = X + params["places"][None]
+        for layer in kernels:
+            x = dense(x, layer)
+        return jnp.mean(x**2)
+
+    params = {"places": draw(99, WIDTH), "w": [layer["kernel"] for layer in LAYERS]}
+    assert probes.layer_order(loss, params) == ("places", "w")
+
+
+def test_an_order_that_is_given_holds():
+    def loss(params):  # each weight has a product with a constant of its own, before all else
+        kernels = {name: params[name]["kernel"] @ HALF[0] for name in params}
+        return chain([{**params[name], "kernel": kernels[name]} for name in NAMED])
+
+    after = after_a_step(loss, NAMED)
+    assert probes.layer_order(loss, NAMED) == tuple(sorted(NAMED))
+    found = probes.shift(loss, NAMED, after, order=list(NAMED))
+    assert found.layers == tuple(NAMED)
+    np.testing.assert_allclose(
+        columns(found), twin(loss, NAMED, after, NAMED), rtol=1e-9, atol=1e-12
+    )
+
+
+def test_modules_of_nnx_and_equinox_fall_into_their_layers():
+    random = nnx.Rngs(0)
+    linears = [nnx.Linear(WIDTH, WIDTH, rngs=random, param_dtype=jnp.float64) for _ in range(11)]
+    graph, params = nnx.split(nnx.Sequential(*linears))
+
+    def nnx_loss(params):
+        return jnp.mean(jnp.square(nnx.merge(graph, params)(X)))
+
+    found = probes.shift(nnx_loss, params, after_a_step(nnx_loss, params))
+    assert found.layers == tuple(f"layers/{i}" for i in range(11))
+    eqx = pytest.importorskip("equinox", reason="pip install 'bnjax[notebooks]'")
+    whole = eqx.nn.MLP(WIDTH, WIDTH, 8, 11, key=jax.random.key(0), dtype=jnp.float64)
+    params, static = eqx.partition(whole, eqx.is_inexact_array)
+
+    def equinox_loss(params):
+        return jnp.mean(jnp.square(jax.vmap(eqx.combine(params, static))(X)))
+
+    found = probes.shift(equinox_loss, params, after_a_step(equinox_loss, params))
+    assert found.layers == tuple(f"layers/{i}" for i in range(12))
+    assert (found.distances[1:] > 0).all()
+
+
+class Rows(nn.Module):
+    """The body of a scan of linen's own."""
+
+    @nn.compact
+    def __call__(self, x, _):
+        return jnp.tanh(nn.Dense(WIDTH, param_dtype=jnp.float64)(nn.LayerNorm()(x))), None
+
+
+def test_a_scan_of_linen_counts_row_by_row():
+    scanned = nn.scan(Rows, {"params": 0}, split_rngs={"params": True}, length=3)
+    params = {"rows": scanned().init(jax.random.key(0), X, None)["params"]}
+    params = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), params)
+
+    def loss(params):
+        return jnp.mean(jnp.square(scanned().apply({"params": params["rows"]}, X, None)[0]))
+
+    found = probes.shift(loss, params, after_a_step(loss, params))
+    assert found.layers == ("rows/0", "rows/1", "rows/2")
+    assert (found.distances[1:] > 0).all()
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_the_study_measures_each_convolution_of_a_scanned_resnet(norm, batch, standard_promotion):
+    """The same numbers, in the same order, as of the network whose blocks are written out."""
+    rows = {}
+    for scanned in (True, False):
+        model = resnet(14, norm=norms.by_name(norm), width=0.125, scan=scanned)
+        variables = model.init(jax.random.key(0), batch.images)
+        variables = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), variables)
+        if scanned:
+            own = {name: model.by_layer.split(tree) for name, tree in variables.items()}
+            again = model.by_layer.merge(variables["params"], own["params"])
+            chex.assert_trees_all_equal(again, variables["params"])
+        else:
+            variables = own
+
+        def loss(state, batch, model=model):
+            def of_params(params):
+                logits, _ = model.apply(params, state.batch_stats, batch.images, train=True)
+                return jnp.mean(
+                    optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
+                )
+
+            return of_params
+
+        optimizer = optax.sgd(0.1)
+        state = TrainState(jnp.int32(0), **variables, opt_state=optimizer.init(variables["params"]))
+        value, slope = jax.jit(jax.value_and_grad(loss(state, batch)))(state.params)
+        computed = Gradient(value, value, slope, variables["batch_stats"])
+        rows[scanned] = make_shift(loss, optimizer, model=model)(state, batch, computed)
+        names = tuple(own["params"])
+    assert names[:6] == ("conv1", "conv2", "conv3", "conv4", "conv5", "conv6")
+    assert rows[True].distances.shape == (len(names),)
+    chex.assert_trees_all_close(rows[True], rows[False], rtol=1e-6, atol=1e-9)

@@ -4,16 +4,26 @@ See "Writing custom Jaxpr interpreters in JAX". The probe of internal covariate 
 share the common part of all layers.
 """
 
+import functools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+from jax import lax
 from jax.extend.core import Literal
 
 from bnjax.types import Array
 
-# Calls that only group equations; custom derivatives, loops and branches stay whole.
-TRANSPARENT = frozenset({"jit", "pjit", "closed_call", "core_call"})
+# Calls that only group equations, or tell what to compute again; custom derivatives, loops and
+# branches stay whole.
+TRANSPARENT = frozenset({"jit", "pjit", "closed_call", "core_call", "checkpoint", "remat"})
+# Whose result at a place depends on its operands at this place alone.
+ELEMENTWISE = frozenset(
+    {"abs", "add", "and", "convert_element_type", "copy", "div", "exp", "integer_pow", "log", "max"}
+    | {"min", "mul", "ne", "neg", "not", "or", "pow", "round", "rsqrt", "select_n", "sign", "sqrt"}
+    | {"square", "sub", "tanh", "xor"}
+)
 
 
 class Equations(NamedTuple):
@@ -25,12 +35,28 @@ class Equations(NamedTuple):
     result: Any  # a variable
 
 
+class Rows:
+    """An array as the rows that it was put together from, each with a first axis of length 1."""
+
+    def __init__(self, pieces: Sequence[Array]) -> None:
+        self.pieces = pieces
+
+    @functools.cached_property
+    def whole(self) -> Array:
+        """All of them together; an equation only where something needs it."""
+        return self.pieces[0] if len(self.pieces) == 1 else lax.concatenate(self.pieces, 0)
+
+
 def trace(function: Callable[..., Array], arguments: Sequence[Array]) -> Equations:
-    """The equations of `function(*arguments)`, with nested calls of `jit` taken apart."""
+    """The equations of `function(*arguments)`, with nested calls of `jit` taken apart.
+
+    A scan over arrays that were stacked from single ones is unrolled, so that an equation depends
+    on no row but its own.
+    """
     nested = jax.make_jaxpr(function)(*arguments)
 
     def run(*values: Array) -> Array:
-        return _run_nested(nested.jaxpr, nested.consts, values)[0]
+        return _whole(_run_nested(nested.jaxpr, nested.consts, values)[0])
 
     flat = jax.make_jaxpr(run)(*arguments)
     return Equations(
@@ -45,14 +71,88 @@ def _run_nested(jaxpr: Any, constants: Sequence[Any], values: Sequence[Any]) -> 
     known = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*constants, *values), strict=True))
     for equation in jaxpr.eqns:
         inputs = [read(known, variable) for variable in equation.invars]
-        if equation.primitive.name in TRANSPARENT:
-            inner = equation.params.get("jaxpr") or equation.params["call_jaxpr"]
-            constants = getattr(inner, "consts", ())
-            outputs = _run_nested(getattr(inner, "jaxpr", inner), constants, inputs)
-        else:
-            outputs = evaluate(equation, inputs)
-        known.update(zip(equation.outvars, outputs, strict=True))
+        known.update(zip(equation.outvars, _results(equation, inputs), strict=True))
     return [read(known, variable) for variable in jaxpr.outvars]
+
+
+def _results(equation: Any, inputs: Sequence[Any]) -> Sequence[Any]:
+    name = equation.primitive.name
+    if name in TRANSPARENT:
+        return _run_nested(*_body(equation.params), inputs)
+    rows = [value for value in inputs if isinstance(value, Rows)]
+    if name == "concatenate" and not rows and equation.params["dimension"] == 0:
+        are_rows = len(inputs) > 1 and all(value.shape[0] == 1 for value in inputs)
+        return [Rows(inputs)] if are_rows else evaluate(equation, inputs)
+    if rows and name == "scan":
+        return _unroll(equation, inputs)
+    if rows and name in ELEMENTWISE:
+        count = len(rows[0].pieces)
+        each = zip(*(_rows(value, count) for value in inputs), strict=True)
+        return [Rows([evaluate(equation, row)[0] for row in each])]
+    return evaluate(equation, [_whole(value) for value in inputs])
+
+
+def _body(params: Mapping[str, Any]) -> tuple[Any, Sequence[Any]]:
+    """What an equation calls, and the constants of it."""
+    inner = params.get("jaxpr") or params["call_jaxpr"]
+    return getattr(inner, "jaxpr", inner), getattr(inner, "consts", ())
+
+
+def _whole(value: Any) -> Any:
+    return value.whole if isinstance(value, Rows) else value
+
+
+def _rows(value: Any, count: int) -> Sequence[Any]:
+    """An operand of an elementwise equation, row by row; a scalar is the same for all."""
+    if isinstance(value, Rows):
+        return value.pieces
+    if not jnp.ndim(value):
+        return [value] * count
+    return [lax.slice_in_dim(value, row, row + 1) for row in range(count)]
+
+
+def _unroll(equation: Any, inputs: Sequence[Any]) -> list[Any]:
+    """The results of a scan, its steps one after the other."""
+    body, consts = _body(equation.params)
+    length, backwards = equation.params["length"], equation.params["reverse"]
+    # In order: constants and what is carried, of the body's own shapes; then what is scanned.
+    fixed = num_unstacked(equation.invars, body.invars)
+    carried = num_unstacked(equation.outvars, body.outvars)
+    start = fixed - carried
+    carry, made = [_whole(value) for value in inputs[start:fixed]], []
+    scanned = [_rows(value, length) for value in inputs[fixed:]]
+    for step in reversed(range(length)) if backwards else range(length):
+        own = [lax.squeeze(rows[step], [0]) for rows in scanned]
+        results = _run_nested(body, consts, [*map(_whole, inputs[:start]), *carry, *own])
+        carry = [_whole(value) for value in results[:carried]]
+        made.append([lax.expand_dims(_whole(value), [0]) for value in results[carried:]])
+    columns = zip(*(reversed(made) if backwards else made), strict=True)
+    return [*carry, *map(Rows, columns)]
+
+
+def num_unstacked(outside: Sequence[Any], inside: Sequence[Any]) -> int:
+    """How many variables of a scan have the shape of the body's, without an axis of steps."""
+    pairs = zip(outside, inside, strict=True)
+    return sum(one.aval.ndim == other.aval.ndim for one, other in pairs)
+
+
+def scanned(program: Equations) -> set[Any]:
+    """The inputs over whose rows a scan goes, as they are or after elementwise changes."""
+    source = {variable: variable for variable in program.inputs}
+    found = set()
+    for equation in program.body:
+        read_here = [source.get(variable) for variable in variables(equation)]
+        inputs = {variable for variable in read_here if variable is not None}
+        if equation.primitive.name == "scan":
+            fixed = num_unstacked(equation.invars, _body(equation.params)[0].invars)
+            rows = (variable for variable in equation.invars[fixed:] if is_variable(variable))
+            found |= {source[variable] for variable in rows if variable in source}
+        elif equation.primitive.name in ELEMENTWISE and len(inputs) == 1:
+            (origin,) = inputs
+            (result,) = equation.outvars
+            if result.aval.shape == origin.aval.shape:
+                source[result] = origin
+    return found
 
 
 def evaluate(equation: Any, inputs: Sequence[Any]) -> list[Any]:
@@ -104,4 +204,9 @@ def read(known: dict[Any, Any], variable: Any) -> Any:
 
 def variables(equation: Any) -> Iterator[Any]:
     """The variables that an equation reads; literals are none."""
-    return (variable for variable in equation.invars if not isinstance(variable, Literal))
+    return filter(is_variable, equation.invars)
+
+
+def is_variable(variable: Any) -> bool:
+    """Whether it is no literal."""
+    return not isinstance(variable, Literal)

@@ -160,31 +160,47 @@ def combine(selected: Params, rest: Params) -> Params:
 
 
 def scaled_norm(
-    tree: Params, kernels: Sequence[Scalar | None], power: int, less: Params = None
+    tree: Params, kernels: Sequence[Array | None], power: int, less: Params = None
 ) -> Scalar:
     r"""Norm of the leaves that are kernels, each multiplied by its kernel's norm to a power.
 
     Of `tree`, or of its difference to `less`.
 
     $\sqrt{\sum_i \|w_i\|^{2p} \|x_i\|^2}$: in coordinates w/‖w‖ a gradient is ‖w‖ times as large
-    (p = 1), a displacement 1/‖w‖ times (p = −1).
+    (p = 1), a displacement 1/‖w‖ times (p = −1). Norms are scalars, or arrays with an axis of
+    length 1 for each axis of the kernel that one layer of a stack has.
     """
 
-    def chosen() -> list[tuple[Array, Scalar]]:
+    def chosen() -> list[tuple[Array, Array]]:
         leaves = jax.tree.leaves(_difference(tree, less))
         pairs = zip(leaves, kernels, strict=True)
-        return [(leaf, kernel) for leaf, kernel in pairs if kernel is not None]
+        return [(leaf, norm) for leaf, norm in pairs if norm is not None]
+
+    def layers(leaf: Array, norm: Array) -> tuple[int, ...]:
+        """The axes of one layer."""
+        return tuple(axis for axis in range(leaf.ndim) if norm.shape[axis] == 1)
+
+    def square(leaf: Array, norm: Array) -> Scalar:
+        if not norm.ndim:
+            return jnp.sum(jnp.square(leaf)) * jnp.square(norm) ** power
+        squares = jnp.sum(jnp.square(leaf), layers(leaf, norm), keepdims=True)
+        return jnp.sum(squares * jnp.square(norm) ** power)
+
+    def part(leaf: Array, norm: Array) -> Scalar:
+        if not norm.ndim:
+            return euclidean.norm(leaf) * norm**power
+        axes = layers(leaf, norm)
+        return euclidean.norm(jnp.expand_dims(euclidean.norm(leaf, axes), axes) * norm**power)
 
     if not chosen():
         return jnp.full((), jnp.nan, jnp.result_type(*jax.tree.leaves(tree)))
-    squares = [jnp.sum(jnp.square(leaf)) * jnp.square(kernel) ** power for leaf, kernel in chosen()]
-    square = sum(squares[1:], squares[0])
+    squares = [square(leaf, norm) for leaf, norm in chosen()]
+    total = sum(squares[1:], squares[0])
 
     def careful() -> Scalar:
-        parts = [euclidean.norm(leaf) * kernel**power for leaf, kernel in chosen()]
-        return euclidean.norm(jnp.stack(parts))
+        return euclidean.norm(jnp.stack([part(leaf, norm) for leaf, norm in chosen()]))
 
-    return jax.lax.cond(euclidean.is_ordinary(square), lambda: jnp.sqrt(square), careful)
+    return jax.lax.cond(euclidean.is_ordinary(total), lambda: jnp.sqrt(total), careful)
 
 
 class Selection(NamedTuple):
@@ -210,6 +226,15 @@ def leaves_where(predicate: Predicate) -> Selection:
         return combine(trained, partition(params, predicate)[1])
 
     return Selection(split, merge)
+
+
+def within(outer: Selection, inner: Selection) -> Selection:
+    """A selection from the part that another one has selected."""
+
+    def merge(params: Params, trained: PyTree) -> Params:
+        return outer.merge(params, inner.merge(outer.split(params), trained))
+
+    return Selection(lambda params: inner.split(outer.split(params)), merge)
 
 
 def elements(indices: Mapping[str, Int[np.ndarray, " count"]]) -> Selection:

@@ -119,7 +119,9 @@ def channels_of_norms(model: Model, images: jax.ShapeDtypeStruct) -> dict[str, i
 def _forward(
     model: Model, params: Params, batch_stats: BatchStats, images: Images, key: PRNGKey | None
 ) -> Forward:
-    return lambda: model.apply(params, batch_stats, images, train=True, key=key)[0]
+    # A call inside a scan cannot be seen from outside.
+    params, batch_stats = map(model.by_layer.split, (params, batch_stats))
+    return lambda: model.unrolled.apply(params, batch_stats, images, train=True, key=key)[0]
 
 
 def _intercept(place: Place, layers: Sequence[str], forward: Forward) -> dict[str, Interception]:

@@ -10,6 +10,7 @@ import optax
 from jaxtyping import Array
 
 from bnjax.arithmetic import trees
+from bnjax.arithmetic.trees import EVERYTHING, Selection
 from bnjax.errors import UsageError
 from bnjax.models.layers import Convolution, Dense
 from bnjax.types import BatchStats, Images, Logits, Params, PRNGKey
@@ -55,6 +56,23 @@ class Model:
             return dataclasses.replace(self, bias_init=0.0)
         module = self.module.clone(kernel_init=nn.initializers.zeros)  # type: ignore[call-arg]
         return dataclasses.replace(self, module=module, bias_init=0.0)
+
+    @property
+    def by_layer(self) -> Selection:
+        """Parameters or statistics by layer, `split(params)`, and from layers, `merge(params, …)`.
+
+        They are so already, but where a module scans over blocks: it then has a `by_layer` of its
+        own, and a twin `unrolled` without scan.
+        """
+        return getattr(self.module, "by_layer", EVERYTHING)
+
+    @property
+    def unrolled(self) -> "Model":
+        """The same network without scan, of the variables of `by_layer`.
+
+        Blocks that draw random numbers draw others.
+        """
+        return Model(getattr(self.module, "unrolled", self.module))
 
     def init(self, key: PRNGKey, images: Images) -> dict[str, Any]:
         """Fresh parameters and statistics.
@@ -152,8 +170,7 @@ class Model:
         layers = self._collect(
             "intermediates", params, batch_stats, images, train=train, key=key, **capture
         )
-        if by_layer := getattr(self.module, "by_layer", None):  # where blocks are scanned
-            layers = by_layer(layers)
+        layers = self.by_layer.split(layers)
         return {name: outputs["__call__"][0] for name, outputs in layers.items()}
 
     def moments(

@@ -12,11 +12,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from bnjax.arithmetic import trees
+from bnjax.arithmetic.trees import Selection
 from bnjax.errors import UsageError
 from bnjax.models import layers
 from bnjax.models.layers import Convolution, Dense, check_size, drop, scale_channels
 from bnjax.models.model import Model
-from bnjax.models.norms import Norm, none
+from bnjax.models.norms import Norm, none, with_exceptions
 from bnjax.types import BatchStats, Images, Logits, Params, PyTree, Scalar
 
 ZEROS = "zeros"  # the collection of counts
@@ -117,17 +119,36 @@ class ResNet(Blocks):
         x = drop(jnp.mean(x, axis=(1, 2)), self.dropout, train=train)
         return Dense(self.num_classes, none(), self.kernel_init, name="output")(x, train=train)
 
-    def by_layer(self, tree: PyTree) -> PyTree:
-        """A mapping by layer in the order of use, with scanned blocks as single layers."""
-        layers = unstack(tree, self.blocks)
+    @property
+    def by_layer(self) -> Selection:
+        """Variables by layer in the order of use, with the convolutions of scanned blocks apart."""
 
-        def place(name: str) -> tuple[int, int]:
-            number = int("".join(filter(str.isdigit, name)) or 0)
-            if name.startswith("conv"):
-                return number // 2, number % 2
-            return (number, 2) if name.startswith("shortcut") else (len(layers), 0)
+        def split(tree: PyTree) -> PyTree:
+            layers = unstack(tree, self.blocks)
 
-        return {name: layers[name] for name in sorted(layers, key=place)}
+            def place(name: str) -> tuple[int, int]:
+                number = int("".join(filter(str.isdigit, name)) or 0)
+                if name.startswith("conv"):
+                    return number // 2, number % 2
+                return (number, 2) if name.startswith("shortcut") else (len(layers), 0)
+
+            return {name: layers[name] for name in sorted(layers, key=place)}
+
+        return Selection(split, lambda tree, layers: stack(layers, tree, self.blocks))
+
+    @property
+    def unrolled(self) -> "ResNet":
+        """The same network without a scan; its variables are those of this one by layer."""
+        if not self.scan:
+            return self
+        inside = {name: name for name in convolution_names(6 * self.blocks + 2)}
+        for stage in range(1, 1 + len(self.channels)):
+            for position in range(int(stage > 1), self.blocks):
+                first, second, _ = block_names(stage, position, self.blocks)
+                inside |= {first: "first", second: "second"}
+        apart = dict(self.norm.exceptions)
+        exceptions = {name: apart[own] for name, own in inside.items() if own in apart}
+        return self.clone(scan=False, norm=with_exceptions(self.norm, exceptions))
 
 
 def block_names(stage: int, position: int, blocks: int) -> tuple[str, str, str]:
@@ -153,13 +174,28 @@ def unstack(tree: PyTree, blocks: int) -> PyTree:
     """Parameters or statistics of a scanned network as those of the same network without scan."""
     layers = {name: layer for name, layer in tree.items() if not name.startswith("stage")}
     for stage in (name for name in tree if name.startswith("stage")):
-        number, count = int(stage.removeprefix("stage")), len(jax.tree.leaves(tree[stage])[0])
-        for row in range(count):
-            first, second, _ = block_names(number, blocks - count + row, blocks)
-            names = {"first": first, "second": second}
+        for row, names in enumerate(scanned_names(stage, tree, blocks)):
             for inner, layer in tree[stage].items():
                 layers[names[inner]] = jax.tree.map(lambda leaf, row=row: leaf[row], layer)
     return layers
+
+
+def stack(layers: PyTree, tree: PyTree, blocks: int) -> PyTree:
+    """What `unstack(tree, blocks)` took apart, with the values of `layers`."""
+    whole = {name: layers[name] for name in tree if name in layers}
+    for stage in (name for name in tree if name.startswith("stage")):
+        rows = scanned_names(stage, tree, blocks)
+        whole[stage] = {
+            inner: trees.stack([layers[names[inner]] for names in rows]) for inner in tree[stage]
+        }
+    return whole
+
+
+def scanned_names(stage: str, tree: PyTree, blocks: int) -> list[dict[str, str]]:
+    """The names of both convolutions of each scanned block of a stage."""
+    number, count = int(stage.removeprefix("stage")), len(jax.tree.leaves(tree[stage])[0])
+    every = (block_names(number, blocks - count + row, blocks) for row in range(count))
+    return [{"first": first, "second": second} for first, second, _ in every]
 
 
 def resnet(

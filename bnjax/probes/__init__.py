@@ -1,5 +1,6 @@
 """Probes: `loss(params) -> scalar` in, named arrays out, nothing touched."""
 
+from bnjax.arithmetic.layers import Parameter, describe
 from bnjax.probes.activations import Distribution, distribution
 from bnjax.probes.earth_mover import Affine, EarthMover, earth_mover
 from bnjax.probes.line import Line, Probe, line, losses_on_line
@@ -19,6 +20,7 @@ __all__ = [
     "Equality",
     "Line",
     "Magnitudes",
+    "Parameter",
     "Probe",
     "Shift",
     "Spectrum",
@@ -27,6 +29,7 @@ __all__ = [
     "Theory",
     "coordinates",
     "density",
+    "describe",
     "distribution",
     "earth_mover",
     "filter_direction",

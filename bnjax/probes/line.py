@@ -4,7 +4,8 @@ Loss variation, gradient predictiveness and effective β-smoothness of Santurkar
 (Fig. 4) are all read off the `Line` that one compiled call returns.
 """
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import jax
@@ -14,6 +15,7 @@ import optax
 from jaxtyping import Float
 
 from bnjax.arithmetic import euclidean, trees
+from bnjax.arithmetic.layers import Described, Parameter, describe, unknown
 from bnjax.convolution.convolution import outside_loops
 from bnjax.errors import UsageError
 from bnjax.fields import Field
@@ -42,7 +44,7 @@ class Line(NamedTuple):
     # ‖g(η) − g‖₂ / ‖η d‖₂
     smoothness: Annotated[PerStep, Field("Effective smoothness β(η)")]
     # β(η) of the kernels alone, each in units of its own norm, so that it does not depend on the
-    # scale of weights that a normaliser makes irrelevant; NaN where no leaf has two or more axes.
+    # scale of weights that a normaliser makes irrelevant; NaN where none is known to be a kernel.
     scaled_smoothness: Annotated[PerStep, Field("Smoothness of kernels in units of their norm")]
     loss: Annotated[Scalar, Field("Loss L(θ) on the probed batch")]
     gradient_norm: Annotated[Scalar, Field("Gradient norm ‖g‖₂")]
@@ -71,6 +73,7 @@ def line(
     direction: Params | None = None,
     random_key: PRNGKey | None = None,
     parameters: trees.Predicate | None = None,
+    described: Described | None = None,
     centre: tuple[Scalar, Params] | None = None,
     limits: bool = True,
     rounding: bool = True,
@@ -95,6 +98,8 @@ def line(
       parameters: keeps only the leaves whose name (`"conv3/kernel"`) satisfies it; the others
         stay where they are, and gradients and norms are over the kept leaves. `direction`, if
         given, still has the structure of all of `params`.
+      described: what `bnjax.probes.describe` does not find, by the leaf's name: which leaves are
+        kernels, for `scaled_smoothness`. It is NaN where a leaf of two or more axes is unknown.
       centre: value and gradient of `loss` at `params` where they are known already, e.g. from
         training.
       limits: whether to measure the limits for η → 0; without, they are NaN.
@@ -127,6 +132,7 @@ def line(
     _check(loss, params, step_sizes, direction)
     if chunk == "auto":
         chunk = points_that_fit(loss, params, step_sizes.shape[0])
+    known = _kernels(params, described, parameters)
     if parameters is not None:
         params, rest = trees.partition(params, parameters)
         whole_loss = loss
@@ -143,7 +149,8 @@ def line(
         smoothness_limit = curvature_limit = jnp.full_like(direction_norm, jnp.nan)
         if limits:
             smoothness_limit, curvature_limit = _limits(loss, params, direction)
-        centre_of_line = _Centre(gradient, direction, direction_norm, _kernel_norms(params))
+        norms = _kernel_norms(params, known)
+        centre_of_line = _Centre(gradient, direction, direction_norm, norms)
 
         count = step_sizes.shape[0]
         last = params
@@ -200,12 +207,31 @@ class _Centre(NamedTuple):
     gradient: Params
     direction: Params
     direction_norm: Scalar
-    kernel_norms: list[Scalar | None]
+    kernel_norms: list[Array | None]  # see `_kernel_norms`
 
 
-def _kernel_norms(params: Params) -> list[Scalar | None]:
-    leaves = jax.tree.leaves(params)
-    return [trees.norm(leaf) if jnp.ndim(leaf) >= 2 else None for leaf in leaves]
+def _kernels(
+    params: Params, described: Described | None, parameters: trees.Predicate | None
+) -> tuple[Parameter | None, ...]:
+    """Of each leaf that is kept what it is, if it is a kernel; of none if one is unknown."""
+    found = describe(params, described)
+    kept = {n: found[n] for n in found if parameters is None or parameters(n)}
+    told = not unknown(kept, params)
+    return tuple(one if told and one.kind == "kernel" else None for one in kept.values())
+
+
+def _kernel_norms(params: Params, kernels: Sequence[Parameter | None]) -> list[Array | None]:
+    """Norm of each kernel, of each layer where some are stacked; None for what is no kernel."""
+    norms: list[Array | None] = []
+    for leaf, kernel in zip(jax.tree.leaves(params), kernels, strict=True):
+        if kernel is None:
+            norms.append(None)
+        elif not kernel.stacked_axes:
+            norms.append(trees.norm(leaf))
+        else:
+            axes = kernel.within_layer(leaf.ndim)
+            norms.append(jnp.expand_dims(euclidean.norm(leaf, axes), axes))
+    return norms
 
 
 def _compare(
@@ -255,6 +281,7 @@ class Probe:
         step_sizes: Points,
         *,
         parameters: trees.Predicate | None = None,
+        described: Described | None = None,
         chunk: int | Literal["auto"] = "auto",
         mapped: bool | None = None,
         precision: str = "highest",
@@ -266,6 +293,7 @@ class Probe:
           loss: `loss(params, *batch) -> scalar`, differentiable in `params`.
           step_sizes: η, `[num_step_sizes]`, as for `line`.
           parameters: as for `line`.
+          described: as for `line`.
           chunk: points at a time where they are mapped, as for `line`.
           mapped: whether the points are one program; None: on accelerators.
           precision: a value of `jax.default_matmul_precision` for the probe.
@@ -281,6 +309,7 @@ class Probe:
         self._selection = trees.leaves_where(parameters) if parameters else trees.EVERYTHING
         self._options: dict[str, Any] = {
             "parameters": parameters,
+            "described": described,
             "chunk": chunk,
             "precision": precision,
         }
@@ -353,7 +382,8 @@ class Probe:
             direction = self._selection.split(direction)
         split, merge = self._selection
         loss, gradient = centre or self.gradient(params, *batch)
-        begun, norm = _begin(split(params), split(gradient), direction, random_key)
+        kernels = _kernels(params, self._options["described"], self._options["parameters"])
+        begun, norm = _begin(split(params), split(gradient), direction, random_key, kernels)
         ends = (np.full_like(norm, np.nan),) * 2
         if limits:
             ends = self._limits_at(params, begun.direction, *batch)
@@ -387,15 +417,19 @@ class Probe:
         return line(own_loss, params, step_sizes, **given)
 
 
-@jax.jit
+@functools.partial(jax.jit, static_argnames="kernels")
 def _begin(
-    params: Params, gradient: Params, direction: Params | None, random_key: PRNGKey | None
+    params: Params,
+    gradient: Params,
+    direction: Params | None,
+    random_key: PRNGKey | None,
+    kernels: tuple[Parameter | None, ...],
 ) -> tuple[_Centre, Scalar]:
     """What a line's points are compared with, and the gradient's norm."""
     norm = trees.norm(gradient)
     direction = _direction(params, gradient, norm, direction, random_key)
-    centre = _Centre(gradient, direction, trees.norm(direction), _kernel_norms(params))
-    return centre, norm
+    norms = _kernel_norms(params, kernels)
+    return _Centre(gradient, direction, trees.norm(direction), norms), norm
 
 
 _move = jax.jit(trees.move)

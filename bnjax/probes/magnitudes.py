@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from bnjax.arithmetic import trees
+from bnjax.arithmetic.layers import describe
 from bnjax.errors import UsageError
 from bnjax.fields import Field
 from bnjax.types import BatchStats, Params
@@ -29,7 +30,7 @@ class Magnitudes(NamedTuple):
 def kinds(
     params: Params, batch_stats: BatchStats, *, cancels: Callable[[str], bool]
 ) -> dict[str, str]:
-    """The kind of each parameter, read from the names in the tree.
+    """The kind of each parameter, as `describe` finds it; embeddings are among `other`.
 
     `scale` and `shift` are γ and β of normalisers. A `cancelled_bias` stands before a normaliser
     that subtracts constants: its gradient is rounding, and would lower a mean over biases.
@@ -51,22 +52,17 @@ def kinds(
       >>> list(kinds(params, stats, cancels=lambda layer: True).values())
       ['cancelled_bias', 'kernel', 'shift', 'scale', 'bias']
     """
-    names = trees.leaf_names(params)
-    found = (*names, *trees.leaf_names(batch_stats))
+    described = describe(params)
+    found = (*described, *trees.leaf_names(batch_stats))
     normalised = {name.split("/norm/")[0] for name in found if "/norm/" in name}
     cancelling = {path for path in normalised if cancels(path.rpartition("/")[2])}
 
-    def kind(name: str) -> str:
-        layer, _, leaf = name.rpartition("/")
-        if leaf in ("kernel", "scale"):
-            return leaf
-        if leaf != "bias":
-            return "other"
-        if "/norm/" in name:
-            return "shift"
-        return "cancelled_bias" if layer in cancelling else "bias"
+    def kind(name: str, own: str) -> str:
+        if own == "bias" and name.rpartition("/")[0] in cancelling:
+            return "cancelled_bias"
+        return own if own in KINDS else "other"
 
-    return {name: kind(name) for name in names}
+    return {name: kind(name, one.kind) for name, one in described.items()}
 
 
 def magnitudes(gradient: Params, kind_of: Mapping[str, str]) -> Magnitudes:

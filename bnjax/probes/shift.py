@@ -2,7 +2,7 @@
 
 One forward pass through the updated network serves all layers: for layer i, only the equations that
 depend on layer i and those above run again, forward and backward. The loss's own jaxpr tells which
-these are, so any function of a mapping of layers will do.
+these are, so any function of layers will do.
 """
 
 import dataclasses
@@ -15,6 +15,8 @@ import jax.numpy as jnp
 
 from bnjax.arithmetic import equations, trees
 from bnjax.arithmetic.equations import Equations, Segment
+from bnjax.arithmetic.layers import by_layer, describe, order_of_use
+from bnjax.arithmetic.trees import Selection
 from bnjax.errors import UsageError
 from bnjax.fields import Field
 from bnjax.probes.points import check_like, check_scalar
@@ -54,6 +56,7 @@ def shift(
     next_params: Params,
     *,
     layers: Sequence[str] | None = None,
+    order: Sequence[str] | None = None,
     gradient: Params | None = None,
     precision: str = "highest",
 ) -> Shift:
@@ -62,15 +65,23 @@ def shift(
     $G_i = \nabla_{W_i} L(W_1, …, W_k)$,
     $G'_i = \nabla_{W_i} L(W'_1, …, W'_{i-1}, W_i, …, W_k)$ on the same batch, with $W'$ the
     parameters after the actual optimiser step. A layer is an entry of `params`: a weight layer
-    with its bias and its normalisation parameters. Layer i is below layer j if the loss combines it
-    with its data first; casts, norms and penalties of weights alone do not count. Every array that
-    the loss closes over counts as data. Works under `jit`, in float32 and float64.
+    with its bias and its normalisation parameters. So is each element of a list or tuple of blocks
+    (`blocks/3`), and each row of a stack of layers over which the loss scans (`stage/3`).
+
+    Layer i is below layer j if the loss brings it together with its data first. Weights may be
+    cast, normed, penalised, masked, scaled and added to constants before: that is no use of them.
+    Data begin where a product, a convolution, a look-up or a broadcast over examples joins weights
+    with arrays that the loss closes over; a product of a weight with constants of its own is taken
+    for data, so give `order` there. Works under `jit`, in float32 and float64.
 
     Args:
       loss: `loss(params) -> scalar`; the batch is inside it.
-      params: mapping from a layer's name to a pytree of float32 or float64 arrays, before the step.
+      params: layers by name, or a list, tuple or module of layers, of float32 or float64 arrays,
+        before the step.
       next_params: the same after the step.
       layers: names of the layers to measure; by default all that the loss uses.
+      order: names of all layers from the input to the output; by default the loss tells it, see
+        `layer_order`.
       gradient: the gradient of `loss` at `params` where it is known already, e.g. from training.
       precision: a value of `jax.default_matmul_precision` for the probe.
 
@@ -79,9 +90,9 @@ def shift(
       nothing is below it.
 
     Raises:
-      UsageError: `params` is no mapping of layers, the trees do not match, the loss returns no
-        scalar, a parameter is not float32 or float64, or `layers` is a string, empty, or names a
-        layer that the loss does not use.
+      UsageError: `params` holds no layers, the trees do not match, the loss returns no scalar, a
+        parameter is not float32 or float64, `layers` is a string, empty, or names a layer that the
+        loss does not use, or `order` has other layers than the loss.
 
     Source: Santurkar et al. 2018, Definition 2.1.
 
@@ -94,12 +105,11 @@ def shift(
       >>> result.layers, result.distances.tolist()
       (('a', 'b'), [0.0, 0.5])
     """
-    check_layers(params)
-    params, next_params = dict(params), dict(next_params)  # other mappings flatten in other orders
+    layers_of(params)
     check_like(params, next_params, "next_params")
     with jax.default_matmul_precision(precision):
-        program, owners = take_apart(loss, params)
-        order = order_of_use(program, owners)
+        program, owners, selection = take_apart(loss, params)
+        order = ordered(program, owners, order)
         if isinstance(layers, str):
             raise UsageError(f"layers={layers!r} must be a sequence of names: give [{layers!r}]")
         measured = order if layers is None else tuple(layers)
@@ -111,18 +121,19 @@ def shift(
             )
         if gradient is None:
             gradient = jax.grad(loss)(params)
+        now, then, slopes = map(selection.split, (params, next_params, gradient))
         parts = parts_of(program, owners, order)
-        updated = equations.run(parts, values_of(program, next_params))
+        updated = equations.run(parts, values_of(program, then))
 
         def measure(position: int) -> tuple[Scalar, Scalar, Scalar]:
             name = order[position]
-            below = {layer: next_params[layer] for layer in order[:position]}
+            below = {layer: then[layer] for layer in order[:position]}
 
             def tail(layer: PyTree) -> Scalar:
-                known = updated | values_of(program, {**params, **below, name: layer})
+                known = updated | values_of(program, {**now, **below, name: layer})
                 return equations.read(equations.run(parts[position + 1 :], known), program.result)
 
-            before, after = gradient[name], jax.grad(tail)(params[name])
+            before, after = slopes[name], jax.grad(tail)(now[name])
             distance = trees.norm(after, less=before)
             return distance, distance / trees.norm(before), trees.cosine(before, after)
 
@@ -130,18 +141,18 @@ def shift(
         return Shift(measured, *(jnp.stack(column) for column in columns))
 
 
-def layer_order(loss: Loss, params: Mapping[str, PyTree]) -> tuple[str, ...]:
+def layer_order(loss: Loss, params: Params) -> tuple[str, ...]:
     """The layers of `params` in the order in which the loss uses them; nothing is computed.
 
     Args:
       loss: `loss(params) -> scalar`.
-      params: mapping from a layer's name to a pytree of float32 or float64 arrays.
+      params: layers by name, or a list, tuple or module of layers, of float32 or float64 arrays.
 
     Returns:
-      Names of layers; one that the loss does not use is left out.
+      Names of layers, as `shift` has them; one that the loss does not use is left out.
 
     Raises:
-      UsageError: `params` is no mapping, or its only entry maps names to layers itself; the loss
+      UsageError: `params` is an array, or its only entry maps names to layers itself; the loss
         returns no scalar, a parameter is not float32 or float64, or there is none.
 
     Example:
@@ -150,58 +161,62 @@ def layer_order(loss: Loss, params: Mapping[str, PyTree]) -> tuple[str, ...]:
       >>> layer_order(loss, {"a": jnp.array(1.0), "b": jnp.array(2.0), "unused": jnp.array(3.0)})
       ('a', 'b')
     """
-    check_layers(params)
-    return order_of_use(*take_apart(loss, dict(params)))
+    program, owners, _ = take_apart(loss, params)
+    return order_of_use(program, owners)
 
 
-def check_layers(params: Any) -> None:
-    """Refuse params that do not map the names of layers to their parameters."""
-    if not isinstance(params, Mapping):
+def ordered(
+    program: Equations, owners: Sequence[str], given: Sequence[str] | None
+) -> tuple[str, ...]:
+    """The order of use, or the given one of the same layers."""
+    found = order_of_use(program, owners)
+    if given is not None and sorted(given) != sorted(found):
+        raise UsageError(f"order={given!r} must have each layer of the loss once: {list(found)}")
+    return found if given is None else tuple(given)
+
+
+def layers_of(params: Params) -> Selection:
+    """How params fall into layers by themselves; what has none is refused."""
+    selection = by_layer(params)
+    names = list(selection.split(params))
+    if names == [""]:
         raise UsageError(
             f"params is a {type(params).__name__}; it must map the names of layers to their "
             "parameters: wrap it, e.g. {'conv1': …, 'output': …}"
         )
-    if len(params) == 1:
+    stacked = any(found.stacked_axes for found in describe(params).values())
+    if isinstance(params, Mapping) and len(names) == len(params) == 1 and not stacked:
         [(name, inner)] = params.items()
         if isinstance(inner, Mapping) and all(isinstance(one, Mapping) for one in inner.values()):
             raise UsageError(
                 f"params has one entry, {name!r}, which maps names to layers itself and would "
                 f"count as one layer: give params[{name!r}], and a loss of it"
             )
+    return selection
 
 
-def take_apart(loss: Loss, params: dict[str, PyTree]) -> tuple[Equations, list[str]]:
-    """The loss's equations, and for each of their inputs the layer that it belongs to."""
-    check_scalar(loss, params)
-    leaves, structure = jax.tree.flatten(params)
-    program = equations.trace(lambda *flat: loss(jax.tree.unflatten(structure, flat)), leaves)
-    return program, [name for name in sorted(params) for _ in jax.tree.leaves(params[name])]
+def take_apart(loss: Loss, params: Params) -> tuple[Equations, list[str], Selection]:
+    """The loss's equations, the layer of each of their inputs, and how params fall into layers.
 
-
-def order_of_use(program: Equations, owners: Sequence[str]) -> tuple[str, ...]:
-    """The layers in the order in which the program brings them together with its data.
-
-    Computations on weights alone (casts, norms, penalties) do not count. A layer that never meets
-    data counts from its first use.
+    Rows over which the loss scans are layers; within a row others may be found.
     """
-    layer_of = dict(zip(program.inputs, owners, strict=True))
-    origins = {variable: frozenset([name]) for variable, name in layer_of.items()}
-    of_data = set(program.constants)
-    read: dict[str, tuple[int, int]] = {}  # place in the program, and in the equation
-    used: dict[str, tuple[int, int]] = {}
-    for place, equation in enumerate(program.body):
-        variables = list(equations.variables(equation))
-        meets_data = not of_data.isdisjoint(variables)
-        for position, variable in enumerate(variables):
-            for name in origins.get(variable, ()):
-                read.setdefault(name, (place, position))
-                if meets_data and variable not in of_data:
-                    used.setdefault(name, (place, position))
-        if meets_data:
-            of_data.update(equation.outvars)
-        made_of = frozenset().union(*(origins.get(variable, ()) for variable in variables))
-        origins |= dict.fromkeys(equation.outvars, made_of)
-    return tuple(sorted(read, key=lambda name: used.get(name, read[name])))
+    check_scalar(loss, params)
+    selection = layers_of(params)
+    while True:
+        parts = selection.split(params)
+        leaves, structure = jax.tree.flatten(parts)
+
+        def flat_loss(*flat: Array, selection: Any = selection, structure: Any = structure) -> Any:
+            return loss(selection.merge(params, jax.tree.unflatten(structure, flat)))
+
+        program = equations.trace(flat_loss, leaves)
+        scanned = equations.scanned(program)
+        names = zip(program.inputs, trees.leaf_names(parts), strict=True)
+        inner = by_layer(parts, [name for variable, name in names if variable in scanned])
+        if inner.split(parts).keys() == parts.keys():
+            owners = [name for name in sorted(parts) for _ in jax.tree.leaves(parts[name])]
+            return program, owners, selection
+        selection = trees.within(selection, inner)
 
 
 def parts_of(

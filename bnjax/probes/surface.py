@@ -15,53 +15,62 @@ import numpy as np
 from jaxtyping import Float
 
 from bnjax.arithmetic import euclidean, trees
+from bnjax.arithmetic.layers import Described, Parameter, check_told, describe
 from bnjax.errors import UsageError
 from bnjax.probes.points import check_grid, map_points, points_that_fit
 from bnjax.types import Array, Params, Points, PRNGKey, PyTree, Scalar
 
 
-def filter_norms(kernel: Array) -> Array:
-    """Euclidean norm of each filter, the weights of one output channel, `[channels]`."""
-    return euclidean.norm(kernel, range(kernel.ndim - 1))
+def filter_norms(kernel: Array, parameter: Parameter) -> Array:
+    """Euclidean norm of each filter, in the kernel's axes, over a filter's of length 1."""
+    axes = parameter.within_filter(kernel.ndim)
+    return jnp.expand_dims(euclidean.norm(kernel, axes), axes)
 
 
-def filter_normalise(direction: Params, params: Params) -> Params:
+def filter_normalise(
+    direction: Params, params: Params, *, described: Described | None = None
+) -> Params:
     r"""A direction whose filters have the norms of the filters that they move.
 
     $d_{ij} \leftarrow d_{ij} / \|d_{ij}\| \cdot \|\theta_{ij}\|$ for filter j of kernel i. Leaves
-    with fewer than two axes (biases, scales and shifts of normalisers) are not moved: their
+    that are no kernels (biases, scales and shifts of normalisers, embeddings) are not moved: their
     direction is zero. So is that of a filter that is zero, in `params` or in `direction`.
 
     Source: Li et al. 2018 (1712.09913), §4.
     """
+    known = describe(params, described)
+    check_told(known, params)
 
-    def normalise(move: Array, kernel: Array) -> Array:
-        if kernel.ndim < 2:
+    def normalise(path: tuple, move: Array, kernel: Array) -> Array:
+        parameter = known[trees.path_name(path)]
+        if parameter.kind != "kernel":
             return jnp.zeros_like(kernel)
-        own = filter_norms(move)
-        factor = jnp.where(own > 0, filter_norms(kernel) / jnp.where(own > 0, own, 1), 0)
-        return move * factor.reshape((1,) * (kernel.ndim - 1) + (-1,))
+        own = filter_norms(move, parameter)
+        length = filter_norms(kernel, parameter)
+        return move * jnp.where(own > 0, length / jnp.where(own > 0, own, 1), 0)
 
-    return jax.tree.map(normalise, direction, params)
+    return jax.tree_util.tree_map_with_path(normalise, direction, params)
 
 
-def filter_direction(key: PRNGKey, params: Params) -> Params:
+def filter_direction(key: PRNGKey, params: Params, *, described: Described | None = None) -> Params:
     """A Gaussian direction, filter-normalised.
 
-    A filter is all weights of one output channel; channels are the last axis of a kernel, as in
-    Flax. For Equinox and PyTorch, whose channels come first, transpose the weights before and the
-    direction after. A leaf's draw depends on the key and the leaf's name alone, so two networks
+    A filter is all weights of one output channel. Which leaves are kernels, and which of their axes
+    count filters and stacked layers, `describe` finds by itself for linen, nnx, Haiku, Equinox and
+    PyTorch's names. A leaf's draw depends on the key and the leaf's name alone, so two networks
     that differ in the normaliser get the same draw for the same kernel.
 
     Args:
       key: typed PRNG key.
       params: pytree of floating-point arrays; half precision is not refused here.
+      described: what `describe` does not find, by the leaf's name.
 
     Returns:
-      A pytree like `params`, in its shapes, dtypes and units; leaves with fewer than two axes are
-      zero.
+      A pytree like `params`, in its shapes, dtypes and units; leaves that are no kernels are zero.
 
     Raises:
+      UsageError: a leaf with two or more axes of which nobody knows what it is; `described` does
+        not fit.
       ValueError: JAX's own, a leaf of integers or booleans.
 
     Source: Li et al. 2018 (1712.09913), §4.
@@ -77,7 +86,8 @@ def filter_direction(key: PRNGKey, params: Params) -> Params:
         name = zlib.crc32(trees.path_name(path).encode())
         return jax.random.normal(jax.random.fold_in(key, name), leaf.shape, leaf.dtype)
 
-    return filter_normalise(jax.tree_util.tree_map_with_path(draw, params), params)
+    drawn = jax.tree_util.tree_map_with_path(draw, params)
+    return filter_normalise(drawn, params, described=described)
 
 
 def coordinates(points: int, low: float, high: float) -> np.ndarray:

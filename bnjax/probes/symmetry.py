@@ -5,6 +5,7 @@ from typing import Annotated, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from bnjax.arithmetic.layers import Parameter, flax_kernel
 from bnjax.fields import Field
 from bnjax.types import Scalar
 
@@ -17,15 +18,16 @@ class Symmetry(NamedTuple):
     size: Annotated[Scalar, Field("Greatest absolute weight")]
 
 
-def symmetry(kernel: Float[Array, "*fan_in channels"], /) -> Symmetry:
-    r"""The largest difference between two channels of a layer.
+def symmetry(kernel: Float[Array, "..."], /, parameter: Parameter | None = None) -> Symmetry:
+    r"""The largest difference between two channels of a layer, or of any in a stack of layers.
 
     $\max_k (\max_u w_{ku} - \min_u w_{ku})$: 0 if and only if all channels have the same weights.
     Equal channels stay equal where the next layer uses them equally: they get the same gradient,
     and any optimiser that works element by element gives them the same update.
 
     Args:
-      kernel: weights, `[*fan_in, channels]`.
+      kernel: weights; by default `[*fan_in, channels]`.
+      parameter: which axes count channels and stacked layers, see `bnjax.probes.describe`.
 
     Returns:
       `Symmetry`, in units of the weights.
@@ -36,6 +38,6 @@ def symmetry(kernel: Float[Array, "*fan_in channels"], /) -> Symmetry:
       >>> symmetry(jnp.array([[1.0, 1.0], [2.0, -3.0]])).difference.item()
       5.0
     """
-    weights = kernel.reshape(-1, kernel.shape[-1])
-    spread = weights.max(axis=1) - weights.min(axis=1)
-    return Symmetry(spread.max(), jnp.abs(weights).max())
+    channels = (parameter or flax_kernel(kernel.ndim)).filter_axes
+    spread = kernel.max(axis=channels) - kernel.min(axis=channels)
+    return Symmetry(spread.max(), jnp.abs(kernel).max())

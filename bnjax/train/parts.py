@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from bnjax.arithmetic import trees
+from bnjax.arithmetic.layers import describe, of_norm
 from bnjax.arithmetic.trees import Selection
 from bnjax.types import Params, PRNGKey
 
@@ -51,11 +52,6 @@ def select(part: Part, shapes: Params, key: PRNGKey) -> Selection:
     return trees.leaves_where(lambda name: any(belongs(name) for belongs in wanted))
 
 
-def of_norm(name: str) -> bool:
-    """Whether a parameter is a normaliser's, by its name."""
-    return "norm" in name.split("/")[:-1]
-
-
 def not_of_norm(name: str) -> bool:
     """Whether a parameter is no normaliser's, by its name."""
     return not of_norm(name)
@@ -73,17 +69,19 @@ def norm_size(shapes: Params) -> int:
 
 def random_per_channel(key: PRNGKey, shapes: Params) -> dict[str, Int[np.ndarray, " chosen"]]:
     """Of each channel's kernel as many random elements as the channel has of γ and β."""
-    leaves = trees.named_leaves(shapes)
+    leaves, described = trees.named_leaves(shapes), describe(shapes)
     generator = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     found = {}
     for name, kernel in leaves.items():
-        layer = name.removesuffix("/kernel")
+        layer, one = name.rpartition("/")[0], described[name]
         own = [leaves[n] for n in (f"{layer}/norm/scale", f"{layer}/norm/bias") if n in leaves]
-        if not name.endswith("/kernel") or not own:
+        if one.kind != "kernel" or not own:
             continue
-        *blocks, channels = own[0].shape
-        inputs = kernel.size // (math.prod(blocks) * channels)
-        drawn = generator.random((math.prod(blocks), channels, inputs))
+        blocks, inputs, channels = (
+            math.prod(kernel.shape[axis] for axis in axes)
+            for axes in (one.stacked_axes, one.within_filter(kernel.ndim), one.filter_axes)
+        )
+        drawn = generator.random((blocks, channels, inputs))
         chosen = np.argsort(drawn, axis=-1)[..., : len(own)]  # among a channel's inputs
         block, channel = np.indices(chosen.shape)[:2]
         found[name] = np.sort(((block * inputs + chosen) * channels + channel).ravel())

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from bnjax.arithmetic import euclidean
+from bnjax.arithmetic.layers import flax_kernel
 from bnjax.arithmetic.moments import channelwise
 from bnjax.models.norms.norm import Norm
 
@@ -30,7 +31,7 @@ class WeightStandardisation(nn.Module):
         self, kernel: Float[Array, "*fan_in channels"]
     ) -> Float[Array, "*fan_in channels"]:
         """The kernel that the layer uses."""
-        axes = tuple(range(kernel.ndim - 1))
+        axes = flax_kernel(kernel.ndim).within_filter(kernel.ndim)
         fan_in = kernel.size // kernel.shape[-1]
         scale = self.param("scale", nn.initializers.ones, kernel.shape[-1:], kernel.dtype)
         centred = kernel - jnp.mean(kernel, axes, keepdims=True)
@@ -53,7 +54,8 @@ class WeightNorm(nn.Module):
         self, kernel: Float[Array, "*fan_in channels"]
     ) -> Float[Array, "*fan_in channels"]:
         """The kernel that the layer uses."""
-        length = euclidean.norm(kernel, range(kernel.ndim - 1))
+        axes = flax_kernel(kernel.ndim).within_filter(kernel.ndim)
+        length = euclidean.norm(kernel, axes)
         scale = self.param("scale", lambda _: length)
         factor = jnp.where(length == 0, 1, scale / jnp.where(length == 0, 1, length))
         return kernel * channelwise(factor, kernel)

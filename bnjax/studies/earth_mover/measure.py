@@ -61,11 +61,12 @@ def make_earth_mover(
         after, _ = apply_gradient(optimizer, state, computed)
         with jax.default_matmul_precision("highest"):
             outputs = before_and_after(model, state, after.params, batch, layers)
+        own, later = map(model.by_layer.split, (state.params, after.params))
         rows = [
             earth_mover(
                 jax.random.fold_in(jax.random.fold_in(key, state.step), index),
                 *pair,
-                affine=affine_of(state.params, after.params, name) if bounded else None,
+                affine=affine_of(own, later, name) if bounded else None,
                 **numbers,
             )
             for index, (name, pair) in enumerate(zip(layers, outputs, strict=True))

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from bnjax.arithmetic import trees
+from bnjax.arithmetic.layers import describe
 from bnjax.data import Batch, Dataset, Split
 from bnjax.data.batches import standardise_pixels
 from bnjax.data.copies import AVERAGED, Copies, copy_of, make_copies
@@ -24,7 +25,6 @@ from bnjax.train.evaluation import pad_rows
 from bnjax.train.step import Gradient, TrainState
 from bnjax.types import Index, Pixels, Scalar
 
-KERNEL = "/kernel"
 NEVER = -1  # the step of a measurement that is not made
 PerKernel: TypeAlias = Float[Array, " kernel"]
 PerAverage: TypeAlias = Float[Array, " averaged"]
@@ -66,8 +66,8 @@ def axes(options: Any) -> Mapping[str, Any]:
 
 def kernel_names(model: Model, image_shape: tuple[int, ...]) -> tuple[str, ...]:
     """The names of a model's kernels, e.g. `conv3/kernel`; nothing is computed."""
-    names = trees.leaf_names(model.shapes(image_shape)["params"])
-    return tuple(name for name in names if name.endswith(KERNEL))
+    described = describe(model.shapes(image_shape)["params"])
+    return tuple(name for name, one in described.items() if one.kind == "kernel")
 
 
 def make_symmetry(model: Model) -> Callable[[TrainState, Batch, Gradient], SymmetryRow]:
@@ -90,11 +90,13 @@ def compile_symmetry(model: Model) -> Callable[[TrainState, Batch, Gradient], Sy
             moments = trees.named_leaves(found)
         kernels, gradients = map(trees.named_leaves, (params, computed.gradient))
         rows = []
-        for name in filter(lambda name: name.endswith(KERNEL), kernels):
+        for name, one in describe(params).items():
+            if one.kind != "kernel":
+                continue
             missing = jnp.full((), jnp.nan, kernels[name].dtype)
-            variance = moments.get(f"{name.removesuffix(KERNEL)}/norm/var", missing)
+            variance = moments.get(f"{name.rpartition('/')[0]}/norm/var", missing)
             norm = trees.norm(gradients[name])
-            rows.append(SymmetryRow(*symmetry(kernels[name]), norm, variance.max()))
+            rows.append(SymmetryRow(*symmetry(kernels[name], one), norm, variance.max()))
         return trees.stack(rows)
 
     return measure

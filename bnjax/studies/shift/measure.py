@@ -7,8 +7,10 @@ import jax
 import optax
 
 from bnjax import probes as library
+from bnjax.arithmetic.trees import EVERYTHING
 from bnjax.data import Batch
 from bnjax.frame.arm import Arm, matrix_precision, once, require_layers
+from bnjax.models import Model
 from bnjax.probes.shift import Cosines, Distances, RelativeDistances
 from bnjax.train import Measurement, every
 from bnjax.train.step import Gradient, MakeLoss, TrainState, apply_gradient
@@ -33,6 +35,7 @@ def probes(arm: Arm) -> Mapping[str, Measurement]:
         make_shift,
         arm.probed_loss(options.probe_precision),
         arm.optimizer,
+        model=arm.model.initialised,
         reuse_gradient=arm.trains_in(options.probe_precision),
         precision=matrix_precision(options.probe_precision),
     )
@@ -48,6 +51,7 @@ def make_shift(
     make_loss: MakeLoss,
     optimizer: optax.GradientTransformation,
     *,
+    model: Model | None = None,
     reuse_gradient: bool = False,
     precision: str = "highest",
 ) -> Callable[[TrainState, Batch, Gradient], ShiftRow]:
@@ -56,6 +60,7 @@ def make_shift(
     Args:
       make_loss: the probed loss, see `step.make_loss`.
       optimizer: the one that trains; its update from this very step moves the layers below.
+      model: the one that trains, where its parameters are stacked, see `Model.by_layer`.
       reuse_gradient: take training's own gradient for G; right only where the probed loss is
         training's, computed at the same precision.
       precision: matrix-product precision of the probe.
@@ -78,15 +83,17 @@ def make_shift(
       >>> measure(state, batch, computed).distances.tolist()  # dense1 moved below dense2
       [0.0, 1.0]
     """
+    layers = EVERYTHING if model is None else model.by_layer
 
     @jax.jit
     def measure(state: TrainState, batch: Batch, computed: Gradient) -> ShiftRow:
         after, _ = apply_gradient(optimizer, state, computed)
+        loss = make_loss(state, batch)
         measured = library.shift(
-            make_loss(state, batch),
-            state.params,
-            after.params,
-            gradient=computed.gradient if reuse_gradient else None,
+            lambda own: loss(layers.merge(state.params, own)),
+            layers.split(state.params),
+            layers.split(after.params),
+            gradient=layers.split(computed.gradient) if reuse_gradient else None,
             precision=precision,
         )
         return ShiftRow(measured.distances, measured.relative_distances, measured.cosines)

@@ -133,8 +133,9 @@ def make_theory(
         )
         with jax.default_matmul_precision("highest"):
             found = intercept(model, layers, params, batch_stats, images, key=batch.key)
+            own = model.by_layer.split(params)
             return trees.stack(
-                [measure_layer(found[name], subtree(params, name), labels) for name in layers]
+                [measure_layer(found[name], subtree(own, name), labels) for name in layers]
             )
 
     def measure(state: TrainState, batch: Batch, _: Gradient | None) -> TheoryRow:
