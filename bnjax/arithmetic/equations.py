@@ -17,13 +17,15 @@ from bnjax.types import Array
 
 # Calls that only group equations, or tell what to compute again; custom derivatives, loops and
 # branches stay whole.
-TRANSPARENT = frozenset({"jit", "pjit", "closed_call", "core_call", "checkpoint", "remat"})
+TRANSPARENT = frozenset({"jit", "pjit", "closed_call", "core_call", "checkpoint", "remat2"})
 # Whose result at a place depends on its operands at this place alone.
 ELEMENTWISE = frozenset(
     {"abs", "add", "and", "convert_element_type", "copy", "div", "exp", "integer_pow", "log", "max"}
     | {"min", "mul", "ne", "neg", "not", "or", "pow", "round", "rsqrt", "select_n", "sign", "sqrt"}
-    | {"square", "sub", "tanh", "xor"}
+    | {"square", "stop_gradient", "sub", "tanh", "xor"}
 )
+
+RESHAPES = frozenset({"broadcast_in_dim", "reshape", "squeeze"})
 
 
 class Equations(NamedTuple):
@@ -80,6 +82,8 @@ def _results(equation: Any, inputs: Sequence[Any]) -> Sequence[Any]:
     if name in TRANSPARENT:
         return _run_nested(*_body(equation.params), inputs)
     rows = [value for value in inputs if isinstance(value, Rows)]
+    if name == "stack" and not rows and equation.params["axis"] == 0:  # newer than jax 0.10
+        return [Rows([lax.expand_dims(value, [0]) for value in inputs])]
     if name == "concatenate" and not rows and equation.params["dimension"] == 0:
         are_rows = len(inputs) > 1 and all(value.shape[0] == 1 for value in inputs)
         return [Rows(inputs)] if are_rows else evaluate(equation, inputs)
@@ -136,21 +140,24 @@ def num_unstacked(outside: Sequence[Any], inside: Sequence[Any]) -> int:
     return sum(one.aval.ndim == other.aval.ndim for one, other in pairs)
 
 
-def scanned(program: Equations) -> set[Any]:
-    """The inputs over whose rows a scan goes, as they are or after elementwise changes."""
+def scanned(program: Equations) -> dict[Any, int]:
+    """The inputs over whose rows a scan goes, as they are or changed elementwise; which scan."""
     source = {variable: variable for variable in program.inputs}
-    found = set()
-    for equation in program.body:
+    found: dict[Any, int] = {}
+    for place, equation in enumerate(program.body):
         read_here = [source.get(variable) for variable in variables(equation)]
         inputs = {variable for variable in read_here if variable is not None}
         if equation.primitive.name == "scan":
             fixed = num_unstacked(equation.invars, _body(equation.params)[0].invars)
             rows = (variable for variable in equation.invars[fixed:] if is_variable(variable))
-            found |= {source[variable] for variable in rows if variable in source}
-        elif equation.primitive.name in ELEMENTWISE and len(inputs) == 1:
+            for variable in rows:
+                origin = source.get(variable)
+                if origin is not None and origin.aval.shape == variable.aval.shape:
+                    found.setdefault(origin, place)
+        elif equation.primitive.name in ELEMENTWISE | RESHAPES and len(inputs) == 1:
             (origin,) = inputs
             (result,) = equation.outvars
-            if result.aval.shape == origin.aval.shape:
+            if result.aval.size == origin.aval.size:
                 source[result] = origin
     return found
 

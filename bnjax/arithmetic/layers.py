@@ -9,7 +9,7 @@ import dataclasses
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import jax
@@ -328,7 +328,7 @@ class _Piece(NamedTuple):
     rows: int | None
 
 
-def by_layer(params: Params, stacked: Collection[str] = ()) -> Selection:
+def by_layer(params: Params, stacked: Mapping[str, int] | None = None) -> Selection:
     """A tree taken apart into its layers, and put together again.
 
     A layer is an entry of the tree. Each element of a list or tuple of blocks is a layer, such as
@@ -337,7 +337,7 @@ def by_layer(params: Params, stacked: Collection[str] = ()) -> Selection:
 
     Args:
       params: mapping, list, tuple or module of layers.
-      stacked: names of leaves whose first axis counts layers.
+      stacked: the leaves whose first axis counts layers, by name, with the number of their stack.
 
     Returns:
       A `Selection`: `split(params)` has the layers by name, `merge(params, layers)` the tree.
@@ -349,12 +349,14 @@ def by_layer(params: Params, stacked: Collection[str] = ()) -> Selection:
     """
     leaves, structure = jax.tree.flatten(params)
     named = enumerate(zip(trees.leaf_names(params), leaves, strict=True))
-    rows = {place: jnp.shape(leaf)[0] for place, (name, leaf) in named if name in stacked}
+    stacks = stacked or {}
+    rows = {i: (stacks[n], jnp.shape(leaf)[0]) for i, (n, leaf) in named if n in stacks}
     count = len(leaves)
 
     def rows_of(node: PyTree) -> int | None:
         found = {rows.get(place) for place in jax.tree.leaves(node)}
-        return found.pop() if len(found) == 1 else None
+        one = found.pop() if len(found) == 1 else None
+        return one and one[1]
 
     def holds_layers(node: PyTree) -> bool:
         inner = (child for path, child in _children(node) if path)
@@ -369,7 +371,7 @@ def by_layer(params: Params, stacked: Collection[str] = ()) -> Selection:
                 yield _Piece(own, child, rows_of(child))
 
     root: PyTree = jax.tree.unflatten(structure, range(count))
-    whole = rows_of(root)
+    whole = rows_of(root) if len(_children(root)) > 1 else None  # of one entry it has the name
     pieces = list(find(root, "")) if whole is None else [_Piece("", root, whole)]
 
     def names_of(piece: _Piece) -> list[str]:
@@ -413,7 +415,13 @@ def _is_sequence(node: PyTree) -> bool:
 
 
 # Equations through which weights stay weights when they meet constants: masks, scales, adapters.
-WEIGHTWISE = equations.ELEMENTWISE | {"concatenate", "pad", "scatter", "dynamic_update_slice"}
+WEIGHTWISE = equations.ELEMENTWISE | {
+    "concatenate",
+    "stack",
+    "pad",
+    "scatter",
+    "dynamic_update_slice",
+}
 
 
 def order_of_use(program: Equations, owners: Sequence[str]) -> tuple[str, ...]:

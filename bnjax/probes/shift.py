@@ -105,7 +105,7 @@ def shift(
       >>> result.layers, result.distances.tolist()
       (('a', 'b'), [0.0, 0.5])
     """
-    layers_of(params)
+    layers_of(params)  # refuses what has none
     check_like(params, next_params, "next_params")
     with jax.default_matmul_precision(precision):
         program, owners, selection = take_apart(loss, params)
@@ -200,8 +200,8 @@ def take_apart(loss: Loss, params: Params) -> tuple[Equations, list[str], Select
 
     Rows over which the loss scans are layers; within a row others may be found.
     """
-    check_scalar(loss, params)
     selection = layers_of(params)
+    check_scalar(loss, params)
     while True:
         parts = selection.split(params)
         leaves, structure = jax.tree.flatten(parts)
@@ -212,7 +212,7 @@ def take_apart(loss: Loss, params: Params) -> tuple[Equations, list[str], Select
         program = equations.trace(flat_loss, leaves)
         scanned = equations.scanned(program)
         names = zip(program.inputs, trees.leaf_names(parts), strict=True)
-        inner = by_layer(parts, [name for variable, name in names if variable in scanned])
+        inner = by_layer(parts, {name: scanned[one] for one, name in names if one in scanned})
         if inner.split(parts).keys() == parts.keys():
             owners = [name for name in sorted(parts) for _ in jax.tree.leaves(parts[name])]
             return program, owners, selection
@@ -244,6 +244,6 @@ def parts_of(
     return tuple(parts)
 
 
-def values_of(program: Equations, params: Mapping[str, PyTree]) -> dict[Any, Array]:
+def values_of(program: Equations, params: Mapping[str, PyTree]) -> dict[Any, Any]:
     """The values of the program's constants and inputs."""
     return program.constants | dict(zip(program.inputs, jax.tree.leaves(params), strict=True))
