@@ -16,6 +16,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from bnjax.arithmetic import trees
+from bnjax.arithmetic.layers import describe
 from bnjax.data import Batch, Dataset
 from bnjax.errors import UsageError
 from bnjax.models import Model
@@ -57,7 +58,7 @@ class Objective(NamedTuple):
           Scalar, units of the loss, in the dtype of the parameters.
 
         Raises:
-          UsageError: no leaf is named `kernel`.
+          UsageError: no leaf is a kernel, see `probes.describe`.
 
         Source: the published losses of Santurkar et al. 2018, Fig. 4a, contain it with C = 2e-4.
 
@@ -66,13 +67,13 @@ class Objective(NamedTuple):
           >>> float(Objective(each_cross_entropy, kernel_penalty=0.5).penalty(params))
           12.5
         """
-        names = trees.leaf_names(params)
-        if not any(map(trees.is_kernel, names)):
+        known = describe(params)
+        if not any(one.kind == "kernel" for one in known.values()):
             raise UsageError(
-                f"kernel_penalty={self.kernel_penalty}: no parameter is named kernel, the names "
-                f"are {', '.join(names)[:200]}: leave the penalty out"
+                f"kernel_penalty={self.kernel_penalty}: no parameter is a kernel, the names are "
+                f"{', '.join(known)[:200]}: leave the penalty out"
             )
-        kernels, _ = trees.partition(params, trees.is_kernel)
+        kernels, _ = trees.partition(params, lambda name: known[name].kind == "kernel")
         return self.kernel_penalty * optax.tree.norm(kernels, squared=True)
 
     def of_part(self, parts: int) -> "Objective":

@@ -52,7 +52,7 @@ def test_a_penalty_is_on_kernels_alone_and_in_the_gradient(problem, batch):
         name = path[-1].key
         expected = 0.6 * params[path[0].key]["kernel"] if name == "kernel" else 0 * leaf
         np.testing.assert_allclose(leaf, expected, atol=1e-12)
-    with pytest.raises(UsageError, match="no parameter is named kernel, the names are w"):
+    with pytest.raises(UsageError, match="no parameter is a kernel, the names are"):
         objective.penalty({"w": jnp.ones(2)})
 
 

@@ -109,16 +109,6 @@ def named_leaves(tree: PyTree) -> dict[str, Any]:
     return dict(zip(leaf_names(tree), jax.tree.leaves(tree), strict=True))
 
 
-def is_kernel(name: str) -> bool:
-    """Whether a leaf is the kernel of a weight layer, by its name.
-
-    Example:
-      >>> is_kernel("conv3/kernel"), is_kernel("conv3/norm/scale")
-      (True, False)
-    """
-    return name.rpartition("/")[2] == "kernel"
-
-
 def stack(rows: Sequence[PyTree]) -> Any:
     """One pytree of several that are alike, each leaf with a leading axis `[rows]`."""
 

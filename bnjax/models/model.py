@@ -10,6 +10,7 @@ import optax
 from jaxtyping import Array
 
 from bnjax.arithmetic import trees
+from bnjax.arithmetic.layers import describe
 from bnjax.arithmetic.trees import EVERYTHING, Selection
 from bnjax.errors import UsageError
 from bnjax.models.layers import Convolution, Dense
@@ -231,8 +232,9 @@ def fill_biases(params: Params, value: float) -> Params:
       >>> found["bias"].tolist(), found["norm"]["bias"].tolist()
       ([0.5], [0.0])
     """
-    names = trees.leaf_names(params)
-    biases = {name.removesuffix("kernel") + "bias" for name in names if trees.is_kernel(name)}
+    known = describe(params)
+    layers = {name.rpartition("/")[0] for name, one in known.items() if one.kind == "kernel"}
+    biases = {f"{layer}/bias" for layer in layers}
 
     def fill(path: tuple, leaf: Array) -> Array:
         return jnp.full_like(leaf, value) if trees.path_name(path) in biases else leaf
