@@ -19,6 +19,8 @@ LAST_TENTH = 0.1  # of the steps, over which an arm's end is a median
 EQUAL_LOSS_FACTOR = 1.25  # two losses are called equal if neither exceeds the other by this factor
 MINIMUM_PAIRS = 3
 CHANCE = f"{TRAINED:g} of the loss of chance"
+DIVERGED = "diverged (train_finite is 0 at a step)"
+DEAD = f"dead (median train_loss of the last tenth of its steps, rounded down, not below {CHANCE})"
 
 Field: TypeAlias = Callable[[Run], xarray.DataArray]
 
@@ -115,9 +117,9 @@ EQUAL_STEP = Pairing(
 EQUAL_LOSS = Pairing(
     "equal loss",
     equal_loss,
-    "at equal loss (pairs of steps that are each other's nearest in loss, within a factor of "
-    f"{EQUAL_LOSS_FACTOR:g}, both below {CHANCE}; steps without such a partner are dropped, fewer "
-    f"than {MINIMUM_PAIRS} pairs decide nothing)",
+    "at equal loss (pairs of steps that are each other's nearest by the ratio of losses, of equal "
+    f"ones by step, within a factor of {EQUAL_LOSS_FACTOR:g}, both above 0 and below {CHANCE}; "
+    "steps without such a partner are dropped)",
 )
 SAME_STEP = Pairing("the same step", same_step, "at the same step", minimum=1)
 
@@ -163,7 +165,7 @@ def seed_ratios(
     Args:
       run: with both arms.
       values: the quantity, `[axis, seed, probe_step, …]`; further axes (layers) count as more
-        pairs. Ratios that are not positive and finite are left out.
+        pairs. Ratios of values that are not both positive are left out.
       arms: of the numerator and the denominator.
       pairing: how steps are paired.
       losses: that steps are paired by, `[axis, seed, probe_step]`; by default `training_loss`.
@@ -179,7 +181,7 @@ def seed_ratios(
         left, right = at_pairs(*own, arms, pairing, chance, axis)
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = left / right
-        ratio = ratio[np.isfinite(ratio) & (ratio > 0)]
+        ratio = ratio[np.isfinite(ratio) & (left > 0) & (right > 0)]
         enough = min(len(left), ratio.size) >= pairing.minimum
         # In logarithms: of an even number, too, swapped arms have the reciprocal median.
         found.append(float(np.exp(np.median(np.log(ratio)))) if enough else np.nan)

@@ -95,17 +95,44 @@ def count(steps: float) -> str:
     return f"{steps:.0f}" if math.isfinite(steps) else "never"
 
 
-STEPS = Quantity(target, steps_to_target, show=count)
-LOSS = Quantity("the median training loss of the last tenth", last_loss, "lower", "higher")
+def target_definition(run: Run) -> str:
+    name, way = (
+        ("train_accuracy", "above")
+        if run.options["target_loss"] is None
+        else ("train_loss", "below")
+    )
+    return (
+        f"the first step, counted from 1, at which the median of {name} over the last "
+        f"{run.options['window']} steps (fewer at the start) is at or {way} the target; infinite "
+        "if there is none"
+    )
+
+
+LATE = "at or after 0.9 of the number of steps, or at the last one if there is none"
+STEPS = Quantity(target, steps_to_target, show=count, definition=target_definition)
+LOSS = Quantity(
+    "the median training loss of the last tenth",
+    last_loss,
+    "lower",
+    "higher",
+    definition="the median of train_loss over the last tenth of the steps, rounded down",
+)
 ACCURACY = Quantity(
-    "the test accuracy (median of the last tenth)", test_accuracy, "lower", "higher", percent
+    "the test accuracy (median of the last tenth)",
+    test_accuracy,
+    "lower",
+    "higher",
+    percent,
+    f"the median of test_accuracy over the evaluations {LATE}",
 )
 GAP = Quantity(
     "training minus test accuracy (running statistics, medians of the last tenth)",
     lambda run: fitted_accuracy(run) - test_accuracy(run),
     show=percent,
+    definition=f"the median of fit_accuracy over the probes {LATE}, minus that of test_accuracy "
+    "over such evaluations",
 )
 EQUALLY_FITTED = Condition(
-    f"training accuracies differ by more than {100 * EQUAL_FIT_POINTS:g} points",
+    f"training accuracies differ by more than {100 * EQUAL_FIT_POINTS:g} points in some seed",
     why_not_equally_fitted,
 )

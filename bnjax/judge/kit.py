@@ -66,6 +66,7 @@ class Quantity(NamedTuple):
     less: str = "smaller"
     more: str = "larger"
     show: Callable[[float], str] = "{:.3g}".format
+    definition: Words = ""  # from the arrays of `results.nc`, for the rule
 
 
 class Condition(NamedTuple):
@@ -85,10 +86,9 @@ class Gate(NamedTuple):
 
 TRAINS = Gate(
     compare.why_not_trained,
-    "inconclusive if a network diverged or is dead (median training loss of its last tenth not "
-    f"below {compare.CHANCE})",
+    f"inconclusive if in some seed a network {compare.DIVERGED} or is {compare.DEAD}",
 )
-FINITE = Gate(compare.why_diverged, "inconclusive if a network diverged")
+FINITE = Gate(compare.why_diverged, f"inconclusive if in some seed a network {compare.DIVERGED}")
 PLAIN_SGD = Condition(
     "the optimiser is not plain SGD",
     lambda run, arms: (
@@ -98,7 +98,8 @@ PLAIN_SGD = Condition(
     ),
 )
 TRAINING_LOSS = Quantity(
-    "the training loss of the step's minibatch, without any penalty", compare.training_loss
+    "the training loss of the step's minibatch, without any penalty (train_loss)",
+    compare.training_loss,
 )
 
 
@@ -141,6 +142,11 @@ class Claim:
         noun = (quantity or self.quantity).noun
         return noun if isinstance(noun, str) else noun(run)
 
+    def defined(self, run: Run, quantity: Quantity) -> str:
+        """How a quantity is taken from the arrays, or nothing."""
+        text = quantity.definition
+        return text if isinstance(text, str) else text(run)
+
     def conclude(
         self, run: Run, norm: str, arms: tuple[Any, ...], found: "Decided", gated: Iterable[str]
     ) -> Verdict:
@@ -148,7 +154,9 @@ class Claim:
         barred = [*filter(None, gated)] or [
             why for c in self.conditions if found.decision in c.of and (why := c.why_not(run, arms))
         ]
-        also = [self.gate.rule, *(f"inconclusive if {c.rule}" for c in self.conditions)]
+        defined = self.defined(run, self.quantity)
+        also = [f"measured as {defined}"] if defined else []
+        also += [self.gate.rule, *(f"inconclusive if {c.rule}" for c in self.conditions)]
         words = {"norm": label(norm), **dict(zip(("above", "below"), map(str, arms), strict=False))}
         return Verdict(
             self.identifier.format_map({**words, "norm": norm}),
@@ -228,7 +236,11 @@ class Ratio(Claim):
             numbers += [n._replace(name=f"{noun} {n.name}", threshold=None) for n in more.numbers]
             sentences.append(f"Shown, not decided: {self.tell(run, arms, quantity, more)}")
         several = len(self.at) > 1 or bool(self.each)
-        rules = self.estimate(run, arms), self.scale.rule(), self.rule.words(self.scale, several)
+        rules = [self.estimate(run, arms), self.scale.rule(), self.rule.words(self.scale, several)]
+        rules += [
+            f"shown, not decided: {self.noun(run, quantity)}, {self.defined(run, quantity)}"
+            for quantity in self.shows
+        ]
         own = f"{label(norm)} " if self.axis != "norm" and norm else ""
         trained = {arm: own + self.named(arm) for arm in arms}
         if self.axis not in run["train_loss"].dims:
@@ -267,7 +279,8 @@ class Ratio(Claim):
         left, right = (np.where(np.isinf(side), steps, side) for side in (left, right))
         with np.errstate(divide="ignore", invalid="ignore"):
             found = left / right if self.scale.ratio else left - right
-        if not np.isfinite(found).all() or (self.scale.ratio and (found <= 0).any()):
+        positive = (left > 0).all() and (right > 0).all()
+        if not np.isfinite(found).all() or (self.scale.ratio and not positive):
             return Measured([], ["a value is missing, or not positive"], ends)
         number = self.scale.average("at the end", found.tolist(), self.rule.threshold)
         bound = "at least " if at_least else "at most " if at_most else ""
@@ -279,13 +292,23 @@ class Ratio(Claim):
         what = f"{self.noun(run)}, {first} {sign} {second}"
         every = f", at each {self.each.replace('_', ' ')}" if self.each else ""
         if not self.at:
-            return what + every
+            bad = (
+                " or not positive; an infinite value counts as the run's number of steps and only "
+                "bounds the ratio, so that it decides one way, or none if both arms have one"
+            )
+            bad = bad if self.scale.ratio else ""
+            return f"{what}{every}; inconclusive if a value is missing{bad}"
         own = {"norm", "seed", "probe_step", self.axis, self.each}
         dims = [str(axis) for axis in self.quantity.of(run).dims if axis not in own]
         over = " and ".join(["steps", *(f"{axis.replace('_', ' ')}s" for axis in dims)])
         pairs = ", and ".join(pairing.rule for pairing in self.at)
         loss = f"; the loss is {self.noun(run, self.loss)}" if self.at != (SAME_STEP,) else ""
-        return f"{what}, median over probed {over}{every}, {pairs}{loss}"
+        fewest = max(pairing.minimum for pairing in self.at)
+        return (
+            f"{what}, median over probed {over}{every}, {pairs}{loss}; the median is that of the "
+            "logarithms of the ratios of positive values; inconclusive if a seed has fewer than "
+            f"{fewest} pairs of steps or such ratios"
+        )
 
     def tell(self, run: Run, arms: tuple[Any, ...], quantity: Quantity, found: "Measured") -> str:
         about = 1 if self.below == "{norm}" else 0
@@ -391,7 +414,7 @@ class Near(OneArm):
     def decide(self, run: Run, noun: str, values: xarray.DataArray) -> Decided:
         rule = (
             f"{noun}, median over seeds: supported if within {self.within:g} of {self.target:g} at "
-            "every probe of the last quarter, else inconclusive"
+            "every probe of the last quarter (rounded down), else inconclusive"
         )
         last = late(values, "probe_step").median("seed", skipna=False).values
         if not np.isfinite(last).all():
@@ -421,8 +444,8 @@ class Share(OneArm):
 
     def decide(self, run: Run, noun: str, values: xarray.DataArray) -> Decided:
         rule = (
-            f"{noun}, share over all probed steps: supported if {self.at_least:.0%} or more in "
-            "every seed, not supported if less in every seed, else inconclusive"
+            f"{noun}, share of all that were measured: supported if {self.at_least:.0%} or more in "
+            "every seed that measured any, not supported if less in every one, else inconclusive"
         )
         shares = [float(own.mean()) for own in values.astype(float) if own.notnull().any()]
         if not shares:
@@ -445,7 +468,10 @@ class AtMost(OneArm):
 
     def decide(self, run: Run, noun: str, values: xarray.DataArray) -> Decided:
         limit = self.limit(run)
-        rule = f"{noun}: supported if at most {limit:g} at every probed step and seed, else not"
+        rule = (
+            f"{noun}: supported if at most {limit:g} wherever it was measured, in every seed, else "
+            "not supported; inconclusive if nothing was measured"
+        )
         if not values.notnull().any():
             return Decided(rule, [], "", "inconclusive", "nothing was measured")
         largest, n = float(values.max()), len(run.seeds)

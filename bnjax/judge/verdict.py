@@ -93,7 +93,8 @@ class Scale(NamedTuple):
         interval = f"{100 * CONFIDENCE:g} % t interval"
         return (
             f"{kind} over seeds with {interval} (one seed: {amount} either way); it is above or "
-            f"below a limit only if the interval is and the estimate itself is by {amount} or more"
+            "below a limit only if the interval is and the estimate itself is by more than "
+            f"{amount}"
         )
 
     def show(self, value: float) -> str:

@@ -9,6 +9,7 @@ import math
 import jax
 import numpy as np
 import pytest
+import recomputed
 import xarray
 from toy_runs import stop_at
 
@@ -44,6 +45,8 @@ def test_a_toy_run_is_whole(made, monkeypatch, capsys):
     summary = folder.read_summary(path)
     assert not summary.failed
     assert_verdicts_are_whole(summary.verdicts)
+    again = recomputed.recompute(study.name, recomputed.open_run(path))
+    assert recomputed.differences(again, summary.verdicts) == []
     assert_figures_have_numbers(path, summary.files)
     page = (path / "report.html").read_text()
     assert study.question in html.unescape(page)

@@ -13,7 +13,7 @@ import xarray
 
 from bnjax import models
 from bnjax.frame.results import Run
-from bnjax.judge.compare import CHANCE, EQUAL_STEP, MINIMUM_PAIRS, seed_ratios
+from bnjax.judge.compare import EQUAL_STEP, MINIMUM_PAIRS, seed_ratios
 from bnjax.judge.curves import ACCURACY
 from bnjax.judge.kit import TRAINS, Condition, Difference, Gate, Quantity, Ratio, Within
 from bnjax.judge.verdict import Verdict
@@ -26,9 +26,7 @@ PUBLISHED = {
     "group": "ImageNet, ResNet-50, error: 24.1 to 24.2 % from 32 to 2 a worker (Wu & He 2018)",
     "layer": "curves without numbers, MNIST, batches of 128 and 4 (Ba et al. 2016, Fig. 6)",
 }
-TOO_FEW = (
-    f"the losses of both are below {CHANCE} at fewer than {MINIMUM_PAIRS} probed steps of a size"
-)
+TOO_FEW = f"in some seed a size has fewer than {MINIMUM_PAIRS} such probed steps or ratios"
 LANDSCAPE = {
     "fig4a": landscape.LOSS_BAND,
     "fig4b": landscape.PREDICTIVENESS,
@@ -116,7 +114,11 @@ def shrinks(run: Run, figure: str, quantity: Quantity) -> Iterator[Verdict]:
     """Whether the gain in one quantity is larger at the large batch."""
     found, (small, *_, large) = gains(run, quantity), run.values("batch_size")
     gain = Quantity(
-        f"the median ratio none/BatchNorm of {quantity.noun} at equal step", lambda own: found
+        f"the median ratio none/BatchNorm of {quantity.noun} at equal step",
+        lambda own: found,
+        definition=f"{quantity.definition}; at each size the median over probed steps "
+        f"{EQUAL_STEP.rule}, of the logarithms of the ratios of positive values; the loss is "
+        "train_loss",
     )
 
     def why_not_trained(own: Run, size: int, *words: str) -> str:

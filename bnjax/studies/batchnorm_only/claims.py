@@ -112,6 +112,10 @@ BN: Any = {**COMMON, "where": {"trained": "bn"}}
 AGAINST: Any = {**COMMON, "axis": "trained", "above": "bn", "arm": "with {arm} trained"}
 
 
+AFTER = "{} at the end after"
+SMALL = f"at the threshold {SWITCHED_OFF:g}"
+
+
 def better(identifier: str, than: str, below: str, where: str) -> Difference:
     """The claim that γ and β train a network better than another part does."""
     return Difference(
@@ -123,6 +127,7 @@ def better(identifier: str, than: str, below: str, where: str) -> Difference:
             "lower",
             "higher",
             percent,
+            AFTER.format("ends_test_accuracy"),
         ),
         below=below,
         source=f"{PAPER}, {where}",
@@ -145,6 +150,7 @@ OF_A_NETWORK: tuple[Judge, ...] = (
             excess,
             lambda run: ended(run, "test_accuracy") - FAR * chance_accuracy(run),
             show=points,
+            definition=AFTER.format("ends_test_accuracy"),
         ),
         rule=Above(0.0),
         source=f"{PAPER}, Fig. 2",
@@ -169,11 +175,13 @@ OF_A_NETWORK: tuple[Judge, ...] = (
                 - ended(run, "clamped_accuracy", threshold=0.0)
             ),
             show=points,
+            definition=f"{AFTER.format('ends_clamped_accuracy')}, {SMALL}, minus that at 0",
         ),
         rule=Above(-HARM),
         conditions=(
             Condition(
-                f"fewer than {percent(MINIMUM_OFF)} of the features have so small a γ",
+                f"fewer than {percent(MINIMUM_OFF)} of the features (mean over seeds of "
+                f"{AFTER.format('ends_small')}, {SMALL}) have so small a γ",
                 why_little_off,
             ),
         ),
@@ -188,6 +196,7 @@ OF_A_NETWORK: tuple[Judge, ...] = (
             "the share of zeros among all ReLU outputs after training",
             lambda run: ended(run, "zeros"),
             show=percent,
+            definition=AFTER.format("ends_zeros"),
         ),
         below="all",
         source=f"{PAPER}, §5",
@@ -201,6 +210,7 @@ OF_A_NETWORK: tuple[Judge, ...] = (
             "the growth of the share of zeros among all ReLU outputs (after − before training)",
             lambda run: ended(run, "zeros") - ended(run, "zeros", "before"),
             show=points,
+            definition=f"{AFTER.format('ends_zeros')} minus that at the end before",
         ),
         rule=Above(0.0),
         source=f"{PAPER}, §5",
@@ -214,6 +224,7 @@ OF_A_NETWORK: tuple[Judge, ...] = (
             f"the share of features with |γ| < {SWITCHED_OFF:g} after training",
             switched_off,
             show=percent,
+            definition=f"{AFTER.format('ends_small')}, {SMALL}",
         ),
         rule=Within(*SHARE_OFF),
         source=f"{PAPER}, abstract and §5",

@@ -49,15 +49,32 @@ def variance_change(run: Run) -> xarray.DataArray:
     return run["distributions_variance_change"] / run["distributions_deviation"] ** 2
 
 
+DRIFT = (
+    "the mean over percentiles of the distance of {} to those of the next probe, over the mean of "
+    "distributions_deviation at both probes"
+)
 # By the word that stands in the names of claims; larger means less stable.
 MEASURES = {
-    "drift": Quantity("the earth mover distance of the layer to the next probe", drift),
+    "drift": Quantity(
+        "the earth mover distance of the layer to the next probe",
+        drift,
+        definition=DRIFT.format("distributions_percentiles"),
+    ),
     "unit": Quantity(
         "the earth mover distance of one channel to the next probe",
         lambda run: drift(run, "channel_percentiles"),
+        definition=DRIFT.format("distributions_channel_percentiles"),
     ),
-    "mean": Quantity("the change of the channels' means in a step", mean_change),
-    "variance": Quantity("the change of the channels' variances in a step", variance_change),
+    "mean": Quantity(
+        "the change of the channels' means in a step",
+        mean_change,
+        definition="distributions_mean_change over distributions_deviation",
+    ),
+    "variance": Quantity(
+        "the change of the channels' variances in a step",
+        variance_change,
+        definition="distributions_variance_change over the square of distributions_deviation",
+    ),
 }
 PLACE = "measure_and_layer"
 OF_BATCHNORM = {"mean": "β", "variance": "γ²"}
@@ -128,6 +145,9 @@ CLAIMS = (
             "the earth mover distance to the next probe, the change of the channels' means and "
             "that of their variances in a step",
             all_measures,
+            definition="; ".join(
+                MEASURES[name].definition for name in ("drift", "mean", "variance")
+            ),
         ),
         only=("batch",),
         each=PLACE,

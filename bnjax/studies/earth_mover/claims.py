@@ -38,21 +38,29 @@ SHIFTS = {
     "layer": Quantity(
         "the sliced earth mover distance of a layer over its deviation",
         lambda run: run["earth_mover_scaled"] / run["earth_mover_deviation"],
+        definition="earth_mover_scaled over earth_mover_deviation",
     ),
     "layer-absolute": Quantity(
-        "the sliced earth mover distance of a layer", lambda run: run["earth_mover_scaled"]
+        "the sliced earth mover distance of a layer",
+        lambda run: run["earth_mover_scaled"],
+        definition="earth_mover_scaled",
     ),
     "unit": Quantity(
         "the mean earth mover distance of a layer's channels over their deviation",
         lambda run: run["earth_mover_channel"] / run["earth_mover_channel_deviation"],
+        definition="earth_mover_channel over earth_mover_channel_deviation",
     ),
 }
 MOMENTS = {
     "skewness": Quantity(
-        "a step's change of the channels' skewness", lambda run: run["earth_mover_skewness_change"]
+        "a step's change of the channels' skewness",
+        lambda run: run["earth_mover_skewness_change"],
+        definition="earth_mover_skewness_change",
     ),
     "kurtosis": Quantity(
-        "a step's change of the channels' kurtosis", lambda run: run["earth_mover_kurtosis_change"]
+        "a step's change of the channels' kurtosis",
+        lambda run: run["earth_mover_kurtosis_change"],
+        definition="earth_mover_kurtosis_change",
     ),
 }
 
@@ -138,9 +146,11 @@ class Slope(Ratio):
         """What is estimated, as the rule says it."""
         first, second = map(self.named, arms)
         return (
-            f"slope over the shown layers of the logarithm of the ratio {first} / {second} of "
-            f"{self.noun(run)}, median over probed steps {EQUAL_STEP.rule}, against log D (in a "
-            "network whose D falls with depth, depth may be the cause)"
+            "slope by least squares over the shown layers of the logarithm of the ratio "
+            f"{first} / {second} of {self.noun(run)}, median over probed steps {EQUAL_STEP.rule}, "
+            "against log D (earth_mover_dimension; in a network whose D falls with depth, depth "
+            f"may be the cause); the loss is {self.noun(run, self.loss)}; inconclusive if all D "
+            "are equal, or a layer has no ratio in some seed"
         )
 
     def tell(self, run: Run, arms: tuple[Any, ...], quantity: Quantity, found: Measured) -> str:
@@ -157,7 +167,9 @@ class Far(OneArm):
         """The median over steps of each layer and seed."""
         rule = (
             f"{noun}, median over probed steps; {RATIO.rule()}; supported if above {LOOSE:g} in "
-            f"all shown layers, not supported if below {BINDING:g} in any, else inconclusive"
+            f"all shown layers, not supported if below {BINDING:g} in any, else inconclusive, also "
+            "where BatchNorm does not bound a layer (its bound is missing) or a distance was not "
+            "measured at some step"
         )
         if not np.isfinite(run["earth_mover_exact"]).all():
             why = "no distance in all dimensions was measured: --exact measures it"
@@ -208,6 +220,7 @@ CLAIMS = (
             "(√(2D)·max|γ| + ‖β − β'‖ in a dense layer, 2√D·max|γ| + √S·‖β − β'‖ with S pixels) "
             "over the earth mover distance in all dimensions",
             lambda run: run["earth_mover_norm_bound"] / run["earth_mover_exact"],
+            definition="earth_mover_norm_bound over earth_mover_exact",
         ),
         only=("batch",),
         source=f"{SOURCE}: the control is effective for few dimensions only",

@@ -28,7 +28,11 @@ def larger(kind: str, letter: str) -> Ratio:
     return Ratio(
         identifier=kind + "-{norm}",
         says=letter + " of {norm} has larger gradients, per parameter, than kernels",
-        quantity=Quantity("the mean |gradient|", lambda run: run["magnitudes_mean"]),
+        quantity=Quantity(
+            "the mean |gradient|",
+            lambda run: run["magnitudes_mean"],
+            definition="magnitudes_mean of both kinds",
+        ),
         axis="kind",
         above=kind,
         below="kernel",
@@ -49,6 +53,7 @@ CLAIMS = (
         quantity=Quantity(
             "the mean |gradient| of these biases over that of β",
             lambda run: mean(run, "cancelled_bias") / mean(run, "shift"),
+            definition="magnitudes_mean of the kind cancelled_bias over that of shift",
         ),
         limit=lambda run: CANCELLED,
         when=has("cancelled_bias", "shift"),
@@ -59,7 +64,11 @@ CLAIMS = (
     Ratio(
         identifier="kernel-{norm}",
         says="{norm} makes the gradients of kernels smaller",
-        quantity=Quantity("the mean |gradient| of kernels", lambda run: mean(run, "kernel")),
+        quantity=Quantity(
+            "the mean |gradient| of kernels",
+            lambda run: mean(run, "kernel"),
+            definition="magnitudes_mean of the kind kernel",
+        ),
         only=("batch",),
         source="Bjorck et al. 2018 (1806.02375): without it gradients are larger",
         published="histograms without numbers, at the start of training",

@@ -42,9 +42,24 @@ def largest_smoothness(run: Run) -> xarray.DataArray:
     return along(run, "smoothness").max("step_size", skipna=False)
 
 
-LOSS_BAND = Quantity("the loss band", band_width, "narrower", "wider")
-PREDICTIVENESS = Quantity("the largest change of the gradient ‖g(η) − g‖", largest_distance)
-SMOOTHNESS = Quantity("the largest β(η)", largest_smoothness)
+OVER = "over the step sizes, direction gradient"
+LOSS_BAND = Quantity(
+    "the loss band",
+    band_width,
+    "narrower",
+    "wider",
+    definition=f"the largest minus the smallest of line_losses {OVER}",
+)
+PREDICTIVENESS = Quantity(
+    "the largest change of the gradient ‖g(η) − g‖",
+    largest_distance,
+    definition=f"the largest of line_gradient_distances {OVER}",
+)
+SMOOTHNESS = Quantity(
+    "the largest β(η)",
+    largest_smoothness,
+    definition=f"the largest of line_smoothness {OVER}",
+)
 
 # A curve in a few numbers, of a run and of a publication alike: `[probe_step]`.
 SUMMARIES: dict[str, Callable[[xarray.DataArray], xarray.DataArray]] = {
@@ -128,10 +143,12 @@ class Edge(OneArm):
         left = float((at_learning_rate(run, "gradient_norms") / before).median())
         cosine = float(at_learning_rate(run, "cosines").median())
         rule = (
-            f"{noun} at η = lr, median over the last quarter of the probes: edge (supported) if "
+            f"{noun} at η = lr (the step size whose ratio to it is nearest to 1), median over the "
+            "last quarter of the probes (rounded down) and all seeds: edge (supported) if "
             f"within {EDGE_TOLERANCE} of 2 and the cosine of the two gradients below "
             f"{-1 + EDGE_TOLERANCE}; saturation (not supported) if within {EDGE_TOLERANCE} of 1 "
-            f"and ‖g(lr)‖/‖g‖ below {VANISHED}; else inconclusive"
+            f"and ‖g(lr)‖/‖g‖ below {VANISHED}; else inconclusive; cosine and ‖g(lr)‖/‖g‖ are "
+            "medians too"
         )
         decision: tuple[Decision, str] = "inconclusive", "late β is neither edge nor saturation"
         if abs(turn - 2) < EDGE_TOLERANCE and cosine < -1 + EDGE_TOLERANCE:
@@ -156,7 +173,10 @@ CLAIMS = (
         identifier="edge-{norm}",
         says="the late smoothness of {norm} is that of the edge of stability, 2/lr",
         quantity=Quantity(
-            "‖g(η) − g‖/‖g‖", lambda run: at_learning_rate(run, "gradient_distances")
+            "‖g(η) − g‖/‖g‖",
+            lambda run: at_learning_rate(run, "gradient_distances"),
+            definition="line_gradient_distances over line_gradient_norm, direction gradient; the "
+            "cosine is line_cosines, ‖g(lr)‖ is line_gradient_norms",
         ),
         source="Cohen et al. 2021 (2103.00065); the plateau of Santurkar et al. 2018, Fig. 4c",
         published=lambda run, norm: EDGES.get(family(run), ""),

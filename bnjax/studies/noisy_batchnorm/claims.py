@@ -10,7 +10,7 @@ from typing import Any
 import xarray
 
 from bnjax.frame.results import Run, late
-from bnjax.judge.compare import CHANCE, LAST_TENTH, why_not_trained
+from bnjax.judge.compare import DEAD, DIVERGED, LAST_TENTH, why_not_trained
 from bnjax.judge.curves import count, first_step, percent, smooth
 from bnjax.judge.kit import Above, Condition, Difference, Quantity, Ratio
 from bnjax.judge.verdict import Decision, Scale, Verdict, label
@@ -87,6 +87,9 @@ TIME = Quantity(
     "chance",
     time_to_target,
     show=count,
+    definition="the first step, counted from 1, at which the median of train_loss over the last "
+    "fiftieth of the steps (rounded down, at least 5, all of them seen) is below it; infinite if "
+    "there is none",
 )
 
 
@@ -103,9 +106,8 @@ def noise_alone_fails(run: Run) -> Iterator[Verdict]:
         "fig2-noise",
         "The same noise keeps the network without BatchNorm from training",
         "Santurkar et al. 2018, §2.1 and Fig. 2",
-        "supported if the network with noise alone diverged or is dead (median training loss of "
-        f"its last tenth not below {CHANCE}) in some seed, not supported if it trains in all; "
-        "inconclusive if the network without noise and normalisation does not train either",
+        f"supported if in some seed the network with noise alone {DIVERGED} or is {DEAD}, not "
+        "supported if in none; inconclusive if so is that without noise and normalisation",
         f"Late training loss: {losses}, chance {run.facts['chance_loss']:.3g}",
         "'prevents it from training entirely'",
         "inconclusive" if standard else found,
@@ -154,6 +156,7 @@ CLAIMS = (
             "lower",
             "higher",
             percent,
+            "the mean of train_accuracy over the last tenth of the steps, rounded down",
         ),
         above="noisy_batch",
         below="batch",

@@ -13,7 +13,7 @@ from scipy.special import bdtr
 
 from bnjax.frame.results import Run
 from bnjax.judge import curves
-from bnjax.judge.compare import CHANCE, why_not_trained
+from bnjax.judge.compare import DEAD, DIVERGED, why_not_trained
 from bnjax.judge.curves import EQUAL_FIT_POINTS, percent
 from bnjax.judge.kit import TRAINS, Condition, Difference, Gate, Quantity, Ratio, single
 from bnjax.judge.verdict import SHARE, Decision, Number, Verdict, having, label, seeds, sentence
@@ -77,6 +77,9 @@ def renamed(run: Run, settings: dict[str, Setting]) -> Run:
     return Run(data.assign_coords(variant=[*settings]), run.options, run.facts)
 
 
+FINAL = f"{curves.ACCURACY.definition} (0 if a value is missing)"
+
+
 def final_accuracy(run: Run) -> xarray.DataArray:
     """Test accuracy at the end of every network and seed, 0 where it diverged."""
     return curves.test_accuracy(run).fillna(0.0)
@@ -107,7 +110,7 @@ def wider_range(run: Run) -> Iterator[Verdict]:
             f"{sentence(label(norm))} widens the range of learning rates at which a network "
             f"trains ({OPTIMIZERS[setting.optimizer]})",
             TEXTBOOK,
-            f"A network trains if no seed diverges and each ends below {CHANCE}; each learning "
+            f"A network trains unless in some seed it {DIVERGED} or is {DEAD}; each learning "
             f"rate of the grid counts {decades:.2g} decades; supported if {label(norm)} has "
             "more than no normalisation, not supported if fewer, else inconclusive",
             f"{sentence('; '.join(fates))} ({seeds(n)})",
@@ -155,12 +158,13 @@ INITIALISER = Difference(
         ),
         lambda run: by_initializer(run).reduce(np.ptp, "variant"),
         show=percent,
+        definition=f"the largest minus the smallest of the variants' {FINAL}",
     ),
     when=lambda run, norm: len(breaking(run)) > 1,
     gate=Gate(
         why_from_none,
         "a network that does not train counts with the accuracy it has (0 if it diverged); "
-        "inconclusive if one of the two trains from none of them",
+        f"inconclusive if from each of them one of the two, in some seed, {DIVERGED} or is {DEAD}",
     ),
     notes=ends_by_initializer,
     source=TEXTBOOK,
@@ -212,13 +216,17 @@ def narrower_gap(run: Run) -> Iterator[Verdict]:
                 f"{usual(run):g} of the usual learning rate)",
                 lambda here: last(here, "train_accuracy") - plain_accuracy(here),
                 show=percent,
+                definition="ending_train_accuracy minus ending_accuracy, averaged original",
             ),
             axis="variant",
             above=first,
             below=second,
             gate=NETWORK_TRAINS,
             conditions=(
-                Condition("the training accuracy falls by more than 3 points", why_fits_less),
+                Condition(
+                    "the training accuracy (mean over seeds) falls by more than 3 points",
+                    why_fits_less,
+                ),
             ),
             notes=both_accuracies,
             source=TEXTBOOK,
@@ -250,13 +258,20 @@ def best_multiples(run: Run, arms: tuple[str, ...]) -> str:
 SOONER = Ratio(
     identifier="adam-{norm}",
     says="Adam gets to a training loss sooner than SGD, each at its best rate ({norm})",
-    quantity=Quantity(curves.target, steps_at_best, show=curves.count),
+    quantity=Quantity(
+        curves.target,
+        steps_at_best,
+        show=curves.count,
+        definition=lambda run: (
+            f"{curves.target_definition(run)}, at the rate with the fewest, mean over seeds"
+        ),
+    ),
     axis="variant",
     above="SGD",
     below="Adam",
     arm="with {arm}",
     at=(),
-    gate=Gate(why_never, "inconclusive if one of them does not get there at any learning rate"),
+    gate=Gate(why_never, "inconclusive if some seed does not get there at the best learning rate"),
     notes=best_multiples,
     source=TEXTBOOK,
 )
@@ -310,7 +325,10 @@ def symmetry(run: Run) -> Iterator[Verdict]:
             f"Supported if each seed ends more than {100 * FAILS:g} points of test accuracy below "
             f"the same from {reference}, and no two channels of a hidden layer ever differ by more "
             f"than {ALIKE:g} of its largest weight; not supported if it does not end so far below; "
-            f"else inconclusive; at {usual(run):g} of the usual learning rate",
+            f"else inconclusive; at {usual(run):g} of the usual learning rate; inconclusive if in "
+            f"some seed the one from {reference} {DIVERGED} or is {DEAD}; accuracy is {FINAL}; the "
+            "difference is symmetry_differences over symmetry_sizes of all kernels but output, "
+            "0 where both are",
             f"The largest relative difference of two channels is {stays:.2g}"
             f"{', so they are equal bit for bit' * (stays == 0)}; the test accuracy is "
             f"{percent(float(ends.mean()))}, from {reference} {percent(float(expected.mean()))}; "
@@ -389,7 +407,8 @@ def averaging(run: Run) -> Iterator[Verdict]:
             "Krizhevsky et al. 2012, §4.1 (ten patches an image); no published number here",
             "Same network, same test images; one seed: supported or not by the sign, if the exact "
             f"McNemar test has p < {SIGNIFICANT}; several seeds: if the 95 % t interval over them "
-            "leaves 0; else inconclusive; inconclusive if the network does not train",
+            "leaves 0; else inconclusive; at the last probe ending_gained minus ending_lost images "
+            f"of ending_images; inconclusive if in some seed the network {DIVERGED} or is {DEAD}",
             f"Averaging changes the test accuracy from {percent(plain)} by {centre:.2f} points "
             f"[{low:.2f}, {high:.2f}] ({over})",
             "",

@@ -33,7 +33,11 @@ CLAIMS = (
     Ratio(
         identifier="fig3-{norm}",
         says="{norm} does not reduce internal covariate shift",
-        quantity=Quantity("the relative shift ‖G − G'‖/‖G‖ of all layers but the first", shift),
+        quantity=Quantity(
+            "the relative shift ‖G − G'‖/‖G‖ of all layers but the first",
+            shift,
+            definition="shift_relative_distances",
+        ),
         above="{norm}",
         below="none",
         rule=NotBelow(),

@@ -67,7 +67,9 @@ class Movement(Ratio):
         return (
             f"{super().estimate(run, arms)}; a movement is that of the 15th, 50th and 85th "
             "percentile over the chosen images, averaged over the three and divided by 85th minus "
-            "15th (along the run: largest minus smallest value, over the mean spread)"
+            "15th (along the run: largest minus smallest value, over the mean spread, without the "
+            "probes at which a value is not finite); the median sigmoid is that over channels; a "
+            "spread of 0 is missing"
         )
 
 
@@ -117,7 +119,13 @@ CLAIMS = (
     Ratio(
         identifier="faster-{norm}-none",
         says="{norm} gets to a test accuracy sooner than no normalisation",
-        quantity=Quantity(target, steps_to_test_accuracy, show=count),
+        quantity=Quantity(
+            target,
+            steps_to_test_accuracy,
+            show=count,
+            definition="the first of test_step, at least 1, at which test_accuracy is at or above "
+            "it; infinite if there is none",
+        ),
         at=(),
         source=f"{PAPER}, Fig. 1a",
         published=CURVES,
@@ -138,6 +146,7 @@ CLAIMS = (
             "the movement of the median sigmoid's input along the run",
             lambda run: wander(run).median("channel"),
             show="{:.2f}".format,
+            definition="inputs_percentiles",
         ),
         at=(),
         source=f"{PAPER}, Fig. 1b, c",
@@ -146,7 +155,11 @@ CLAIMS = (
     Movement(
         identifier="fig1bc-probe-{norm}",
         says="the inputs to the sigmoids are more stable from probe to probe with {norm}",
-        quantity=Quantity("the movement of the median sigmoid's input to the next probe", drift),
+        quantity=Quantity(
+            "the movement of the median sigmoid's input to the next probe",
+            drift,
+            definition="inputs_percentiles, the spread that of the earlier probe",
+        ),
         source=f"{PAPER}, Fig. 1b, c",
         published="curves without numbers",
     ),
@@ -156,6 +169,8 @@ CLAIMS = (
         quantity=Quantity(
             "the largest difference of a logit over the largest logit",
             lambda run: last(run, "difference") / last(run, "largest"),
+            definition="single_difference over single_largest, the same class where "
+            "single_agreement is 1, statistics running",
         ),
         where={"statistics": "running"},
         source=f"{PAPER}, §3.1",
@@ -165,7 +180,9 @@ CLAIMS = (
         identifier="single-own-{norm}",
         says="statistics of an image alone cannot serve {norm} to classify it",
         quantity=Quantity(
-            "the accuracy with each image's own statistics", lambda run: last(run, "accuracy")
+            "the accuracy with each image's own statistics",
+            lambda run: last(run, "accuracy"),
+            definition="single_accuracy against single_accuracy_together, statistics batch",
         ),
         where={"statistics": "batch"},
         when=lambda run, norm: models.norms.by_name(norm).batch_statistics,

@@ -4,7 +4,7 @@ import numpy as np
 import xarray
 
 from bnjax.frame.results import Run
-from bnjax.judge.compare import EQUAL_STEP, TRAINED
+from bnjax.judge.compare import CHANCE, EQUAL_STEP, TRAINED
 from bnjax.judge.kit import PLAIN_SGD, Condition, Near, Quantity, Ratio
 from bnjax.judge.verdict import having
 
@@ -39,7 +39,10 @@ def top(run: Run) -> int:
 
 def first(quantity: Quantity) -> Quantity:
     """A quantity under the first kind of statistics."""
-    return quantity._replace(of=lambda run: quantity.of(run).isel(statistics=0))
+    return quantity._replace(
+        of=lambda run: quantity.of(run).isel(statistics=0),
+        definition=f"{quantity.definition}, under the first kind of statistics",
+    )
 
 
 def medians(quantity: Quantity, noun: str, run: Run, arms: tuple[str, ...]) -> str:
@@ -70,12 +73,25 @@ def why_still_concentrated(run: Run, arms: tuple[str, ...]) -> str:
 ISOLATION = Quantity(  # under each statistics
     lambda run: f"λ₁/λ{top(run)}",
     lambda run: sharpness(run) / run["spectrum_largest"].isel(rank=-1),
+    definition="spectrum_largest at rank 1 over that at the last rank",
 )
 CONCENTRATION = Quantity(
     lambda run: f"the gradient's share in the top {top(run)} eigenvectors, ‖P∇L‖²/‖∇L‖²",
     lambda run: run["spectrum_gradient_fraction"].isel(rank=-1),
+    definition="spectrum_gradient_fraction at the last rank",
 )
-LOSS = first(Quantity("the probed loss", lambda run: run["spectrum_loss"]))
+LOSS = first(
+    Quantity(
+        "the probed loss (spectrum_loss under the first kind of statistics)",
+        lambda run: run["spectrum_loss"],
+    )
+)
+SPREAD = Quantity(
+    "λ₁ over the density's standard deviation",
+    spread,
+    definition="spectrum_largest at rank 1 over the root of the variance of spectrum_nodes "
+    "(missing ones are 0) by spectrum_weights, mean over vectors",
+)
 
 CLAIMS = (
     Ratio(
@@ -83,7 +99,7 @@ CLAIMS = (
         says="outliers of the Hessian's spectrum stand out less with {norm}",
         quantity=first(ISOLATION),
         loss=LOSS,
-        shows=(first(Quantity("λ₁ over the density's standard deviation", spread)),),
+        shows=(first(SPREAD),),
         source=PAPER,
         published="without normalisation large isolated eigenvalues; with it almost absent; no "
         "number",
@@ -99,8 +115,8 @@ CLAIMS = (
         "almost absent; no number",
         conditions=(
             Condition(
-                f"it would be supported, but the normalised network's median share is not below "
-                f"{CONCENTRATED}",
+                "it would be supported, but the normalised network's share (median over the probed "
+                f"steps with a loss below {CHANCE}, then over seeds) is not below {CONCENTRATED}",
                 why_still_concentrated,
                 of=("supported",),
             ),
@@ -118,9 +134,10 @@ CLAIMS = (
             arm="under {arm} statistics",
             at=(EQUAL_STEP,),
             loss=Quantity(
-                "the probed loss", lambda run: run["spectrum_loss"].sel(statistics="batch")
+                "the probed loss (spectrum_loss under batch statistics)",
+                lambda run: run["spectrum_loss"].sel(statistics="batch"),
             ),
-            shows=(Quantity("λ₁", sharpness),),
+            shows=(Quantity("λ₁", sharpness, definition="spectrum_largest at rank 1"),),
             when=keeps_statistics,
             source=f"{PAPER}; there networks also train with population statistics",
             published="outliers as without normalisation; no number",
@@ -130,7 +147,13 @@ CLAIMS = (
     Near(
         identifier="edge-{norm}",
         says="the late largest eigenvalue of {norm} stands at the edge of stability, 2/lr",
-        quantity=first(Quantity("λ₁·lr/2", lambda run: sharpness(run) * run.options["lr"] / 2)),
+        quantity=first(
+            Quantity(
+                "λ₁·lr/2",
+                lambda run: sharpness(run) * run.options["lr"] / 2,
+                definition="spectrum_largest at rank 1 times lr / 2",
+            )
+        ),
         target=1.0,
         within=EDGE_TOLERANCE,
         source="Cohen et al. 2021 (2103.00065), of full-batch gradient descent",

@@ -10,7 +10,7 @@ import numpy as np
 import xarray
 
 from bnjax.frame.results import Run
-from bnjax.judge.compare import why_not_trained
+from bnjax.judge.compare import DEAD, DIVERGED, why_not_trained
 from bnjax.judge.kit import Above, Difference, Level, Quantity, Ratio, single
 from bnjax.judge.verdict import RATIO, SHARE, Decision, Verdict, label
 
@@ -24,6 +24,11 @@ RANDOM_WALK_SHARE = 6 / np.pi**2 * (1 + 1 / 4)
 SHARPNESS = (
     f"the mean rise of the loss within {NEAR} of the filters' norms (median over filter-normalised "
     "random directions)"
+)
+RISE = (
+    "the mean of lines_losses, less that in the middle column, over the columns with "
+    f"|lines_columns| above 0 and up to {NEAR}, or the innermost if there is none; an infinite one "
+    "is missing"
 )
 READING = "Not published: a claim of Santurkar et al. 2018, examined by the means of Li et al. 2018"
 
@@ -125,10 +130,12 @@ def order(run: Run) -> Verdict | tuple[()]:
         "sharpness-error",
         "Under filter normalisation the sharper network generalises worse",
         "Li et al. 2018, §5",
-        f"Sharpness, {SHARPNESS}, and test error, medians over seeds; every pair of trained "
-        f"networks that differ by a factor of {RATIO.minimal:g} in sharpness and by "
-        f"{TEST_ERROR_DIFFERENCE:.1%} in test error; supported if in all pairs the sharper network "
-        "has the larger error, not supported if in none, else inconclusive",
+        f"Sharpness, {SHARPNESS}, measured as {RISE}, and test error, 1 − the last test_accuracy, "
+        f"medians over seeds; every pair of networks of positive sharpness that differ by more "
+        f"than a factor of {RATIO.minimal:g} in sharpness and {TEST_ERROR_DIFFERENCE:.1%} in test "
+        "error; supported if in all pairs the sharper network has the larger error, not supported "
+        "if in none, else inconclusive, also where there is no pair; without networks of which "
+        f"some seed {DIVERGED} or is {DEAD}",
         f"Sharpness / test error / training minus test accuracy: {', '.join(told)}",
         "CIFAR-10, VGG-9, no decay: batch 128 flatter with test error 7.37 %, batch 8192 sharper "
         "with 11.07 %",
@@ -141,7 +148,7 @@ CLAIMS = (
     Ratio(
         identifier="flatter-{norm}",
         says="{norm} ends in a flatter place than no normalisation, under filter normalisation",
-        quantity=Quantity(SHARPNESS, sharpness),
+        quantity=Quantity(SHARPNESS, sharpness, definition=RISE),
         at=(),
         when=lambda run, norm: "lines_losses" in run,
         source=READING,
@@ -156,6 +163,8 @@ CLAIMS = (
             f"discrete Hessian below −{NEGATIVE} of the larger |eigenvalue|)",
             nonconvexity,
             show="{:.1%}".format,
+            definition="plane_losses, second differences along rows and columns and a quarter of "
+            "the mixed one over next neighbours; missing if a loss is not finite",
         ),
         scale=SHARE._replace(minimal=ONE_SEED_POINTS),
         when=lambda run, norm: "plane_losses" in run,
@@ -166,7 +175,9 @@ CLAIMS = (
         identifier="path-{norm}",
         says="training with {norm} follows a path in few dimensions",
         quantity=Quantity(
-            "the share of the snapshots' variance in two principal components", two_components
+            "the share of the snapshots' variance in two principal components",
+            two_components,
+            definition="the sum of the first two principal_shares of the path principal",
         ),
         rule=Above(PUBLISHED_SHARE[0]),
         scale=RATIO,

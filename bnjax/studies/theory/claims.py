@@ -17,7 +17,7 @@ from bnjax.judge.verdict import Verdict
 
 USUAL = 0.95  # an assumption that holds at least so often is said to hold
 PAPER = "Santurkar et al. 2018"
-PROBED_LOSS = Quantity("the probed loss", lambda run: run["theory_loss"])
+PROBED_LOSS = Quantity("the probed loss (theory_loss)", lambda run: run["theory_loss"])
 WHEREVER = Gate(lambda *arm: "", "networks that do not train are judged too")
 
 
@@ -72,12 +72,13 @@ def theorem(number: str, says: str, corrected: str, published: str, field: str) 
         quantity=Quantity(
             "the residual of a channel (|left − right| over the sizes of the terms on the right)",
             lambda run: abs(run[field]),
+            definition=f"|{field}|",
         ),
         limit=tolerance,
         only=("batch",),
         gate=WHEREVER,
         conditions=(
-            Condition("a value is not finite at a step that was measured", why_not_finite),
+            Condition("a channel has no value at a step that was measured", why_not_finite),
             Condition("it would not be supported, but ε > 0", why_not_exact, of=("not supported",)),
         ),
         source=f"{PAPER}, Theorem {number}, {corrected}",
@@ -93,11 +94,17 @@ def lowers(run: Run) -> Iterator[Verdict]:
             claim = Ratio(
                 identifier=f"{identifier}-{layer}",
                 says=f"BatchNorm lowers {what} by a layer's activations in {layer}",
-                quantity=Quantity(noun, positive(field)),
+                quantity=Quantity(noun, positive(field), definition=field),
                 loss=PROBED_LOSS,
                 above="none",
                 below="batch",
-                shows=(Quantity(own, positive(field, power)),),
+                shows=(
+                    Quantity(
+                        own,
+                        positive(field, power),
+                        definition=f"{field} times theory_variance to the power {power}",
+                    ),
+                ),
                 source=f"{PAPER}, Theorem {number}",
                 published="an upper bound at the same weights, no number",
             )
@@ -116,13 +123,17 @@ TERMS = (  # name, words, symbols, variable, power of the variance of y in its u
     ),
 )
 ASSUMED = "assumptions of Theorem 4.2"
-USUALLY: tuple[tuple[str, str, str, Field, str], ...] = (  # name, sentence, noun, flags, where
+CONVEX = "theory_channel_quadratic at or above 0"
+NO_NUMBER = "a channel without a number at a step that was measured does not count as such"
+# Name, sentence, noun, flags, where, how they are taken from the arrays.
+USUALLY: tuple[tuple[str, str, str, Field, str, str], ...] = (
     (
         "printed-4.1",
         "‖v‖² ≤ γ²/σ² (‖g‖² − ⟨1, g⟩²/m − ⟨g, ŷ⟩²/√m), as printed, holds",
         "channels at which Theorem 4.1 holds as printed",
         lambda run: run["theory_printed_share"],
         "Theorem 4.1",
+        "the mean of theory_printed_share",
     ),
     (
         "convex",
@@ -130,6 +141,7 @@ USUALLY: tuple[tuple[str, str, str, Field, str], ...] = (  # name, sentence, nou
         "chosen channels with vᵀHv ≥ 0",
         convex,
         ASSUMED,
+        f"{CONVEX}; {NO_NUMBER}",
     ),
     (
         "aligned",
@@ -137,6 +149,7 @@ USUALLY: tuple[tuple[str, str, str, Field, str], ...] = (  # name, sentence, nou
         "channels with ⟨ŷ, g⟩ > 0",
         lambda run: run["theory_aligned_share"],
         ASSUMED,
+        "the mean of theory_aligned_share",
     ),
     (
         "assumptions",
@@ -144,6 +157,7 @@ USUALLY: tuple[tuple[str, str, str, Field, str], ...] = (  # name, sentence, nou
         "chosen channels with vᵀHv ≥ 0 and ⟨ŷ, g⟩ > 0",
         lambda run: convex(run) * aligned(run),
         ASSUMED,
+        f"{CONVEX} and theory_channel_alignment above 0; {NO_NUMBER}",
     ),
 )
 CLAIMS = (
@@ -172,13 +186,13 @@ CLAIMS = (
         Share(
             identifier=identifier,
             says=says,
-            quantity=Quantity(noun, flags),
+            quantity=Quantity(noun, flags, definition=definition),
             at_least=USUAL,
             only=("batch",),
             source=f"{PAPER}, {where}",
             published="not measured",
         )
-        for identifier, says, noun, flags, where in USUALLY
+        for identifier, says, noun, flags, where, definition in USUALLY
     ),
     lowers,
 )

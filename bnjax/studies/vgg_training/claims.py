@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from bnjax.frame.results import Run
-from bnjax.judge.compare import CHANCE, why_not_trained
+from bnjax.judge.compare import DEAD, DIVERGED, why_not_trained
 from bnjax.judge.curves import ACCURACY, EQUALLY_FITTED, GAP, LOSS, STEPS
 from bnjax.judge.kit import Above, Difference, Ratio, each_rate, whole_run
 from bnjax.judge.verdict import Decision, Verdict, label, seeds, sentence
@@ -57,7 +57,7 @@ def no_arm_trains(run: Run) -> Iterator[Verdict]:
                 f"lr{lr:g}",
                 f"At least one network trains at learning rate {lr:g}",
                 "a condition of every comparison at this learning rate",
-                f"a network trains if no seed diverges and each ends below {CHANCE}",
+                f"told only where each network, in some seed, {DIVERGED} or is {DEAD}",
                 "; ".join(reasons),
                 "",
                 "not supported",
@@ -91,9 +91,9 @@ def learning_rates(run: Run) -> Iterator[Verdict]:
             f"learning-rates-{norm}",
             sentence(f"{label(norm)} trains at learning rates at which no normalisation does not"),
             f"{PAPER}, §1 and Fig. 1; Ioffe & Szegedy 2015",
-            f"a network trains at a learning rate if no seed diverges and each ends below {CHANCE} "
-            "within the run; supported if the normalised one trains at some at which the other "
-            "does not and never the reverse, not supported if only the reverse, else inconclusive",
+            f"a network trains at a learning rate unless in some seed it {DIVERGED} or is {DEAD}; "
+            "supported if the normalised one trains at some at which the other does not and never "
+            "the reverse, not supported if only the reverse, else inconclusive",
             f"{'; '.join(fates)} ({seeds(len(run.seeds))})",
             "",
             verdict,
