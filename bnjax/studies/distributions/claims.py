@@ -146,7 +146,7 @@ CLAIMS = (
             "that of their variances in a step",
             all_measures,
             definition="; ".join(
-                MEASURES[name].definition for name in ("drift", "mean", "variance")
+                str(MEASURES[name].definition) for name in ("drift", "mean", "variance")
             ),
         ),
         only=("batch",),
