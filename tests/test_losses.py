@@ -53,7 +53,7 @@ def test_a_penalty_is_on_kernels_alone_and_in_the_gradient(problem, batch):
         expected = 0.6 * params[path[0].key]["kernel"] if name == "kernel" else 0 * leaf
         np.testing.assert_allclose(leaf, expected, atol=1e-12)
     with pytest.raises(UsageError, match="no parameter is a kernel, the names are"):
-        objective.penalty({"w": jnp.ones(2)})
+        objective.penalty({"norm": {"scale": jnp.ones(2)}})
 
 
 def test_recalibration_on_the_batch_itself_is_frozen_and_pools_several_batches(problem, batch):
