@@ -11,6 +11,7 @@ import synthetic
 from synthetic import CHANCE, PROBES, STEPS
 
 from bnjax.frame.results import Run
+from bnjax.studies.forensics.published import NUMBERS
 
 MULTIPLES = (0.1, 1.0, 10.0)
 LAYERS = ("conv1", "conv2")
@@ -440,9 +441,48 @@ def optimizers(seed: int, seeds: int) -> Run:
     )
 
 
+def forensics(seed: int, seeds: int) -> Run:
+    """Starts that are some factors away from the published ones, a few of them no numbers."""
+    lead = {"candidate": ["base", "vgg16", "nohead", "bias0.1"], "norm": ["none", "batch", "l2"]}
+    sizes = [0.05, 0.1, 0.2, 0.4]
+    draw = Draw(seed, lead, seeds, direction=["gradient"], step_size=sizes)
+    line = ("probe_step", "direction", "step_size")
+    full = draw.shape(*lead, "seed", *line)
+    start = np.array([NUMBERS[norm] for norm in lead["norm"]]).T.reshape(6, 1, 3, 1, 1, 1, 1)
+    factor = draw.pick(1.0, 1.0, 1.18, 1.25, 1.3, 2.0)
+    apart = [
+        factor ** draw.rng.choice([-1, 1], (4, 3, 1, 1, 1, 1))
+        * np.exp(draw.apart * draw.rng.normal(size=(4, 3, seeds, 1, 1, 1)))
+        for _ in range(6)
+    ]
+    # Between the least and the greatest number of a line, whichever step size has it.
+    place = draw.rng.permuted(np.broadcast_to([0, 1 / 3, 2 / 3, 1.0], full), axis=-1)
+    low, high, _, least, most, beta = (x * y for x, y in zip(start, apart, strict=True))
+    values = {
+        "line_losses": low + (high - low) * place,
+        "line_gradient_distances": least + (most - least) * place,
+        "line_smoothness": beta * (0.5 + place / 2),
+    }
+    if draw.pick(True, False):
+        values["line_smoothness"] = np.where(draw.rng.uniform(size=full[:2] + [1] * 4) < 0.2, 0.0,
+                                             values["line_smoothness"])  # fmt: skip
+    dims = (*lead, "seed", *line)
+    return draw.run({name: (dims, own + np.zeros(full)) for name, own in values.items()})
+
+
 STUDIES = (
-    *(batch_size, batchnorm_only, distributions, earth_mover, gradient_magnitudes, landscape),
-    *(lp_norms, noisy_batchnorm, optimizers, shift, sigmoid_mnist, spectrum, surface, theory),
+    *(batch_size, batchnorm_only, distributions, earth_mover, forensics, gradient_magnitudes),
+    *(
+        landscape,
+        lp_norms,
+        noisy_batchnorm,
+        optimizers,
+        shift,
+        sigmoid_mnist,
+        spectrum,
+        surface,
+        theory,
+    ),
     vgg_training,
 )
 MAKE = {function.__name__: function for function in STUDIES}

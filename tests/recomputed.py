@@ -8,6 +8,7 @@ function tells all identifiers of a run with their verdicts and numbers, so a cl
 or added is seen, too.
 """
 
+import ast
 import itertools
 import json
 import math
@@ -996,11 +997,74 @@ def sooner(run: Run, sgd: str, adam: str) -> Result:
     return ends(run, values, (sgd, adam), above(1.0), RATIO, "variant", gate)
 
 
+# --- forensics -----------------------------------------------------------------------------------
+
+
+def published_numbers() -> dict[str, tuple[float, ...]]:
+    """Six for each normaliser, as the study's own table has them; data, read without importing."""
+    place = Path(__file__).parents[1] / "bnjax" / "studies" / "forensics" / "published.py"
+    for node in ast.parse(place.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "NUMBERS":
+            assert node.value is not None
+            return dict(ast.literal_eval(node.value))
+    raise AssertionError(f"{place} has no NUMBERS")
+
+
+def forensics(run: Run) -> Found:
+    known = published_numbers()
+    norms = [norm for norm in run.axis("norm") if norm in known]
+    logarithms = {
+        norm: np.array(
+            [
+                [start_of(run, candidate, norm, seed, known[norm]) for seed in run.axis("seed")]
+                for candidate in run.axis("candidate")
+            ]
+        )  # [candidate, seed, number]
+        for norm in norms
+    }
+    for norm in norms:
+        yield f"nearest-{norm}", nearest_of(logarithms[norm])
+    if len(norms) > 1:
+        yield "nearest-all", nearest_of(np.concatenate([*logarithms.values()], axis=2))
+
+
+def start_of(
+    run: Run, candidate: str, norm: str, seed: int, known: tuple[float, ...]
+) -> np.ndarray:
+    """ln (measured/published) of the six numbers; infinite of one that is no positive number."""
+    where = {"candidate": candidate, "norm": norm, "seed": seed, "direction": "gradient"}
+    names = ("line_losses", "line_gradient_distances", "line_smoothness")
+    loss, change, beta = (run[name].sel(where).isel(probe_step=0).values for name in names)
+    low, high = np.min(loss), np.max(loss)
+    found = np.array([low, high, high - low, np.min(change), np.max(change), np.max(beta)])
+    legal = np.isfinite(found) & (found > 0)
+    return np.where(legal, np.log(np.where(legal, found, 1.0) / known), np.inf)
+
+
+def nearest_of(logarithms: np.ndarray) -> Result:
+    factors = np.exp(np.sqrt((logarithms**2).mean(2)))
+    usable = [over_seeds(own, RATIO) for own in factors if np.isfinite(own).all()]
+    usable.sort(key=lambda number: number.estimate)
+    if not usable:
+        return Result(U, [])
+    return Result({1: N, -1: S, 0: U}[side(usable[0], 1.25, RATIO)], usable[:3])
+
+
 STUDIES: dict[str, Callable[[Run], Found]] = {
     function.__name__: function
     for function in (
-        *(batch_size, batchnorm_only, distributions, earth_mover, gradient_magnitudes, landscape),
-        *(lp_norms, noisy_batchnorm, optimizers, shift, sigmoid_mnist, spectrum, surface, theory),
+        *(batch_size, batchnorm_only, distributions, earth_mover, forensics, gradient_magnitudes),
+        *(
+            landscape,
+            lp_norms,
+            noisy_batchnorm,
+            optimizers,
+            shift,
+            sigmoid_mnist,
+            spectrum,
+            surface,
+            theory,
+        ),
         vgg_training,
     )
 }

@@ -54,7 +54,7 @@ def test_every_study_is_recomputed_by_code_that_imports_nothing_of_bnjax():
     tree = ast.parse(Path(recomputed.__file__).read_text(encoding="utf-8"))
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
     names = {getattr(node, "module", None) or node.names[0].name for node in imports}
-    standard = {"collections.abc", "itertools", "json", "math", "pathlib", "sys"}
+    standard = {"ast", "collections.abc", "itertools", "json", "math", "pathlib", "sys"}
     standard |= {"typing", "warnings"}
     assert names - standard == {"numpy", "xarray"}
 

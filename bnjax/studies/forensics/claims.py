@@ -98,9 +98,11 @@ def judge(
         f"A candidate has the published numbers of {subject} before the first step",
         SOURCE,
         f"Typical factor between measured and published numbers, exp of the root mean square of ln "
-        f"(measured/published) over {len(norms) * len(NUMBER_NAMES)} numbers; of the candidate "
-        f"with the least one: supported if it is below {NEAR:g}, not supported if above, else "
-        f"inconclusive; {RATIO.rule()}",
+        f"(measured/published) over {len(norms) * len(NUMBER_NAMES)} numbers (over η, along the "
+        f"gradient, before the first step: {'; '.join(NUMBER_NAMES)}), infinite where one is not "
+        f"positive or not finite; of the candidate with the least geometric mean over seeds, among "
+        f"those that are finite in every seed: supported if it is below {NEAR:g}, not supported if "
+        f"above, else inconclusive; {RATIO.rule()}",
         f"Typical factors of the nearest {min(SHOWN, len(usable))} of {len(order)} candidates, "
         f"{seeds(len(run.seeds))}: {told}"
         if usable
