@@ -81,9 +81,7 @@ def late(values: xarray.DataArray, axis: str, share: float = 0.25) -> xarray.Dat
 
 def write(run: Run, folder: Path) -> None:
     """Write `results.nc` and `metrics.jsonl`, each whole or not at all."""
-    attrs = {"options": json.dumps(dict(run.options)), "facts": json.dumps(dict(run.facts))}
-    content = run.data.assign_attrs(attrs).to_netcdf(engine="scipy", format=FORMAT)
-    disk.write(folder / folders.RESULTS, bytes(content))
+    disk.write(folder / folders.RESULTS, encode(run))
     rows = (json.dumps(row, allow_nan=False) + "\n" for row in metric_rows(run))
     disk.write(folder / folders.METRICS, "".join(rows).encode())
 
@@ -102,14 +100,24 @@ def read(folder: Path) -> Run:
     """
     path = folder / folders.RESULTS
     try:
-        content = files.read(path, files.LARGEST_ARRAYS)
-        with xarray.open_dataset(io.BytesIO(content), engine="scipy") as opened:
-            data = opened.load()
-        options, facts = (files.parse_json(data.attrs.pop(name)) for name in ("options", "facts"))
+        return parse(files.read(path, files.LARGEST_ARRAYS))
     except Exception as error:  # a damaged file raises errors of many kinds
         raise RunError(
             f"{path} does not hold results ({error}): restore it, or begin anew with --fresh"
         ) from error
+
+
+def encode(run: Run) -> bytes:
+    """A run as the bytes of a `results.nc`."""
+    attrs = {"options": json.dumps(dict(run.options)), "facts": json.dumps(dict(run.facts))}
+    return bytes(run.data.assign_attrs(attrs).to_netcdf(engine="scipy", format=FORMAT))
+
+
+def parse(content: bytes) -> Run:
+    """The run in the bytes of a `results.nc`; those of another file raise errors of many kinds."""
+    with xarray.open_dataset(io.BytesIO(content), engine="scipy") as opened:
+        data = opened.load()
+    options, facts = (files.parse_json(data.attrs.pop(name)) for name in ("options", "facts"))
     return Run(data, options, facts)
 
 
