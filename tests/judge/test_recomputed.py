@@ -68,7 +68,8 @@ def test_a_stranger_recomputes_a_folder_and_sees_what_was_changed_in_it(tmp_path
     files.write_json(place / folder.SUMMARY, {"verdicts": verdicts})
     assert recomputed.main([str(place)]) == 0
     changed = json.loads((place / folder.SUMMARY).read_text())
-    changed["verdicts"][0]["numbers"][0]["estimate"] *= 1.00001
+    one = next(one for one in changed["verdicts"] if one["numbers"])
+    one["numbers"][0]["estimate"] *= 1.00001
     files.write_json(place / folder.SUMMARY, changed)
     assert recomputed.main([str(place)]) == 1
-    assert verdicts[0]["identifier"] in capsys.readouterr().out
+    assert one["identifier"] in capsys.readouterr().out

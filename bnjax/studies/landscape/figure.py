@@ -218,7 +218,7 @@ def caption(run: Run, direction: str) -> str:
         f"{sizes[-1]:.3g} along the {direction} ({len(sizes)} points), {draw.spread(run)}{part}",
         *(f"{', '.join(labels)}: {reason}" for reason, labels in fates.items()),
     ]
-    unresolved = rounded(run).any(["norm", "seed", "probe_step"])
+    unresolved = rounded(run.sel(direction=direction)).any(["norm", "seed", "probe_step"])
     if len(few := sizes[unresolved.values]):
         shown = ", ".join(f"{size:.3g}" for size in few)
         lines.append(f"rounding may change β by more than 5 % at some steps: η = {shown}")
