@@ -71,9 +71,11 @@ def table(run: Run, published: Published) -> list[Drawing]:
         return []
     by_norm, over_all = claims.distances(run, known)
     order = [name for name, _ in claims.ranked(over_all)]
-    columns = [*by_norm["norm"].values.tolist(), "all"]
-    middle = [by_norm.sel(norm=norm).median("seed") for norm in columns[:-1]]
-    values = np.stack([*middle, over_all.median("seed")], axis=1)
+    found = {LOOKS[norm].label: by_norm.sel(norm=norm).median("seed") for norm in known}
+    if len(known) > 1:
+        found["all"] = over_all.median("seed")
+    columns = list(found)
+    values = np.stack(list(found.values()), axis=1)
     values = values[[over_all["candidate"].values.tolist().index(name) for name in order]]
     drawing = Drawing(
         "forensics_table",
@@ -95,8 +97,7 @@ def table(run: Run, published: Published) -> list[Drawing]:
         colour = "white" if light else "black"
         text = f"{values[row, column]:.3g}"
         panel.note(text, (column, row), "data", va="center", color=colour, fontsize=8)
-    labels = [LOOKS[norm].label for norm in columns[:-1]] + ["all"]
-    panel.set(title="typical factor", xticks=(x, labels), yticks=(y, order), grid=False)
+    panel.set(title="typical factor", xticks=(x, columns), yticks=(y, order), grid=False)
     panel.axes.invert_yaxis()
     drawing.caption = caption(run)
     return [drawing]
@@ -121,6 +122,7 @@ def penalty(run: Run, published: Published) -> list[Drawing]:
     for norm, curve in curves.items():
         look, found = LOOKS[norm], readings.penalty(curve)
         panel.line(curve.steps, curve.low, look.label, look)
+        panel.compared[readings.LOSS, norm] = True
         ends = np.array([0.0, readings.WINDOW[1]])
         fitted: Any = {"linewidth": 0.7, "legend": False, "color": look.colour}
         panel.line(ends, found.start * np.exp(found.slope * ends), f"{look.label}, fit", **fitted)
