@@ -40,7 +40,8 @@ def made_run(norms=("none", "batch"), steps=12, **options):
     data["test_loss"] = (("norm", "seed", "test_step"), losses[..., :2])
     coords = {"norm": list(norms), "seed": [0, 1], "step": range(steps), "test_step": [0, steps]}
     given = {"objective": "cross_entropy", "model": "vgg11", "steps": 1000, "optimizer": "sgd"}
-    given |= {"dropout": 0.0, "depth": None, "width": 0.25, "lr": 0.1, "batch_size": 32, **options}
+    given |= {"dropout": 0.0, "depth": None, "width": 0.25, "lr": 0.1, "batch_size": 32}
+    given |= {"pixel_scale": "standardised", "kernel_penalty": 0.0, **options}
     return Run(xarray.Dataset(data, coords), given, {"chance_loss": 2.3, "dataset": "made up"})
 
 
@@ -329,6 +330,10 @@ def test_a_caption_says_what_was_trained_on_what_and_how():
     assert draw.subject(run) == "VGG-11 ×0.25, made up; 1,000 steps"
     assert draw.setting(run) == "SGD lr 0.1, batch 32"
     assert draw.spread(run) == "median over 2 seeds"
+    other = made_run(hidden=[9, 8], bias_init=0.1, pixel_scale="unscaled", kernel_penalty=2e-4)
+    words = "VGG-11 ×0.25, head 9–8, biases from 0.1, made up, pixels 0 to 255; 1,000 steps"
+    assert draw.subject(other) == words
+    assert "penalty 0.0002·Σ kernel² in the trained and probed loss" in draw.setting(other)
 
 
 def test_a_table_beside_the_figures_is_written_whole(tmp_path):
