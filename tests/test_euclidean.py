@@ -11,13 +11,14 @@ import pytest
 
 from bnjax import probes, train
 from bnjax.arithmetic import earth_mover, euclidean, trees
+from bnjax.arithmetic.layers import flax_kernel
 from bnjax.arithmetic.moments import moment_changes
 from bnjax.arithmetic.principal import principal_components
 from bnjax.probes.activations import distribution
 from bnjax.probes.earth_mover import earth_mover as earth_mover_probe
 from bnjax.probes.earth_mover import shape_of
-from bnjax.probes.line import rounding_noise
 from bnjax.probes.magnitudes import KINDS, magnitudes
+from bnjax.probes.rounding import rounding_noise
 from bnjax.probes.spectrum import lanczos, mean_and_error
 from bnjax.probes.surface import filter_norms
 from bnjax.train.step import Gradient, apply_gradient
@@ -93,7 +94,10 @@ HOMOGENEOUS = {
     ),
     "scaled norm": (lambda tree: trees.scaled_norm(tree, [None, jnp.float32(2)], 1), 1),
     "kernel norms": (lambda t: trees.scaled_norm(t, [None, trees.norm(t["kernel"])], -1), 0),
-    "filter norms": (lambda tree: filter_norms(tree["kernel"]), 1),
+    "filter norms": (
+        lambda tree: filter_norms(tree["kernel"], flax_kernel(tree["kernel"].ndim)),
+        1,
+    ),
     "magnitudes": (
         lambda tree: magnitudes(tree, dict.fromkeys(tree, "kernel")).norm[KINDS.index("kernel")],
         1,

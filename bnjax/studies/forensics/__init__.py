@@ -1,4 +1,4 @@
-"""Which setting has the published numbers before the first step (Santurkar et al. 2018)?
+"""Which candidate setting has the published numbers before the first step (Santurkar et al. 2018).
 
     python experiments/forensics.py                                     # digits, a small network
     python experiments/forensics.py --preset two_cores --data-dir DIR   # CIFAR-10, full width
