@@ -28,6 +28,7 @@ def made_run(norms=("none", "batch"), steps=40, **options):
         for name, own in dims.items()
     }
     data["train_finite"][1][:] = 1
+    data["line_rounding_noise"] = (probe, np.full([sizes[axis] for axis in probe], np.nan, "f4"))
     data["line_step_sizes"] = (
         data["line_losses"][0],
         np.zeros((len(norms), 2, 4, 1, 4), "f4") + SIZES,
@@ -153,6 +154,26 @@ def test_limits_that_are_measured_at_some_probes_are_joined():
     (drawing,) = figure.landscape(run, {})
     assert not [row for row in drawing.table() if row[1].endswith("η → 0")]
     assert "c: η → 0" not in keys(drawing)
+
+
+def test_what_rounding_may_change_is_marked_and_named():
+    run = made_run()
+    (drawing,) = figure.landscape(run, {})
+    assert not [row for row in drawing.table() if "rounding" in row[1] or "unresolved" in row[1]]
+    assert "may change" not in drawing.caption
+    # Measured at the first probe only; three times the noise is above every difference at 0.05.
+    run.data["line_gradient_distances"][...] = 1.0
+    run.data["line_gradient_distances"][..., 0] = 0.02
+    run.data["line_smoothness"][..., 0] = 10.0  # the largest is the one at 0.05
+    run.data["line_rounding_noise"][:, :, 0] = 0.01
+    (drawing,) = figure.landscape(run, {})
+    marked = [row for row in drawing.table() if row[1] == "BatchNorm, unresolved"]
+    assert [float(row[3]) for row in marked] == [0, 10, 20, 30]
+    floor = [float(row[4]) for row in drawing.table() if row[1] == "BatchNorm, rounding"]
+    length = run["line_direction_norm"].sel(norm="batch", direction="gradient").median("seed")
+    assert len(floor) == len(length)
+    assert "rounding may change β by more than 5 % at some steps: η = 0.05" in drawing.caption
+    assert {"c: rounding", "c: unresolved"} <= {*keys(drawing)}
 
 
 def keys(drawing):

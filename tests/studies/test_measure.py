@@ -14,6 +14,7 @@ from toy_runs import figure
 import bnjax
 from bnjax import probes, train
 from bnjax.arithmetic import trees
+from bnjax.arithmetic.layers import describe
 from bnjax.data import Batch
 from bnjax.frame import results
 from bnjax.frame.arm import build_model
@@ -174,10 +175,12 @@ def test_a_penalty_on_kernels_is_trained_and_probed_and_stays_out_of_the_recorde
 def test_the_published_preset_begins_with_the_published_penalty():
     options = landscape.STUDY.preset("published")
     model = build_model(options, "none", 10)
+    params = model.shapes((32, 32, 3))["params"]
+    known = describe(params)
     kernels = [
         leaf.shape
-        for name, leaf in trees.named_leaves(model.shapes((32, 32, 3))["params"]).items()
-        if trees.is_kernel(name)
+        for name, leaf in trees.named_leaves(params).items()
+        if known[name].kind == "kernel"
     ]
     # Glorot: the variance of each element is 2 / (fan in + fan out).
     squares = sum(
