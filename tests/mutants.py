@@ -5,6 +5,7 @@ changed module, and all that builds on it, are executed anew beside those that a
 """
 
 import ast
+import importlib
 import sys
 import types
 from collections.abc import Iterator
@@ -337,6 +338,7 @@ def load(mutant: Mutant, patch: pytest.MonkeyPatch) -> dict[str, types.ModuleTyp
     for name in ORDER[ORDER.index(mutant.module) :]:
         module = types.ModuleType(name)
         parent, _, child = name.rpartition(".")
+        importlib.import_module(parent)
         patch.setitem(sys.modules, name, module)
         patch.setattr(sys.modules[parent], child, module, raising=False)
         changed = name == mutant.module
