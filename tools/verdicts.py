@@ -104,10 +104,11 @@ def row(verdict: Verdict) -> str:
 
 def told(number: Number) -> str:
     """A number with its interval, where there is one."""
-    ends = (number.low, number.high)
+    factor = 100 if number.unit == "points" else 1  # numbers are shares
+    value, *ends = (factor * x for x in (number.estimate, number.low, number.high))
     interval = "" if any(end != end for end in ends) else " [{:.3g}, {:.3g}]".format(*ends)
     unit = f" {number.unit}" if number.unit else ""
-    return f"{number.name} {number.estimate:.3g}{interval}{unit}"
+    return f"{number.name} {value:.3g}{interval}{unit}"
 
 
 def main(names: list[str]) -> int:
