@@ -97,9 +97,15 @@ def section(name: str, run: Run, verdicts: list[Verdict]) -> str:
 def row(verdict: Verdict) -> str:
     """A claim, and what decided it: its numbers, or the reason why none could."""
     numbers = "; ".join(map(told, verdict.numbers))
-    reason = f"{verdict.reason}" if verdict.verdict == "inconclusive" or not numbers else ""
-    shown = "; ".join(filter(None, (numbers, reason))).replace("|", "\\|").replace("\n", " ")
-    return f"| {verdict.identifier}: {verdict.sentence} | {verdict.verdict} | {shown} |\n"
+    reason = verdict.reason if verdict.verdict == "inconclusive" or not numbers else ""
+    shown = "; ".join(filter(None, (numbers, reason)))
+    cells = (f"{verdict.identifier}: {verdict.sentence}", verdict.verdict, shown)
+    return "".join(f"| {cell} ".replace("\n", " ") for cell in map(escaped, cells)) + "|\n"
+
+
+def escaped(cell: str) -> str:
+    """A text that ends no cell."""
+    return cell.replace("|", "\\|")
 
 
 def told(number: Number) -> str:
