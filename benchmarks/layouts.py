@@ -35,11 +35,13 @@ class Options:
     """Devices of the second run, over which each batch is spread."""
 
 
-def run(options: Options, place: Path, more: list[str]) -> Path:
-    """One run in a process of its own; its folder."""
+def run(options: Options, place: Path, count: int) -> Path:
+    """One run in a process of its own, whose CPU counts as so many devices; its folder."""
     script = str(ROOT / "experiments" / f"{options.study}.py")
-    command = [sys.executable, script, *options.arguments, *more, "--out", str(place)]
-    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, env=os.environ)
+    spread = ["--data-devices", str(count), "--out", str(place)]
+    command = [sys.executable, script, *options.arguments, *spread]
+    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": str(count)}
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, env=environment)
     (found,) = (place / options.study).iterdir()
     return found
 
@@ -48,10 +50,8 @@ def main(options: Options) -> None:
     """Print a table of relative differences, and the verdicts that differ."""
     with tempfile.TemporaryDirectory() as made:
         place = Path(made)
-        folders = [
-            run(options, place / str(count), ["--data-devices", str(count)])
-            for count in (1, options.devices)
-        ]
+        counts = (1, options.devices)
+        folders = [run(options, place / str(count), count) for count in counts]
         one, other = map(results.read, folders)
         verdicts = [
             {v["identifier"]: v["verdict"] for v in folder.read_summary(path).verdicts}
