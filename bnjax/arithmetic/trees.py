@@ -45,8 +45,20 @@ def norm(tree: PyTree, less: PyTree = None) -> Scalar:
         return euclidean.root(optax.tree.norm(values, squared=True)) * scale
 
     # Another look at every number for its magnitude would take several times as long.
-    found = jax.lax.cond(euclidean.is_ordinary(square), lambda: jnp.sqrt(square), careful)
+    found = _either(euclidean.is_ordinary(square), lambda: jnp.sqrt(square), careful)
     return found.astype(jnp.result_type(*jax.tree.leaves(tree)))
+
+
+def _either(ordinary: Array, usual: Callable[[], Scalar], careful: Callable[[], Scalar]) -> Scalar:
+    """One of two results, of which only that one is computed.
+
+    Inside a `shard_map` both are: JAX cannot map a branch there that brings together what differs
+    from device to device and what does not.
+    """
+    if jax.sharding.get_abstract_mesh().manual_axes:
+        return jnp.where(ordinary, usual(), careful())
+    found: Scalar = jax.lax.cond(ordinary, usual, careful)
+    return found
 
 
 def _difference(tree: PyTree, less: PyTree) -> PyTree:
@@ -71,7 +83,7 @@ def cosine(a: PyTree, b: PyTree) -> Scalar:
     squares = [optax.tree.norm(tree, squared=True) for tree in (a, b)]
     ordinary = euclidean.is_ordinary(squares[0]) & euclidean.is_ordinary(squares[1])
     usual = plain(a, b)
-    return jax.lax.cond(ordinary, lambda: usual, careful)
+    return _either(ordinary, lambda: usual, careful)
 
 
 def random_direction(key: PRNGKey, params: Params, length: Scalar) -> Params:
@@ -190,7 +202,7 @@ def scaled_norm(
     def careful() -> Scalar:
         return euclidean.norm(jnp.stack([part(leaf, norm) for leaf, norm in chosen()]))
 
-    return jax.lax.cond(euclidean.is_ordinary(total), lambda: jnp.sqrt(total), careful)
+    return _either(euclidean.is_ordinary(total), lambda: jnp.sqrt(total), careful)
 
 
 class Selection(NamedTuple):
