@@ -307,7 +307,7 @@ def near(values: Array, target: float, tolerance: float, run: Run, alive: bool) 
 
 
 def share(values: Array, at_least: float, alive: bool) -> Result:
-    """Of what was measured, in each seed that measured anything."""
+    """The share of measured values, one for each seed that measured any."""
     found = [float(own.mean()) for own in values if own.notnull().any()]
     if not found:
         return Result(U, [])

@@ -450,7 +450,7 @@ class Panel:
 
         `name` is that of the published panel, e.g. `fig4a_vgg_loss`. They stand in no legend: the
         caption says what thin lines are (`PUBLISHED_NOTE`). Returns whether there was one to draw;
-        `compared` keeps what was looked for.
+        `compared` records, for each arm, whether it has a published curve.
         """
         self.compared |= {(name, norm): (name, norm) in curves for norm in norms}
         known = [norm for norm in norms if self.compared[name, norm]]

@@ -60,7 +60,7 @@ def make_shift(
     Args:
       make_loss: the probed loss, see `step.make_loss`.
       optimizer: the one that trains; its update from this very step moves the layers below.
-      model: the one that trains, where its parameters are stacked, see `Model.by_layer`.
+      model: the trained model; needed if its parameters are stacked, see `Model.by_layer`.
       reuse_gradient: take training's own gradient for G; right only where the probed loss is
         training's, computed at the same precision.
       precision: matrix-product precision of the probe.
