@@ -362,12 +362,14 @@ class OneArm(Claim):
     """A claim on each normaliser by itself.
 
     Attributes:
-      where: values of other axes at which the run is judged.
+      where: values of other axes at which the run is judged; a run without them is not.
     """
 
     where: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __call__(self, run: Run) -> Iterator[Verdict]:
+        if any(value not in run.values(axis) for axis, value in self.where.items()):
+            return
         for norm in self.norms(run) if run.norms else [""]:
             own = run.sel(**self.where, **({"norm": norm} if norm else {}))
             if self.when(own, norm):

@@ -393,6 +393,11 @@ def test_claims_are_made_of_each_network_and_only_on_arms_that_ran():
     assert "69.5 %" in found["far-above-chance-depth-110"].published
 
 
+def test_a_run_that_did_not_train_gamma_and_beta_alone_has_no_claim_on_them():
+    run = made_up()
+    assert decided(run.sel(trained=["all", "output"]), claims.CLAIMS) == {}
+
+
 def test_figures_show_what_was_measured():
     run = made_up(depths=(14, 110), zeros_bn=0.6, clamped=0.4, test_accuracy_bn=0.4)
     first, networks = figure.features(run, {}), *figure.all_networks(run, {})
