@@ -92,8 +92,7 @@ HOMOGENEOUS = {
         lambda t: trees.random_direction(jax.random.key(0), TREE, t["bias"][0]),
         1,
     ),
-    "scaled norm": (lambda tree: trees.scaled_norm(tree, [None, jnp.float32(2)], 1), 1),
-    "kernel norms": (lambda t: trees.scaled_norm(t, [None, trees.norm(t["kernel"])], -1), 0),
+    "weighted norm": (lambda tree: trees.norm(tree, less=times(3.0, tree), times=OTHER), 1),
     "filter norms": (
         lambda tree: filter_norms(tree["kernel"], flax_kernel(tree["kernel"].ndim)),
         1,

@@ -28,8 +28,10 @@ def move(params: Params, direction: Params, step_size: Scalar) -> Params:
     return jax.tree.map(lambda p, d: p - step_size.astype(p.dtype) * d, params, direction)
 
 
-def norm(tree: PyTree, less: PyTree = None) -> Scalar:
-    """The Euclidean norm of a tree, or of the difference of two; no square overflows or vanishes.
+def norm(tree: PyTree, less: PyTree = None, times: PyTree = None) -> Scalar:
+    """The Euclidean norm of `(tree − less) · times`; no square overflows or vanishes.
+
+    `less` and `times` have the structure of `tree`, without them nothing is taken off or weighted.
 
     On ordinary ranges it is `optax.tree.norm` to the last bit.
 
@@ -38,10 +40,10 @@ def norm(tree: PyTree, less: PyTree = None) -> Scalar:
       >>> round(float(norm({"a": jnp.array([3e30]), "b": jnp.array([4e30])}) / 1e30), 3)
       5.0
     """
-    square = optax.tree.norm(_wide(_difference(tree, less)), squared=True)
+    square = optax.tree.norm(_wide(_weighted(tree, less, times)), squared=True)
 
     def careful() -> Scalar:
-        values, scale = euclidean.scaled(_difference(tree, less))  # again: it is not kept for this
+        values, scale = euclidean.scaled(_weighted(tree, less, times))  # again: it is not kept
         return euclidean.root(optax.tree.norm(values, squared=True)) * scale
 
     # Another look at every number for its magnitude would take several times as long.
@@ -61,8 +63,9 @@ def _either(ordinary: Array, usual: Callable[[], Scalar], careful: Callable[[], 
     return found
 
 
-def _difference(tree: PyTree, less: PyTree) -> PyTree:
-    return tree if less is None else optax.tree.sub(tree, less)
+def _weighted(tree: PyTree, less: PyTree, times: PyTree) -> PyTree:
+    tree = tree if less is None else optax.tree.sub(tree, less)
+    return tree if times is None else optax.tree.mul(tree, times)
 
 
 def _wide(tree: PyTree) -> PyTree:
@@ -159,50 +162,6 @@ def combine(selected: Params, rest: Params) -> Params:
     return jax.tree.map(
         lambda a, b: b if a is None else a, selected, rest, is_leaf=lambda leaf: leaf is None
     )
-
-
-def scaled_norm(
-    tree: Params, kernels: Sequence[Array | None], power: int, less: Params = None
-) -> Scalar:
-    r"""Norm of the leaves that are kernels, each multiplied by its kernel's norm to a power.
-
-    Of `tree`, or of its difference to `less`.
-
-    $\sqrt{\sum_i \|w_i\|^{2p} \|x_i\|^2}$: in coordinates w/‖w‖ a gradient is ‖w‖ times as large
-    (p = 1), a displacement 1/‖w‖ times (p = −1). Norms are scalars, or arrays with an axis of
-    length 1 for each axis of the kernel that one layer of a stack has.
-    """
-
-    def chosen() -> list[tuple[Array, Array]]:
-        leaves = jax.tree.leaves(_difference(tree, less))
-        pairs = zip(leaves, kernels, strict=True)
-        return [(leaf, norm) for leaf, norm in pairs if norm is not None]
-
-    def layers(leaf: Array, norm: Array) -> tuple[int, ...]:
-        """The axes of one layer."""
-        return tuple(axis for axis in range(leaf.ndim) if norm.shape[axis] == 1)
-
-    def square(leaf: Array, norm: Array) -> Scalar:
-        if not norm.ndim:
-            return jnp.sum(jnp.square(leaf)) * jnp.square(norm) ** power
-        squares = jnp.sum(jnp.square(leaf), layers(leaf, norm), keepdims=True)
-        return jnp.sum(squares * jnp.square(norm) ** power)
-
-    def part(leaf: Array, norm: Array) -> Scalar:
-        if not norm.ndim:
-            return euclidean.norm(leaf) * norm**power
-        axes = layers(leaf, norm)
-        return euclidean.norm(jnp.expand_dims(euclidean.norm(leaf, axes), axes) * norm**power)
-
-    if not chosen():
-        return jnp.full((), jnp.nan, jnp.result_type(*jax.tree.leaves(tree)))
-    squares = [square(leaf, norm) for leaf, norm in chosen()]
-    total = sum(squares[1:], squares[0])
-
-    def careful() -> Scalar:
-        return euclidean.norm(jnp.stack([part(leaf, norm) for leaf, norm in chosen()]))
-
-    return _either(euclidean.is_ordinary(total), lambda: jnp.sqrt(total), careful)
 
 
 class Selection(NamedTuple):
