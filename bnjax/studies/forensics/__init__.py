@@ -80,7 +80,7 @@ def changes(candidate: str) -> dict[str, Any]:
 class Options(Line, options.LearningRate, options.Training):
     """Options of the forensics; every candidate is measured with every normaliser."""
 
-    candidates: tuple[str, ...] = ("base", "nohead", "bias0.1", "unscaled")
+    candidates: tuple[str, ...] = ("base", "bias0.1", "unscaled")
     """Settings, each of words joined by + that change one thing of the network described by the
     other options: base vgg16 head4096 nohead bias0.1 standardised per_image unscaled meanpool
     lastkept (no pooling after the last stage) plainhead (hidden dense layers without normaliser)

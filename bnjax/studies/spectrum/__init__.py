@@ -63,7 +63,7 @@ STUDY = Study(
             **options.QUICK,
             "lr": options.QUICK_RATE,
             "steps": 121,
-            "probe_every": 30,
+            "probe_every": 40,
         },
         "quick *": {"width": 1.0, "steps": 181, "probe_every": 20},
         # Network and data of the publication; learning rate, length and probed part are choices.
