@@ -238,6 +238,12 @@ class Silent(nn.Module):
             raise ValueError("no testing")
         if self.kind == "pair":
             return x, {}
+        if self.kind == "whole" and options["train"]:
+            return x.astype(int)
+        if self.kind == "dense" and x.ndim == 2:
+            return x[0]
+        if self.kind == "nothing":
+            return None
         if self.kind == "stats":
             self.variable("batch_stats", "mean", jnp.zeros, x.shape[-1:])
         return x.sum(axis=1) if self.kind == "shape" else x
@@ -270,6 +276,12 @@ def one_number():
             lambda: norms.register("own", lambda: norms.Norm("own", lambda: Silent(""))),
             r"cannot be built by .* unexpected keyword.*'name'",
         ),
+        (
+            lambda: norms.register(
+                "own", lambda: norms.Norm("own", reparametrise=functools.partial(Silent, "test"))
+            ),
+            r"'own' cannot be built by reparametrise\(name=…\) and called as module\(kernel\)",
+        ),
         *(
             (lambda kind=kind: norms.register("own", lambda: own(kind)), message)
             for kind, message in [
@@ -278,6 +290,9 @@ def one_number():
                 ("shape", r"'own' makes .*\(4, 8, 16\).* of \(4, 8, 8, 16\): return x's own shape"),
                 ("pair", r"'own' makes \(.* of \(4, 8, 8, 16\): return x's own shape"),
                 ("test", r"'own' cannot be built .* ValueError: no testing"),
+                ("whole", r"'own' makes int.* return x's own shape and dtype"),
+                ("dense", r"'own' makes .*\(16,\).* of \(4, 16\): return x's own shape"),
+                ("nothing", r"'own' makes None of \(4, 8, 8, 16\): return x's own shape"),
             ]
         ),
     ],

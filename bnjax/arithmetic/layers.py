@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from bnjax.arithmetic import equations, trees
 from bnjax.arithmetic.equations import Equations
@@ -129,7 +130,7 @@ def of_norm(name: str) -> bool:
 
 def unknown(described: Described, params: Params) -> dict[str, tuple[int, ...]]:
     """The leaves with two or more axes of which nobody knows what they are, with their shapes."""
-    shapes = {name: jnp.shape(leaf) for name, leaf in trees.named_leaves(params).items()}
+    shapes = {name: np.shape(leaf) for name, leaf in trees.named_leaves(params).items()}
     return {
         name: shapes[name]
         for name, one in described.items()
@@ -167,7 +168,7 @@ def _leaves(tree: PyTree) -> Iterator[_Leaf]:
             # one of PyTorch's the leaf's name, too.
             is_value = bool(keys) and keys[-1] == jax.tree_util.GetAttrKey("value")
             words = re.split(r"[/.]", trees.path_name(keys[:-1] if is_value else keys))
-            yield _Leaf(tuple(words[:-1]), words[-1], owner, jnp.shape(child))
+            yield _Leaf(tuple(words[:-1]), words[-1], owner, np.shape(child))
 
     return visit(tree, (), "")
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Int
 
 from bnjax.arithmetic import euclidean
@@ -47,17 +48,20 @@ def norm(tree: PyTree, less: PyTree = None, times: PyTree = None) -> Scalar:
         return euclidean.root(optax.tree.norm(values, squared=True)) * scale
 
     # Another look at every number for its magnitude would take several times as long.
-    found = _either(euclidean.is_ordinary(square), lambda: jnp.sqrt(square), careful)
+    found = _either(tree, euclidean.is_ordinary(square), lambda: jnp.sqrt(square), careful)
     return found.astype(jnp.result_type(*jax.tree.leaves(tree)))
 
 
-def _either(ordinary: Array, usual: Callable[[], Scalar], careful: Callable[[], Scalar]) -> Scalar:
-    """One of two results, of which only that one is computed.
+def _either(
+    tree: PyTree, ordinary: Array, usual: Callable[[], Scalar], careful: Callable[[], Scalar]
+) -> Scalar:
+    """One of two results of a tree, of which only that one is computed.
 
     Inside a `shard_map` both are: JAX cannot map a branch there that brings together what differs
-    from device to device and what does not.
+    from device to device and what does not. Nor can it map one over leaves that are divided over an
+    explicit mesh.
     """
-    if jax.sharding.get_abstract_mesh().manual_axes:
+    if jax.sharding.get_abstract_mesh().manual_axes or is_divided(tree):
         return jnp.where(ordinary, usual(), careful())
     found: Scalar = jax.lax.cond(ordinary, usual, careful)
     return found
@@ -77,7 +81,7 @@ def cosine(a: PyTree, b: PyTree) -> Scalar:
     """Cosine of the angle between two pytrees, ⟨a, b⟩ / (‖a‖ ‖b‖); NaN where one is zero."""
 
     def plain(a: PyTree, b: PyTree) -> Scalar:
-        return optax.tree.vdot(a, b) / (optax.tree.norm(a) * optax.tree.norm(b))
+        return vdot(a, b) / (optax.tree.norm(a) * optax.tree.norm(b))
 
     def careful() -> Scalar:
         found = plain(euclidean.scaled(a).values, euclidean.scaled(b).values)
@@ -86,7 +90,34 @@ def cosine(a: PyTree, b: PyTree) -> Scalar:
     squares = [optax.tree.norm(tree, squared=True) for tree in (a, b)]
     ordinary = euclidean.is_ordinary(squares[0]) & euclidean.is_ordinary(squares[1])
     usual = plain(a, b)
-    return _either(ordinary, lambda: usual, careful)
+    return _either(a, ordinary, lambda: usual, careful)
+
+
+def vdot(a: PyTree, b: PyTree) -> Scalar:
+    """⟨a, b⟩, also of leaves divided over an explicit mesh, whose axes JAX does not contract."""
+    if not is_divided(a):
+        return optax.tree.vdot(a, b)
+    return optax.tree.sum(jax.tree.map(lambda x, y: jnp.sum(x * y), a, b))
+
+
+def is_divided(tree: PyTree) -> bool:
+    """Whether some leaf lies divided over a mesh with explicit axes."""
+    return any(any(jax.typeof(leaf).sharding.spec) for leaf in jax.tree.leaves(tree))
+
+
+def ravel(tree: PyTree) -> tuple[Array, Callable[[Array], PyTree]]:
+    """A tree as one vector, and the way back; JAX joins no leaves divided over an explicit mesh.
+
+    Of such leaves the vector has whole copies, which are divided again on the way back.
+    """
+    if not is_divided(tree):
+        return ravel_pytree(tree)
+    places = jax.tree.map(lambda leaf: jax.typeof(leaf).sharding, tree)
+    whole = jax.sharding.PartitionSpec()
+    vector, back = ravel_pytree(
+        jax.tree.map(lambda leaf, at: jax.reshard(leaf, at.update(spec=whole)), tree, places)
+    )
+    return vector, lambda vector: jax.tree.map(jax.reshard, back(vector), places)
 
 
 def random_direction(key: PRNGKey, params: Params, length: Scalar) -> Params:

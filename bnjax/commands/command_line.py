@@ -192,8 +192,10 @@ def settle(study: Study, options: Any) -> Any:
         processes.join(options.heartbeat_seconds)
     studies.load_plugins(options.plugins)
     option_groups.check(options)
-    arm.check_networks(study, options)
-    study.part("check_options", lambda options: None)(options)
+    with studies.answering_for_plugins():
+        arm.check_networks(study, options)
+        options = arm.spread_layers(study, options)
+        study.part("check_options", lambda options: None)(options)
     return options
 
 

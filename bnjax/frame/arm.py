@@ -201,11 +201,34 @@ def check_batch(options: Any, norm: models.Norm) -> None:
 
 def require_layers(option: str, layers: Sequence[str], options: Any) -> None:
     """Refuse names of layers that the network of a run does not have."""
-    linear = options.model == "dln"
-    model = build_model(options, "none", 10)
-    known = models.layer_names(model, (1, 1, 10) if linear else (32, 32, 3))
+    known = names_of(build_model(options, "none", 10), options)
     if unknown := [name for name in layers if name not in known]:
         raise UsageError(f"{option} {' '.join(unknown)}: the model has {' '.join(known)}")
+
+
+def spread_layers(study: Study, options: Any) -> Any:
+    """The options, with layers of this network where the default ones are those of another.
+
+    A default layer's share of the depth of its own network, without the output, gives the place.
+    """
+    if not getattr(options, "layers", ()):
+        return options
+    usual = study.preset(options.preset, options.model)
+    if options.model == usual.model or options.layers != usual.layers:
+        return options
+    build = study.part("build_model", build_model)
+    known, theirs = (list(names_of(build(one, "none", 10), one)) for one in (options, usual))
+    if set(options.layers) <= set(known) or not set(options.layers) <= set(theirs):
+        return options
+    deepest = max(1, len(known) - 1)
+    places = [(theirs.index(name) + 1) / (len(theirs) - 1) * deepest for name in usual.layers]
+    spread = dict.fromkeys(known[min(max(round(place), 1), deepest) - 1] for place in places)
+    return dataclasses.replace(options, layers=tuple(spread))
+
+
+def names_of(model: Model, options: Any) -> tuple[str, ...]:
+    """The weight layers of the network of a run."""
+    return models.layer_names(model, (1, 1, 10) if options.model == "dln" else (32, 32, 3))
 
 
 def arm_values(options: Any) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ from bnjax.frame.arm import (
 from bnjax.frame.interrupts import Interrupted
 from bnjax.frame.listener import SILENT, Listener
 from bnjax.frame.messages import warn
-from bnjax.frame.study import Study
+from bnjax.frame.study import Study, place_in_plugin
 from bnjax.train import Measurement, Program, TrainState
 from bnjax.train.loop import Sweep, count_rows, run_sweeps
 from bnjax.train.step import Gradient
@@ -295,7 +295,7 @@ def run_jobs(
     for number in sorted(range(len(jobs)), key=lambda number: jobs[number].seed):
         waiting.put(number)
     results: dict[int, Result] = {}
-    failures: list[tuple[str, Exception]] = []
+    failures: list[tuple[str, BaseException]] = []
     ended: list[BaseException] = []
 
     def take(mesh: Mesh | None) -> None:
@@ -308,7 +308,9 @@ def run_jobs(
                 results[number] = work(jobs[number], mesh)
             except (Interrupted, RunError, UsageError) as error:
                 ended.append(error)
-            except Exception as error:  # whatever a network or a probe raises
+            except BaseException as error:  # whatever a network or a probe raises
+                if not (isinstance(error, Exception | SystemExit) or place_in_plugin(error)):
+                    raise
                 if debug:
                     ended.append(error)
                 failures.append((jobs[number].label, error))
@@ -327,7 +329,8 @@ def run_jobs(
         kept = "the others are done and kept, " if results else ""
         raise RunError(
             f"{len(failures)} of {len(jobs)} arms failed: {label}{more}: {type(first).__name__}: "
-            f"{told(first, 500)}: {kept}the same command tries again; --debug shows where"
+            f"{told(first, 500)}{place_in_plugin(first)}: {kept}the same command tries again; "
+            "--debug shows where"
         ) from first
     return [results[number] for number in range(len(jobs))]
 

@@ -14,7 +14,6 @@ from typing import Any, TypeAlias
 from jax.sharding import Mesh
 
 from bnjax import data, losses
-from bnjax.errors import UsageError
 from bnjax.frame import disk, folder, job, layout, listener, messages, processes, records
 from bnjax.frame.files import plain
 from bnjax.frame.interrupts import Interrupted, StopRequest, stop_on_signals
@@ -23,7 +22,7 @@ from bnjax.frame.listener import EventFiles, Listener, together
 from bnjax.frame.messages import printable, warn
 from bnjax.frame.options import EXECUTION
 from bnjax.frame.published_curves import Published, read_published
-from bnjax.frame.study import Study
+from bnjax.frame.study import Study, answering_for_plugins
 
 # Judges and draws what a run's folder holds, and writes its summary last.
 Publish: TypeAlias = Callable[[Study, Published, Path, Sequence[Listener]], None]
@@ -70,12 +69,16 @@ def run(
         stop = held.enter_context(stop_on_signals(tell_others, ends_process=ends_process))
         write = functools.partial(publish, study, published, path, listeners)
         if not finished:
-            is_new = not path.exists()
+            before = path.stat().st_ino if path.exists() else None
             try:
                 complete(study, options, console, who, watch, stop, listeners, write)
-            except UsageError:  # a refused call leaves nothing behind
-                if is_new and who.writes and path.exists() and not folder.saved(path):
-                    disk.remove(path)
+            except (Interrupted, KeyboardInterrupt):
+                raise
+            except BaseException:  # a start that failed leaves nothing behind
+                is_new = path.exists() and path.stat().st_ino != before
+                if is_new and who.writes and not folder.saved(path):
+                    with contextlib.suppress(OSError):
+                        disk.remove(path)
                 raise
         elif who.writes:
             console.print(f"finished before: {printable(path)}")
@@ -114,9 +117,14 @@ def complete(
     """Run what is not done yet in a folder that no other process uses."""
     dataset = data.load(options.dataset, options.data_dir, seed=options.seed)
     planned = job.plan(options)
-    for values, seed in planned:  # refuses impossible batches before anything is written
-        if seed == options.seed:
-            job.make_arm(study, options, dataset, values, seed)
+    known: dict[str, Any] = {}
+    for one in planned:  # refuses impossible batches before anything is written
+        if one.seed == options.seed:
+            what = f"the arm {one.label} cannot be trained: " if options.plugins else ""
+            with answering_for_plugins(what):
+                arm = job.make_arm(study, options, dataset, *one)
+                if options.plugins:  # their mistakes show before anything is trained
+                    job.set_up(study, arm, who.meshes[0], known)
     study.part("check", lambda options, dataset: None)(options, dataset)
     facts = {
         **fingerprint(who),
@@ -166,8 +174,6 @@ def complete(
             if who.together:  # every process asks as often, so all leave at the same step
                 return processes.told_to_stop(next(polls))
             return stop.received
-
-        known: dict[str, Any] = {}
 
         def work(one: job.Job, mesh: Mesh | None) -> records.Record:
             execution = job.Execution(

@@ -19,18 +19,20 @@ its `__init__.py` (or in the file) and loads no JAX. The parts are found by thei
 | `FIGURES` | `figure.py` | callables `(run, published) -> drawings` |
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Iterable, Mapping
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from bnjax.errors import RunError, UsageError
+from bnjax.errors import RunError, UsageError, told
 from bnjax.frame import options as option_groups
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -175,13 +177,14 @@ def find(name: str) -> Study:
 
 
 LARGEST_PLUGIN = 2**20  # bytes
+PLUGIN = "bnjax_plugin_"  # name of its module, before its digest
 
 
 def load_plugins(paths: Iterable[Path]) -> None:
     """Run Python files of a user's own that call `register` of `norms` or `models`, each once."""
     for path in paths:
         (content,) = plugin_digests([path])
-        name = f"bnjax_plugin_{content[:12]}"
+        name = f"{PLUGIN}{content[:12]}"
         if name in sys.modules:
             continue
         spec = importlib.util.spec_from_file_location(name, path)
@@ -191,12 +194,38 @@ def load_plugins(paths: Iterable[Path]) -> None:
         sys.modules[name] = module
         try:
             spec.loader.exec_module(module)
-        except UsageError as error:
+        except BaseException as error:  # it is the user's own code: whatever it raises
             del sys.modules[name]
-            raise UsageError(f"--plugins {path}: {error}") from error
-        except Exception as error:  # it is the user's own code: whatever it raises
-            del sys.modules[name]
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            if isinstance(error, UsageError):
+                raise UsageError(f"--plugins {path}: {error}") from error
             raise RunError(f"--plugins {path} does not run: {error!r}; mend it") from error
+
+
+@contextlib.contextmanager
+def answering_for_plugins(what: str = "") -> Iterator[None]:
+    """Within the block an error in a plugin's code names its file; `sys.exit` is an error, too.
+
+    Where `what` is given, so is any other error, which names that.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, UsageError, RunError):
+        raise
+    except BaseException as error:
+        place = place_in_plugin(error)
+        if not place and not (what and isinstance(error, Exception)):
+            raise
+        raise RunError(f"{what}{type(error).__name__}: {told(error)}{place}; mend it") from error
+
+
+def place_in_plugin(error: BaseException) -> str:
+    """Where in a plugin an error was raised, ` (my_norm.py, line 3)`; empty where none was."""
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        if frame.f_globals.get("__name__", "").startswith(PLUGIN):
+            return f" ({frame.f_code.co_filename}, line {line})"
+    return ""
 
 
 def plugin_digests(paths: Iterable[Path]) -> list[str]:

@@ -5,7 +5,7 @@ from bnjax.probes.activations import Distribution, distribution
 from bnjax.probes.earth_mover import Affine, EarthMover, earth_mover
 from bnjax.probes.line import Line, Probe, line, losses_on_line
 from bnjax.probes.magnitudes import Magnitudes, kinds, magnitudes
-from bnjax.probes.points import map_points, mean_over
+from bnjax.probes.points import in_float32, map_points, mean_over
 from bnjax.probes.rounding import rounding_noise
 from bnjax.probes.shift import Shift, layer_order, shift
 from bnjax.probes.spectrum import Spectrum, density, hessian_vector_product, spectrum
@@ -34,6 +34,7 @@ __all__ = [
     "earth_mover",
     "filter_direction",
     "hessian_vector_product",
+    "in_float32",
     "kinds",
     "layer_order",
     "line",

@@ -10,6 +10,7 @@ from bnjax.arithmetic.moments import moment_changes
 from bnjax.arithmetic.percentiles import percentiles as percentiles_of
 from bnjax.errors import UsageError
 from bnjax.fields import Field
+from bnjax.probes.points import check_like, check_params
 from bnjax.types import Scalar
 
 PERCENTILES = (15.0, 50.0, 85.0)  # those of Ioffe & Szegedy 2015, Fig. 1
@@ -55,7 +56,8 @@ def distribution(
       A `Distribution`, in the dtype of the activations; percentiles of half precision are float32.
 
     Raises:
-      UsageError: no such channel, or edges that are fewer than two or not one-dimensional.
+      UsageError: no such channel, or edges that are fewer than two or not one-dimensional; what is
+        no floating-point array, or `after` not as `before`.
 
     Source: Santurkar et al. 2018, Fig. 1c and 8; Ioffe & Szegedy 2015, Fig. 1.
 
@@ -64,6 +66,10 @@ def distribution(
       >>> distribution(x, edges=jnp.array([0.0, 1.5, 4.0])).histogram.tolist()
       [0.5, 0.5]
     """
+    check_params(before, "before", narrow=True)
+    check_params(edges, "edges", narrow=True)
+    if after is not None:
+        check_like(before, after, "after", "before")
     channels = before.shape[-1]
     if not 0 <= channel < channels:
         raise UsageError(f"channel={channel} does not exist: choose from 0 to {channels - 1}")

@@ -17,6 +17,7 @@ from bnjax.arithmetic.percentiles import percentiles as percentiles_of
 from bnjax.errors import UsageError
 from bnjax.fields import Field
 from bnjax.probes.activations import PERCENTILES
+from bnjax.probes.points import check_like, check_params
 from bnjax.types import PRNGKey, Scalar
 
 
@@ -76,8 +77,7 @@ def earth_mover(
     Args:
       key: typed PRNG key of directions and pixels.
       before: outputs `[batch, …, channels]`, e.g. before the non-linearity.
-      after: those of the same examples after the step, in the shape, dtype and units of `before`,
-        which is not checked.
+      after: those of the same examples after the step, in the shape, dtype and units of `before`.
       directions: of the sliced distance.
       pixels: random pixels of every example, drawn with replacement and the same before and after,
         which are the samples of a channel's distance and bounds; a layer that has no more gives
@@ -90,7 +90,8 @@ def earth_mover(
       An `EarthMover`.
 
     Raises:
-      UsageError: directions or pixels below 1.
+      UsageError: directions or pixels below 1; `before` is no floating-point array, or `after` not
+        as `before`.
 
     Source: Huang & Yu 2020 (2001.02814).
 
@@ -103,6 +104,8 @@ def earth_mover(
     for name, value in (("directions", directions), ("pixels", pixels)):
         if value < 1:
             raise UsageError(f"{name}={value} must be 1 or more")
+    check_params(before, "before", narrow=True)
+    check_like(before, after, "after", "before")
     batch, channels = before.shape[0], before.shape[-1]
     vectors = [x.reshape(batch, -1) for x in (before, after)]
     images = [x.reshape(batch, -1, channels) for x in (before, after)]

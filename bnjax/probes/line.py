@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Float
 
 from bnjax.arithmetic import euclidean, trees
@@ -20,10 +19,18 @@ from bnjax.arithmetic.layers import Described, Parameter, describe, unknown
 from bnjax.convolution.convolution import outside_loops
 from bnjax.errors import UsageError
 from bnjax.fields import Field
-from bnjax.probes.points import check_like, check_scalar, map_points, points_that_fit
+from bnjax.probes.points import (
+    check_function,
+    check_like,
+    check_params,
+    check_points,
+    check_scalar,
+    map_points,
+    points_that_fit,
+)
 from bnjax.probes.rounding import RESOLVED, coarsest_epsilon, round_otherwise
 from bnjax.probes.surface import values_on_line
-from bnjax.types import Array, Loss, Params, Points, PRNGKey, PyTree, Scalar
+from bnjax.types import Array, Flag, Loss, Params, Points, PRNGKey, PyTree, Scalar
 
 PerStep: TypeAlias = Float[Array | np.ndarray, " step_size"]
 
@@ -115,10 +122,10 @@ def line(
       A `Line`; arrays `[num_step_sizes]` in the dtype of the loss.
 
     Raises:
-      UsageError: the loss is not scalar, a parameter is not float32 or float64, `direction` does
-        not match `params`, `step_sizes` is empty or not one-dimensional, `direction` and
-        `random_key` are both given, `parameters` selects nothing, `chunk` is below 1, or `mesh` has
-        no axis `probe`.
+      UsageError: the loss is not scalar, a parameter is not float32 or float64 (16 bits: see
+        `in_float32`), `direction` or `centre` does not match `params`, `step_sizes` is empty, not
+        one-dimensional or not real and finite, `direction` and `random_key` are both given,
+        `parameters` selects nothing, `chunk` is below 1, or `mesh` has no axis `probe`.
 
     Source: Santurkar et al. 2018, §3.1 and Fig. 4 a–c.
 
@@ -129,10 +136,9 @@ def line(
       >>> [round(float(beta), 3) for beta in probe.smoothness]
       [3.0, 3.0]
     """
-    step_sizes = jnp.asarray(step_sizes)
-    _check(loss, params, step_sizes, direction)
-    if chunk == "auto":
-        chunk = points_that_fit(loss, params, step_sizes.shape[0])
+    step_sizes = check_points(step_sizes, "step_sizes")
+    if direction is not None:
+        check_like(params, direction, "direction")
     known = _kernels(params, described, parameters)
     if parameters is not None:
         params, rest = trees.partition(params, parameters)
@@ -142,6 +148,11 @@ def line(
             direction, _ = trees.partition(direction, parameters)
         if centre is not None:
             centre = centre[0], trees.partition(centre[1], parameters)[0]
+    check_scalar(loss, params)
+    if centre is not None:
+        check_like(params, centre[1], "the gradient of centre")
+    if chunk == "auto":
+        chunk = points_that_fit(loss, params, step_sizes.shape[0])
     with jax.default_matmul_precision(precision):
         centre_loss, gradient = centre or jax.value_and_grad(loss)(params)
         gradient_norm = trees.norm(gradient)
@@ -163,7 +174,7 @@ def line(
             step_size = step_sizes[jnp.minimum(place.astype(int), count - 1)]
             point = trees.move(params, direction, step_size)
             if rounding:
-                point = optax.tree.where(place < count, point, last)
+                point = jax.tree.map(functools.partial(_choose, place < count), point, last)
             return _compare(jax.value_and_grad(loss)(point), centre_of_line, step_size)
 
         places = jnp.arange(count + rounding, dtype=step_sizes.dtype)
@@ -199,7 +210,7 @@ def _limits(loss: Loss, params: Params, direction: Params) -> tuple[Scalar, Scal
     along, length = euclidean.scaled(direction)
     turned, size = euclidean.scaled(product)
     norm, ratio = optax.tree.norm(along), size / length
-    limits = optax.tree.norm(turned) / norm, optax.tree.vdot(along, turned) / norm**2
+    limits = optax.tree.norm(turned) / norm, trees.vdot(along, turned) / norm**2
     return limits[0] * ratio, limits[1] * ratio
 
 
@@ -210,6 +221,11 @@ class _Centre(NamedTuple):
     direction_norm: Scalar
     kernel_norms: PyTree  # see `_kernel_norms`
     scaled_direction_norm: Scalar  # of each kernel's part over the kernel's norm
+
+
+def _choose(condition: Flag, yes: Array, no: Array) -> Array:
+    """One of two leaves, by a mask that is divided over an explicit mesh as they are."""
+    return jnp.where(jnp.zeros_like(yes, bool) | condition, yes, no)
 
 
 def _kernels(
@@ -309,9 +325,11 @@ class Probe:
             in place of a further one; it must be that of `loss`, at `precision`.
 
         Raises:
-          UsageError: `step_sizes` is empty or not one-dimensional; at the first call, as `line`.
+          UsageError: `step_sizes` as for `line`, or a loss that is no function; at the first call,
+            as `line`.
         """
-        _check_step_sizes(jnp.asarray(step_sizes))
+        check_function(loss, "the loss")
+        check_points(step_sizes, "step_sizes")
         self.step_sizes = np.asarray(step_sizes)
         self._loss, self._mapped = loss, mapped
         self._selection = trees.leaves_where(parameters) if parameters else trees.EVERYTHING
@@ -376,6 +394,10 @@ class Probe:
         Raises:
           UsageError: as `line`.
         """
+        split, merge = self._selection
+        check_params(split(params))
+        if direction is not None:
+            check_like(params, direction, "direction")
         options: dict[str, Any] = {"direction": direction, "random_key": random_key}
         options["centre"] = centre
         rounding = limits if rounding is None else rounding
@@ -386,9 +408,7 @@ class Probe:
             own = params, batch, self.step_sizes, limits, rounding
             return self._compiled_line(*own, **options)
         if direction is not None:
-            check_like(params, direction, "direction")
-            direction = self._selection.split(direction)
-        split, merge = self._selection
+            direction = split(direction)
         loss, gradient = centre or self.gradient(params, *batch)
         kernels = _kernels(params, self._options["described"], self._options["parameters"])
         centre_of_line, direction, norm = _begin(
@@ -432,7 +452,7 @@ class Probe:
 # takes for those over every leaf.
 @jax.jit
 def _flat(tree: Params) -> Float[Array, " size"]:
-    return ravel_pytree(tree)[0]
+    return trees.ravel(tree)[0]
 
 
 @functools.partial(jax.jit, static_argnames="kernels")
@@ -493,22 +513,8 @@ def losses_on_line(
 
     Source: Santurkar et al. 2018, Fig. 4a.
     """
-    step_sizes = jnp.asarray(step_sizes)
-    _check(loss, params, step_sizes, direction)
+    check_scalar(loss, params)
+    check_like(params, direction, "direction")
+    step_sizes = check_points(step_sizes, "step_sizes")
     options: dict = {"chunk": chunk, "mesh": mesh, "precision": precision}
     return values_on_line(loss, params, direction, -step_sizes, **options)
-
-
-def _check(loss: Loss, params: Params, step_sizes: Points, direction: Params | None) -> None:
-    _check_step_sizes(step_sizes)
-    check_scalar(loss, params)
-    if direction is not None:
-        check_like(params, direction, "direction")
-
-
-def _check_step_sizes(step_sizes: Points) -> None:
-    if step_sizes.ndim != 1 or step_sizes.size == 0:
-        raise UsageError(
-            f"step_sizes has shape {step_sizes.shape}; it must be one-dimensional and not empty: "
-            "give e.g. jnp.array([0.05, 0.1, 0.2, 0.4])"
-        )

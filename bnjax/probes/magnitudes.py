@@ -11,6 +11,7 @@ from bnjax.arithmetic import trees
 from bnjax.arithmetic.layers import describe
 from bnjax.errors import UsageError
 from bnjax.fields import Field
+from bnjax.probes.points import check_params
 from bnjax.types import BatchStats, Params
 
 KINDS = ("kernel", "bias", "cancelled_bias", "scale", "shift", "other")
@@ -77,10 +78,11 @@ def magnitudes(gradient: Params, kind_of: Mapping[str, str]) -> Magnitudes:
       of the parameter.
 
     Raises:
-      UsageError: a leaf without a kind.
+      UsageError: a leaf without a kind, or one that is no floating-point array.
 
     Source: definition; unpublished comparisons after Frankle et al. 2020 (2003.00152).
     """
+    check_params(gradient, "gradient", narrow=True)
     names = trees.leaf_names(gradient)
     if unknown := [name for name in names if kind_of.get(name) not in KINDS]:
         raise UsageError(f"no kind is given for {', '.join(unknown)}: give one of {KINDS} each")

@@ -5,65 +5,191 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from bnjax.arithmetic import trees
-from bnjax.errors import UsageError
+from bnjax.errors import UsageError, told
 from bnjax.types import Array, Loss, Params, Points, PyTree, Scalar
 
 
-def check_scalar(loss: Loss, params: Params) -> None:
-    """Refuse a loss that does not return one scalar, and parameters in half precision or none."""
-    check_dtypes(params)
-    result = jax.eval_shape(loss, params)
-    if isinstance(result, tuple | dict):
+def check_scalar(loss: Loss, params: Params, what: str = "params") -> None:
+    """Refuse a loss that does not return one real scalar, and parameters as `check_params` does."""
+    check_params(params, what)
+    check_function(loss, "the loss")
+    try:
+        result = jax.eval_shape(loss, params)
+    except TypeError:  # a result that holds what is no array, or the loss's own error
+        jax.eval_shape(lambda params: check_result(loss(params)), params)
+        raise
+    check_result(result)
+
+
+def check_function(given: Any, what: str) -> None:
+    if not callable(given):
+        raise UsageError(
+            f"{what} is a {type(given).__name__}; it must be a function: give lambda params: …"
+        )
+
+
+def check_result(result: Any) -> None:
+    """Refuse what a loss returned unless it is one real floating-point number."""
+    if isinstance(result, tuple | list | dict):
         raise UsageError(
             f"the loss returns a {type(result).__name__}; it must return one scalar: of a pair of "
             "loss and more give the first, lambda params: loss(params)[0]"
         )
-    if getattr(result, "shape", None) != ():
+    shape = getattr(result, "shape", None)
+    if shape != ():
+        found = result if shape is None else f"{result.dtype} of shape {shape}"
         raise UsageError(
-            f"the loss returns {result}; it must return one scalar: reduce it, e.g. with jnp.mean"
+            f"the loss returns {found}; it must return one scalar: reduce it, e.g. with jnp.mean"
+        )
+    if not jnp.issubdtype(result.dtype, jnp.floating):
+        is_complex = jnp.issubdtype(result.dtype, jnp.complexfloating)
+        remedy = "take its real part, jnp.real" if is_complex else "cast what it is computed from"
+        raise UsageError(
+            f"the loss returns {result.dtype}; it must return one real floating-point scalar: "
+            f"{remedy}"
         )
 
 
-def check_dtypes(params: Params) -> None:
-    """Refuse parameters that are not float32 or float64, by name."""
-    named = trees.named_leaves(params)
-    if not named:
-        raise UsageError("params has no arrays: give a pytree with the parameters of the loss")
-    for name, leaf in named.items():
-        if (dtype := jnp.result_type(leaf)) not in (jnp.float32, jnp.float64):
+WIDE = (np.dtype("float32"), np.dtype("float64"))
+
+
+def check_params(params: Params, what: str = "params", *, narrow: bool = False) -> None:
+    """Refuse leaves that are not float32 or float64 arrays, by name; of tracers the dtype counts.
+
+    Args:
+      params: a pytree.
+      what: the name of the argument.
+      narrow: whether all floating-point types will do.
+    """
+    leaves = jax.tree.leaves(params)
+    if not leaves:
+        raise UsageError(f"{what} has no arrays: give a pytree of float32 or float64 arrays")
+    for place, leaf in enumerate(leaves):
+        if not (is_a(jnp.floating, leaf) and (narrow or dtype_of(leaf) in WIDE)):
+            name = trees.leaf_names(params)[place] or "its only leaf"
             raise UsageError(
-                f"params has {dtype} at {name or 'its only leaf'}; it must be float32 or float64: "
-                "cast it by astype, or leave what is no parameter to the loss"
+                f"{what} has {kind_of(leaf)} at {name}; it must be float32 or float64: "
+                f"{remedy(leaf)}"
             )
 
 
-def check_like(params: Params, other: Params, what: str) -> None:
-    """Refuse a pytree that has other leaves or shapes than the parameters; nothing is run."""
+def remedy(leaf: Any) -> str:
+    """What to do about a leaf that is no parameter."""
+    if is_a(jnp.floating, leaf):
+        return "hold a float32 copy, loss, params = probes.in_float32(loss, params)"
+    if isinstance(leaf, complex) or is_a(jnp.complexfloating, leaf):
+        return "give its real and its imaginary part as two leaves"
+    if isinstance(leaf, float):
+        return "make it an array, jax.tree.map(jnp.asarray, params)"
+    return "leave what is no parameter to the loss, which may close over it"
+
+
+def dtype_of(leaf: Any) -> Any:
+    """The dtype that an array has in JAX; None of anything else."""
+    if isinstance(leaf, jax.Array):
+        return leaf.dtype
+    if not isinstance(leaf, np.ndarray | np.generic | jax.ShapeDtypeStruct):
+        return None
+    try:
+        return jnp.result_type(leaf)  # with 64 bits only where JAX keeps them
+    except TypeError:  # numpy's strings and objects
+        return leaf.dtype
+
+
+def is_a(kind: Any, leaf: Any) -> bool:
+    dtype = dtype_of(leaf)
+    return dtype is not None and bool(jnp.issubdtype(dtype, kind))
+
+
+def kind_of(leaf: Any) -> str:
+    """A leaf in an error: its dtype, or its type."""
+    dtype = dtype_of(leaf)
+    return f"a {type(leaf).__name__}" if dtype is None else str(dtype)
+
+
+def check_like(params: Params, other: Params, what: str, like: str = "params") -> None:
+    """Refuse a pytree with another structure, or with leaves of other shapes or dtypes."""
     expected: Any = jax.tree.structure(params)
     given: Any = jax.tree.structure(other)
-    remedy = "they must be the same: build it with jax.tree.map over params"
+    same = f"they must be the same: build it with jax.tree.map over {like}"
     if expected != given:
-        raise UsageError(f"{what} has the structure {given}, params {expected}; {remedy}")
+        raise UsageError(f"{what} has the structure {given}, {like} {expected}; {same}")
     leaves = (jax.tree.leaves(tree) for tree in (params, other))
-    for name, here, there in zip(trees.leaf_names(params), *leaves, strict=True):
-        if jnp.shape(here) != jnp.shape(there):
-            raise UsageError(
-                f"{what} has shape {jnp.shape(there)} at {name}, params {jnp.shape(here)}; {remedy}"
-            )
+    for place, (here, there) in enumerate(zip(*leaves, strict=True)):
+        for differs, cast in ((np.shape, ""), (kind_of, ", leaf.astype(…)")):
+            if differs(here) != differs(there):
+                name = trees.leaf_names(params)[place] or "its only leaf"
+                aspect = "shape " if differs is np.shape else ""
+                raise UsageError(
+                    f"{what} has {aspect}{differs(there)} at {name}, {like} {differs(here)}; "
+                    f"{same}{cast}"
+                )
 
 
-def check_grid(params: Params, directions: tuple[Params, ...], axes: tuple[Array, ...]) -> None:
-    """Refuse directions of another structure, and axes that are empty or not one-dimensional."""
-    check_dtypes(params)
-    for direction in directions:
-        check_like(params, direction, "a direction")
-    for axis in axes:
-        if axis.ndim != 1 or axis.size == 0:
-            raise UsageError(
-                f"coordinates have shape {axis.shape}; they must be one-dimensional and not empty"
-            )
+def check_points(values: Any, what: str) -> Array:
+    """Real, finite values `[num_points]` as a floating-point array; all else is refused."""
+    expected = "give e.g. jnp.array([0.05, 0.1, 0.2, 0.4])"
+    traced = any(isinstance(one, jax.core.Tracer) for one in jax.tree.leaves(values))
+    try:
+        points = jnp.asarray(values) if traced else np.asarray(values)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{what} is no array ({told(error)}): {expected}") from error
+    whole = jnp.issubdtype(points.dtype, jnp.integer)
+    if not whole and not jnp.issubdtype(points.dtype, jnp.floating):
+        raise UsageError(f"{what} has {points.dtype}; it must have real numbers: {expected}")
+    if points.ndim != 1 or points.size == 0:
+        raise UsageError(
+            f"{what} has shape {points.shape}; it must be one-dimensional and not empty: {expected}"
+        )
+    if not traced and not (finite := np.isfinite(points.astype(float))).all():
+        raise UsageError(f"{what} has {points[~finite][0]}; it must be finite: {expected}")
+    return jnp.asarray(values, float if whole else None)
+
+
+def in_float32(loss: Callable[..., Any], params: Params) -> tuple[Callable[..., Any], Params]:
+    """A 16-bit network for probes: float32 parameters, and the loss of what they are in 16 bits.
+
+    The network computes as before, for the loss casts each parameter back to its own dtype; points
+    and gradients are float32. A probe takes no 16-bit parameters: the next bfloat16 is 0.8 % away,
+    so a small step is lost or rounded to another direction. A step below that spacing is lost in
+    the cast here, too: `Line.resolved` says where.
+
+    Args:
+      loss: `loss(params, *batch) -> scalar`.
+      params: pytree of floating-point arrays, float16 or bfloat16 in some or all leaves.
+
+    Returns:
+      The loss of the copy, and the copy. The loss serves all later parameters of these dtypes: make
+      it once in a training loop.
+
+    Raises:
+      UsageError: the loss is no function, or a leaf no floating-point array.
+
+    Example:
+      >>> params = {"w": jnp.array([1.0, 2.0], jnp.bfloat16)}
+      >>> loss, wide = in_float32(lambda params: jnp.sum(params["w"] ** 2), params)
+      >>> jax.grad(loss)(wide)["w"].dtype, loss(wide).dtype
+      (dtype('float32'), dtype('float32'))
+    """
+    check_function(loss, "the loss")
+    check_params(params, narrow=True)
+    dtypes = jax.tree.map(dtype_of, params)
+
+    def widened(tree: PyTree) -> PyTree:
+        def widen(leaf: Any) -> Any:
+            is_narrow = is_a(jnp.floating, leaf) and dtype_of(leaf) not in WIDE
+            return leaf.astype(jnp.float32) if is_narrow else leaf
+
+        return jax.tree.map(widen, tree)
+
+    def wide_loss(wide: Params, *batch: Any) -> Any:
+        narrow = jax.tree.map(lambda leaf, dtype: leaf.astype(dtype), wide, dtypes)
+        return widened(loss(narrow, *batch))
+
+    return wide_loss, widened(params)
 
 
 # Bytes that one chunk of points may compute in its forward pass on an accelerator: about the size
@@ -119,12 +245,15 @@ def map_points(
       The pytree with a leading axis `[num_step_sizes]`, in the dtypes and units of `measure`.
 
     Raises:
-      UsageError: a chunk below 1, or a mesh without an axis `probe`.
+      UsageError: step sizes that are not real and finite, empty or not one-dimensional, a chunk
+        below 1, or a mesh without an axis `probe`.
 
     Example:
       >>> map_points(jnp.square, jnp.array([1.0, 2.0, 3.0]), chunk=2).tolist()
       [1.0, 4.0, 9.0]
     """
+    check_function(measure, "measure")
+    step_sizes = check_points(step_sizes, "step_sizes")
     if chunk < 1:
         raise UsageError(f"chunk={chunk} must be 1 or more points")
     if mesh is not None and "probe" not in mesh.axis_names:
@@ -176,7 +305,8 @@ def mean_over(chunk_loss: Callable[[Params, PyTree], Scalar], chunks: PyTree) ->
       `loss(params) -> scalar`, in the dtype and units of `chunk_loss`.
 
     Raises:
-      UsageError: no chunks, a leaf without axes, or leaves that disagree on their number.
+      UsageError: no chunks, a leaf without axes, or leaves that disagree on their number; where it
+        is called, `chunk_loss` returns no scalar.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -185,7 +315,8 @@ def mean_over(chunk_loss: Callable[[Params, PyTree], Scalar], chunks: PyTree) ->
       >>> float(loss(w)), jax.jvp(jax.grad(loss), (w,), (jnp.ones(1),))[1].tolist()
       (8.0, [4.0])
     """
-    counts = {leaf.shape[0] if leaf.ndim else None for leaf in jax.tree.leaves(chunks)}
+    check_function(chunk_loss, "chunk_loss")
+    counts = {np.shape(leaf)[0] if np.ndim(leaf) else None for leaf in jax.tree.leaves(chunks)}
     if len(counts) != 1 or None in counts or 0 in counts:
         raise UsageError(
             f"the chunks' leading axes have the sizes {sorted(map(str, counts))}: give every leaf "
@@ -196,17 +327,22 @@ def mean_over(chunk_loss: Callable[[Params, PyTree], Scalar], chunks: PyTree) ->
         only = jax.tree.map(lambda leaf: leaf[0], chunks)
         return lambda params: chunk_loss(params, only)
 
+    def one(params: Params, chunk: PyTree) -> Scalar:
+        value: Scalar = chunk_loss(params, chunk)
+        check_result(value)
+        return value
+
     @jax.custom_vjp
     def loss(params: Params, chunks: PyTree) -> Scalar:
-        return jax.lax.map(lambda chunk: chunk_loss(params, chunk), chunks).mean()
+        return jax.lax.map(lambda chunk: one(params, chunk), chunks).mean()
 
     def forward(params: Params, chunks: PyTree) -> tuple[Scalar, Params]:
         def add(total: Any, chunk: PyTree) -> tuple[Any, None]:
-            found = jax.value_and_grad(chunk_loss)(params, chunk)
+            found = jax.value_and_grad(one)(params, chunk)
             return jax.tree.map(jnp.add, total, found), None
 
         first = jax.tree.map(lambda leaf: leaf[0], chunks)
-        shapes = jax.eval_shape(jax.value_and_grad(chunk_loss), params, first)
+        shapes = jax.eval_shape(jax.value_and_grad(one), params, first)
         zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         total, _ = jax.lax.scan(add, zero, chunks)
         return jax.tree.map(lambda leaf: leaf / count, total)

@@ -19,7 +19,7 @@ from bnjax.arithmetic.layers import by_layer, describe, order_of_use
 from bnjax.arithmetic.trees import Selection
 from bnjax.errors import UsageError
 from bnjax.fields import Field
-from bnjax.probes.points import check_like, check_scalar
+from bnjax.probes.points import check_like, check_params, check_scalar
 from bnjax.types import Array, Float, Loss, Params, PyTree, Scalar
 
 Distances: TypeAlias = Annotated[Float[Array, " layer"], Field("‖G − G′‖₂ of the layers")]
@@ -105,8 +105,11 @@ def shift(
       >>> result.layers, result.distances.tolist()
       (('a', 'b'), [0.0, 0.5])
     """
+    check_params(params)
     layers_of(params)  # refuses what has none
     check_like(params, next_params, "next_params")
+    if gradient is not None:
+        check_like(params, gradient, "gradient")
     with jax.default_matmul_precision(precision):
         program, owners, selection = take_apart(loss, params)
         order = ordered(program, owners, order)
@@ -200,8 +203,8 @@ def take_apart(loss: Loss, params: Params) -> tuple[Equations, list[str], Select
 
     Rows over which the loss scans are layers; within a row others may be found.
     """
-    selection = layers_of(params)
     check_scalar(loss, params)
+    selection = layers_of(params)
     while True:
         parts = selection.split(params)
         leaves, structure = jax.tree.flatten(parts)

@@ -4,18 +4,18 @@ Everything acts on the flattened parameters of any `loss(params) -> scalar` by H
 products.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Float, Key
 
 from bnjax.arithmetic import euclidean, trees
 from bnjax.errors import UsageError
 from bnjax.fields import Field
-from bnjax.probes.points import check_scalar
+from bnjax.probes.points import check_like, check_scalar
 from bnjax.types import Index, Loss, Params, PRNGKey, PyTree, Scalar
 
 Vector = Float[Array, " size"]
@@ -190,14 +190,14 @@ def spectrum(
     Source: Ghorbani, Krishnan & Xiao 2019 (1901.10159); Hutchinson 1989 (trace).
     """
     check_scalar(loss, params)
-    point, unravel = ravel_pytree(params)
+    point, unravel = trees.ravel(params)
     _check(point.size, lanczos_steps, num_vectors, num_trace_vectors, top)
     flat_loss = lambda flat: loss(unravel(flat))  # noqa: E731
     for_starts, for_signs = (jax.random.fold_in(key, use) for use in (0, 1))
     with jax.default_matmul_precision(precision):
         signs = jax.random.split(for_signs, num_trace_vectors)
         value, gradient, samples = _quadratic_forms(flat_loss, point, signs)
-        product = hessian_vector_product(flat_loss, point)
+        product = functools.partial(_hessian_product, flat_loss, point)
 
         def run(key: PRNGKey) -> Ritz:
             start = jax.random.normal(key, point.shape, point.dtype)
@@ -229,11 +229,15 @@ def hessian_vector_product(loss: Loss, params: Params) -> Callable[[PyTree], PyT
 
     Args:
       loss: `loss(params) -> scalar`, twice differentiable.
-      params: pytree of floating-point arrays.
+      params: pytree of float32 or float64 arrays.
 
     Returns:
       A function from a pytree like `params`, in its dtypes, to another; units of the gradient for a
       direction in units of the parameters.
+
+    Raises:
+      UsageError: the loss returns no scalar, a parameter is not float32 or float64, or the vector
+        does not match `params`.
 
     Source: Pearlmutter 1994, "Fast Exact Multiplication by the Hessian".
 
@@ -243,7 +247,17 @@ def hessian_vector_product(loss: Loss, params: Params) -> Callable[[PyTree], PyT
       >>> product(jnp.array([1.0, 1.0])).tolist()
       [6.0, 12.0]
     """
-    return lambda vector: jax.jvp(jax.grad(loss), (params,), (vector,))[1]
+    check_scalar(loss, params)
+
+    def product(vector: PyTree) -> PyTree:
+        check_like(params, vector, "the vector")
+        return _hessian_product(loss, params, vector)
+
+    return product
+
+
+def _hessian_product(loss: Loss, params: Params, vector: PyTree) -> PyTree:
+    return jax.jvp(jax.grad(loss), (params,), (vector,))[1]
 
 
 def density(nodes: ArrayLike, weights: ArrayLike, grid: ArrayLike, width: float) -> Vector:

@@ -17,7 +17,14 @@ from jaxtyping import Float
 from bnjax.arithmetic import euclidean, trees
 from bnjax.arithmetic.layers import Described, Parameter, check_told, describe
 from bnjax.errors import UsageError
-from bnjax.probes.points import check_grid, map_points, points_that_fit
+from bnjax.probes.points import (
+    check_function,
+    check_like,
+    check_params,
+    check_points,
+    map_points,
+    points_that_fit,
+)
 from bnjax.types import Array, Params, Points, PRNGKey, PyTree, Scalar
 
 
@@ -62,16 +69,15 @@ def filter_direction(key: PRNGKey, params: Params, *, described: Described | Non
 
     Args:
       key: typed PRNG key.
-      params: pytree of floating-point arrays; half precision is not refused here.
+      params: pytree of float32 or float64 arrays.
       described: what `describe` does not find, by the leaf's name.
 
     Returns:
       A pytree like `params`, in its shapes, dtypes and units; leaves that are no kernels are zero.
 
     Raises:
-      UsageError: a leaf with two or more axes of which nobody knows what it is; `described` does
-        not fit.
-      ValueError: JAX's own, a leaf of integers or booleans.
+      UsageError: a parameter is not float32 or float64, or there is none; a leaf with two or more
+        axes of which nobody knows what it is; `described` does not fit.
 
     Source: Li et al. 2018 (1712.09913), §4.
 
@@ -81,6 +87,7 @@ def filter_direction(key: PRNGKey, params: Params, *, described: Described | Non
       >>> round(float(jnp.linalg.norm(d["kernel"])), 4)
       5.0
     """
+    check_params(params)
 
     def draw(path: tuple, leaf: Array) -> Array:
         name = zlib.crc32(trees.path_name(path).encode())
@@ -109,7 +116,8 @@ def coordinates(points: int, low: float, high: float) -> np.ndarray:
       >>> coordinates(5, -1.0, 1.0).tolist()
       [-1.0, -0.5, 0.0, 0.5, 1.0]
     """
-    if points < 3 or not -np.inf < low < 0 < high < np.inf:
+    legal = all(np.asarray(value).dtype.kind in "iuf" for value in (points, low, high))
+    if not legal or points < 3 or not -np.inf < low < 0 < high < np.inf:
         raise UsageError(f"{points} points from {low} to {high}: must be 3 or more, around 0")
     below = int(np.clip(round(-low / (high - low) * (points - 1)), 1, points - 2))
     above = points - 1 - below
@@ -145,9 +153,9 @@ def values_on_line(
       What `measure` returns with a leading axis `[num_points]`, in its dtypes and units.
 
     Raises:
-      UsageError: a parameter is not float32 or float64, or there is none; coordinates that are
-        empty or not one-dimensional, structures or shapes that differ, a chunk below 1, or a mesh
-        without `probe`.
+      UsageError: a parameter is not float32 or float64, or there is none; coordinates that are not
+        real and finite, empty or not one-dimensional; structures, shapes or dtypes that differ; a
+        chunk below 1, or a mesh without `probe`.
 
     Source: Li et al. 2018 (1712.09913), §3; Goodfellow et al. 2015 (1412.6544).
 
@@ -157,8 +165,10 @@ def values_on_line(
       >>> values_on_line(jnp.square, theta, direction, jnp.array([-2.0, 0.0])).tolist()
       [0.0, 4.0]
     """
-    coordinates = jnp.asarray(coordinates)
-    check_grid(params, (direction,), (coordinates,))
+    check_params(params)
+    check_function(measure, "measure")
+    check_like(params, direction, "direction")
+    coordinates = check_points(coordinates, "coordinates")
     if chunk == "auto":
         chunk = points_that_fit(measure, params, coordinates.shape[0])
 
@@ -204,8 +214,11 @@ def values_on_plane(
 
     Source: Li et al. 2018 (1712.09913), §3, eq. (1).
     """
-    rows, columns = jnp.asarray(rows), jnp.asarray(columns)
-    check_grid(params, directions, (rows, columns))
+    check_params(params)
+    check_function(measure, "measure")
+    for direction in directions:
+        check_like(params, direction, "a direction")
+    rows, columns = check_points(rows, "rows"), check_points(columns, "columns")
     first, second = directions
     options: dict = {"chunk": chunk, "mesh": mesh, "precision": precision}
 

@@ -7,6 +7,7 @@ from jaxtyping import Array, Float
 
 from bnjax.arithmetic.layers import Parameter, flax_kernel
 from bnjax.fields import Field
+from bnjax.probes.points import check_params
 from bnjax.types import Scalar
 
 
@@ -32,12 +33,16 @@ def symmetry(kernel: Float[Array, "..."], /, parameter: Parameter | None = None)
     Returns:
       `Symmetry`, in units of the weights.
 
+    Raises:
+      UsageError: the kernel is no floating-point array.
+
     Source: Goodfellow et al. 2016, "Deep Learning", §8.4.
 
     Example:
       >>> symmetry(jnp.array([[1.0, 1.0], [2.0, -3.0]])).difference.item()
       5.0
     """
+    check_params(kernel, "kernel", narrow=True)
     channels = (parameter or flax_kernel(kernel.ndim)).filter_axes
     spread = kernel.max(axis=channels) - kernel.min(axis=channels)
     return Symmetry(spread.max(), jnp.abs(kernel).max())

@@ -19,6 +19,7 @@ from jaxtyping import Array, Float
 from bnjax.arithmetic.moments import moments, standardise
 from bnjax.errors import UsageError
 from bnjax.fields import Field
+from bnjax.probes.points import check_params, check_scalar
 from bnjax.types import PyTree, Scalar
 
 Rows: TypeAlias = Float[Array, "row channel"]
@@ -107,7 +108,8 @@ def theory(
       A `Theory`. Where all terms on the right are 0 (a channel without gradient) the residual is 0.
 
     Raises:
-      UsageError: y is no matrix, or a channel that does not exist.
+      UsageError: y is no matrix of float32 or float64, a channel that does not exist, or a loss
+        that returns no scalar.
 
     Source: Santurkar et al. 2018 (1805.11604), Theorems 4.1, 4.2 and 4.4.
 
@@ -119,7 +121,9 @@ def theory(
       >>> bool(abs(measured.lipschitz.residual[0]) < 1e-5)
       True
     """
-    _check(y, channels)
+    _check(head, y, channels)
+    check_params(scale, "scale")
+    check_params(shift, "shift")
 
     def normalise(y: Rows) -> Rows:
         return standardise(y, *moments(y, (0,)), epsilon) * scale[None] + shift[None]
@@ -193,11 +197,12 @@ def steepness(loss: Callable[[Rows], Scalar], y: Rows, *, channels: Sequence[int
       A `Steepness`.
 
     Raises:
-      UsageError: y is no matrix, or a channel that does not exist.
+      UsageError: y is no matrix of float32 or float64, a channel that does not exist, or a loss
+        that returns no scalar.
 
     Source: Santurkar et al. 2018, §4.1.
     """
-    _check(y, channels)
+    _check(loss, y, channels)
     (value, gradient), tangent = jax.linearize(jax.value_and_grad(loss), y)
 
     def form(direction: Rows) -> Scalar:
@@ -207,7 +212,8 @@ def steepness(loss: Callable[[Rows], Scalar], y: Rows, *, channels: Sequence[int
     return Steepness(value, gradient, jnp.sum(gradient**2, axis=0), forms[:-1], forms[-1])
 
 
-def _check(y: Rows, channels: Sequence[int]) -> None:
+def _check(loss: Callable[[Rows], Scalar], y: Rows, channels: Sequence[int]) -> None:
+    check_scalar(loss, y, "y")
     if y.ndim != 2:
         raise UsageError(f"y has shape {y.shape}: flatten it to [batch · pixels, channels]")
     if illegal := [channel for channel in channels if not 0 <= channel < y.shape[1]]:

@@ -4,6 +4,7 @@ import _thread
 import dataclasses
 import os
 import signal
+import sys
 import threading
 import time
 import types
@@ -168,6 +169,13 @@ def test_a_job_that_fails_does_not_stop_the_others():
     assert done == [0, 2]
     with pytest.raises(ValueError, match="broken"):
         job.run_jobs(jobs, work, [None], stopped=lambda: False, debug=True)
+
+
+@pytest.mark.parametrize("meshes", [[None], [None, None]])
+def test_a_job_that_ends_its_process_fails_like_any_other(meshes):
+    jobs = [job.Job({"norm": "batch"}, seed) for seed in range(2)]
+    with pytest.raises(RunError, match=r"^2 of 2 arms failed: batch, seed .* SystemExit"):
+        job.run_jobs(jobs, lambda one, mesh: sys.exit(), meshes, stopped=lambda: False)
 
 
 def test_all_arms_of_a_seed_come_before_those_of_the_next():

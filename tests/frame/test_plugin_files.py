@@ -13,10 +13,10 @@ from bnjax import models
 from bnjax.commands import command_line
 from bnjax.draw import network
 from bnjax.errors import UsageError
-from bnjax.frame import folder, results
+from bnjax.frame import arm, folder, results
 from bnjax.frame.study import load_plugins
 from bnjax.models import norms
-from bnjax.studies import landscape, shift
+from bnjax.studies import distributions, earth_mover, landscape, noisy_batchnorm, shift, theory
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "extending.md").read_text()
@@ -64,12 +64,13 @@ def test_a_study_trains_a_network_of_ones_own(tmp_path, capsys, families):
     path = tmp_path / "my_model.py"
     path.write_text(printed)
     call = ["--model", "tiny", "--norms", "batch", "--plugins", str(path), "--steps", "2"]
-    call += ["--batch-size", "10", "--probe-every", "1", "--lr", "0.1", "--layers", "conv2"]
+    call += ["--batch-size", "10", "--probe-every", "1", "--lr", "0.1"]
     call += ["--out", str(tmp_path / "runs")]
     assert command_line.main(shift.STUDY, call) == 0, capsys.readouterr().err
     (run,) = tmp_path.glob("runs/shift/*")
     found = results.read(run)
     assert found.values("layer") == ["conv1", "conv2", "output"]
+    assert found.options["layers"] == ["conv1", "conv2"]  # of the usual ones none is in it
     assert network(found.options) == "tiny"  # what its figures say
 
 
@@ -140,6 +141,9 @@ def test_a_changed_file_is_another_run(own_norm):
     [
         (None, 2, "is not a file"),
         ("1 / 0", 1, "does not run: ZeroDivisionError"),
+        ("import no_such_module", 1, "does not run: ModuleNotFoundError"),
+        ("import sys\nsys.exit()", 1, "does not run: SystemExit()"),
+        ("raise BaseException('odd')", 1, "does not run: BaseException('odd')"),
         ("import bnjax\nbnjax.norms.register('batch', bnjax.norms.batch_norm)", 2, "known already"),
     ],
 )
@@ -153,3 +157,104 @@ def test_a_file_that_does_not_serve_gives_one_line(tmp_path, capsys, content, st
     assert message in error
     assert error.count("\n") == 1
     assert not (tmp_path / "runs").exists()
+
+
+FAILING = """
+import sys
+
+import flax.linen as nn
+
+from bnjax import norms
+
+
+class Failing(nn.Module):
+    @nn.compact
+    def __call__(self, x, *, train):
+        if x.shape[-1] == 4:  # in the network, not where it is registered
+            {act}
+        return x
+
+
+norms.register("failing", lambda: norms.Norm("failing", Failing))
+"""
+
+
+@pytest.mark.parametrize(
+    ("act", "status", "message"),
+    [
+        ("raise ValueError('odd\\nshape')", 1, "ValueError: odd shape"),
+        ("sys.exit()", 1, "SystemExit"),
+        ("raise BaseException('odd')", 1, "BaseException: odd"),
+        ("return x[:1]", 2, "norm 'failing' makes float32 (1, 8, 8, 4) of (2, 8, 8, 4): return"),
+        ("x = x.astype(int)", 2, "norm 'failing' makes int64 (2, 8, 8, 4) of (2, 8, 8, 4): return"),
+    ],
+)
+@pytest.mark.parametrize("norms_first", [["none"], []])
+def test_a_plugin_that_fails_in_a_network_is_named_and_nothing_is_trained(
+    own_norm, tmp_path, toy, capsys, act, status, message, norms_first
+):
+    own_norm.write_text(FAILING.format(act=act) + f"# {norms_first}")  # so that it is run again
+    call = ["--norms", *norms_first, "failing", "--plugins", str(own_norm), "--steps", "2"]
+    call += ["--batch-size", "10", "--out", str(tmp_path / "runs")]
+    assert command_line.main(landscape.STUDY, call) == status
+    error = capsys.readouterr().err
+    if status == 1:
+        message = f"the arm failing, seed 0 cannot be trained: {message}"
+        assert f"({own_norm}, line 13); mend it" in error
+    assert error.startswith(f"error: {message}")
+    assert error.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("fresh", [[], ["--fresh"]])
+def test_a_run_that_fails_before_anything_is_saved_leaves_nothing_behind(
+    toy, tmp_path, capsys, monkeypatch, fresh
+):
+    def fails(*_):
+        raise ValueError("odd")
+
+    call = ["--norms", "none", "--steps", "2", "--batch-size", "10", "--seeds", "1"]
+    call += ["--out", str(tmp_path / "runs")]
+    if fresh:
+        assert command_line.main(landscape.STUDY, call) == 0
+    before = sorted(tmp_path.glob("runs/landscape/*"))
+    monkeypatch.setattr("bnjax.frame.job.run_arm", fails)
+    assert command_line.main(landscape.STUDY, [*call, *fresh]) == 1
+    assert "1 of 1 arms failed: none, seed 0: ValueError: odd" in capsys.readouterr().err
+    left = [path.with_suffix("") for path in sorted(tmp_path.glob("runs/landscape/*"))]
+    assert left == before  # the finished one was set aside
+    assert (tmp_path / "runs").exists() == bool(fresh)
+
+
+STUDIES = {
+    "shift": (shift, ("conv5", "conv8")),
+    "distributions": (distributions, ("conv3", "conv7")),
+    "earth_mover": (earth_mover, ("conv1", "conv3", "conv5", "conv8")),
+    "theory": (theory, ("conv5", "conv8")),
+    "noisy_batchnorm": (noisy_batchnorm, ("conv3", "conv7")),
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("vgg19", {}),  # the usual layers are in it
+        ("mlp", {"shift": ("dense2", "dense3"), "earth_mover": ("dense1", "dense2", "dense3")}),
+        ("lenet", {"theory": ("conv2", "dense2"), "distributions": ("conv2", "dense2")}),
+    ],
+)
+@pytest.mark.parametrize("name", STUDIES)
+def test_usual_layers_are_spread_over_the_layers_of_another_network(name, model, expected):
+    module, usual = STUDIES[name]
+    options = command_line.prepare(module.STUDY, ["--model", model])
+    known = models.layer_names(arm.build_model(options, "none", 10), (32, 32, 3))
+    assert set(options.layers) <= set(known)
+    assert options.layers == (expected.get(name, options.layers) if expected else usual)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_layers_of_presets_are_in_their_networks_and_stay(name):
+    module, _ = STUDIES[name]
+    for preset in ("quick", "paper", "toy"):
+        options = command_line.parse(module.STUDY, ["--preset", preset])
+        assert arm.spread_layers(module.STUDY, options) is options

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -41,14 +41,31 @@ class Norm(NamedTuple):
 
     def kernel(self, kernel: Float[Array, "*fan_in channels"]) -> Float[Array, "*fan_in channels"]:
         """The kernel that a layer uses, from the trained one; called by a layer."""
-        build = self.reparametrise
-        return kernel if build is None else build(name="kernel_norm")(kernel)
+        if self.reparametrise is None:
+            return kernel
+        made = self.reparametrise(name="kernel_norm")(kernel)
+        check_made(self.name, made, kernel)
+        return made
 
     def output(
         self, x: Float[Array, "*batch channels"], *, train: bool
     ) -> Float[Array, "*batch channels"]:
         """The output of a layer, from its affine output; called by a layer."""
-        return x if self.build is None else self.build(name="norm")(x, train=train)
+        if self.build is None:
+            return x
+        made = self.build(name="norm")(x, train=train)
+        check_made(self.name, made, x)
+        return made
+
+
+def check_made(name: str, made: Any, x: Any) -> None:
+    """Refuse what a normaliser made of an array unless it is like it; nothing is computed."""
+    shape, dtype = getattr(made, "shape", None), getattr(made, "dtype", None)
+    if (shape, dtype) != (x.shape, x.dtype):
+        found = made if shape is None else f"{dtype} {shape}"
+        raise UsageError(
+            f"norm {name!r} makes {found} of {x.shape}: return x's own shape and dtype, {x.dtype}"
+        )
 
 
 def check_momentum(momentum: float) -> None:

@@ -13,7 +13,7 @@ from bnjax.errors import UsageError, require_new_name, told
 from bnjax.models.norms.batch import batch_norm, lp_norm, unitize
 from bnjax.models.norms.kernel import weight_norm, weight_standard
 from bnjax.models.norms.noise import noisy
-from bnjax.models.norms.norm import Norm, none
+from bnjax.models.norms.norm import Norm, check_made, none
 from bnjax.models.norms.sample import group_norm, instance_norm, layer_norm, rms_norm
 from bnjax.types import Array, PRNGKey
 
@@ -44,7 +44,8 @@ def register(name: str, make: Callable[[], Norm]) -> None:
 
     Raises:
       UsageError: an impossible name, one that is taken, or a module that cannot be called as
-        `module(x, train=bool)` or keeps statistics of the batch without saying so.
+        `module(x, train=bool)`, returns another shape or dtype than that of x, or keeps statistics
+        of the batch without saying so.
 
     Example:
       >>> register("batch_slow", lambda: batch_norm(momentum=0.99)._replace(name="batch_slow"))
@@ -61,41 +62,49 @@ def register(name: str, make: Callable[[], Norm]) -> None:
     REGISTRY[name] = make
 
 
+# What is tried of a norm: the shapes of its input, and how it is called.
+TRIALS: dict[str, tuple[tuple[tuple[int, ...], ...], tuple[dict[str, bool], ...]]] = {
+    "build": (((4, 8, 8, 16), (4, 16)), ({"train": False}, {"train": True})),  # or dense alone
+    "reparametrise": (((3, 3, 8, 16), (8, 16)), ({},)),  # kernels
+}
+
+
 def check_call(norm: Norm) -> None:
-    """Refuse a normaliser that cannot be called, or does not say that it needs the batch."""
-    if norm.build is None:
-        return
-    reasons = []
-    for shape in ((4, 8, 8, 16), (4, 16)):  # images, or dense layers alone
-        try:
-            output, variables = try_call(norm.build(name=None), shape)
-        except Exception as error:  # a user's code may raise anything
-            reasons.append(f"{type(error).__name__}: {told(error)}")
-            continue
-        if getattr(output, "shape", None) != shape:
-            raise UsageError(f"norm {norm.name!r} makes {output} of {shape}: return x's own shape")
-        if "batch_stats" in variables and not norm.batch_statistics:
+    """Refuse a normaliser that cannot be called, returns another array, or hides statistics."""
+    for field, (shapes, calls) in TRIALS.items():
+        build = getattr(norm, field)
+        reasons = []
+        for shape in shapes if build else ():
+            x = jax.ShapeDtypeStruct(shape, jnp.float32)
+            try:
+                found = [try_call(build(name=None), x, **options) for options in calls]
+            except Exception as error:  # a user's code may raise anything
+                reasons.append(f"{type(error).__name__}: {told(error)}")
+                continue
+            for output, variables in found:
+                check_made(norm.name, output, x)
+                if "batch_stats" in variables and not norm.batch_statistics:
+                    raise UsageError(
+                        f"norm {norm.name!r} keeps batch_stats: give its Norm "
+                        "batch_statistics=True, by which batches of one and microbatches are "
+                        "refused"
+                    )
+        if len(reasons) == len(shapes):
+            call = "module(x, train=bool), x [batch, …, channels]"
+            call = call if field == "build" else "module(kernel), kernel […, channels]"
             raise UsageError(
-                f"norm {norm.name!r} keeps batch_stats: give its Norm batch_statistics=True, by "
-                "which batches of one and microbatches are refused"
+                f"norm {norm.name!r} cannot be built by {field}(name=…) and called as {call}: "
+                f"{reasons[0]}"
             )
-        return
-    raise UsageError(
-        f"norm {norm.name!r} cannot be built by build(name=…) and called as module(x, train=bool), "
-        f"x [batch, …, channels]: {reasons[0]}"
-    )
 
 
-def try_call(module: nn.Module, shape: tuple[int, ...]) -> tuple[Any, Any]:
-    """Shapes of a module's output and variables in training; testing mode is tried, too."""
-    x = jax.ShapeDtypeStruct(shape, jnp.float32)
+def try_call(module: nn.Module, x: jax.ShapeDtypeStruct, **options: bool) -> tuple[Any, Any]:
+    """Shapes of a module's output and of its variables."""
 
-    def call(key: PRNGKey, x: Array, *, train: bool) -> Any:
-        return module.init_with_output(key, x, train=train)
+    def call(key: PRNGKey, x: Array) -> Any:
+        return module.init_with_output(key, x, **options)
 
-    for train in (False, True):
-        found = jax.eval_shape(functools.partial(call, train=train), jax.random.key(0), x)
-    return found
+    return jax.eval_shape(call, jax.random.key(0), x)
 
 
 def by_name(name: str) -> Norm:
