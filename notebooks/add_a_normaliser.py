@@ -32,11 +32,11 @@ from bnjax import norms
 
 
 class Tanh(nn.Module):
-    """y = tanh(γ x) per channel; γ is trained and begins at ½."""
+    """y = tanh(γ x) per channel; γ is trained and begins at 2, for a ReLU follows."""
 
     @nn.compact
     def __call__(self, x, *, train):
-        scale = self.param("scale", nn.initializers.constant(0.5), x.shape[-1:], x.dtype)
+        scale = self.param("scale", nn.initializers.constant(2.0), x.shape[-1:], x.dtype)
         return jnp.tanh(x * scale.reshape((1,) * (x.ndim - 1) + (-1,)))
 
 

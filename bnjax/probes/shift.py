@@ -105,7 +105,6 @@ def shift(
       >>> result.layers, result.distances.tolist()
       (('a', 'b'), [0.0, 0.5])
     """
-    check_params(params)
     layers_of(params)  # refuses what has none
     check_like(params, next_params, "next_params")
     if gradient is not None:
@@ -180,6 +179,7 @@ def ordered(
 
 def layers_of(params: Params) -> Selection:
     """How params fall into layers by themselves; what has none is refused."""
+    check_params(params)
     selection = by_layer(params)
     names = list(selection.split(params))
     if names == [""]:
@@ -203,8 +203,8 @@ def take_apart(loss: Loss, params: Params) -> tuple[Equations, list[str], Select
 
     Rows over which the loss scans are layers; within a row others may be found.
     """
-    check_scalar(loss, params)
     selection = layers_of(params)
+    check_scalar(loss, params)
     while True:
         parts = selection.split(params)
         leaves, structure = jax.tree.flatten(parts)

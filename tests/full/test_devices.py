@@ -152,3 +152,46 @@ def test_devices_of_other_processes_ask_for_no_threads_here(monkeypatch):
     assert os.environ["NPROC"] == "16"
     layout.prepare(3000, 1)
     assert os.environ["NPROC"] == "512"
+
+
+DIVIDED = """
+import jax, jax.numpy as jnp, numpy as np
+from bnjax import probes
+
+assert jax.device_count() == 2
+jax.config.update("jax_enable_x64", True)
+whole, steps = jax.P(), np.array([0.05, 0.1, 0.2])
+draw = np.random.default_rng(0).normal
+params = {"a": {"kernel": draw(size=(4, 6))}, "b": {"kernel": draw(size=(6, 2))}}
+places = {"a": {"kernel": jax.P(None, "data")}, "b": {"kernel": jax.P("data", None)}}
+images = draw(size=(8, 4))
+
+def measure(params, images, dot):
+    def loss(params, images=images):
+        return jnp.mean(dot(jnp.tanh(images @ params["a"]["kernel"]), params["b"]["kernel"]) ** 4)
+
+    after, key = jax.tree.map(lambda leaf: 0.9 * leaf, params), jax.random.key(0)
+    found = [probes.line(loss, params, steps, chunk=chunk) for chunk in (1, 2)]
+    return *found, probes.Probe(loss, steps)(params, images), probes.shift(
+        loss, params, after
+    ), probes.spectrum(loss, params, key, lanczos_steps=4, top=2)
+
+expected = measure(jax.tree.map(jnp.asarray, params), jnp.asarray(images), jnp.dot)
+mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
+with jax.set_mesh(mesh):
+    for divides in ("the batch", "parameters"):
+        by_batch = divides == "the batch"
+        spread = jax.tree.map(lambda at: whole if by_batch else at, places)
+        own = jax.tree.map(jax.device_put, params, spread)
+        rows = jax.device_put(images, jax.P("data") if by_batch else whole)
+        dot = jnp.dot if by_batch else lambda x, w: jnp.dot(x, w, out_sharding=whole)
+        found = measure(own, rows, dot)
+        for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-7, atol=1e-12)
+        print("same numbers", divides)
+"""
+
+
+def test_probes_measure_on_an_explicit_mesh_what_they_do_on_one_device():
+    said = run_python(["-c", DIVIDED], 2, 300)
+    assert said.count("same numbers") == 2

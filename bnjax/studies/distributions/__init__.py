@@ -27,7 +27,7 @@ class ShownLayers:
     """Layers whose activations are shown, and a channel of them."""
 
     layers: tuple[str, ...] = ("conv3", "conv7")
-    """Layers whose activations are shown."""
+    """Layers whose activations are shown. In another network than the default: others as deep."""
     channel: Annotated[int, tyro.conf.arg(aliases=["--unit"])] = 0
     """Channel whose own percentiles are taken."""
 

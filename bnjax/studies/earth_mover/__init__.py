@@ -28,7 +28,8 @@ class Options(options.LearningRate, options.Training):
     norms: tuple[str, ...] = ("none", "batch", "unitize")
     """The arms: one network for each normaliser, alike in all else."""
     layers: tuple[str, ...] = ("conv1", "conv3", "conv5", "conv8")
-    """Layers whose outputs are compared, before the non-linearity."""
+    """Layers whose outputs are compared, before the non-linearity. In another network than the
+    default: others as deep."""
     slices: int = 64
     """Random directions of the sliced distance; the same in every arm."""
     pixels: int = 16

@@ -30,7 +30,7 @@ class Options(options.LearningRate, options.Training):
     """Options of the theory."""
 
     layers: tuple[str, ...] = ("conv5", "conv8")
-    """Layers to probe."""
+    """Layers to probe. In another network than the default: others as deep."""
     channels: Annotated[tuple[int, ...], tyro.conf.arg(aliases=["--units"])] = (0, 1, 2, 3)
     """Channels of each layer for which Hessian-vector products are taken."""
     epsilon: float = 0.0
