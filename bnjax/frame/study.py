@@ -25,6 +25,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
@@ -225,6 +226,11 @@ def place_in_plugin(error: BaseException) -> str:
     for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
         if frame.f_globals.get("__name__", "").startswith(PLUGIN):
             return f" ({frame.f_code.co_filename}, line {line})"
+    # Of a callback XLA tells the traceback as text.
+    for module in [module for name, module in sys.modules.items() if name.startswith(PLUGIN)]:
+        named = re.findall(rf'File "{re.escape(str(module.__file__))}", line (\d+)', str(error))
+        if named:
+            return f" ({module.__file__}, line {named[-1]})"
     return ""
 
 

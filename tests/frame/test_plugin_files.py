@@ -1,5 +1,6 @@
 """Normalisers and networks of one's own: the files that are printed, in a study."""
 
+import functools
 import inspect
 import re
 from pathlib import Path
@@ -49,6 +50,20 @@ def test_the_guides_normaliser_is_its_formula(own_norm):
     variables["params"]["scale"] = jnp.full(4, 0.5)
     found = module.apply(variables, jnp.asarray(x), train=True)
     np.testing.assert_allclose(found, np.tanh(0.5 * x), rtol=1e-12)
+
+
+def test_the_signal_survives_the_guides_normaliser(own_norm):
+    """So that the network of the guide's command trains."""
+    own_norm.write_text(own_norm.read_text() + "\n# for the signal\n")
+    load_plugins([own_norm])
+    images = jax.random.normal(jax.random.key(0), (16, 16, 16, 1), jnp.float32)
+    deviations = {}
+    for name in ("none", "tanh"):
+        model = models.vgg5(norm=norms.by_name(name), width=0.25)
+        variables = model.init(jax.random.key(1), images)
+        outputs = jax.jit(functools.partial(model.preactivations, **variables))(images=images)
+        deviations[name] = float(jnp.std(outputs["output"]))
+    assert deviations["tanh"] > 0.5 * deviations["none"]
 
 
 def test_a_study_runs_with_it(own_norm, tmp_path, toy, capsys):
@@ -203,6 +218,18 @@ def test_a_plugin_that_fails_in_a_network_is_named_and_nothing_is_trained(
         assert f"({own_norm}, line 13); mend it" in error
     assert error.startswith(f"error: {message}")
     assert error.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_plugin_that_fails_in_a_step_is_named_and_leaves_no_run(own_norm, tmp_path, toy, capfd):
+    act = "jax.debug.callback(lambda x: 1 / 0, x)"
+    own_norm.write_text(FAILING.format(act=act).replace("import sys", "import jax"))
+    call = ["--norms", "failing", "--plugins", str(own_norm), "--steps", "2", "--batch-size", "10"]
+    call += ["--seeds", "1", "--out", str(tmp_path / "runs")]
+    assert command_line.main(landscape.STUDY, call) == 1
+    error = capfd.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: 1 of 1 arms failed: failing, seed 0: JaxRuntimeError")
+    assert f"({own_norm}, line 13): the same command tries again" in error
     assert not (tmp_path / "runs").exists()
 
 

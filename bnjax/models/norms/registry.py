@@ -98,7 +98,7 @@ def check_call(norm: Norm) -> None:
             )
 
 
-def try_call(module: nn.Module, x: jax.ShapeDtypeStruct, **options: bool) -> tuple[Any, Any]:
+def try_call(module: nn.Module, x: jax.ShapeDtypeStruct, **options: Any) -> tuple[Any, Any]:
     """Shapes of a module's output and of its variables."""
 
     def call(key: PRNGKey, x: Array) -> Any:
