@@ -209,7 +209,8 @@ def require_layers(option: str, layers: Sequence[str], options: Any) -> None:
 def spread_layers(study: Study, options: Any) -> Any:
     """The options, with layers of this network where the default ones are those of another.
 
-    A default layer's share of the depth of its own network, without the output, gives the place.
+    A default layer's share of the depth of its own network, without the output, gives the place:
+    rounded up, for nothing is below the first layer.
     """
     if not getattr(options, "layers", ()):
         return options
@@ -220,9 +221,9 @@ def spread_layers(study: Study, options: Any) -> Any:
     known, theirs = (list(names_of(build(one, "none", 10), one)) for one in (options, usual))
     if set(options.layers) <= set(known) or not set(options.layers) <= set(theirs):
         return options
-    deepest = max(1, len(known) - 1)
-    places = [(theirs.index(name) + 1) / (len(theirs) - 1) * deepest for name in usual.layers]
-    spread = dict.fromkeys(known[min(max(round(place), 1), deepest) - 1] for place in places)
+    depth, own_depth = (max(1, len(names) - 1) for names in (theirs, known))
+    places = [-(-(theirs.index(name) + 1) * own_depth // depth) for name in usual.layers]
+    spread = dict.fromkeys(known[min(place, own_depth) - 1] for place in places)
     return dataclasses.replace(options, layers=tuple(spread))
 
 
