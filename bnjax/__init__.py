@@ -10,19 +10,31 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bnjax import data, losses, models, probes, train
     from bnjax.commands.command_line import start
+    from bnjax.draw.measured import plot
+    from bnjax.fields import to_dataframe, to_xarray
     from bnjax.models import norms
 
 __version__ = "0.2.0"
-__all__ = ["data", "losses", "models", "norms", "probes", "start", "train"]
-
-HOMES = {"norms": "bnjax.models.norms", "start": "bnjax.commands.command_line"}
+PARTS = {name: f"bnjax.{name}" for name in ("data", "losses", "models", "probes", "train")}
+PARTS |= {"norms": "bnjax.models.norms"}
+FUNCTIONS = {
+    "plot": "bnjax.draw.measured",
+    "start": "bnjax.commands.command_line",
+    "to_dataframe": "bnjax.fields",
+    "to_xarray": "bnjax.fields",
+}
+__all__ = [
+    "data", "losses", "models", "norms", "plot", "probes", "start", "to_dataframe", "to_xarray",
+    "train",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name in FUNCTIONS:
+        return getattr(importlib.import_module(FUNCTIONS[name]), name)
+    if name not in PARTS:
         raise AttributeError(f"module 'bnjax' has no attribute {name!r}")
-    module = importlib.import_module(HOMES.get(name, f"bnjax.{name}"))
-    return getattr(module, name) if name == "start" else module
+    return importlib.import_module(PARTS[name])
 
 
 def __dir__() -> list[str]:

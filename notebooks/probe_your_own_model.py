@@ -9,20 +9,21 @@
 # %% [markdown]
 # # Probe your own model
 #
-# A probe of bnjax takes `loss(params) -> scalar` and a pytree of arrays, and nothing else: no
-# class to inherit from, no wrapper. Here are four models of the same size, in `flax.linen`,
-# `flax.nnx`, Equinox and bare JAX, each with BatchNorm where its library has one, and the same
-# three probes on all of them.
+# A probe of bnjax takes `loss(params, *batch) -> scalar` and a pytree of arrays, and nothing else:
+# no class to inherit from, no wrapper. Here are four models of the same size, in `flax.linen`,
+# `flax.nnx`, Equinox and bare JAX, each with BatchNorm where its library has one, followed along
+# training by the same ten lines. (For Haiku see `docs/own_loop.md`.)
 #
 # Install bnjax from its checkout, `pip install -e ".[notebooks]"`, or as in [the first
-# notebook](figure_in_five_cells.ipynb).
+# notebook](figure_in_five_cells.ipynb). All cells run within a minute.
 
 # %%
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import optax
+from IPython.display import display
 
+import bnjax
 from bnjax import probes
 
 # %% tags=["parameters"]
@@ -42,12 +43,12 @@ inputs = jnp.concatenate([spiral, -spiral]) + noise
 labels = jnp.repeat(jnp.arange(2), len(angle))
 
 
-def cost(logits):
+def cost(logits, labels):
     return optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
 
 # %% [markdown]
-# ## One `loss(params)` for each library
+# ## One `loss(params, inputs, labels)` for each library
 #
 # **linen**: variables are dicts. Training mode, and the new statistics are dropped, so the loss
 # is a pure function and a probe moves nothing.
@@ -70,10 +71,10 @@ linen = Linen()
 variables = linen.init(jax.random.key(1), inputs)
 
 
-def linen_loss(params):
+def linen_loss(params, inputs, labels):
     everything = {"params": params, "batch_stats": variables["batch_stats"]}
     logits, _ = linen.apply(everything, inputs, mutable=["batch_stats"])
-    return cost(logits)
+    return cost(logits, labels)
 
 
 # %% [markdown]
@@ -93,9 +94,9 @@ module.train()
 graph, nnx_params, rest = nnx.split(module, nnx.Param, ...)
 
 
-def nnx_loss(params):
+def nnx_loss(params, inputs, labels):
     fresh = nnx.merge(graph, params, jax.tree.map(lambda leaf: leaf, rest))
-    return cost(fresh(inputs))
+    return cost(fresh(inputs), labels)
 
 
 # %% [markdown]
@@ -120,8 +121,8 @@ net = eqx.nn.Sequential(
 equinox_params, static = eqx.partition(net, eqx.is_inexact_array)
 
 
-def equinox_loss(params):
-    return cost(jax.vmap(eqx.combine(params, static))(inputs))
+def equinox_loss(params, inputs, labels):
+    return cost(jax.vmap(eqx.combine(params, static))(inputs), labels)
 
 
 # %% [markdown]
@@ -138,11 +139,11 @@ bare_params = {
 }
 
 
-def bare_loss(params):
+def bare_loss(params, inputs, labels):
     x = inputs
     for i in (1, 2):
         x = jax.nn.relu(x @ params[f"dense{i}"]["kernel"] + params[f"dense{i}"]["bias"])
-    return cost(x @ params["dense3"]["kernel"] + params["dense3"]["bias"])
+    return cost(x @ params["dense3"]["kernel"] + params["dense3"]["bias"], labels)
 
 
 models = {
@@ -153,88 +154,74 @@ models = {
 }
 
 # %% [markdown]
-# ## The same probes on all
+# ## The same ten lines on all
 #
-# Losses and gradients along the gradient, at η = lr · {½, 1, 2, 4}, before and after some steps
-# of plain gradient descent.
+# Losses and gradients along the gradient, at η = lr · {½, 1, 2, 4}, at twenty steps of plain
+# gradient descent. The probe is compiled at its first call: the batch is an argument.
 
 # %%
 step_sizes = lr * jnp.array([0.5, 1.0, 2.0, 4.0])
 
 
-def study(loss, params):
-    """Lines before and after training, and the losses on the way."""
+def follow(loss, params):
+    """Lines by training step, and the trained parameters."""
+    probe = probes.Probe(loss, step_sizes)
+    lines = {}
+    for step in range(steps):
+        value, gradient = probe.gradient(params, inputs, labels)
+        if step % max(1, steps // 20) == 0:
+            lines[step] = probe(params, inputs, labels, centre=(value, gradient))
+        params = jax.tree.map(lambda p, g: p - lr * g, params, gradient)
+    return lines, params
 
-    def step(params, _):
-        value, gradient = jax.value_and_grad(loss)(params)
-        return jax.tree.map(lambda p, g: p - lr * g, params, gradient), value
 
-    trained, losses = jax.lax.scan(step, params, length=steps)
-    both = jax.tree.map(lambda *leaves: jnp.stack(leaves), params, trained)
-    lines = jax.lax.map(lambda point: probes.line(loss, point, step_sizes, limits=False), both)
-    return lines, losses, trained
-
-
-studied = {
-    name: jax.jit(study, static_argnums=0)(loss, params) for name, (loss, params) in models.items()
-}
-for name, (lines, losses, _) in studied.items():
-    before, after = lines.smoothness.max(axis=1)
-    change = f"loss {losses[0]:.3f} → {losses[-1]:.3f}, largest β {before:.3g} → {after:.3g}"
-    print(f"{name:20} {change} (2/lr = {2 / lr:g})")
-
-# %%
-figure, panels = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
-for line_style, (name, (lines, losses, _)) in zip(("-", "--", "-.", ":"), studied.items()):
-    panels[0].plot(losses, line_style, label=name)
-    panels[1].plot(step_sizes, lines.losses[0] - lines.loss[0], line_style)
-    panels[2].plot(step_sizes, lines.smoothness[0], line_style)
-panels[0].set(title="training loss [nat]", xlabel="step", yscale="log")
-panels[1].set(title="L(θ − η g) − L(θ) at the start", xlabel="η")
-panels[2].set(title="β(η) at the start", xlabel="η", yscale="log")
-panels[0].legend(fontsize=7)
-plt.show()
+lines, trained = {}, {}
+for name, (loss, params) in models.items():
+    lines[name], trained[name] = follow(loss, params)
+print(lines["bare JAX, none"][0])
 
 # %% [markdown]
-# The largest eigenvalues of the Hessian of one of them, with the residuals that say how far they
-# have converged. Full-batch gradient descent tends to bring the first one to 2/lr.
+# `to_xarray` makes one `xarray.Dataset` of all lines, with the axes `norm` (the names), `step` and
+# `step_size`; labels and units are attributes.
 
 # %%
-loss, (*_, trained) = bare_loss, studied["bare JAX, none"]
-measure = jax.jit(lambda params, key: probes.spectrum(loss, params, key, lanczos_steps=10, top=3))
-found = measure(trained, jax.random.key(2))
-print("eigenvalues", found.largest, "±", found.largest_residuals)
+results = bnjax.to_xarray(lines)
+results["loss"].isel(step=[0, -1]).to_pandas().round(3)
 
 # %% [markdown]
-# ## Internal covariate shift
+# ## The Hessian and the shift of one of them
 #
-# `probes.shift` needs to know what a layer is: `params` has to map names of layers to their
-# parameters, in any order; the loss's own equations tell in which order it uses them. A dict
-# does, such as linen's and the bare one; other trees are put into one.
+# The largest eigenvalues, with the residuals that say how far they have converged. Full-batch
+# gradient descent tends to bring the first one to 2/lr.
 
 
 # %%
-def after_one_step(loss, params):
-    return jax.tree.map(lambda p, g: p - lr * g, params, jax.grad(loss)(params))
+@jax.jit
+def spectrum(params, key):
+    return probes.spectrum(lambda p: bare_loss(p, inputs, labels), params, key, lanczos_steps=10)
 
 
+display(spectrum(trained["bare JAX, none"], jax.random.key(2)).plot(lr=lr))
+
+# %% [markdown]
+# `probes.shift` compares the gradient of each layer before and after the layers below took a step:
+# their cosine is 1 where nothing shifts. A layer is an entry of `params`, or an element of a list;
+# the loss's own equations tell in which order it uses them.
+
+# %%
+from functools import partial
+
+
+@partial(jax.jit, static_argnums=0)
 def shift(loss, params):
-    found = jax.jit(probes.shift, static_argnums=0)(loss, params, after_one_step(loss, params))
-    return {layer: round(float(c), 4) for layer, c in zip(found.layers, found.cosines)}
+    gradient = jax.grad(loss)(params, inputs, labels)
+    next_params = jax.tree.map(lambda p, g: p - lr * g, params, gradient)
+    return probes.shift(lambda p: loss(p, inputs, labels), params, next_params)
 
 
-print("bare JAX:", shift(bare_loss, bare_params))
-print("linen:   ", shift(linen_loss, variables["params"]))
-
-by_name = {f"layer{i}": leaf for i, leaf in enumerate(equinox_params.layers)}
-
-
-def equinox_loss_by_name(params):
-    ordered = tuple(params[f"layer{i}"] for i in range(len(net.layers)))
-    return equinox_loss(eqx.tree_at(lambda tree: tree.layers, equinox_params, ordered))
-
-
-print("Equinox: ", shift(equinox_loss_by_name, by_name))
+print("linen:", shift(linen_loss, variables["params"]))
+print("Equinox:", shift(equinox_loss, equinox_params))
+display(shift(bare_loss, bare_params).plot())
 
 # %% [markdown]
 # ## Be careful
@@ -246,3 +233,23 @@ print("Equinox: ", shift(equinox_loss_by_name, by_name))
 # * **No randomness**: dropout inside `loss` needs one fixed key.
 # * **float32 products** on GPUs and TPUs are rounded by default; probes raise the precision by
 #   themselves.
+
+# %% [markdown]
+# ## The picture, and how to read it
+#
+# All four, as the studies of bnjax draw a landscape; `.save(folder)` writes it as PNG, PDF and SVG
+# with its numbers as CSV.
+
+# %%
+display(bnjax.plot(results, lr=lr))
+
+# %% [markdown]
+# * **a**: the least and the greatest loss that a step from here may give, for η from half to four
+#   times the learning rate. A wide band: the size of the step decides.
+# * **b**: how far the gradient there is from the one at the centre. Small: the gradient holds along
+#   the step, so it predicts what the step does.
+# * **c**: the same over the length of the step, the effective smoothness β; dotted its limit for
+#   η → 0. At 2/lr, gradient descent is at the edge of stability; at 1/η_min the gradient has
+#   vanished after the smallest step, and β says nothing.
+# * **d**: the loss itself. Compare two networks at equal loss, not at equal step alone: one that
+#   does not train is flat.

@@ -30,6 +30,7 @@ import pytest
 from bnjax import data, losses, models
 from bnjax.data import Batch
 from bnjax.data.dataset import from_arrays
+from bnjax.probes.line import COMPILED
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -51,6 +52,12 @@ def tiny_model(norm: str) -> models.Model:
     """Two convolutions and a classifier for 8×8 pixels: all that compiles in a moment."""
     glorot = models.layers.initializer("glorot_uniform")
     return models.Model(models.VGG((1, 1), (4, 6), 10, (), models.norms.by_name(norm), glorot))
+
+
+@pytest.fixture(autouse=True)
+def no_probe_was_compiled_before() -> None:
+    """A Probe says when the same loss is compiled over and over, as tests with parameters do."""
+    COMPILED.clear()
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ import drawn_runs
 import pytest
 import recomputed
 
-from bnjax.report.publish import quiet
+from bnjax.draw import quiet
 
 ROOT = Path(__file__).parents[1] / "bnjax"
 # Studies that others import come first.

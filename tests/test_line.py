@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import chex
 import jax
@@ -356,3 +358,54 @@ def test_what_a_probe_refuses():
         probe(jnp.ones(2), direction=jnp.ones(3))
     with pytest.raises(UsageError, match="both given"):
         probe(jnp.ones(2), direction=jnp.ones(2), random_key=jax.random.key(0))
+
+
+def used_once(batch):
+    probes.Probe(lambda w: jnp.sum(batch * w**2), STEP_SIZES)(jnp.ones(2), limits=False)
+
+
+def used_twice(batch):
+    probe = probes.Probe(lambda w: jnp.sum(batch * w**2), STEP_SIZES)
+    for _ in range(2):
+        probe(jnp.ones(2), limits=False)
+
+
+@pytest.mark.parametrize("mapped", [None, True])
+def test_a_probe_that_is_made_anew_at_each_step_says_so_once(mapped):
+    def step(batch):
+        loss = lambda w: jnp.sum(batch * w**2)  # noqa: E731
+        probes.Probe(loss, STEP_SIZES, mapped=mapped)(jnp.ones(2), limits=False)
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        for number in range(5):
+            step(number * jnp.ones(2))
+    (one,) = said
+    assert "make one Probe of loss(params, *batch) before the loop" in str(one.message)
+
+
+@pytest.mark.parametrize("mapped", [None, True])
+def test_a_batch_whose_metadata_change_is_said(mapped):
+    class Batch(NamedTuple):
+        x: jax.Array
+        others: dict
+
+    probe = probes.Probe(lambda w, b: jnp.sum(b.x * w**2), STEP_SIZES, mapped=mapped)
+
+    def step(number):
+        probe(jnp.ones(2), Batch(jnp.ones(2), {f"batch {number}": jnp.ones(2)}), limits=False)
+
+    step(0)
+    step(1)  # a second one may be of another last batch
+    with pytest.warns(UserWarning, match="a third time for arrays of equal shapes"):
+        step(2)
+
+
+def test_probes_that_serve_more_than_one_step_and_other_shapes_are_not_counted():
+    for number in range(4):
+        used_twice(number * jnp.ones(2))  # warnings are errors
+    for number in range(2):
+        used_once(number * jnp.ones(2))
+    probe = probes.Probe(lambda w, x: jnp.sum(x * w**2), STEP_SIZES)
+    for size in range(1, 5):
+        probe(jnp.ones(size), jnp.ones(size), limits=False)

@@ -37,6 +37,7 @@ from bnjax.draw.drawing import (
     Series,
     Table,
     plain_log_ticks,
+    quiet,
     shades,
     shared_levels,
     styled,
@@ -45,6 +46,6 @@ from bnjax.draw.drawing import (
 __all__ = [
     "COLUMNS", "LOOKS", "PUBLISHED", "PUBLISHED_NOTE", "STEP", "Drawing", "Look", "Panel",
     "Series", "Table", "bands", "curves", "loss_label", "mark_ends", "network", "optimizer",
-    "plain_log_ticks", "progress", "running_medians", "setting", "shades", "shared_levels",
+    "plain_log_ticks", "progress", "quiet", "running_medians", "setting", "shades", "shared_levels",
     "spread", "styled", "subject", "training", "unit", "untrained",
 ]  # fmt: skip

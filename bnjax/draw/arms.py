@@ -139,6 +139,8 @@ def each_arm(values: xarray.DataArray) -> list[tuple[str, xarray.DataArray]]:
 
 def mark_ends(panel: Panel, run: Run, norm: str) -> None:
     """A cross on the time axis for each seed of the arm that diverged."""
+    if "train_finite" not in run:  # measured in a loop of one's own
+        return
     for finite in run["train_finite"].sel(norm=norm).transpose("seed", "step").values:
         for step in np.flatnonzero(finite == 0)[:1]:
             panel.marks(int(step), f"{LOOKS[norm].label}, diverged", LOOKS[norm])

@@ -5,6 +5,7 @@ import io
 import itertools
 import math
 import textwrap
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,6 +74,7 @@ LOOKS = Looks(
     unitize=Look("#2A9682", (0, (7, 2)), "P", "////", "Unitization"),
     weight_standard=Look("#9A9473", (0, (1, 1)), "X", "....", "weight standardisation"),
     weight_norm=Look("#E06D68", "-.", "h", "xxxx", "weight normalisation"),
+    model=Look("#0072B2", "-", "o", "", "model"),  # a network that was measured alone
 )
 PLAIN = Look("#000000", "-", "o", "", "")  # of a series that is no arm's
 PUBLISHED = "published"  # in the names of series
@@ -110,6 +112,14 @@ def styled() -> Iterator[None]:
     else:
         with matplotlib.style.context(["default", RC]):
             yield
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Within the block the NaN of a diverged arm raises no warning."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "All-NaN|Mean of empty|invalid value", RuntimeWarning)
+        yield
 
 
 def shades(count: int) -> list[tuple[float, float, float, float]]:
@@ -696,12 +706,12 @@ class Drawing:
         return self.figure
 
     @styled()
-    def save(self, folder: Path) -> list[Path]:
+    def save(self, folder: Path | str) -> list[Path]:
         """Write `<name>.png`, `.pdf`, `.svg` and the table as `.csv`, each whole or not at all.
 
         Equal figures are equal files: none of them has a date.
         """
-        figure, paths = self.finish(), []
+        figure, paths, folder = self.finish(), [], Path(folder)
         for suffix, metadata in FORMATS.items():
             paths.append(folder / f"{self.name}.{suffix}")
             with replacing(paths[-1]) as temporary:

@@ -14,21 +14,11 @@ import numpy as np
 from bnjax import models
 from bnjax.data import Dataset
 from bnjax.errors import UsageError
-from bnjax.fields import declared
+from bnjax.fields import AXIS_LABELS, attributes, declared
 from bnjax.frame.arm import arm_values, make_arm
 from bnjax.frame.study import Study
 
 Record: TypeAlias = dict[str, np.ndarray]
-
-AXIS_LABELS = {
-    "norm": "normaliser",
-    "lr": "learning rate",
-    "seed": "seed",
-    "step": "training step",
-    "test_step": "training step",
-    "probe_step": "training step",
-    "layer": "layer",
-}
 
 
 class Group(NamedTuple):
@@ -202,17 +192,14 @@ def to_dataset(
     for probe, group in layout.items():
         if probe.startswith("_"):
             continue
-        definition = (type(group.shapes).__doc__ or "").strip().split("\n\n")[0]
-        for name, (_, field) in declared(type(group.shapes)).items():
-            attrs = {
-                "long_name": field.label,
-                "units": field.unit,
-                "definition": " ".join(definition.split()),
-                "probe": probe,
-                "bounded": int(field.bounded),
-            }
+        kind = type(group.shapes)
+        for name, (_, field) in declared(kind).items():
             dims = (*outer, *field_axes(probe, group, name))
-            variables[f"{probe}_{name}"] = (dims, stacked[f"{probe}_{name}"], attrs)
+            variables[f"{probe}_{name}"] = (
+                dims,
+                stacked[f"{probe}_{name}"],
+                attributes(kind, field, probe),
+            )
     used = {axis for dims, *_ in variables.values() for axis in dims}
     labels = {**AXIS_LABELS, **study.axis_labels}
     coordinates = {

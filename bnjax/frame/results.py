@@ -8,6 +8,7 @@ file.
 import dataclasses
 import io
 import json
+import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from bnjax.frame.files import plain
 FORMAT: Any = "NETCDF3_64BIT"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Run:
     """A finished run, or a part of one, as claims and figures see it.
 
@@ -36,6 +37,21 @@ class Run:
     data: xarray.Dataset
     options: Mapping[str, Any]  # plain values, as `config.json` has them
     facts: Mapping[str, Any]  # device, versions, data set, `chance_loss`, as the run recorded them
+
+    def __repr__(self) -> str:
+        """A line for each axis, and for each probe with its variables."""
+        axes = "  ".join(f"{axis} {size}" for axis, size in self.data.sizes.items())
+        options = "  ".join(f"{name}={value}" for name, value in self.options.items())
+        variables: dict[str, list[str]] = {}
+        for name, values in self.data.data_vars.items():
+            probe = str(values.attrs.get("probe", ""))
+            variables.setdefault(probe, []).append(str(name).removeprefix(f"{probe}_"))
+        lines = {"axes": axes, "options": options, "data": " ".join(variables.pop("", ""))}
+        lines |= {probe: " ".join(names) for probe, names in variables.items()}
+        short = {name: textwrap.shorten(text, 88, placeholder=" …") for name, text in lines.items()}
+        study = str(self.facts.get("script", "")).partition(" ")[0]
+        found = (f"  {name:9} {text}" for name, text in short.items() if text)
+        return "\n".join([f"Run of {study}" if study else "Run", *found])
 
     def __getitem__(self, name: str) -> xarray.DataArray:
         return self.data[name]
@@ -116,7 +132,12 @@ def encode(run: Run) -> bytes:
 def parse(content: bytes) -> Run:
     """The run in the bytes of a `results.nc`; those of another file raise errors of many kinds."""
     with xarray.open_dataset(io.BytesIO(content), engine="scipy") as opened:
-        data = opened.load()
+        return unpack(opened.load())
+
+
+def unpack(data: xarray.Dataset) -> Run:
+    """The run in a `results.nc` that was opened with `xarray.open_dataset`."""
+    data = data.copy()
     options, facts = (files.parse_json(data.attrs.pop(name)) for name in ("options", "facts"))
     return Run(data, options, facts)
 

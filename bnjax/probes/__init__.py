@@ -9,7 +9,13 @@ from bnjax.probes.points import in_float32, map_points, mean_over
 from bnjax.probes.rounding import rounding_noise
 from bnjax.probes.shift import Shift, layer_order, shift
 from bnjax.probes.spectrum import Spectrum, density, hessian_vector_product, spectrum
-from bnjax.probes.surface import coordinates, filter_direction, values_on_line, values_on_plane
+from bnjax.probes.surface import (
+    Plane,
+    coordinates,
+    filter_direction,
+    values_on_line,
+    values_on_plane,
+)
 from bnjax.probes.symmetry import Symmetry, symmetry
 from bnjax.probes.theory import Equality, Steepness, Theory, steepness, theory
 
@@ -21,6 +27,7 @@ __all__ = [
     "Line",
     "Magnitudes",
     "Parameter",
+    "Plane",
     "Probe",
     "Shift",
     "Spectrum",

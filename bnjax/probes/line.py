@@ -5,6 +5,9 @@ Loss variation, gradient predictiveness and effective β-smoothness of Santurkar
 """
 
 import functools
+import inspect
+import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
@@ -14,6 +17,7 @@ import numpy as np
 import optax
 from jaxtyping import Float
 
+from bnjax import fields
 from bnjax.arithmetic import euclidean, trees
 from bnjax.arithmetic.layers import Described, Parameter, describe, unknown
 from bnjax.convolution.convolution import outside_loops
@@ -71,6 +75,21 @@ class Line(NamedTuple):
         """
         noise = jnp.asarray(self.rounding_noise)[..., None]
         return jnp.asarray(self.gradient_distances) >= RESOLVED * noise
+
+    def plot(self, **options: Any) -> Any:
+        """Draw it, see `bnjax.plot`."""
+        return fields.plot(self, **options)
+
+    def to_xarray(self) -> Any:
+        """An `xarray.Dataset`, see `bnjax.to_xarray`."""
+        return fields.to_xarray(self)
+
+    def to_dataframe(self) -> Any:
+        """A `pandas.DataFrame`, see `bnjax.to_dataframe`."""
+        return fields.to_dataframe(self)
+
+    def __repr__(self) -> str:
+        return fields.summary(self)
 
 
 def line(
@@ -276,12 +295,22 @@ def _compare(
     )
 
 
+# How often the same code was compiled for equal shapes by Probes that were called once.
+COMPILED: Counter[Any] = Counter()
+COMPILED_AGAIN = (
+    "a Probe compiles the same loss a third time for arrays of equal shapes: make one Probe of "
+    "loss(params, *batch) before the loop, and call it with what changes as arrays, "
+    "probe(params, *batch)"
+)
+
+
 class Probe:
     """The line probe of a training loop: compiled once, called at any step on any batch.
 
     On a CPU the points of a line are calls of one compiled gradient, which the training step can
     share; on an accelerator they are one program, that of `line`. Both are compiled at the first
-    call, and again only for arrays of other shapes or dtypes.
+    call, and again only for arrays of other shapes or dtypes; a warning says where that fails, for
+    a Probe that is made anew at each step, or for a batch whose metadata change.
 
     Attributes:
       gradient: `gradient(params, *batch) -> (loss, gradient)`, compiled.
@@ -332,6 +361,8 @@ class Probe:
         check_points(step_sizes, "step_sizes")
         self.step_sizes = np.asarray(step_sizes)
         self._loss, self._mapped = loss, mapped
+        self._compiled: Counter[Any] = Counter()
+        self._called = False
         self._selection = trees.leaves_where(parameters) if parameters else trees.EVERYTHING
         self._options: dict[str, Any] = {
             "parameters": parameters,
@@ -341,6 +372,8 @@ class Probe:
         }
 
         def value_and_grad(params: Params, *batch: Any) -> tuple[Scalar, Params]:
+            self._count("gradient", (params, batch))
+
             def own_loss(selected: Params) -> Any:
                 return loss(self._selection.merge(params, selected), *batch)
 
@@ -361,10 +394,16 @@ class Probe:
             split, merge = self._selection
             return merge(params, round_otherwise(split(params), epsilon))
 
+        def compiled_line(
+            params: Params, batch: Any, sizes: Points, limits: bool, rounding: bool, **given: Any
+        ) -> Line:
+            self._count((limits, rounding), (params, batch, given))
+            return self._line(params, batch, sizes, limits, rounding, **given)
+
         self._rounded = jax.jit(rounded)
         self.gradient = gradient or jax.jit(value_and_grad)
         self._limits_at = jax.jit(limits_at)
-        self._compiled_line = jax.jit(self._line, static_argnums=(3, 4))
+        self._compiled_line = jax.jit(compiled_line, static_argnums=(3, 4))
 
     def __call__(
         self,
@@ -403,6 +442,9 @@ class Probe:
         rounding = limits if rounding is None else rounding
         if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((params, batch))):
             return self._line(params, batch, self.step_sizes, limits, rounding, **options)
+        if self._called:
+            COMPILED.clear()  # it is not made anew for each call
+        self._called = True
         on_cpu = jax.default_backend() == "cpu"
         if self._mapped or (self._mapped is None and not on_cpu):
             own = params, batch, self.step_sizes, limits, rounding
@@ -446,6 +488,15 @@ class Probe:
 
         given = {"limits": limits, "rounding": rounding, **self._options, **options}
         return line(own_loss, params, step_sizes, **given)
+
+    def _count(self, program: Any, inputs: Any) -> None:
+        """Called while a program is compiled; says when that is done over and over."""
+        shapes = program, *((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(inputs))
+        code = getattr(inspect.unwrap(self._loss), "__code__", type(self._loss))
+        self._compiled[shapes] += 1
+        COMPILED[code, shapes] += 1
+        if 3 in (self._compiled[shapes], COMPILED[code, shapes]):
+            warnings.warn(COMPILED_AGAIN, stacklevel=2)
 
 
 # A point is compared as one vector: XLA compiles sums over one array in a tenth of the time that it

@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeAlias
 import jax
 import jax.numpy as jnp
 
+from bnjax import fields
 from bnjax.arithmetic import equations, trees
 from bnjax.arithmetic.equations import Equations, Segment
 from bnjax.arithmetic.layers import by_layer, describe, order_of_use
@@ -36,7 +37,7 @@ Cosines: TypeAlias = Annotated[
     data_fields=("distances", "relative_distances", "cosines"),
     meta_fields=("layers",),
 )
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Shift:
     """Gradients G of layers before and G′ after an update of the layers below, on the same batch.
 
@@ -48,6 +49,21 @@ class Shift:
     distances: Distances
     relative_distances: RelativeDistances
     cosines: Cosines
+
+    def plot(self, **options: Any) -> Any:
+        """Draw it, see `bnjax.plot`."""
+        return fields.plot(self, **options)
+
+    def to_xarray(self) -> Any:
+        """An `xarray.Dataset`, see `bnjax.to_xarray`."""
+        return fields.to_xarray(self)
+
+    def to_dataframe(self) -> Any:
+        """A `pandas.DataFrame`, see `bnjax.to_dataframe`."""
+        return fields.to_dataframe(self)
+
+    def __repr__(self) -> str:
+        return fields.summary(self)
 
 
 def shift(

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Key
 
+from bnjax import fields
 from bnjax.arithmetic import euclidean, trees
 from bnjax.errors import UsageError
 from bnjax.fields import Field
@@ -141,6 +142,21 @@ class Spectrum(NamedTuple):
     gradient_fraction: Annotated[
         PerRank, Field("Share of ‖∇L‖² in the greatest eigenvectors", bounded=True)
     ]
+
+    def plot(self, **options: Any) -> Any:
+        """Draw it, see `bnjax.plot`."""
+        return fields.plot(self, **options)
+
+    def to_xarray(self) -> Any:
+        """An `xarray.Dataset`, see `bnjax.to_xarray`."""
+        return fields.to_xarray(self)
+
+    def to_dataframe(self) -> Any:
+        """A `pandas.DataFrame`, see `bnjax.to_dataframe`."""
+        return fields.to_dataframe(self)
+
+    def __repr__(self) -> str:
+        return fields.summary(self)
 
 
 def spectrum(

@@ -7,16 +7,18 @@ different networks comparable (Li et al. 2018, §4).
 
 import zlib
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from bnjax import fields
 from bnjax.arithmetic import euclidean, trees
 from bnjax.arithmetic.layers import Described, Parameter, check_told, describe
 from bnjax.errors import UsageError
+from bnjax.fields import Field
 from bnjax.probes.points import (
     check_function,
     check_like,
@@ -26,6 +28,41 @@ from bnjax.probes.points import (
     points_that_fit,
 )
 from bnjax.types import Array, Params, Points, PRNGKey, PyTree, Scalar
+
+
+class Plane(NamedTuple):
+    """Losses on a plane through a point θ, at θ + row · d₁ + column · d₂.
+
+    Coordinates are in units of θ over units of the directions; of `filter_direction`, in units of
+    each filter's norm.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> loss, theta = lambda w: jnp.sum(w**2), jnp.zeros(2)
+      >>> rows = columns = coordinates(3, -1.0, 1.0)
+      >>> losses = values_on_plane(loss, theta, tuple(jnp.eye(2)), rows, columns)
+      >>> Plane(rows, columns, losses).to_xarray()["losses"].sel(row=1.0).values.tolist()
+      [2.0, 1.0, 2.0]
+    """
+
+    rows: Annotated[Float[Array | np.ndarray, " row"], Field("First direction")]
+    columns: Annotated[Float[Array | np.ndarray, " column"], Field("Second direction")]
+    losses: Annotated[Float[Array | np.ndarray, "row column"], Field("Loss")]
+
+    def plot(self, **options: Any) -> Any:
+        """Draw it, see `bnjax.plot`."""
+        return fields.plot(self, **options)
+
+    def to_xarray(self) -> Any:
+        """An `xarray.Dataset`, see `bnjax.to_xarray`."""
+        return fields.to_xarray(self)
+
+    def to_dataframe(self) -> Any:
+        """A `pandas.DataFrame`, see `bnjax.to_dataframe`."""
+        return fields.to_dataframe(self)
+
+    def __repr__(self) -> str:
+        return fields.summary(self)
 
 
 def filter_norms(kernel: Array, parameter: Parameter) -> Array:

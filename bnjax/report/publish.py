@@ -5,7 +5,6 @@ the others are lost.
 """
 
 import contextlib
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ def publish(study: Study, published: Published, path: Path, listeners: Sequence[
     verdicts: list[dict[str, Any]] = []
     figures: list[dict[str, Any]] = []
     listener = together(*listeners)
-    with quiet():
+    with draw.quiet():
         for name, claim in parts(study, "CLAIMS", failed):
             with noting(failed, f"claim {name}"):
                 verdicts += [plain_verdict(one) for one in kit.verdicts(measured, (claim,))]
@@ -79,18 +78,10 @@ def draw_figures(
     study: Study, run: Run, published: Published, place: Path, failed: dict[str, Exception]
 ) -> Iterator[tuple[Any, list[Path]]]:
     for name, figure in parts(study, "FIGURES", failed):
-        with quiet(), noting(failed, f"figure {name}"), draw.styled():
+        with draw.quiet(), noting(failed, f"figure {name}"), draw.styled():
             found = figure(run, published)
             for drawing in [found] if hasattr(found, "save") else found:
                 yield drawing, drawing.save(place)
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Within the block the NaN of a diverged arm raises no warning."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "All-NaN|Mean of empty|invalid value", RuntimeWarning)
-        yield
 
 
 @contextlib.contextmanager

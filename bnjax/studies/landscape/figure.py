@@ -10,10 +10,9 @@ import xarray
 from matplotlib.ticker import MaxNLocator
 
 from bnjax import draw
-from bnjax.draw import LOOKS, STEP, Drawing, Panel
+from bnjax.draw import LOOKS, STEP, Drawing, Panel, measured
 from bnjax.frame.published_curves import Curve, Published
 from bnjax.frame.results import Run
-from bnjax.probes.rounding import RESOLVED
 from bnjax.studies.landscape import claims
 
 # By network: the published panels beside a, b and c, those of the differences (with the step size
@@ -26,20 +25,6 @@ PUBLISHED = {
         ("fig10a_dln_loss", "fig10b_dln_gradpred", "fig10c_dln_beta"), "fig11b_dln_difference", 1e-6
     ),
 }  # fmt: skip
-ROWS = {
-    "loss": ("a  Loss variation", "loss L(θ − ηd)  "),
-    "predictiveness": ("b  Gradient predictiveness", "‖∇L(θ − ηd) − ∇L(θ)‖₂"),
-    "smoothness": ("c  Effective β-smoothness", "β = ‖Δ∇L‖₂ / ‖ηd‖₂"),
-}
-TEXT = (
-    "Band: least and greatest over the step sizes η of the loss L(θ − ηd) (a) and of ‖g(η) − "
-    "g‖₂ (b), both on the batch of the step. (c) Effective smoothness β(η) = ‖g(η) − g‖₂ / "
-    "‖ηd‖₂, the greatest over η; shaded: its range over seeds; dotted, where measured "
-    "(--limits-every): its limit ‖Hd‖₂/‖d‖₂ for η → 0; squares: values that rounding may change by "
-    "more than 5 %; grey: 2/lr, the edge of stability, and "
-    "1/η_min, the value of a gradient that has vanished after the smallest step (saturation). "
-    "(d) Training loss."
-)
 ALONG = {  # title and source
     "gradient": ("the gradient", "Santurkar et al. 2018, Fig. 4, 10, 12, 13"),
     "random": (
@@ -47,14 +32,6 @@ ALONG = {  # title and source
         "Santurkar et al. 2018, Section 3.1 (claimed there, not shown)",
     ),
 }
-# What else a panel of smoothness shows in the colour of each arm.
-KEYS: dict[str, Any] = {
-    "largest over η": {"linewidth": 1.4},
-    "η → 0": {"linestyle": ":", "linewidth": 0.9},
-    "rounding": {"linestyle": (0, (1, 4)), "linewidth": 0.8},
-    "unresolved": {"linestyle": "none", "marker": "s", "markersize": 4, "fillstyle": "none"},
-}
-MOST_LABELS = 6  # of step sizes, for which there is room
 
 
 def each_rate(run: Run) -> Iterator[tuple[str, str, Run]]:
@@ -76,7 +53,7 @@ def landscape(run: Run, published: Published) -> Iterator[Drawing]:
             along, source = ALONG[direction]
             stem = "landscape" if direction == "gradient" else f"landscape_{direction}"
             heading = f"Loss landscape along {along}{title}"
-            what = {"title": heading, "text": TEXT, "source": source}
+            what = {"title": heading, "text": measured.LINE_TEXT, "source": source}
             yield along_line(here, direction, published, f"{stem}{name}", what)
 
 
@@ -86,7 +63,7 @@ def along_line(
     """One direction at one rate. Two arms share panels; of more, each has a column with `none`."""
     columns = side_by_side(run.norms)
     several = len(columns) > 1
-    grid = [[f"{row} {i}" for i in range(len(columns))] for row in ROWS]
+    grid = [[f"{row} {i}" for i in range(len(columns))] for row in measured.LINE]
     if several:
         layout, size = [*grid, ["training"] * len(columns)], (1.5 + 2.8 * len(columns), 10.5)
     else:
@@ -99,22 +76,14 @@ def along_line(
         for key in row[1:]:
             drawing[key].axes.sharey(drawing[row[0]].axes)
     for i, norms in enumerate(columns):
-        panels = [drawing[f"{row} {i}"] for row in ROWS]
+        panels = [drawing[f"{row} {i}"] for row in measured.LINE]
         arms = Run(line.data.sel(norm=norms), line.options, line.facts)
-        few = len(norms) < 3
-        for panel, field in zip(panels, ("line_losses", "line_gradient_distances"), strict=False):
-            low, high = (
-                end("step_size", skipna=False) for end in (arms[field].min, arms[field].max)
-            )
-            draw.bands(panel, low, high, edges=True, hatch=few, alpha=0.3 if few else 0.12)
-            for norm in norms:
-                draw.mark_ends(panel, run, norm)
-        draw_smoothness(panels[2], arms)
-        for value, plateau in plateaus(run):
+        measured.line_panels(panels, arms)
+        for value, plateau in measured.plateaus(run):
             panels[2].reference(value, plateau, outside=several, named=norms == columns[-1])
         for panel, curve in zip(panels, names, strict=False):
             panel.published(shown, curve, norms)
-        for panel, (title, label) in zip(panels, ROWS.values(), strict=True):
+        for panel, (title, label) in zip(panels, measured.LINE.values(), strict=True):
             label += draw.unit(run) if panel is panels[0] else ""
             if not several:
                 panel.set(title=title, ylabel=label, xlabel=STEP)
@@ -128,18 +97,9 @@ def along_line(
     drawing["training"].set(title="d  Training", xlabel=STEP)
     for panel in drawing.panels:
         panel.set(log=True, steps=run.data.sizes["step"])
-    test = {"marker": "o", "linestyle": "none", "markersize": 4, "fillstyle": "none"}
-    for key, style in [
-        *((f"c: {key}", style) for key, style in KEYS.items()),
-        ("d: test set", test),
-    ]:
-        missing = {
-            "c: rounding": not rounded(line).any(),
-            "c: unresolved": not rounded(line).any(),
-            "c: η → 0": not run["line_smoothness_limit"].notnull().any(),
-        }
-        if not missing.get(key):
-            panels[2].key(key, color="0.35", **style)
+    measured.smoothness_keys(panels[2], line)
+    test: Any = {"marker": "o", "linestyle": "none", "markersize": 4, "fillstyle": "none"}
+    panels[2].key("d: test set", color="0.35", **test)
     drawing.legend([panel for panel in drawing.panels if panel is not drawing["training"]], ncols=5)
     note = f"\n{draw.PUBLISHED_NOTE}, lr {lr:g}" if shown and names else ""
     drawing.caption = caption(run, direction) + note
@@ -158,52 +118,6 @@ def side_by_side(norms: list[str]) -> list[list[str]]:
     return [["none", norm] for norm in norms if norm != "none"]
 
 
-def draw_smoothness(panel: Panel, arms: Run) -> None:
-    """For each arm the largest β over step sizes, its η → 0 limit, and its rounding."""
-    largest = arms["line_smoothness"].max("step_size", skipna=False)
-    draw.curves(panel, arms, largest, **KEYS["largest over η"])
-    if arms.data.sizes["seed"] > 1:
-        ends = largest.min("seed", skipna=False), largest.max("seed", skipna=False)
-        over: Any = {"alpha": 0.15, "zorder": 1.6, "legend": False}  # the names of lines
-        draw.bands(panel, *ends, "{}, range of seeds", **over)
-    other: Any = {"legend": False, "ends": False}
-    limit = arms["line_smoothness_limit"].dropna("probe_step", how="all")
-    if limit.sizes["probe_step"]:
-        draw.curves(panel, arms, limit, "{}, η → 0", **other, **KEYS["η → 0"])
-    if (unresolved := rounded(arms)).any():
-        floor = noise(arms) / (float(arms["step_size"].min()) * arms["line_direction_norm"])
-        draw.curves(panel, arms, floor, "{}, rounding", **other, **KEYS["rounding"])
-        at_largest = unresolved & (arms["line_smoothness"] == largest)
-        marked = largest.where(at_largest.any("step_size"))
-        draw.curves(panel, arms, marked, "{}, unresolved", **other, **KEYS["unresolved"])
-
-
-def noise(run: Run) -> xarray.DataArray:
-    """The rounding noise of the gradient at every probe: that of the nearest that measured it."""
-    measured = run["line_rounding_noise"].dropna("probe_step", how="all")
-    if not measured.sizes["probe_step"]:
-        return run["line_rounding_noise"]
-    nearest: xarray.DataArray = measured.sel(probe_step=run["probe_step"], method="nearest")
-    return nearest.assign_coords(probe_step=run["probe_step"])
-
-
-def rounded(run: Run) -> xarray.DataArray:
-    """Where rounding may change a gradient difference, and β with it, by more than 5 %."""
-    found: xarray.DataArray = run["line_gradient_distances"] < RESOLVED * noise(run)
-    return found
-
-
-def plateaus(run: Run) -> list[tuple[float, str]]:
-    """The values that a plateau of β may be, as one line where they coincide."""
-    saturation = 1 / float(run["step_size"].min())
-    edge = 2 / run.options["lr"]
-    if run.options["optimizer"] != "sgd":
-        return [(saturation, "1/η_min, saturation")]
-    if abs(edge / saturation - 1) < 0.01:
-        return [(edge, "2/lr = 1/η_min")]
-    return [(edge, "2/lr, edge of stability"), (saturation, "1/η_min, saturation")]
-
-
 def caption(run: Run, direction: str) -> str:
     """What was run, on what, and how each arm's β ends."""
     sizes, options = run["step_size"].values, run.options
@@ -218,10 +132,7 @@ def caption(run: Run, direction: str) -> str:
         f"{sizes[-1]:.3g} along the {direction} ({len(sizes)} points), {draw.spread(run)}{part}",
         *(f"{', '.join(labels)}: {reason}" for reason, labels in fates.items()),
     ]
-    unresolved = rounded(run.sel(direction=direction)).any(["norm", "seed", "probe_step"])
-    if len(few := sizes[unresolved.values]):
-        shown = ", ".join(f"{size:.3g}" for size in few)
-        lines.append(f"rounding may change β by more than 5 % at some steps: η = {shown}")
+    lines += measured.rounding_note(run.sel(direction=direction))
     return "\n".join(lines)
 
 
@@ -256,12 +167,8 @@ def differences(run: Run, published: Published) -> Iterator[Drawing]:
                     series, compared = f"step {step}, {draw.PUBLISHED}", True
                     panel.line(x, y, series, legend=False, color=shade, linewidth=0.6)
                     panel.compared[paper, norm] = True
-            panel.vertical(here.options["lr"], "learning rate")
-            panel.set(title=LOOKS[norm].label, xlabel="step size η", xscale="log", log=True)
-            if len(sizes) <= MOST_LABELS:
-                panel.set(xticks=(sizes, tick_labels(sizes.tolist())))
-                panel.axes.set_xticks([], minor=True)
-            panel.set(xlim=(sizes[0] / 1.2, sizes[-1] * 1.2))
+            measured.step_size_axis(panel, sizes, here.options["lr"])
+            panel.set(title=LOOKS[norm].label, log=True)
         drawing.panels[0].set(ylabel="‖∇L(θ − ηd) − ∇L(θ)‖₂")
         drawing.legend(drawing.panels[:1])
         drawing.caption = (
@@ -303,22 +210,6 @@ def nearest(curve: Curve, step: int) -> float:
     return float((curve.low[i] + curve.high[i]) / 2)
 
 
-def tick_labels(sizes: Sequence[float]) -> list[str]:
-    """Rising step sizes as texts; empty where one would run into the last before it.
-
-    Example:
-      >>> tick_labels([0.05, 0.1, 0.2]), tick_labels([1e-8, 1e-6, 1e-5, 3e-5])
-      (['0.05', '0.1', '0.2'], ['1e-08', '1e-06', '1e-05', ''])
-    """
-    room, last = 0.19 * math.log(sizes[-1] / sizes[0]), 0.0
-    labels: list[str] = []
-    for size in sizes:
-        fits = not labels or math.log(size / last) >= room
-        labels.append(f"{size:.2g}" if fits else "")
-        last = size if fits else last
-    return labels
-
-
 def as_published(run: Run, published: Published) -> Iterator[Drawing]:
     """Published and measured curves side by side, both on the axes of the published ones."""
     names, _, rate = PUBLISHED.get(run.options["model"][:3], ((), "", 0.0))
@@ -330,7 +221,7 @@ def as_published(run: Run, published: Published) -> Iterator[Drawing]:
         arms = Run(line.data.sel(norm=norms), line.options, line.facts)
         drawing = Drawing(
             f"landscape_as_published{name}",
-            (len(ROWS), 2),
+            (len(measured.LINE), 2),
             size=(8.6, 9.6),
             title=f"Published and measured, on the published axes{title}",
             text="Left: the published curves. Right: this run. Both columns have the axes of the "
@@ -338,7 +229,7 @@ def as_published(run: Run, published: Published) -> Iterator[Drawing]:
             "‖g(η) − g‖₂, least to greatest over the step sizes η. (c) The greatest β(η).",
             source="Santurkar et al. 2018, Fig. 4, 10, 12",
         )
-        for panels, curve, row in zip(drawing.rows, names, ROWS, strict=True):
+        for panels, curve, row in zip(drawing.rows, names, measured.LINE, strict=True):
             draw_beside(panels, arms, {norm: published[curve, norm] for norm in norms}, row)
         drawing.legend(drawing.panels[:1])
         drawing.caption = f"{caption(here, 'gradient')}\npublished: lr {rate:g}"
@@ -351,7 +242,7 @@ FIELDS = ("low", "high")  # of a published curve
 def draw_beside(panels: Sequence[Panel], arms: Run, curves: Mapping[str, Curve], row: str) -> None:
     """One quantity: the published curves in the first panel, the run's in the second."""
     left, right = panels
-    heading, label = ROWS[row]
+    heading, label = measured.LINE[row]
     ends = run_ends(arms, row)
     wide = arms.options["model"] == "dln" or row == "loss"
     for norm, curve in curves.items():

@@ -1,22 +1,17 @@
 """The figures of a spectrum run: eigenvalues, trace and gradient along training, and densities."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from bnjax import draw
-from bnjax.draw import LOOKS, STEP, Drawing, Look, Panel
+from bnjax.draw import LOOKS, STEP, Drawing, Look, Panel, measured
 from bnjax.frame.published_curves import Published
 from bnjax.frame.results import Run
-from bnjax.probes.spectrum import density
 
-KERNEL = 0.01  # standard deviation of the broadening, share of the range of a panel
-GRID = 1000  # points of a density
-LOWEST = 1e-7  # of the density that is shown, share of its largest value
 SHOWN_STEPS = 3
 # Statistics differ by marker; the arm's own line and hue stay.
 MARKERS = {"batch": "s", "running": "o", "recalibrated": "^"}
-SOURCE = "Ghorbani, Krishnan & Xiao 2019"
 
 
 class Case(NamedTuple):
@@ -55,38 +50,18 @@ def spectrum(run: Run, _: Published) -> Drawing:
         text="Greatest eigenvalues λ (Lanczos), the share of the gradient in their eigenvectors "
         "‖P∇L‖²/‖∇L‖², the trace (Hutchinson), and the training loss; for each kind of "
         "statistics that BatchNorm normalises with.",
-        source=SOURCE,
+        source=measured.SPECTRUM_SOURCE,
         caption="\n".join(caption(run)),
     )
-    eigenvalues, gradient, trace, training = drawing.panels
-    steps, top = run["probe_step"], run.values("rank")[-1]
-    last = f"λ{subscript(top)}"
+    *panels, training = drawing.panels
     for norm, here, look, fill in cases(run):
-        largest, share, middle, error = (
-            here[f"spectrum_{field}"].median("seed")
-            for field in ("largest", "gradient_fraction", "trace", "trace_error")
-        )
-        bold: Any = {"fillstyle": fill, "markersize": 4.5, "linewidth": 1.3}
-        thin: Any = {"fillstyle": fill, "markersize": 2.5, "linewidth": 0.6, "legend": False}
-        name = f"{look.label}, {last}"
-        eigenvalues.line(steps, largest.isel(rank=0), look=look, marker=True, **bold)
-        eigenvalues.line(steps, largest.isel(rank=-1), name, look, marker=True, **thin)
-        gradient.line(steps, share.isel(rank=-1), look=look, marker=True, **bold)
-        trace.ranges(steps, middle, middle - error, middle + error, look=look, fillstyle=fill)
-        for panel in (eigenvalues, gradient, trace):
+        measured.spectrum_panels(panels, here, look, fill)
+        for panel in panels:
             draw.mark_ends(panel, run, norm)
-    if run.options["optimizer"] == "sgd":
-        eigenvalues.reference(2 / run.options["lr"], "2/lr, edge of stability", outside=True)
+    measured.finish_spectrum(panels, run)
     draw.training(training, run)
-    title = f"a  Eigenvalues λ₁ and {last}"
-    eigenvalues.set(title=title, ylabel="λ of the Hessian", xlabel=STEP, log=True)
-    title = f"b  Gradient in the top {top} eigenvectors"
-    gradient.set(title=title, ylabel="‖P∇L‖² / ‖∇L‖²", ylim=(-0.03, 1.03), xlabel=STEP)
-    trace.set(title="c  Trace, with standard error", ylabel="tr H", xlabel=STEP)
     training.set(title="d  Training loss", xlabel=STEP)
-    trace.key("a: λ₁", color="0.35", linewidth=1.3)
-    trace.key(f"a: {last}", color="0.35", linewidth=0.6)
-    drawing.legend([trace], ncols=3)
+    drawing.legend(panels[2:], ncols=3)
     return drawing
 
 
@@ -95,17 +70,16 @@ def spectrum_density(run: Run, _: Published) -> Drawing:
     found, steps = cases(run), run["probe_step"].values
     rows = np.unique(np.linspace(0, len(steps) - 1, SHOWN_STEPS).round().astype(int))
     note = (
-        f"Gaussian kernel, standard deviation {KERNEL:.0%} of each panel's range of λ; ticks "
-        f"below: the {run.values('rank')[-1]} largest eigenvalues; seed {run.seeds[0]}"
+        f"Gaussian kernel, standard deviation {measured.KERNEL:.0%} of each panel's range of λ; "
+        f"ticks below: the {run.values('rank')[-1]} largest eigenvalues; seed {run.seeds[0]}"
     )
     drawing = Drawing(
         "spectrum_density",
         (len(rows), len(found)),
         size=(0.8 + 3.0 * len(found), 1.2 + 2.1 * len(rows)),
         title="Density of the Hessian's eigenvalues",
-        text="Stochastic Lanczos quadrature, broadened by a Gaussian kernel; ticks: greatest "
-        "eigenvalues.",
-        source=SOURCE,
+        text=measured.DENSITY_TEXT,
+        source=measured.SPECTRUM_SOURCE,
         caption="\n".join([*caption(run), note]),
     )
     for panels, step in zip(drawing.rows, steps[rows].tolist(), strict=True):
@@ -126,21 +100,7 @@ def draw_density(panel: Panel, case: Case, step: int) -> None:
         case.data[f"spectrum_{field}"].isel(seed=0).sel(probe_step=step).values
         for field in ("nodes", "weights", "largest")
     )
-    if not np.isfinite(nodes).any():
-        return panel.note("not measured")
-    low, high = float(np.nanmin(nodes)), float(np.nanmax(nodes))
-    span = max(high - low, float(np.finfo(np.float32).tiny))
-    grid = np.linspace(low - 0.06 * span, high + 0.06 * span, GRID, dtype=nodes.dtype)
-    values = np.asarray(density(nodes, weights, grid, KERNEL * span))
-    panel.line(grid, values, "density", LOOKS[case.norm]._replace(line="-"), legend=False)
-    panel.set(yscale="log", ylim=(LOWEST * values.max(), 3 * values.max()))
-    ticks: Any = {"marker": "|", "markersize": 8, "color": "0.15", "height": 0.035}
-    panel.marks(largest[np.isfinite(largest)], "largest eigenvalues", **ticks)
-
-
-def subscript(number: int) -> str:
-    """A number as a subscript."""
-    return "".join("₀₁₂₃₄₅₆₇₈₉"[int(digit)] for digit in str(number))
+    measured.density_panel(panel, nodes, weights, largest, LOOKS[case.norm])
 
 
 def caption(run: Run) -> list[str]:

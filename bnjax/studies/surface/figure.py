@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 
 from bnjax import draw
-from bnjax.draw import LOOKS, Drawing, Panel
+from bnjax.draw import LOOKS, Drawing, Panel, measured
 from bnjax.frame.published_curves import Published
 from bnjax.frame.results import Run
 
 SOURCE = "Li et al. 2018"  # who published pictures, no curves
-PER_ROW = 3  # panels
 STATISTICS = {
     "running": "running averages of training",
     "batch": "those of each batch at each point",
@@ -59,8 +58,8 @@ def surface_lines(run: Run, _: Published) -> Iterator[Drawing]:
 def surface_plane(run: Run, _: Published) -> Iterator[Drawing]:
     """Contours of the plane of two filter-normalised random directions."""
 
-    def show(panel: Panel, own: Run, *plane: Any) -> None:
-        contours(panel, *plane)
+    def show(panel: Panel, norm: str, *plane: Any) -> None:
+        measured.contours(panel, *plane)
         first, second = (
             f"{place} direction [norm of each filter]" for place in ("first", "second")
         )
@@ -82,7 +81,7 @@ def surface_plane(run: Run, _: Published) -> Iterator[Drawing]:
 def surface_3d(run: Run, _: Published) -> Iterator[Drawing]:
     """The plane of the random directions in three dimensions, on one shared axis of the loss."""
 
-    def show(panel: Panel, own: Run, *plane: Any) -> None:
+    def show(panel: Panel, norm: str, *plane: Any) -> None:
         panel.surface(*plane)
         if panel.table:
             loss = f"loss  {draw.unit(run)}"
@@ -105,9 +104,9 @@ def surface_3d(run: Run, _: Published) -> Iterator[Drawing]:
 def surface_path(run: Run, _: Published) -> Iterator[Drawing]:
     """Contours of the plane of the path's principal components, and the path."""
 
-    def show(panel: Panel, own: Run, *plane: Any) -> None:
-        contours(panel, *plane)
-        own = own.sel(path="principal")
+    def show(panel: Panel, norm: str, *plane: Any) -> None:
+        measured.contours(panel, *plane)
+        own = run.sel(norm=norm, seed=run.seeds[0], path="principal")
         path = own["principal_coordinates"].transpose("plane_axis", "probe_step").values
         if not np.isfinite(path).all():
             return
@@ -146,44 +145,20 @@ def planes(
       name: of the drawing.
       run: of several arms.
       view: the plane, `plane` or `trajectory`.
-      show: draws one arm: panel, the arm's own run, columns `[x]`, rows `[y]`, losses `[y, x]`,
-        the arm's label and the levels that all arms share.
+      show: as for `measured.planes`.
       what: the caption's line on the plane.
       given: title, text and layout of the drawing.
     """
     if f"{view}_losses" not in run:
         return
-    norms, seed = run.norms, run.seeds[0]
-    columns = min(len(norms), PER_ROW)
-    rows = -(-len(norms) // columns)
-    drawing = Drawing(
-        name,
-        (rows, columns),
-        size=(1.2 + 3.7 * columns, 1.0 + 3.5 * rows),
-        source=SOURCE,
-        caption=caption(run, f"{what}; seed {seed}"),
-        **given,
-    )
-    levels = draw.shared_levels(run[f"{view}_losses"].isel(seed=0))
-    for panel, norm in zip(drawing.panels, norms, strict=False):
-        own, label = run.sel(norm=norm, seed=seed), LOOKS[norm].label
+    seed = run.seeds[0]
+    arms = {}
+    for norm in run.norms:
+        own = run.sel(norm=norm, seed=seed)
         x, y = own[f"{view}_columns"].isel(row=0).values, own[f"{view}_row"].values
-        losses = own[f"{view}_losses"].transpose("row", "column").values
-        show(panel, own, x, y, losses, label, levels)
-        panel.set(title=label)
-    for panel in drawing.panels[len(norms) :]:
-        panel.hide()
-    if "subplot_kw" not in given:
-        drawing.colour_bar(drawing.panels[: len(norms)], f"loss  {draw.unit(run)}", levels)
-    yield drawing
-
-
-def contours(panel: Panel, *plane: Any) -> None:
-    """Contours with shared levels, and the trained network."""
-    panel.contours(*plane)
-    panel.set(grid=False)
-    trained: Any = {"marker": "+", "markersize": 9, "legend": False, "zorder": 2.1}
-    panel.points(0, 0, "trained network", **trained)
+        arms[norm] = x, y, own[f"{view}_losses"].transpose("row", "column").values
+    words: Any = {"source": SOURCE, "caption": caption(run, f"{what}; seed {seed}"), **given}
+    yield measured.planes(name, arms, show, f"loss  {draw.unit(run)}", **words)
 
 
 def caption(run: Run, what: str) -> str:
