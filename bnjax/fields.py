@@ -191,17 +191,18 @@ def to_xarray(measured: Any) -> Any:
                 "dict by name of dicts by step"
             )
         variables[name] = ((*lead, *own), values, attrs)
-    for name, (dims, values, _) in list(variables.items()):
+    for name, (own, _, values) in found.items():
         axis = name.removesuffix("s")  # `step_sizes` are the places along `step_size`
-        is_axis = dims[-1:] == (axis,) or values.dtype.kind == "U"
+        is_axis = own == (axis,) or values.dtype.kind == "U"
         if is_axis and (values == values.reshape(-1, values.shape[-1])[0]).all():
             axes[axis] = values.reshape(-1, values.shape[-1])[0]
             del variables[name]
     data = xarray.Dataset(variables, axes)
-    for axis in {"step", "rank"} & data.sizes.keys() - axes.keys():
-        data = data.assign_coords({axis: np.arange(data.sizes[axis]) + (axis == "rank")})
-    for axis in data.coords:
-        data[axis].attrs["long_name"] = AXIS_LABELS.get(str(axis), str(axis).replace("_", " "))
+    for counted, first in (("step", 0), ("rank", 1)):
+        if counted in data.dims and counted not in axes:
+            data = data.assign_coords({counted: np.arange(data.sizes[counted]) + first})
+    for name in map(str, data.coords):
+        data[name].attrs["long_name"] = AXIS_LABELS.get(name, name.replace("_", " "))
     return data
 
 

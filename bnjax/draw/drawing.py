@@ -87,6 +87,7 @@ RC: Any = {
     "axes.titlelocation": "left",
     "axes.titlesize": 10,
     "axes.grid": True,
+    "axes.formatter.useoffset": False,
     "grid.alpha": 0.25,
     "grid.linewidth": 0.5,
     "legend.frameon": False,

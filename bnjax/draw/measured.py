@@ -91,7 +91,9 @@ def as_run(data: xarray.Dataset, kind: str, lr: float | None) -> Run:
     """Measurements of one's own as the run of a study, with its names of variables and axes."""
     extra = {"norm": [MODEL], "seed": [0]}
     data = data.expand_dims({axis: extra[axis] for axis in extra if axis not in data.dims})
-    names = {str(name): f"{kind}_{name}" for name in data.data_vars}
+    if "step_size" in data.coords:
+        data = data.sortby("step_size")
+    names: dict[Any, str] = {str(name): f"{kind}_{name}" for name in data.data_vars}
     names |= {"step": "probe_step"} if "step" in data.dims else {}
     return Run(data.rename(names), {"lr": lr, "optimizer": "" if lr is None else "sgd"}, {})
 
@@ -220,11 +222,11 @@ def plateaus(run: Run) -> list[tuple[float, str]]:
     return [(edge, "2/lr, edge of stability"), (saturation, "1/η_min, saturation")]
 
 
-def landscape(run: Run, _: str) -> Drawing:
+def lines_along_training(run: Run, _: str) -> Drawing:
     """Lines along training."""
     require_axis(run, "line_losses", "step_size")
     drawing = Drawing(
-        "landscape",
+        "lines",
         (2, 2),
         size=(9.0, 6.8),
         title="Loss landscape along training",
@@ -265,7 +267,13 @@ def line_at_point(run: Run, _: str) -> Drawing:
         "has vanished; β(η) beside its limit for η → 0, and beside its value where the gradient "
         "has vanished (saturation); the cosine of both gradients.",
         source="Santurkar et al. 2018, Fig. 4 and 11",
-        caption="\n".join(rounding_note(run)),
+        caption="\n".join(
+            [
+                "horizontal dashes: L(θ), ‖g‖ and the limit of β for η → 0"
+                + "; vertical: the learning rate" * (run.options["lr"] is not None),
+                *rounding_note(run),
+            ]
+        ),
     )
     loss, gradient, smoothness, cosine = drawing.panels
     fields = ("losses", "gradient_distances", "smoothness", "cosines")
@@ -287,13 +295,13 @@ def line_at_point(run: Run, _: str) -> Drawing:
         (smoothness, "smoothness_limit", "η → 0"),
     ):
         for norm, value in each_arm(run[f"line_{field}"]):
-            own = {} if alone else {"color": LOOKS[norm].colour}
+            own: dict[str, Any] = {} if alone else {"color": LOOKS[norm].colour}
             if np.isfinite(value):
                 panel.reference(float(value), name, named=alone, **own)
     if run.options["lr"] is not None:
         smoothness.reference(2 / run.options["lr"], "2/lr, edge of stability")
-    gone = (run["line_gradient_norm"] / run["line_direction_norm"]).median("seed")[0] / sizes
-    smoothness.line(sizes, gone, "saturation, ‖g‖ / ‖ηd‖", **GREY_DASHES)
+    gone = float((run["line_gradient_norm"] / run["line_direction_norm"]).median("seed")[0])
+    smoothness.line(sizes, gone / sizes, "saturation, ‖g‖ / ‖ηd‖", **GREY_DASHES)
     titles = [("a  Loss", LINE["loss"][1]), *[*LINE.values()][1:]]
     for panel, (title, label) in zip(drawing.panels, titles, strict=False):
         step_size_axis(panel, sizes, run.options["lr"])
@@ -364,7 +372,7 @@ def shift_panels(
             run["probe_step"], run.values("layer"), cosines.sel(norm=norm), LOOKS[norm].label,
             cmap="RdYlBu", vmin=-1, vmax=1,
         )  # fmt: skip
-        panel.set(title=f"{norm}{at}", xlabel=STEP, grid=False)
+        panel.set(title=f"{'all layers' if norm == MODEL else norm}{at}", xlabel=STEP, grid=False)
     drawing.colour_bar(maps, "cos(G, G')", image, shrink=0.8)
     for panel, (field, title) in zip(lines, SHIFT, strict=True):
         for i, layer in enumerate(layers):  # the first one is drawn thicker
@@ -396,9 +404,9 @@ def shift_at_point(run: Run, _: str) -> Drawing:
             style: Any = {"marker": True, "markersize": 4, "table": {"x": layers}}
             panel.line(places, values, look=LOOKS[norm], **style)
         few = places[:: -(-len(places) // 8)]
-        panel.set(title=title, xticks=(few, layers[few]), log=field != "cosines")
+        panel.set(title=title, xticks=(few, layers[few]))
         panel.axes.tick_params(axis="x", labelrotation=45)
-    drawing.panels[0].set(ylim=(-1.06, 1.06))
+        panel.set(ylim=(-1.06, 1.06) if field == "cosines" else (0, None))
     if len(run.norms) > 1:
         drawing.legend(drawing.panels[:1])
     return drawing
@@ -543,11 +551,11 @@ def planes(
     levels = shared_levels([losses for *_, losses in arms.values()])
     for panel, (norm, plane) in zip(drawing.panels, arms.items(), strict=False):
         show(panel, norm, *plane, LOOKS[norm].label, levels)
-        panel.set(title=LOOKS[norm].label)
+        panel.set(title="" if norm == MODEL else LOOKS[norm].label)
     for panel in drawing.panels[len(arms) :]:
         panel.hide()
     if "subplot_kw" not in given:
-        drawing.colour_bar(drawing.panels[: len(arms)], label, levels)
+        drawing.colour_bar(drawing.panels[: len(arms)], label, levels, shrink=0.85)
     return drawing
 
 
@@ -594,8 +602,8 @@ def fields_along(run: Run, kind: str) -> Drawing:
     shown = {}
     for name, values in run.data.data_vars.items():
         inner = [axis for axis in values.dims if axis not in ("norm", "seed", along)]
-        entries = run.data.sizes[inner[0]] if inner and along else 1
-        if len(inner) == (not along) or (along and len(inner) == 1 and entries <= MOST_ENTRIES):
+        few = along and len(inner) == 1 and run.data.sizes[inner[0]] <= MOST_ENTRIES
+        if len(inner) == (not along) or few:
             shown[str(name)] = str(inner[0]) if inner and along else ""
     if not shown:
         raise UsageError(
@@ -606,7 +614,8 @@ def fields_along(run: Run, kind: str) -> Drawing:
     rows = -(-len(shown) // columns)
     drawing = Drawing(kind, (rows, columns), size=(3.8 * columns, 0.6 + 2.9 * rows), title=kind)
     for panel, (name, axis) in zip(drawing.panels, shown.items(), strict=False):
-        values, entries = run[name], run[name][axis].values.tolist() if axis else [None]
+        values = run[name]
+        entries: list[Any] = values[axis].values.tolist() if axis else [None]
         for place, entry in enumerate(entries):
             here = values.isel({axis: place}, drop=True) if axis else values
             series = "{}" + f", {axis} {entry}" * bool(axis)
@@ -628,7 +637,7 @@ def require_axis(run: Run, name: str, axis: str) -> None:
 
 
 DRAWN: dict[tuple[str, bool], Callable[[Run, str], Drawing]] = {
-    ("line", True): landscape,
+    ("line", True): lines_along_training,
     ("line", False): line_at_point,
     ("shift", True): shift_along_training,
     ("shift", False): shift_at_point,

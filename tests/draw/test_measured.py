@@ -68,7 +68,7 @@ AT_POINT = {  # panels of one measurement
 }
 ALONG = {  # of many
     "line": [*LINE, "d Loss at the centre"],
-    "shift": ["model", *SHIFT],
+    "shift": ["all layers", *SHIFT],
     "spectrum": [
         "a Eigenvalues λ₁ and λ₂",
         "b Gradient in the top 2 eigenvectors",
