@@ -573,6 +573,7 @@ def plane_at_point(run: Run, _: str) -> Drawing:
 
     def show(panel: Panel, norm: str, *plane: Any) -> None:
         contours(panel, *plane)
+        panel.axes.locator_params(nbins=4)
         square = np.ptp(x) == np.ptp(y)
         panel.set(
             xlabel="along the second direction",
