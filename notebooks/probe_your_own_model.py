@@ -15,7 +15,7 @@
 # training by the same ten lines. (For Haiku see `docs/own_loop.md`.)
 #
 # Install bnjax from its checkout, `pip install -e ".[notebooks]"`, or as in [the first
-# notebook](figure_in_five_cells.ipynb). All cells run within a minute.
+# notebook](figure_in_five_cells.ipynb). All cells run within two minutes.
 
 # %%
 import jax
@@ -198,7 +198,10 @@ results["loss"].isel(step=[0, -1]).to_pandas().round(3)
 # %%
 @jax.jit
 def spectrum(params, key):
-    return probes.spectrum(lambda p: bare_loss(p, inputs, labels), params, key, lanczos_steps=10)
+    def loss(params):
+        return bare_loss(params, inputs, labels)
+
+    return probes.spectrum(loss, params, key, lanczos_steps=20, top=5)
 
 
 display(spectrum(trained["bare JAX, none"], jax.random.key(2)).plot(lr=lr))
@@ -221,7 +224,7 @@ def shift(loss, params):
 
 print("linen:", shift(linen_loss, variables["params"]))
 print("Equinox:", shift(equinox_loss, equinox_params))
-display(shift(bare_loss, bare_params).plot())
+print("bare JAX:", shift(bare_loss, bare_params))
 
 # %% [markdown]
 # ## Be careful
@@ -237,19 +240,21 @@ display(shift(bare_loss, bare_params).plot())
 # %% [markdown]
 # ## The picture, and how to read it
 #
-# All four, as the studies of bnjax draw a landscape; `.save(folder)` writes it as PNG, PDF and SVG
-# with its numbers as CSV.
+# Two of them, as the studies of bnjax draw a landscape; names of normalisers have their colours.
+# `.save(folder)` writes PNG, PDF and SVG, with the numbers as CSV.
 
 # %%
-display(bnjax.plot(results, lr=lr))
+both = {"none": lines["bare JAX, none"], "batch": lines["linen, BatchNorm"]}
+display(bnjax.plot(both, lr=lr))
 
 # %% [markdown]
-# * **a**: the least and the greatest loss that a step from here may give, for η from half to four
-#   times the learning rate. A wide band: the size of the step decides.
-# * **b**: how far the gradient there is from the one at the centre. Small: the gradient holds along
-#   the step, so it predicts what the step does.
-# * **c**: the same over the length of the step, the effective smoothness β; dotted its limit for
-#   η → 0. At 2/lr, gradient descent is at the edge of stability; at 1/η_min the gradient has
-#   vanished after the smallest step, and β says nothing.
-# * **d**: the loss itself. Compare two networks at equal loss, not at equal step alone: one that
-#   does not train is flat.
+# * **a, loss variation**: the least and the greatest loss that one step from here may give, for η
+#   from half to four times the learning rate. A wide band says that the size of the step decides.
+# * **b, gradient predictiveness**: how far the gradient at the end of such a step is from the one
+#   at its start. Small says that the gradient holds along the step.
+# * **c, effective smoothness β**: the same over the length of the step, its greatest value over η;
+#   dotted its limit for η → 0. Both networks come to 2/lr. Where the dotted line is there, too, it
+#   is the edge of stability; a solid line alone may be there because the gradient has vanished
+#   after the smallest step, where β = 1/η by construction.
+# * **d, the loss**: compare two networks at equal loss, not at equal step alone. The one without
+#   normalisation hardly trains here, so its narrow bands at the end say little.

@@ -344,7 +344,7 @@ class Panel:
         columns = {"low": np.minimum(first, second), "high": np.maximum(first, second), "x": x}
         columns = {name: values[known] for name, values in columns.items()}
         style = {"alpha": 0.2, "linewidth": 0, **style}
-        style["hatch"] = look.hatch if style.get("hatch") is True else style.get("hatch")
+        style["hatch"] = look.hatch if style.get("hatch") is True else style.get("hatch") or None
         self.axes.fill_between(
             x, first, second, **self._keep("band", series, look, style, **columns)
         )
@@ -725,7 +725,7 @@ class Drawing:
         """A notebook shows the figure."""
         content = io.BytesIO()
         with styled():
-            self.finish().savefig(content, format="png")
+            self.finish().savefig(content, format="png", dpi="figure")
         return content.getvalue()
 
 

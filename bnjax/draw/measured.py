@@ -401,11 +401,13 @@ def shift_at_point(run: Run, _: str) -> Drawing:
     places = np.arange(len(layers))
     for panel, (field, title) in zip(drawing.panels, SHIFT, strict=True):
         for norm, values in each_arm(run[f"shift_{field}"]):
-            style: Any = {"marker": True, "markersize": 4, "table": {"x": layers}}
+            style: Any = {"marker": True, "markersize": 4, "clip_on": False}
+            style["table"] = {"x": layers}
             panel.line(places, values, look=LOOKS[norm], **style)
         few = places[:: -(-len(places) // 8)]
         panel.set(title=title, xticks=(few, layers[few]))
-        panel.axes.tick_params(axis="x", labelrotation=45)
+        if len(few) > 4:
+            panel.axes.tick_params(axis="x", labelrotation=45)
         panel.set(ylim=(-1.06, 1.06) if field == "cosines" else (0, None))
     if len(run.norms) > 1:
         drawing.legend(drawing.panels[:1])
@@ -517,7 +519,9 @@ def spectrum_at_point(run: Run, _: str) -> Drawing:
         gradient.line(ranks, share, look=look, marker=True)
     if run.options["lr"] is not None:
         eigenvalues.reference(2 / run.options["lr"], "2/lr, edge of stability")
-    eigenvalues.set(title="Greatest eigenvalues, ± residual", xlabel="rank", log=True)
+    above = bool((run["spectrum_largest"] > 0).all())  # a Hessian of few positive ones has others
+    title = "Greatest eigenvalues, ± residual"
+    eigenvalues.set(title=title, ylabel="λ of the Hessian", xlabel="rank", log=above)
     label = "‖P∇L‖² / ‖∇L‖²"
     gradient.set(title="Gradient in their span", xlabel="rank", ylabel=label, ylim=(-0.03, 1.03))
     if len(norms) > 1:

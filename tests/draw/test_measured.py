@@ -197,11 +197,11 @@ def test_everything_has_a_figure_at_a_point_and_along_training(kind, tmp_path):
     assert len(list(tmp_path.iterdir())) == 4
 
 
-@pytest.mark.parametrize("made", [line, shift, spectrum, plane])
+@pytest.mark.parametrize("made", [line, shift, spectrum, plane, lambda: {0: line(0), 5: line(5)}])
 def test_networks_are_drawn_side_by_side_in_their_looks(made):
-    drawing = bnjax.plot({"none": made(), "batch": made()})
+    drawing = bnjax.plot({norm: made() for norm in ("none", "batch", "mine", "theirs")})
     drawn = {series.name.split(",")[0] for panel in drawing.panels for series in panel.table}
-    assert {"no normalisation", "BatchNorm"} <= drawn
+    assert {"no normalisation", "BatchNorm", "mine", "theirs"} <= drawn
 
 
 def test_a_plane_has_contours_around_the_network():
