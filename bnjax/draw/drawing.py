@@ -41,6 +41,7 @@ class Look(NamedTuple):
     label: str
 
 
+MODEL = "model"  # the arm of a network that was measured alone
 # For normalisers of a user's own, in the order in which a figure asks for them.
 SPARE_COLOURS = ("#999933", "#AA4499", "#661100", "#5891C8")
 SPARE_LINES = ("-.", (0, (5, 1)), ":", (0, (3, 1, 1, 1)))
@@ -50,6 +51,8 @@ class Looks(dict[str, Look]):
     """Looks by the normaliser's name; an unknown name gets the next spare look."""
 
     def __missing__(self, name: str) -> Look:
+        if name == MODEL:  # beside no other arm, so it may look like one of them
+            return Look("#0072B2", "-", "o", "", MODEL)
         count = sum(look.hatch == "oo" for look in self.values())
         turn, colour = divmod(count, len(SPARE_COLOURS))
         other = (colour + turn) % len(SPARE_LINES)  # 16 looks, no two alike
@@ -74,7 +77,6 @@ LOOKS = Looks(
     unitize=Look("#2A9682", (0, (7, 2)), "P", "////", "Unitization"),
     weight_standard=Look("#9A9473", (0, (1, 1)), "X", "....", "weight standardisation"),
     weight_norm=Look("#E06D68", "-.", "h", "xxxx", "weight normalisation"),
-    model=Look("#0072B2", "-", "o", "", "model"),  # a network that was measured alone
 )
 PLAIN = Look("#000000", "-", "o", "", "")  # of a series that is no arm's
 PUBLISHED = "published"  # in the names of series

@@ -17,6 +17,7 @@ from bnjax.draw.arms import bands, curves, each_arm, mark_ends
 from bnjax.draw.drawing import (
     GREY_DASHES,
     LOOKS,
+    MODEL,
     STEP,
     Drawing,
     Look,
@@ -33,7 +34,6 @@ from bnjax.frame.results import Run
 from bnjax.probes.rounding import RESOLVED
 from bnjax.probes.spectrum import density
 
-MODEL = "model"  # the arm of a network that was measured alone
 MOST_LABELS = 6  # of step sizes, for which there is room
 PER_ROW = 3  # panels of planes
 
