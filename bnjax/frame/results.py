@@ -48,10 +48,13 @@ class Run:
             variables.setdefault(probe, []).append(str(name).removeprefix(f"{probe}_"))
         lines = {"axes": axes, "options": options, "data": " ".join(variables.pop("", ""))}
         lines |= {probe: " ".join(names) for probe, names in variables.items()}
-        short = {name: textwrap.shorten(text, 88, placeholder=" …") for name, text in lines.items()}
+        lines["options"] = textwrap.shorten(lines["options"], 160, placeholder=" …")
         study = str(self.facts.get("script", "")).partition(" ")[0]
-        found = (f"  {name:9} {text}" for name, text in short.items() if text)
-        return "\n".join([f"Run of {study}" if study else "Run", *found])
+        shown = [f"Run of {study}" if study else "Run"]
+        for name, text in lines.items():
+            indents: Any = {"initial_indent": f"  {name:10} ", "subsequent_indent": 13 * " "}
+            shown += textwrap.wrap(text, 100, break_on_hyphens=False, **indents)
+        return "\n".join(shown)
 
     def __getitem__(self, name: str) -> xarray.DataArray:
         return self.data[name]

@@ -280,8 +280,8 @@ def test_a_run_is_drawn_by_its_study(way, tmp_path):
 def test_a_run_prints_in_about_ten_lines(tmp_path):
     text = repr(results.read(write_run(tmp_path)))
     assert text.startswith("Run of bnjax/studies/landscape\n")
-    assert len(text.splitlines()) <= 10
-    assert len(text) < 1000
+    assert len(text.splitlines()) <= 12
+    assert max(map(len, text.splitlines())) <= 100
     assert "norm 2" in text
 
 
@@ -304,11 +304,13 @@ def test_what_cannot_be_drawn_is_refused(wrong, message):
         bnjax.plot(wrong())
 
 
-@pytest.mark.parametrize("fields", [("losses",), ("losses", "gradient_distances", "smoothness")])
-def test_a_line_that_diverged_is_drawn_as_far_as_it_is_finite(fields):
-    gone = line()._replace(**{name: np.full(4, np.nan, "f4") for name in fields})
-    assert len(gone.plot().panels) == 4
-    assert len(bnjax.plot([gone, line()]).panels) == 4
+def test_a_line_that_diverged_is_drawn_as_far_as_it_is_finite():
+    gone = jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), line())._replace(step_sizes=SIZES)
+    drawing = gone.plot()
+    drawing.finish()
+    assert len(drawing.panels) == 4
+    assert "nan" not in [row[4] for row in drawing.table() if row[2] == "reference"]
+    bnjax.plot([gone, line()]).finish()
 
 
 def test_shown_layers_of_a_deep_network_stay_legible():
