@@ -15,7 +15,7 @@ so are the ways to look at what was measured: `to_xarray`, `to_dataframe`, `plot
 import importlib
 import textwrap
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -106,16 +106,26 @@ class Column(NamedTuple):
 
 
 def columns(measured: Any, probe: str) -> dict[str, Column]:
-    """The fields of a measurement; a field that has fields itself is replaced by these."""
+    """The fields of a measurement; a field with fields or with leaves is replaced by these."""
     found: dict[str, Column] = {}
     for name, (axes, field) in declared(type(measured)).items():
-        value = getattr(measured, name)
+        value, attrs = getattr(measured, name), attributes(type(measured), field, probe)
         if names(type(value)):
             inner = columns(value, probe)
             found |= {f"{name}_{own}": column for own, column in inner.items()}
+        elif isinstance(value, Mapping):
+            found |= {f"{name}/{own}": Column(None, attrs, leaf) for own, leaf in leaves(value)}
         else:
-            found[name] = Column(axes, attributes(type(measured), field, probe), np.asarray(value))
+            found[name] = Column(axes, attrs, np.asarray(value))
     return found
+
+
+def leaves(tree: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{name}/{own}", leaf) for own, leaf in leaves(value))
+        else:
+            yield str(name), np.asarray(value)
 
 
 def gather(measured: Any) -> tuple[dict[str, Column], dict[str, list[Any]]]:

@@ -112,7 +112,7 @@ def test_what_there_is_and_help_are_instant(tmp_path, arguments):
 
 def test_what_trains_loads_nothing_that_judges_and_draws_later():
     code = (
-        "import sys; import bnjax.frame.run; from bnjax import data\n"
+        "import sys; import bnjax.frame.run, bnjax.probes; from bnjax import data\n"
         "data.load('digits')\n"
         "assert not {'sklearn', 'matplotlib', 'xarray', 'pandas', 'scipy.ndimage'} & {*sys.modules}"
     )

@@ -23,10 +23,16 @@ SHIFT = ["cos(G, G')", "‖G − G'‖₂", "‖G − G'‖₂ / ‖G‖₂"]
 SPECTRUM = ["Greatest eigenvalues, ± residual", "Gradient in their span"]
 
 
+def made(kind, **fields):
+    """A measurement; scalars that do not matter are ½."""
+    return kind(**{**dict.fromkeys(kind._fields, np.float32(0.5)), **fields})
+
+
 def line(step=0.0):
     losses = np.array([2.0, 1.5, 1.0, 3.0], "f4") + np.float32(step / 100)
-    along = [SIZES, losses, losses, losses / 2, losses / 4, losses * 3, losses * 2]
-    return probes.Line(*along, *np.array([2.2, 1.1, 1.1, 0.9, 0.8, 1e-7], "f4"))
+    along = {"losses": losses, "gradient_norms": losses, "gradient_distances": losses / 2}
+    along |= {"smoothness": losses * 3, "scaled_smoothness": losses * 2, "cosines": losses / 4}
+    return made(probes.Line, step_sizes=SIZES, rounding_noise=np.float32(1e-7), **along)
 
 
 def shift(step=0.0):
@@ -37,9 +43,18 @@ def shift(step=0.0):
 def spectrum(step=0.0):
     rows = np.array([[-1.0, 0.1, 2.0, 9.0 + step / 100]], "f4")
     top, low = np.array([9.0 + step / 100, 2.0], "f4"), np.array([-1.0, 0.1], "f4")
-    single = np.array([1.2, 0.4, 8.0, 0.5], "f4")
-    pairs = (top, top / 100, low, -low / 100, np.array([0.3, 0.4], "f4"))
-    return probes.Spectrum(*single, rows, np.full_like(rows, 0.25), rows / 50, rows / 50, *pairs)
+    return made(
+        probes.Spectrum,
+        nodes=rows,
+        weights=np.full_like(rows, 0.25),
+        residuals=rows / 50,
+        shares=rows / 50,
+        largest=top,
+        largest_residuals=top / 100,
+        smallest=low,
+        smallest_residuals=-low / 100,
+        gradient_fraction=np.array([0.3, 0.4], "f4"),
+    )
 
 
 def plane():
@@ -88,7 +103,7 @@ def titles(drawing):
 
 
 @pytest.mark.parametrize(
-    ("made", "name", "axes", "coordinate", "values"),
+    ("measure", "name", "axes", "coordinate", "values"),
     [
         (line, "losses", ("step_size",), "step_size", SIZES),
         (shift, "cosines", ("layer",), "layer", ["conv1", "conv2", "output"]),
@@ -99,8 +114,8 @@ def titles(drawing):
         (own, "unsaid", ("unsaid_0",), None, None),
     ],
 )
-def test_a_measurement_is_a_dataset_with_the_declared_axes(made, name, axes, coordinate, values):
-    measured = made()
+def test_a_measurement_is_a_dataset_with_the_declared_axes(measure, name, axes, coordinate, values):
+    measured = measure()
     data = bnjax.to_xarray(measured)
     assert data[name].dims == axes
     np.testing.assert_array_equal(data[name].values, np.asarray(getattr(measured, name)))
@@ -144,16 +159,18 @@ def test_many_measurements_have_an_axis_of_steps_or_of_names(many, sizes):
     assert bnjax.to_dataframe(many()).index.names == [*sizes, "step_size"]
 
 
-def test_fields_within_fields_are_columns_of_their_own():
+def test_fields_within_fields_and_leaves_are_columns_of_their_own():
     class Outer(NamedTuple):
         """Around another."""
 
         inner: Own
-        count: np.ndarray
+        diagonal: dict
 
-    data = bnjax.to_xarray([Outer(own(), np.array(2)), Outer(own(), np.array(3))])
+    trees = [{"conv": {"kernel": np.full((2, 3), step), "bias": np.zeros(3)}} for step in (0, 1)]
+    data = bnjax.to_xarray([Outer(own(), tree) for tree in trees])
     assert data["inner_by_layer"].dims == ("step", "layer")
-    assert data["count"].values.tolist() == [2, 3]
+    assert data["diagonal/conv/kernel"].shape == (2, 2, 3)
+    assert data["diagonal/conv/kernel"].dims[0] == "step"
 
 
 @pytest.mark.parametrize(
@@ -172,9 +189,9 @@ def test_what_is_no_collection_of_measurements_is_refused(wrong, message):
         bnjax.to_xarray(wrong)
 
 
-@pytest.mark.parametrize("made", [line, shift, spectrum, plane])
-def test_a_measurement_prints_in_about_ten_lines_also_under_jit(made, capsys):
-    measured = made()
+@pytest.mark.parametrize("measure", [line, shift, spectrum, plane])
+def test_a_measurement_prints_in_about_ten_lines_also_under_jit(measure, capsys):
+    measured = measure()
     text = repr(measured).splitlines()
     assert text[0] == type(measured).__name__
     assert 4 <= len(text) <= 14
@@ -197,9 +214,11 @@ def test_everything_has_a_figure_at_a_point_and_along_training(kind, tmp_path):
     assert len(list(tmp_path.iterdir())) == 4
 
 
-@pytest.mark.parametrize("made", [line, shift, spectrum, plane, lambda: {0: line(0), 5: line(5)}])
-def test_networks_are_drawn_side_by_side_in_their_looks(made):
-    drawing = bnjax.plot({norm: made() for norm in ("none", "batch", "mine", "theirs")})
+@pytest.mark.parametrize(
+    "measure", [line, shift, spectrum, plane, lambda: {0: line(0), 5: line(5)}]
+)
+def test_networks_are_drawn_side_by_side_in_their_looks(measure):
+    drawing = bnjax.plot({norm: measure() for norm in ("none", "batch", "mine", "theirs")})
     drawn = {series.name.split(",")[0] for panel in drawing.panels for series in panel.table}
     assert {"no normalisation", "BatchNorm", "mine", "theirs"} <= drawn
 
