@@ -6,6 +6,7 @@ them (Ghorbani et al. 2019 measure another Hessian under running statistics).
 
 import functools
 import math
+import re
 from collections.abc import Callable
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -13,13 +14,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from bnjax.arithmetic import trees
 from bnjax.arithmetic.layers import describe
+from bnjax.arithmetic.moments import accumulator
 from bnjax.data import Batch, Dataset
 from bnjax.errors import UsageError
-from bnjax.models import Model
+from bnjax.models import Model, Network
 from bnjax.types import BatchStats, Labels, Logits, Loss, Params, PRNGKey, Scalar
 
 Statistics: TypeAlias = Literal["batch", "running", "frozen", "recalibrated"]
@@ -29,7 +31,8 @@ class Objective(NamedTuple):
     """A training loss: the cost of an example, sum or mean over examples, a penalty on kernels.
 
     Attributes:
-      each: logits `[batch, num_classes]` and labels to the cost of each example, `[batch]`.
+      each: logits `[batch, num_classes]` and labels to the cost of each example, `[batch]`; of
+        tokens, logits `[batch, length, num_classes]`, its mean over positions.
       summed: over the batch, else averaged.
       guess: the mean cost of an example at the best constant guess, units of `each`; needed by
         `chance` only.
@@ -92,30 +95,44 @@ def each_cross_entropy(logits: Logits, labels: Labels) -> Float[Array, " batch"]
     """Softmax cross-entropy of each example.
 
     Args:
-      logits: `[batch, num_classes]`.
-      labels: integer classes `[batch]`.
+      logits: `[batch, num_classes]`; of tokens `[batch, length, num_classes]`.
+      labels: integer classes `[batch]` or `[batch, length]`, or soft labels, shares of classes in
+        the shape of the logits that sum to 1.
 
     Returns:
-      `[batch]`, nats, in the dtype of the logits. Under `jax.jit`, where labels have no value yet,
-      NaN of a label that is no class.
+      `[batch]`, nats, in the dtype of the logits; of tokens the mean over positions. Under
+      `jax.jit`, where labels have no value yet, NaN of a label that is no class and of shares that
+      do not sum to 1.
 
     Raises:
-      UsageError: labels that are no classes, or not one for each example.
+      UsageError: labels that are no classes nor shares of them, or not one for each example.
+
+    Example:
+      >>> logits, half = jnp.zeros((1, 2)), jnp.array([[0.5, 0.5]])
+      >>> [round(float(each_cross_entropy(logits, x)[0]), 4) for x in (jnp.array([1]), half)]
+      [0.6931, 0.6931]
     """
-    check_labels(labels, logits.shape, targets=False)
-    costs = optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels)
-    return jnp.where(are_classes(labels, logits.shape[-1]), costs, jnp.nan)
+    check_labels(labels, logits.shape)
+    if jnp.issubdtype(labels.dtype, jnp.floating):
+        known = are_shares(labels)
+        check_shares(labels, known)
+        costs = optax.losses.softmax_cross_entropy(logits, labels.astype(logits.dtype))
+    else:
+        known = are_classes(labels, logits.shape[-1])
+        costs = optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels)
+    return mean_of_positions(jnp.where(known, costs, jnp.nan))
 
 
 def each_squared_error(logits: Logits, labels: Labels) -> Float[Array, " batch"]:
     """Half the squared distance of each example to its target, or to the one-hot label.
 
     Args:
-      logits: outputs `[batch, num_classes]`.
-      labels: targets `[batch, num_classes]`, or integer classes `[batch]`.
+      logits: outputs `[batch, num_classes]`, or `[batch, length, num_classes]`.
+      labels: targets in the shape of the outputs, or integer classes `[batch]`, `[batch, length]`.
 
     Returns:
-      `[batch]`, units of the outputs squared; NaN as in `each_cross_entropy`.
+      `[batch]`, units of the outputs squared, the mean over positions; NaN as in
+      `each_cross_entropy`.
 
     Raises:
       UsageError: labels that are no classes, or neither these nor targets in the shape of the
@@ -125,20 +142,20 @@ def each_squared_error(logits: Logits, labels: Labels) -> Float[Array, " batch"]
       >>> each_squared_error(jnp.array([[0.0, 3.0]]), jnp.array([1])).tolist()
       [2.0]
     """
-    check_labels(labels, logits.shape, targets=True)
+    check_labels(labels, logits.shape)
     if jnp.issubdtype(labels.dtype, jnp.floating):
-        return optax.losses.l2_loss(logits, labels).sum(axis=-1)
+        return mean_of_positions(optax.losses.l2_loss(logits, labels).sum(axis=-1))
     targets = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
     costs = optax.losses.l2_loss(logits, targets).sum(axis=-1)
-    return jnp.where(are_classes(labels, logits.shape[-1]), costs, jnp.nan)
+    return mean_of_positions(jnp.where(are_classes(labels, logits.shape[-1]), costs, jnp.nan))
 
 
 def each_squared_distance(logits: Logits, labels: Labels) -> Float[Array, " batch"]:
     """The whole squared distance, twice `each_squared_error`.
 
     Args:
-      logits: outputs `[batch, num_classes]`.
-      labels: targets `[batch, num_classes]`, or integer classes `[batch]`.
+      logits: outputs, as in `each_squared_error`.
+      labels: targets or classes, as in `each_squared_error`.
 
     Returns:
       `[batch]`, units of the outputs squared; NaN as in `each_cross_entropy`.
@@ -151,29 +168,55 @@ def each_squared_distance(logits: Logits, labels: Labels) -> Float[Array, " batc
     return 2 * each_squared_error(logits, labels)
 
 
+def mean_of_positions(costs: Float[Array, " batch *positions"]) -> Float[Array, " batch"]:
+    """The cost of each example, from those of its positions where it has some."""
+    return costs.reshape(len(costs), -1).mean(axis=1) if costs.ndim > 1 else costs
+
+
 def are_classes(labels: Int[Array, "*shape"], num_classes: int) -> Bool[Array, "*shape"]:
     """Whether each label is one of the classes."""
     return (labels >= 0) & (labels < num_classes)
 
 
-def check_labels(labels: Array, logits: tuple[int, ...], *, targets: bool) -> None:
-    """Refuse labels that are not one class for each row of logits, nor, if allowed, targets."""
-    kind = jnp.floating if targets and labels.ndim == len(logits) else jnp.integer
+def are_shares(labels: Float[Array, "*shape num_classes"]) -> Bool[Array, "*shape"]:
+    """Whether each row has shares of classes, 0 or more, that sum to 1 to a thousandth."""
+    wide = labels.astype(accumulator(labels.dtype))
+    rounding = 1e-3 + float(jnp.finfo(labels.dtype).eps)
+    return (labels >= 0).all(axis=-1) & (jnp.abs(wide.sum(axis=-1) - 1) <= rounding)
+
+
+def has_value(labels: Array) -> bool:
+    """Whether labels can be looked at here: not under `jax.jit`, nor on other hosts."""
+    return not isinstance(labels, jax.core.Tracer) and getattr(labels, "is_fully_addressable", True)
+
+
+def check_shares(labels: Array, known: Bool[Array, "*shape"]) -> None:
+    """Refuse soft labels that are no shares of classes."""
+    if has_value(labels) and not known.all():
+        sums = np.asarray(labels, np.float64).sum(axis=-1)
+        raise UsageError(
+            f"labels are {labels.dtype} {labels.shape}, the smallest {float(labels.min()):.4g}, "
+            f"and their rows sum to {sums.min():.4g} … {sums.max():.4g}: give classes as whole "
+            "numbers, or shares of classes that are 0 or more and sum to 1; for targets use "
+            "squared_error"
+        )
+
+
+def check_labels(labels: Array, logits: tuple[int, ...]) -> None:
+    """Refuse labels that are neither one class for each row of logits, nor in their shape."""
+    kind = jnp.floating if labels.ndim == len(logits) else jnp.integer
     expected = logits if kind is jnp.floating else logits[:-1]
     if labels.shape != expected or not jnp.issubdtype(labels.dtype, kind):
-        also = f", or floating-point targets {logits}" if targets else ""
         raise UsageError(
             f"labels are {labels.dtype} {labels.shape} and logits {logits}: give whole numbers "
-            f"{logits[:-1]}{also}"
+            f"{logits[:-1]}, or floating-point targets {logits}"
         )
     check_classes(labels, logits[-1])
 
 
 def check_classes(labels: Array, num_classes: int) -> None:
     """Refuse labels that are no classes; targets, and what has no value yet here, pass."""
-    if isinstance(labels, jax.core.Tracer) or not getattr(labels, "is_fully_addressable", True):
-        return
-    if not labels.size or not jnp.issubdtype(labels.dtype, jnp.integer):
+    if not has_value(labels) or not labels.size or not jnp.issubdtype(labels.dtype, jnp.integer):
         return
     low, high = (int(end(np.asarray(labels))) for end in (np.min, np.max))
     if not 0 <= low <= high < num_classes:
@@ -184,14 +227,16 @@ def check_classes(labels: Array, num_classes: int) -> None:
 
 
 @functools.lru_cache(maxsize=64)
-def count_outputs(model: Model, image_shape: tuple[int, ...]) -> int:
+def count_outputs(model: Model, image_shape: tuple[int, ...], dtype: jnp.dtype, train: bool) -> int:
     """The number of logits of an image; nothing is computed."""
 
     def logits(params: Params, batch_stats: BatchStats, images: Array) -> Logits:
-        return model.apply(params, batch_stats, images, train=False)[0]
+        key = jax.random.key(0)
+        return model.apply(params, batch_stats, images, train=train, key=key)[0]
 
-    images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
-    return int(jax.eval_shape(logits, **model.shapes(image_shape), images=images).shape[-1])
+    images = jax.ShapeDtypeStruct((2, *image_shape), dtype)
+    shapes = model.shapes(image_shape, dtype)
+    return int(jax.eval_shape(logits, **shapes, images=images).shape[-1])
 
 
 def guess_classes(dataset: Dataset) -> float:
@@ -256,8 +301,9 @@ def accuracy(logits: Logits, labels: Labels) -> Scalar:
     """Share of examples whose largest logit is the label's; NaN where labels are no classes.
 
     Args:
-      logits: `[batch, num_classes]`.
-      labels: integer classes `[batch]`, or targets `[batch, num_classes]`.
+      logits: `[batch, num_classes]`, or `[batch, length, num_classes]`.
+      labels: integer classes `[batch]` or `[batch, length]`; of targets and soft labels the result
+        is NaN.
 
     Returns:
       Scalar in [0, 1], in the dtype of the logits.
@@ -271,15 +317,17 @@ def accuracy(logits: Logits, labels: Labels) -> Scalar:
     return jnp.mean(correct(logits, labels), dtype=logits.dtype)
 
 
-def correct(logits: Logits, labels: Int[Array, " batch"]) -> Bool[Array, " batch"]:
+def correct(
+    logits: Logits, labels: Int[Array, " batch *positions"]
+) -> Bool[Array, " batch *positions"]:
     """Whether the largest logit is the label's, for each example.
 
     Args:
-      logits: `[batch, num_classes]`.
-      labels: integer classes `[batch]`.
+      logits: `[batch, num_classes]`, or `[batch, length, num_classes]`.
+      labels: integer classes `[batch]` or `[batch, length]`.
 
     Returns:
-      Booleans `[batch]`.
+      Booleans in the shape of the labels.
     """
     return jnp.argmax(logits, axis=-1).astype(labels.dtype) == labels
 
@@ -312,32 +360,34 @@ def chance(objective: Objective, dataset: Dataset) -> float:
 
 
 def on_batch(
-    model: Model,
+    model: Network,
     batch_stats: BatchStats,
     batch: Batch,
     statistics: Statistics = "batch",
     *,
     centre: Params | None = None,
-    calibration: Float[Array, "num_batches batch height width channels"] | None = None,
+    calibration: Shaped[Array, "num_batches batch *example"] | None = None,
     objective: Objective = cross_entropy,
     weight_decay: float = 0.0,
 ) -> Loss:
     """The loss on one fixed batch as a function of the parameters; running statistics stay.
 
     Args:
-      model: a `bnjax.models.Model`.
-      batch_stats: the running statistics of training.
-      batch: the probed batch, floating-point images `[batch, height, width, channels]` and their
-        labels, which under `jax.jit` have no value yet and are not checked: there the loss of a
-        label that is no class is NaN.
+      model: `bnjax.models.Model(module)` of a linen module; of nnx, Equinox and Haiku what
+        `bnjax.models.adapters` makes of a network.
+      batch_stats: the running statistics of training; `{}` where the model has none.
+      batch: the probed batch: floating-point images, such as `[batch, height, width, channels]`, or
+        tokens `[batch, length]`; and labels, one for each example or token, or soft labels, see
+        `each_cross_entropy`. Under `jax.jit` labels have no value yet and are not checked: there
+        the loss of a label that is no class is NaN. A model with dropout needs the batch's `key`.
       statistics: what BatchNorm normalises with:
         `batch`, the statistics of the probed batch at the probed point (the paper's setting);
         `running`, `batch_stats` as they are;
         `frozen`, the statistics of the probed batch at `centre` for every probed point;
         `recalibrated`, the pooled statistics of `calibration` at `centre`.
       centre: parameters; needed by `frozen` and `recalibrated`.
-      calibration: images in batches `[num_batches, batch, height, width, channels]`, e.g. 10³ to
-        10⁴ in all; needed by `recalibrated`.
+      calibration: images or tokens in batches, `[num_batches, batch, height, width, channels]`,
+        e.g. 10³ to 10⁴ in all; needed by `recalibrated`.
       objective: logits and labels to a scalar, see `OBJECTIVES`; its penalty on kernels is part of
         the loss.
       weight_decay: L2 coefficient, units of the loss over units of the parameters squared; if not
@@ -348,10 +398,10 @@ def on_batch(
 
     Raises:
       UsageError: unknown `statistics` or a missing argument for them, a model or batch of another
-        type, images that are not floating point or not as many as labels, no image, labels that
-        are no classes of the model, a single image where statistics of a batch are taken, a decay
-        or penalty below 0, or a normaliser whose `moments`, which `frozen` and `recalibrated` take,
-        are not reported.
+        type, images that are whole numbers or not as many as labels, no image, labels that are no
+        classes of the model, a single image where statistics of a batch are taken, a decay or
+        penalty below 0, or a normaliser whose `moments`, which `frozen` and `recalibrated` take,
+        are not reported; and what `Model.apply` refuses.
 
     Source: Santurkar et al. 2018 (1805.11604), Fig. 4, for `batch`; Ghorbani et al. 2019
     (1901.10159) for `running`; Wu & Johnson 2021 (2105.07576) for `recalibrated`.
@@ -367,21 +417,29 @@ def on_batch(
       >>> round(float(loss(variables["params"])), 4)  # ten equal logits: ln 10
       2.3026
     """
-    if not (isinstance(model, Model) and isinstance(batch, Batch)):
+    if not (isinstance(model, Network) and isinstance(batch, Batch)):
         raise UsageError(
             f"the model is a {type(model).__name__} and the batch a {type(batch).__name__}: give "
-            "bnjax.models.Model(module) and bnjax.data.Batch(images, labels)"
+            "bnjax.models.Model(module), or what bnjax.models.adapters makes of a network of nnx, "
+            "Equinox or Haiku, and bnjax.data.Batch(images, labels)"
         )
     images, labels = batch.images, batch.labels
-    if labels.shape[:1] != images.shape[:1] or not jnp.issubdtype(images.dtype, jnp.floating):
+    fits = jnp.issubdtype(images.dtype, jnp.floating) or (
+        jnp.issubdtype(images.dtype, jnp.integer) and images.ndim < 4
+    )
+    if labels.shape[:1] != images.shape[:1] or not fits:
         raise UsageError(
             f"the batch has images {images.dtype} {images.shape} and labels {labels.shape}: give "
-            "floating-point images and a label for each"
+            "floating-point images, or tokens as whole numbers [batch, length], and a label for "
+            "each"
         )
     if not images.shape[0]:
         raise UsageError(f"the batch has images {images.shape}: give at least one")
-    if jnp.issubdtype(labels.dtype, jnp.integer) and not isinstance(labels, jax.core.Tracer):
-        check_classes(labels, count_outputs(model.initialised, images.shape[1:]))
+    train = statistics == "batch"
+    countable = isinstance(model, Model) and jnp.issubdtype(labels.dtype, jnp.integer)
+    if countable and not isinstance(labels, jax.core.Tracer):
+        dtype = jnp.dtype(images.dtype)
+        check_classes(labels, count_outputs(model.initialised, images.shape[1:], dtype, train))
     if statistics in ("batch", "frozen"):
         check_batch_size(batch_stats, images.shape[0])
     if isinstance(weight_decay, float | int) and not weight_decay >= 0:  # not of a traced one
@@ -390,7 +448,6 @@ def on_batch(
         raise UsageError(
             f"kernel_penalty={objective.kernel_penalty} must be 0 or more and finite, e.g. 2e-4"
         )
-    train = statistics == "batch"
     if statistics == "frozen":
         if centre is None:
             raise UsageError("statistics='frozen' needs the point they are taken at: give centre=")
@@ -407,8 +464,7 @@ def on_batch(
         )
 
     def loss(params: Params) -> Scalar:
-        key = batch.key if train else None
-        logits, _ = model.apply(params, batch_stats, batch.images, train=train, key=key)
+        logits, _ = model.apply(params, batch_stats, batch.images, train=train, key=batch.key)
         value = objective(logits, batch.labels)
         if objective.kernel_penalty:
             value = value + objective.penalty(params)
@@ -427,11 +483,14 @@ def check_batch_size(batch_stats: BatchStats, size: int) -> None:
         )
 
 
+VARIANCE = re.compile(r"(?<![^/])var(?=(_ema)?(/[a-z]+)?$)")  # in the name of a leaf
+
+
 def pooled_statistics(
-    model: Model,
+    model: Network,
     params: Params,
     batch_stats: BatchStats,
-    calibration: Float[Array, "num_batches batch height width channels"],
+    calibration: Shaped[Array, "num_batches batch *example"],
     *,
     key: PRNGKey | None = None,
 ) -> BatchStats:
@@ -441,10 +500,10 @@ def pooled_statistics(
     per layer, each batch normalised by its own statistics in the layers below.
 
     Args:
-      model: a `bnjax.models.Model`.
+      model: as `on_batch` takes it.
       params: the point.
       batch_stats: gives the structure.
-      calibration: images, standardised, `[num_batches, batch, height, width, channels]`.
+      calibration: images, standardised, `[num_batches, batch, height, width, channels]`; or tokens.
       key: typed PRNG key, for models that draw random numbers.
 
     Returns:
@@ -464,16 +523,16 @@ def pooled_statistics(
     def moments(images: Array) -> BatchStats:
         return model.moments(params, batch_stats, images, key=key)
 
-    def pool(layer: dict) -> dict:
-        pooled = {name: values.mean(axis=0) for name, values in layer.items()}
-        if "var" in layer:
-            pooled["var"] += jnp.var(layer["mean"], axis=0)
-        return pooled
+    found = jax.lax.map(moments, calibration)
+    named = trees.named_leaves(found)
 
-    def is_layer(node: object) -> bool:
-        return isinstance(node, dict) and "mean" in node
+    def pool(path: tuple, values: Array) -> Array:
+        name = trees.path_name(path)
+        pooled = values.mean(axis=0).astype(values.dtype)  # a counter stays a whole number
+        means = named.get(VARIANCE.sub("mean", name)) if VARIANCE.search(name) else None
+        return pooled if means is None else pooled + jnp.var(means, axis=0)
 
-    return jax.tree.map(pool, jax.lax.map(moments, calibration), is_leaf=is_layer)
+    return jax.tree_util.tree_map_with_path(pool, found)
 
 
 def l2_penalty(params: Params, weight_decay: float) -> Scalar:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key, UInt8
+from jaxtyping import Array, Bool, Float, Int, Integer, Key, UInt8
 
 PyTree: TypeAlias = Any
 Params: TypeAlias = Any  # a pytree of floating-point arrays
@@ -16,13 +16,16 @@ Scalar: TypeAlias = Float[Array, ""]
 Loss: TypeAlias = Callable[[Any], Any]  # params -> scalar
 PRNGKey: TypeAlias = Key[Array, ""]
 Images: TypeAlias = Float[Array, "batch height width channels"]
+# What a model takes: images, or whole numbers such as tokens.
+Inputs: TypeAlias = Float[Array, " batch *example"] | Integer[Array, " batch *example"]
 # Grey levels 0 … 255, or floating-point inputs that are used as they are.
 Pixels: TypeAlias = (
     UInt8[Array, "num_images height width channels"]
     | Float[Array, "num_images height width channels"]
 )
-Labels: TypeAlias = Int[Array, " batch"] | Float[Array, "batch num_classes"]  # or targets
-Logits: TypeAlias = Float[Array, "batch num_classes"]
+# Classes, of an example or of each position in it; or targets, or shares of classes.
+Labels: TypeAlias = Int[Array, " batch *positions"] | Float[Array, "batch *positions num_classes"]
+Logits: TypeAlias = Float[Array, "batch *positions num_classes"]
 Points: TypeAlias = Float[Array | np.ndarray, " num_step_sizes"]
 Flag: TypeAlias = Bool[Array, ""]
 Index: TypeAlias = Int[Array, ""]

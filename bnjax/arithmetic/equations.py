@@ -217,3 +217,20 @@ def variables(equation: Any) -> Iterator[Any]:
 def is_variable(variable: Any) -> bool:
     """Whether it is no literal."""
     return not isinstance(variable, Literal)
+
+
+def programs_inside(equation: Any) -> Iterator[Any]:
+    """The bodies of a loop, the branches of a condition, the function of a call."""
+    for value in equation.params.values():
+        for one in value if isinstance(value, list | tuple) else (value,):
+            if hasattr(one, "eqns"):
+                yield one
+
+
+def held_values(program: Any) -> Iterator[Any]:
+    """The constants and literals of a traced program, and of all programs inside it, in order."""
+    yield from getattr(program, "consts", ())
+    for equation in program.eqns:
+        yield from (one.val for one in equation.invars if not is_variable(one))
+        for program_inside in programs_inside(equation):
+            yield from held_values(program_inside)

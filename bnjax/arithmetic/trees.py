@@ -1,5 +1,7 @@
 """Pytree helpers that `optax.tree` lacks: points on a line, norms, angles, subsets, names."""
 
+import functools
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -155,6 +157,16 @@ def named_leaves(tree: PyTree) -> dict[str, Any]:
     return dict(zip(leaf_names(tree), jax.tree.leaves(tree), strict=True))
 
 
+def at(tree: PyTree, name: str) -> Any:
+    """The part of nested dicts that has a name.
+
+    Example:
+      >>> at({"block1": {"conv2": {"kernel": 1.0}}}, "block1/conv2")
+      {'kernel': 1.0}
+    """
+    return functools.reduce(operator.getitem, name.split("/"), tree)
+
+
 def stack(rows: Sequence[PyTree]) -> Any:
     """One pytree of several that are alike, each leaf with a leading axis `[rows]`."""
 
@@ -216,6 +228,33 @@ def leaves_where(predicate: Predicate) -> Selection:
 
     def merge(params: Params, trained: PyTree) -> Params:
         return combine(trained, partition(params, predicate)[1])
+
+    return Selection(split, merge)
+
+
+def apart(layers: Sequence[str]) -> Selection:
+    """All leaves of nested dicts, by layer: those at these names, and what holds the other leaves.
+
+    Example:
+      >>> block = {"conv1": {"kernel": 1.0, "norm": {"scale": 2.0}}, "norm1": {"scale": 3.0}}
+      >>> for layer, leaves in apart(["block/conv1"]).split({"block": block}).items():
+      ...     print(layer, leaves)
+      block/conv1 {'block/conv1/kernel': 1.0, 'block/conv1/norm/scale': 2.0}
+      block/norm1 {'block/norm1/scale': 3.0}
+    """
+
+    def split(params: Params) -> PyTree:
+        found: dict[str, dict[str, Any]] = {}
+        for name, leaf in named_leaves(params).items():
+            around = name.rpartition("/")[0] or name
+            owner = next((layer for layer in layers if name.startswith(f"{layer}/")), around)
+            found.setdefault(owner, {})[name] = leaf
+        return found
+
+    def merge(params: Params, trained: PyTree) -> Params:
+        named = {name: leaf for layer in trained.values() for name, leaf in layer.items()}
+        leaves = [named[name] for name in leaf_names(params)]
+        return jax.tree.unflatten(jax.tree.structure(params), leaves)
 
     return Selection(split, merge)
 

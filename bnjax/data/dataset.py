@@ -8,7 +8,7 @@ import numpy as np
 
 from bnjax.choices import PixelScale
 from bnjax.errors import UsageError
-from bnjax.types import Images, Labels, Pixels, PRNGKey
+from bnjax.types import Inputs, Labels, Pixels, PRNGKey
 
 Arrays: TypeAlias = tuple[np.ndarray, np.ndarray]  # pixels or inputs, labels or targets
 
@@ -28,10 +28,11 @@ class Split(NamedTuple):
 class Batch(NamedTuple):
     """Standardised images `[batch, height, width, channels]` and integer labels `[batch]`.
 
-    Everything random in a step comes from its key, so a probe sees what training saw.
+    Of a language model tokens `[batch, length]`, and labels of the same shape. Everything random in
+    a step comes from its key, so a probe sees what training saw.
     """
 
-    images: Images
+    images: Inputs
     labels: Labels
     key: PRNGKey | None = None
 

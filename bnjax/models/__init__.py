@@ -1,7 +1,7 @@
 """Models and normalisers, the only place that imports Flax."""
 
-from bnjax.models import layers, norms
-from bnjax.models.model import Model, layer_names
+from bnjax.models import adapters, layers, norms
+from bnjax.models.model import Model, Network, layer_names
 from bnjax.models.norms import Norm
 from bnjax.models.registry import FAMILIES, Family, by_name, register
 from bnjax.models.resnet import ResNet, resnet
@@ -15,8 +15,10 @@ __all__ = [
     "DeepLinear",
     "Family",
     "Model",
+    "Network",
     "Norm",
     "ResNet",
+    "adapters",
     "alexnet",
     "by_name",
     "deep_linear",

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from bnjax.errors import UsageError
 from bnjax.models.model import Model, is_weight_layer
-from bnjax.types import BatchStats, Images, Logits, Params, PRNGKey
+from bnjax.types import BatchStats, Inputs, Logits, Params, PRNGKey
 
 Activations: TypeAlias = Float[Array, "batch *pixels channels"]
 Forward: TypeAlias = Callable[[], Logits]  # one pass through the network
@@ -32,7 +32,7 @@ def at_norms(
     layers: Sequence[str],
     params: Params,
     batch_stats: BatchStats,
-    images: Images,
+    images: Inputs,
     *,
     key: PRNGKey | None = None,
 ) -> dict[str, Interception]:
@@ -40,7 +40,7 @@ def at_norms(
 
     Args:
       model: a `bnjax.models.Model`; a normaliser is the submodule `norm` of a layer.
-      layers: their names, e.g. `["conv3"]`.
+      layers: their names, e.g. `["conv3"]` or `["block/conv3"]`.
       params: as `Model.init` returns them.
       batch_stats: running statistics; left as they are.
       images: standardised, `[batch, height, width, channels]`.
@@ -72,7 +72,7 @@ def at_outputs(
     layers: Sequence[str],
     params: Params,
     batch_stats: BatchStats,
-    images: Images,
+    images: Inputs,
     *,
     key: PRNGKey | None = None,
 ) -> dict[str, Interception]:
@@ -80,7 +80,7 @@ def at_outputs(
 
     Args:
       model: a `bnjax.models.Model`.
-      layers: their names, e.g. `["conv3"]`.
+      layers: their names, e.g. `["conv3"]` or `["block/conv3"]`.
       params: as `Model.init` returns them.
       batch_stats: running statistics; left as they are.
       images: standardised, `[batch, height, width, channels]`.
@@ -108,7 +108,7 @@ def channels_of_norms(model: Model, images: jax.ShapeDtypeStruct) -> dict[str, i
     """
     key = jax.random.key(0)
 
-    def inputs(images: Images) -> dict[str, Array]:
+    def inputs(images: Inputs) -> dict[str, Array]:
         variables = model.init(key, images)
         return _activations(norm_call, _forward(model, **variables, images=images, key=key))
 
@@ -117,7 +117,7 @@ def channels_of_norms(model: Model, images: jax.ShapeDtypeStruct) -> dict[str, i
 
 
 def _forward(
-    model: Model, params: Params, batch_stats: BatchStats, images: Images, key: PRNGKey | None
+    model: Model, params: Params, batch_stats: BatchStats, images: Inputs, key: PRNGKey | None
 ) -> Forward:
     # A call inside a scan cannot be seen from outside.
     params, batch_stats = map(model.by_layer.split, (params, batch_stats))
@@ -136,13 +136,13 @@ def _intercept(place: Place, layers: Sequence[str], forward: Forward) -> dict[st
 
 
 def _activations(place: Place, forward: Forward) -> dict[str, Activations]:
-    """Inputs of normalisers or outputs of weight layers, in the order of use."""
+    """Inputs of normalisers or outputs of weight layers at their first use, in this order."""
     found: dict[str, Activations] = {}
 
     def record(call: Callable[..., Any], inputs: Any, options: Any, context: Any) -> Any:
         output = call(*inputs, **options)
         if name := place(context):
-            found[name] = inputs[0] if place is norm_call else output
+            found.setdefault(name, inputs[0] if place is norm_call else output)
         return output
 
     with nn.intercept_methods(record):
@@ -151,11 +151,14 @@ def _activations(place: Place, forward: Forward) -> dict[str, Activations]:
 
 
 def _head(place: Place, layer: str, forward: Forward) -> Callable[[Activations], Logits]:
-    """The logits as a function of what the call at one place returns."""
+    """The logits as a function of what the first call at one place returns."""
 
     def head(output: Activations) -> Logits:
+        given = [output]
+
         def replace(call: Callable[..., Any], inputs: Any, options: Any, context: Any) -> Any:
-            return output if place(context) == layer else call(*inputs, **options)
+            at_place = given and place(context) == layer
+            return given.pop() if at_place else call(*inputs, **options)
 
         with nn.intercept_methods(replace):
             return forward()

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bnjax.arithmetic import trees
+from bnjax.arithmetic.equations import held_values
 from bnjax.errors import UsageError, told
 from bnjax.types import Array, Loss, Params, Points, PyTree, Scalar
 
@@ -22,6 +23,7 @@ def check_scalar(loss: Loss, params: Params, what: str = "params") -> None:
         jax.eval_shape(lambda params: check_result(loss(params)), params)
         raise
     check_result(result)
+    check_deterministic(loss, params)
 
 
 def check_function(given: Any, what: str) -> None:
@@ -50,6 +52,33 @@ def check_result(result: Any) -> None:
         raise UsageError(
             f"the loss returns {result.dtype}; it must return one real floating-point scalar: "
             f"{remedy}"
+        )
+
+
+def check_deterministic(loss: Loss, params: Params) -> None:
+    """Refuse a loss that is another function at each call: two traces hold other numbers.
+
+    A third trace decides, since a first call may keep something for all later ones.
+    """
+
+    def trace() -> list[Any]:
+        return list(held_values(jax.make_jaxpr(lambda point: loss(point))(params)))
+
+    def same(one: Any, other: Any) -> bool:
+        if one is other or any(isinstance(value, jax.core.Tracer) for value in (one, other)):
+            return True
+        if jax.dtypes.issubdtype(getattr(one, "dtype", float), jax.dtypes.prng_key):
+            one, other = map(jax.random.key_data, (one, other))
+        return np.array_equal(one, other, equal_nan=True)
+
+    def alike(one: list[Any], other: list[Any]) -> bool:
+        return len(one) == len(other) and all(map(same, one, other))
+
+    first, second = trace(), trace()
+    if not alike(first, second) and not alike(second, trace()):
+        raise UsageError(
+            "the loss is another function at each call: it draws random numbers or counts outside "
+            "of JAX: draw once before it, or inside from a fixed jax.random.key"
         )
 
 

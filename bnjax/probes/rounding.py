@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from bnjax.arithmetic import trees
+from bnjax.arithmetic.equations import programs_inside
 from bnjax.probes.points import check_scalar
 from bnjax.types import Array, Loss, Params, Scalar
 
@@ -114,14 +115,6 @@ def spacings(program: Any) -> Iterator[float]:
             yield PRODUCTS.get((jax.default_backend(), product_precision(equation)), 0.0)
         for program_inside in programs_inside(equation):
             yield from spacings(program_inside)
-
-
-def programs_inside(equation: Any) -> Iterator[Any]:
-    """The bodies of a loop, the branches of a condition, the function of a call."""
-    for value in equation.params.values():
-        for one in value if isinstance(value, list | tuple) else (value,):
-            if hasattr(one, "eqns"):
-                yield one
 
 
 def product_precision(equation: Any) -> str:

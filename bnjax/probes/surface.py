@@ -20,6 +20,7 @@ from bnjax.arithmetic.layers import Described, Parameter, check_told, describe
 from bnjax.errors import UsageError
 from bnjax.fields import Field
 from bnjax.probes.points import (
+    check_deterministic,
     check_function,
     check_like,
     check_params,
@@ -206,6 +207,7 @@ def values_on_line(
     check_function(measure, "measure")
     check_like(params, direction, "direction")
     coordinates = check_points(coordinates, "coordinates")
+    check_deterministic(measure, params)
     if chunk == "auto":
         chunk = points_that_fit(measure, params, coordinates.shape[0])
 

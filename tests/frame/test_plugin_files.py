@@ -15,6 +15,7 @@ from bnjax.commands import command_line
 from bnjax.draw import network
 from bnjax.errors import UsageError
 from bnjax.frame import arm, folder, results
+from bnjax.frame import study as studies
 from bnjax.frame.study import load_plugins
 from bnjax.models import norms
 from bnjax.studies import distributions, earth_mover, landscape, noisy_batchnorm, shift, theory
@@ -87,6 +88,74 @@ def test_a_study_trains_a_network_of_ones_own(tmp_path, capsys, families):
     assert found.values("layer") == ["conv1", "conv2", "output"]
     assert found.options["layers"] == ["conv2"]  # of the usual ones none is in it
     assert network(found.options) == "tiny"  # what its figures say
+
+
+NESTED = """
+import flax.linen as nn
+
+from bnjax import models, norms
+from bnjax.models.layers import Convolution, Dense
+
+
+class Block(nn.Module):
+    norm: norms.Norm
+    kernel_init: object
+
+    @nn.compact
+    def __call__(self, x, training):
+        y = Convolution(4, self.norm, self.kernel_init, name="conv1")(x, train=training)
+        y = Convolution(4, self.norm, self.kernel_init, name="conv2")(nn.relu(y), train=training)
+        return nn.relu(x + y)
+
+
+class Nested(nn.Module):
+    norm: norms.Norm
+    kernel_init: object
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, images, training=False):
+        x = nn.relu(nn.LayerNorm()(nn.Conv(4, (3, 3), strides=2, name="stem")(images)))
+        for name in ("late", "early"):
+            x = Block(self.norm, self.kernel_init, name=name)(x, training)
+        x = x.mean(axis=(1, 2))
+        output = Dense(self.num_classes, norms.none(), self.kernel_init, name="output")
+        return {"logits": output(x, train=training), "features": x}
+
+
+def nested(*, norm, num_classes, initializer):
+    return models.Model(Nested(norm, models.layers.initializer(initializer), num_classes))
+
+
+models.register("nested", models.Family(nested, options=()))
+"""
+IN_BLOCKS = ("late/conv1", "late/conv2", "early/conv1", "early/conv2")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["shift", "distributions"]
+    + [
+        pytest.param(name, marks=pytest.mark.full)  # many compiles
+        for name in ("earth_mover", "theory", "vgg_training", "gradient_magnitudes", "landscape")
+    ],
+)
+def test_a_network_of_nested_modules_runs_in_every_study(name, tmp_path, capsys, families):
+    path = tmp_path / "nested.py"
+    path.write_text(NESTED)
+    call = ["--preset", "toy", "--model", "nested", "--plugins", str(path), "--seeds", "1"]
+    if name in ("shift", "distributions", "earth_mover", "theory"):
+        call += ["--layers", "late/conv2", "early/conv1"]
+    call += ["--out", str(tmp_path / "runs")]
+    with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"):
+        assert command_line.main(studies.find(name), call) == 0, capsys.readouterr().err
+    (run,) = tmp_path.glob(f"runs/{name}/*")
+    found = results.read(run)
+    assert found.values("layer") == ["stem", *IN_BLOCKS, "output"]
+    if name == "shift":
+        distances = found["shift_distances"]
+        assert (distances.sel(layer="stem") == 0).all()
+        assert (distances.sel(layer=[*IN_BLOCKS, "output"]) > 0).all()
 
 
 def build(made=None, **expected):

@@ -88,7 +88,7 @@ def check_options(options: Any) -> None:
 
 def affine_of(params: Params, next_params: Params, layer: str) -> Affine | None:
     """γ and β of a layer before and after a step; None where it has not both."""
-    before, after = (point[layer].get("norm", {}) for point in (params, next_params))
+    before, after = (trees.at(point, layer).get("norm", {}) for point in (params, next_params))
     if not {"scale", "bias"} <= set(before):
         return None
     return Affine(before["scale"], before["bias"], after["scale"], after["bias"])

@@ -1,12 +1,14 @@
 """Internal covariate shift along training: the shift probe with the optimiser's actual update."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import optax
 
+from bnjax import models
 from bnjax import probes as library
+from bnjax.arithmetic import trees
 from bnjax.arithmetic.trees import EVERYTHING
 from bnjax.data import Batch
 from bnjax.frame.arm import Arm, matrix_precision, once, require_layers
@@ -36,6 +38,7 @@ def probes(arm: Arm) -> Mapping[str, Measurement]:
         arm.probed_loss(options.probe_precision),
         arm.optimizer,
         model=arm.model.initialised,
+        layers=models.layer_names(arm.model, arm.dataset.train.pixels.shape[1:]),
         reuse_gradient=arm.trains_in(options.probe_precision),
         precision=matrix_precision(options.probe_precision),
     )
@@ -52,6 +55,7 @@ def make_shift(
     optimizer: optax.GradientTransformation,
     *,
     model: Model | None = None,
+    layers: Sequence[str] | None = None,
     reuse_gradient: bool = False,
     precision: str = "highest",
 ) -> Callable[[TrainState, Batch, Gradient], ShiftRow]:
@@ -61,12 +65,14 @@ def make_shift(
       make_loss: the probed loss, see `step.make_loss`.
       optimizer: the one that trains; its update from this very step moves the layers below.
       model: the trained model; needed if its parameters are stacked, see `Model.by_layer`.
+      layers: names of the layers to measure, which may be paths into the parameters; by default
+        the entries of the parameters.
       reuse_gradient: take training's own gradient for G; right only where the probed loss is
         training's, computed at the same precision.
       precision: matrix-product precision of the probe.
 
     Returns:
-      `measure(state, batch, gradient) -> ShiftRow`, compiled; all layers, each `[num_layers]`.
+      `measure(state, batch, gradient) -> ShiftRow`, compiled; each `[num_layers]`.
 
     Source: Santurkar et al. 2018, Definition 2.1.
 
@@ -83,17 +89,20 @@ def make_shift(
       >>> measure(state, batch, computed).distances.tolist()  # dense1 moved below dense2
       [0.0, 1.0]
     """
-    layers = EVERYTHING if model is None else model.by_layer
+    selection = EVERYTHING if model is None else model.by_layer
+    if layers is not None:
+        selection = trees.within(selection, trees.apart(layers))
 
     @jax.jit
     def measure(state: TrainState, batch: Batch, computed: Gradient) -> ShiftRow:
         after, _ = apply_gradient(optimizer, state, computed)
         loss = make_loss(state, batch)
         measured = library.shift(
-            lambda own: loss(layers.merge(state.params, own)),
-            layers.split(state.params),
-            layers.split(after.params),
-            gradient=layers.split(computed.gradient) if reuse_gradient else None,
+            lambda own: loss(selection.merge(state.params, own)),
+            selection.split(state.params),
+            selection.split(after.params),
+            layers=layers,
+            gradient=selection.split(computed.gradient) if reuse_gradient else None,
             precision=precision,
         )
         return ShiftRow(measured.distances, measured.relative_distances, measured.cosines)

@@ -6,8 +6,6 @@ same, bit for bit, whatever the precision of the probe.
 """
 
 import contextlib
-import functools
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple, TypeAlias
 
@@ -135,7 +133,7 @@ def make_theory(
             found = intercept(model, layers, params, batch_stats, images, key=batch.key)
             own = model.by_layer.split(params)
             return trees.stack(
-                [measure_layer(found[name], subtree(own, name), labels) for name in layers]
+                [measure_layer(found[name], trees.at(own, name), labels) for name in layers]
             )
 
     def measure(state: TrainState, batch: Batch, _: Gradient | None) -> TheoryRow:
@@ -215,11 +213,6 @@ def normalised_row(measured: Theory, chosen: Array) -> TheoryRow:
         channel_alignment=measured.alignment[chosen],
         channel_quadratic=measured.quadratic,
     )
-
-
-def subtree(params: Params, layer: str) -> dict[str, Any]:
-    """The parameters of a layer by its path, e.g. `block1/conv2`."""
-    return functools.reduce(operator.getitem, layer.split("/"), params)
 
 
 def widen(tree: Any, float64: bool) -> Any:
