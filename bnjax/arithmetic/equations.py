@@ -227,10 +227,11 @@ def programs_inside(equation: Any) -> Iterator[Any]:
                 yield one
 
 
-def held_values(program: Any) -> Iterator[Any]:
-    """The constants and literals of a traced program, and of all programs inside it, in order."""
+def contents(program: Any) -> Iterator[Any]:
+    """Names of equations, constants and literals of a program and all programs inside, in order."""
     yield from getattr(program, "consts", ())
     for equation in program.eqns:
+        yield equation.primitive.name
         yield from (one.val for one in equation.invars if not is_variable(one))
         for program_inside in programs_inside(equation):
-            yield from held_values(program_inside)
+            yield from contents(program_inside)

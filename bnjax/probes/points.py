@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bnjax.arithmetic import trees
-from bnjax.arithmetic.equations import held_values
+from bnjax.arithmetic.equations import contents
 from bnjax.errors import UsageError, told
 from bnjax.types import Array, Loss, Params, Points, PyTree, Scalar
 
@@ -56,17 +56,19 @@ def check_result(result: Any) -> None:
 
 
 def check_deterministic(loss: Loss, params: Params) -> None:
-    """Refuse a loss that is another function at each call: two traces hold other numbers.
+    """Refuse a loss that is another function at each call, as two traces of it tell.
 
     A third trace decides, since a first call may keep something for all later ones.
     """
 
     def trace() -> list[Any]:
-        return list(held_values(jax.make_jaxpr(lambda point: loss(point))(params)))
+        return list(contents(jax.make_jaxpr(lambda point: loss(point))(params)))
 
     def same(one: Any, other: Any) -> bool:
         if one is other or any(isinstance(value, jax.core.Tracer) for value in (one, other)):
             return True
+        if isinstance(one, str) or isinstance(other, str):
+            return bool(one == other)
         if jax.dtypes.issubdtype(getattr(one, "dtype", float), jax.dtypes.prng_key):
             one, other = map(jax.random.key_data, (one, other))
         return np.array_equal(one, other, equal_nan=True)
