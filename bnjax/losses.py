@@ -436,8 +436,8 @@ def on_batch(
     if not images.shape[0]:
         raise UsageError(f"the batch has images {images.shape}: give at least one")
     train = statistics == "batch"
-    countable = isinstance(model, Model) and jnp.issubdtype(labels.dtype, jnp.integer)
-    if countable and not isinstance(labels, jax.core.Tracer):
+    are_known = jnp.issubdtype(labels.dtype, jnp.integer) and has_value(labels)
+    if isinstance(model, Model) and are_known:  # of others when the loss is called
         dtype = jnp.dtype(images.dtype)
         check_classes(labels, count_outputs(model.initialised, images.shape[1:], dtype, train))
     if statistics in ("batch", "frozen"):

@@ -107,7 +107,8 @@ def from_nnx(network: Any, *, output: Output = None) -> Adapted:
     """
     from flax import nnx
 
-    graph, params, batch_stats, rest = nnx.split(network, nnx.Param, nnx.BatchStat, ...)
+    parts: Any = nnx.split(network, nnx.Param, nnx.BatchStat, ...)
+    graph, params, batch_stats, rest = parts
 
     def run(
         params: Params,
@@ -131,7 +132,7 @@ def from_nnx(network: Any, *, output: Output = None) -> Adapted:
                 one.momentum = 0.0
         if key is not None:
             tags = sorted({one.key.tag for one in inside if isinstance(one, nnx.RngStream)})
-            keys = {tag: jax.random.fold_in(key, place) for place, tag in enumerate(tags)}
+            keys: Any = {tag: jax.random.fold_in(key, place) for place, tag in enumerate(tags)}
             nnx.reseed(module, **keys)
         rngs = None if key is None else nnx.Rngs(key)
         call = call_of(module.__call__, (images,), train, rngs=rngs)

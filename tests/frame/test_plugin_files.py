@@ -134,11 +134,18 @@ IN_BLOCKS = ("late/conv1", "late/conv2", "early/conv1", "early/conv2")
 
 @pytest.mark.parametrize(
     "name",
-    ["shift"]
-    + [
-        pytest.param(name, marks=pytest.mark.full)  # many compiles
-        for name in ("distributions", "earth_mover", "theory")
-        + ("gradient_magnitudes", "landscape", "vgg_training")
+    [
+        "shift",
+        *(
+            pytest.param(name, marks=pytest.mark.full)  # many compiles
+            for name in [
+                "distributions",
+                "earth_mover",
+                "gradient_magnitudes",
+                "theory",
+                "vgg_training",
+            ]
+        ),
     ],
 )
 def test_a_network_of_nested_modules_runs_in_every_study(name, tmp_path, capsys, families):
