@@ -101,7 +101,8 @@ def from_nnx(network: Any, *, output: Output = None) -> Adapted:
       >>> random = nnx.Rngs(0)
       >>> layers = nnx.Linear(3, 4, rngs=random), nnx.BatchNorm(4, rngs=random)
       >>> model, params, batch_stats = from_nnx(nnx.Sequential(*layers))
-      >>> logits, batch_stats = model.apply(params, batch_stats, jnp.ones((2, 3)), train=True)
+      >>> images = jnp.ones((2, 3), jnp.float32)
+      >>> logits, batch_stats = model.apply(params, batch_stats, images, train=True)
       >>> logits.shape
       (2, 4)
     """
