@@ -6,6 +6,7 @@ same, bit for bit, whatever the precision of the probe.
 """
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple, TypeAlias
 
@@ -153,7 +154,8 @@ def build_model(options: Any, norm: str, num_classes: int) -> Model:
     model = arms.build_model(options, norm, num_classes)
     if norm != "batch":
         return model
-    return Model(model.module.clone(norm=once(models.norms.batch_norm, epsilon=options.epsilon)))
+    module = model.module.clone(norm=once(models.norms.batch_norm, epsilon=options.epsilon))
+    return dataclasses.replace(model, module=module)
 
 
 def check_options(options: Any) -> None:
