@@ -233,9 +233,8 @@ class Model:
         captured = updated.get("intermediates", {})
         layers = self.by_layer.split(captured)
         outputs = trees.named_leaves(layers)
-        names = (
-            used if layers is captured else layers
-        )  # those inside a scan have names of their own
+        # Where a module scans over blocks, `by_layer` has their layers by names of their own.
+        names = used if layers is captured else layers
         return {name: outputs[of] for name in names if (of := f"{name}/__call__/0") in outputs}
 
     def moments(
