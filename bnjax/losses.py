@@ -22,6 +22,7 @@ from bnjax.arithmetic.moments import accumulator
 from bnjax.data import Batch, Dataset
 from bnjax.errors import UsageError
 from bnjax.models import Model, Network
+from bnjax.probes.composite import Composite
 from bnjax.types import BatchStats, Labels, Logits, Loss, Params, PRNGKey, Scalar
 
 Statistics: TypeAlias = Literal["batch", "running", "frozen", "recalibrated"]
@@ -37,12 +38,15 @@ class Objective(NamedTuple):
       guess: the mean cost of an example at the best constant guess, units of `each`; needed by
         `chance` only.
       kernel_penalty: the coefficient C of `penalty`, 0 for none.
+      sample: `sample(key, logits) -> labels` from the distribution of which the cost is minus the
+        logarithm; needed by the Fisher only.
     """
 
     each: Callable[[Logits, Labels], Float[Array, " batch"]]
     summed: bool = False
     guess: Callable[[Dataset], float] | None = None
     kernel_penalty: float = 0.0
+    sample: Callable[[PRNGKey, Logits], Labels] | None = None
 
     def __call__(self, logits: Logits, labels: Labels) -> Scalar:
         """The cost of a batch, without the penalty."""
@@ -284,12 +288,31 @@ def guess_square(dataset: Dataset) -> float:
     return 2 * guess_half_square(dataset)
 
 
+def sample_targets(key: PRNGKey, outputs: Logits, variance: float = 1.0) -> Labels:
+    """Targets that the model draws, of which half the squared distance is minus the logarithm.
+
+    Args:
+      key: typed PRNG key.
+      outputs: the means, `[batch, num_classes]`.
+      variance: of each target; ½ where the whole squared distance is the cost.
+
+    Returns:
+      Normal numbers in the shape and dtype of the outputs.
+    """
+    return outputs + variance**0.5 * jax.random.normal(key, outputs.shape, outputs.dtype)
+
+
 # Squared error keeps its curvature where cross-entropy flattens out, so it can show the edge of
 # stability on data that a network fits (Cohen et al. 2021, 2103.00065). Whole and summed over the
 # batch it is the loss of the deep linear network of Santurkar et al. 2018 (`data.make_gaussian`).
-cross_entropy = Objective(each_cross_entropy, guess=guess_classes)
-squared_error = Objective(each_squared_error, guess=guess_half_square)
-summed_squared_error = Objective(each_squared_distance, summed=True, guess=guess_square)
+cross_entropy = Objective(each_cross_entropy, guess=guess_classes, sample=jax.random.categorical)
+squared_error = Objective(each_squared_error, guess=guess_half_square, sample=sample_targets)
+summed_squared_error = Objective(
+    each_squared_distance,
+    summed=True,
+    guess=guess_square,
+    sample=functools.partial(sample_targets, variance=0.5),
+)
 OBJECTIVES: dict[str, Objective] = {
     "cross_entropy": cross_entropy,
     "squared_error": squared_error,
@@ -394,7 +417,8 @@ def on_batch(
         0, ½ · weight_decay · ‖params‖² is part of the loss.
 
     Returns:
-      `loss(params) -> scalar`, nats for cross-entropy.
+      `loss(params) -> scalar`, nats for cross-entropy; without a penalty a `probes.Composite`, for
+      a Gauss–Newton matrix and a Fisher.
 
     Raises:
       UsageError: unknown `statistics` or a missing argument for them, a model or batch of another
@@ -463,14 +487,19 @@ def on_batch(
             f"statistics={statistics!r} is not known: choose batch, running, frozen or recalibrated"
         )
 
+    def logits(params: Params) -> Logits:
+        return model.apply(params, batch_stats, batch.images, train=train, key=batch.key)[0]
+
+    cost, summed, sample = objective.each, objective.summed, objective.sample
+    alone = Composite(logits, cost, batch.labels, sample, summed)
+
     def loss(params: Params) -> Scalar:
-        logits, _ = model.apply(params, batch_stats, batch.images, train=train, key=batch.key)
-        value = objective(logits, batch.labels)
+        value = alone(params)
         if objective.kernel_penalty:
             value = value + objective.penalty(params)
         return value + l2_penalty(params, weight_decay) if weight_decay else value
 
-    return loss
+    return loss if objective.kernel_penalty or weight_decay else alone
 
 
 def check_batch_size(batch_stats: BatchStats, size: int) -> None:

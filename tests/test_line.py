@@ -313,8 +313,8 @@ def test_a_probe_equals_the_line_of_its_batch(mapped, where):
     for found in (probe(params, batch, **given), probe(params, batch, centre=centre, **given)):
         chex.assert_trees_all_close(found, expected, rtol=1e-12)
     without = probe(params, batch, limits=False, **given)
-    assert np.isnan(without[-2:]).all()
-    chex.assert_trees_all_close(without[:-3], expected[:-3], rtol=1e-12)
+    assert np.isnan(without[-4:]).all()
+    chex.assert_trees_all_close(without[:-4], expected[:-4], rtol=1e-12)
 
 
 def test_a_probe_compiles_one_gradient_for_all_points_steps_and_batches():

@@ -3,6 +3,7 @@
 import functools
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -18,6 +19,7 @@ from bnjax.errors import UsageError
 from bnjax.types import Flag, Params, PRNGKey, PyTree, Scalar
 
 Predicate: TypeAlias = Callable[[str], bool]
+Parameters: TypeAlias = Predicate | str | Sequence[str]  # which leaves, see `selected_names`
 
 
 def move(params: Params, direction: Params, step_size: Scalar) -> Params:
@@ -177,8 +179,42 @@ def stack(rows: Sequence[PyTree]) -> Any:
     return jax.tree.map(stacked, *rows)
 
 
-def partition(params: Params, predicate: Predicate) -> tuple[Params, Params]:
-    """Split a pytree in two: the leaves whose name satisfies `predicate`, and the rest.
+def selected_names(params: Params, parameters: Parameters) -> list[str]:
+    """The names of the leaves for which a predicate is true, or which fit one of some patterns.
+
+    A pattern is one of a shell: `*` stands for anything, even for `/`, so `conv3/*` is a layer with
+    its normaliser and `*/kernel` all kernels.
+
+    Raises:
+      UsageError: no leaf is selected, or a pattern fits none.
+
+    Example:
+      >>> params = {"conv1": {"bias": 0.0, "kernel": 1.0}, "output": {"kernel": 2.0}}
+      >>> selected_names(params, "*/kernel"), selected_names(params, ["conv1/*"])
+      (['conv1/kernel', 'output/kernel'], ['conv1/bias', 'conv1/kernel'])
+    """
+    names = leaf_names(params)
+    if callable(parameters):
+        found = list(filter(parameters, names))
+    else:
+        patterns = [parameters] if isinstance(parameters, str) else parameters
+        fits = {one: [name for name in names if fnmatchcase(name, one)] for one in patterns}
+        if missing := [pattern for pattern, fitting in fits.items() if not fitting]:
+            raise UsageError(
+                f"parameters={missing[0]!r} fits no name; the names are {', '.join(names)}: give "
+                f"one of them, or a pattern such as {names[0].partition('/')[0] + '*'!r}"
+            )
+        found = [name for name in names if any(name in fitting for fitting in fits.values())]
+    if not found:
+        raise UsageError(
+            f"no parameter is selected; the names are {', '.join(names)}: give a pattern such as "
+            f"{names[0].partition('/')[0] + '*'!r}, or a predicate that is true for at least one"
+        )
+    return found
+
+
+def partition(params: Params, parameters: Parameters) -> tuple[Params, Params]:
+    """Split a pytree in two: the leaves that are selected, see `selected_names`, and the rest.
 
     Each part has the structure of `params` with `None` (an empty pytree) where the leaf went to
     the other part, so gradients and norms of a part see that part only. `combine` undoes it.
@@ -189,12 +225,8 @@ def partition(params: Params, predicate: Predicate) -> tuple[Params, Params]:
       >>> rest["a"] is None, selected["b"] is None
       (True, True)
     """
-    chosen = jax.tree_util.tree_map_with_path(lambda path, _: predicate(path_name(path)), params)
-    if not any(jax.tree.leaves(chosen)):
-        raise UsageError(
-            f"no parameter is selected; the names are {', '.join(leaf_names(params))}: "
-            "give a predicate that is true for at least one"
-        )
+    names = set(selected_names(params, parameters))
+    chosen = jax.tree_util.tree_map_with_path(lambda path, _: path_name(path) in names, params)
     selected = jax.tree.map(lambda keep, leaf: leaf if keep else None, chosen, params)
     rest = jax.tree.map(lambda keep, leaf: None if keep else leaf, chosen, params)
     return selected, rest
@@ -205,6 +237,26 @@ def combine(selected: Params, rest: Params) -> Params:
     return jax.tree.map(
         lambda a, b: b if a is None else a, selected, rest, is_leaf=lambda leaf: leaf is None
     )
+
+
+def like(part: PyTree, tree: PyTree) -> PyTree:
+    """The leaves of a tree that are in a part of a tree of its structure, see `partition`."""
+    return jax.tree.map(
+        lambda one, leaf: None if one is None else leaf, part, tree, is_leaf=lambda one: one is None
+    )
+
+
+def keep(tree: PyTree, parameters: Parameters | None) -> PyTree:
+    """The tree with zeros in place of the leaves that are not selected; None selects all.
+
+    Example:
+      >>> keep({"a": jnp.ones(1), "b": jnp.ones(1)}, "b")["a"].tolist()
+      [0.0]
+    """
+    if parameters is None:
+        return tree
+    selected, rest = partition(tree, parameters)
+    return combine(selected, jax.tree.map(jnp.zeros_like, rest))
 
 
 class Selection(NamedTuple):
@@ -220,14 +272,14 @@ class Selection(NamedTuple):
 EVERYTHING = Selection(lambda params: params, lambda params, trained: trained)
 
 
-def leaves_where(predicate: Predicate) -> Selection:
-    """The leaves whose name, such as `conv3/norm/scale`, satisfies a predicate."""
+def leaves_where(parameters: Parameters) -> Selection:
+    """The leaves that are selected by their names, such as `conv3/norm/scale`."""
 
     def split(params: Params) -> PyTree:
-        return partition(params, predicate)[0]
+        return partition(params, parameters)[0]
 
     def merge(params: Params, trained: PyTree) -> Params:
-        return combine(trained, partition(params, predicate)[1])
+        return combine(trained, partition(params, parameters)[1])
 
     return Selection(split, merge)
 

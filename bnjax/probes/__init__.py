@@ -2,13 +2,23 @@
 
 from bnjax.arithmetic.layers import Parameter, describe
 from bnjax.probes.activations import Distribution, distribution
+from bnjax.probes.composite import Composite
+from bnjax.probes.curvature import (
+    CURVATURES,
+    MODES,
+    Diagonal,
+    Product,
+    curvature_vector_product,
+    diagonal,
+    hessian_vector_product,
+)
 from bnjax.probes.earth_mover import Affine, EarthMover, earth_mover
 from bnjax.probes.line import Line, Probe, line, losses_on_line
 from bnjax.probes.magnitudes import Magnitudes, kinds, magnitudes
 from bnjax.probes.points import in_float32, map_points, mean_over
 from bnjax.probes.rounding import rounding_noise
 from bnjax.probes.shift import Shift, layer_order, shift
-from bnjax.probes.spectrum import Spectrum, density, hessian_vector_product, spectrum
+from bnjax.probes.spectrum import Spectrum, density, spectrum
 from bnjax.probes.surface import (
     Plane,
     coordinates,
@@ -20,7 +30,11 @@ from bnjax.probes.symmetry import Symmetry, symmetry
 from bnjax.probes.theory import Equality, Steepness, Theory, steepness, theory
 
 __all__ = [
+    "CURVATURES",
+    "MODES",
     "Affine",
+    "Composite",
+    "Diagonal",
     "Distribution",
     "EarthMover",
     "Equality",
@@ -29,14 +43,17 @@ __all__ = [
     "Parameter",
     "Plane",
     "Probe",
+    "Product",
     "Shift",
     "Spectrum",
     "Steepness",
     "Symmetry",
     "Theory",
     "coordinates",
+    "curvature_vector_product",
     "density",
     "describe",
+    "diagonal",
     "distribution",
     "earth_mover",
     "filter_direction",

@@ -23,6 +23,8 @@ from bnjax.arithmetic.layers import Described, Parameter, describe, unknown
 from bnjax.convolution.convolution import outside_loops
 from bnjax.errors import UsageError
 from bnjax.fields import Field
+from bnjax.probes.composite import restrict
+from bnjax.probes.curvature import Mode, find_matrix, mode_number, multiply
 from bnjax.probes.points import (
     check_function,
     check_like,
@@ -63,6 +65,7 @@ class Line(NamedTuple):
     direction_norm: Annotated[Scalar, Field("Norm of the direction ‖d‖₂")]
     smoothness_limit: Annotated[Scalar, Field("Smoothness for η → 0, ‖Hd‖₂/‖d‖₂")]
     curvature_limit: Annotated[Scalar, Field("Sharpness along d, dᵀHd/‖d‖²")]
+    derivative_mode: Mode  # of Hd; NaN where the limits were not measured
     # See `probes.rounding_noise`; NaN where it was not measured.
     rounding_noise: Annotated[Scalar, Field("Rounding noise of the gradient")]
 
@@ -99,7 +102,7 @@ def line(
     *,
     direction: Params | None = None,
     random_key: PRNGKey | None = None,
-    parameters: trees.Predicate | None = None,
+    parameters: trees.Parameters | None = None,
     described: Described | None = None,
     centre: tuple[Scalar, Params] | None = None,
     limits: bool = True,
@@ -122,14 +125,16 @@ def line(
       direction: pytree like `params`; by default the gradient at the centre.
       random_key: typed PRNG key; draws a Gaussian direction of the gradient's norm, a control that
         Santurkar et al. 2018 (§3.1) mention without a figure. Not together with `direction`.
-      parameters: keeps only the leaves whose name (`"conv3/kernel"`) satisfies it; the others
-        stay where they are, and gradients and norms are over the kept leaves. `direction`, if
-        given, still has the structure of all of `params`.
+      parameters: keeps only the leaves with a name, as `describe` has it, that fits a pattern, such
+        as `"blocks/3/*"` or `"*/kernel"`, one of several, or a predicate; the others stay where
+        they are, and gradients and norms are over the kept leaves. `direction`, if given, still has
+        the structure of all of `params`.
       described: what `bnjax.probes.describe` does not find, by the leaf's name: which leaves are
         kernels, for `scaled_smoothness`. It is NaN where a leaf of two or more axes is unknown.
       centre: value and gradient of `loss` at `params` where they are known already, e.g. from
         training.
-      limits: whether to measure the limits for η → 0; without, they are NaN.
+      limits: whether to measure the limits for η → 0; without, they are NaN. `derivative_mode` is
+        the mode of their product, an index into `probes.MODES`.
       rounding: whether to measure the rounding noise, by one more gradient; see `Line.resolved`.
       chunk: points at a time, for fewer and larger products; `auto` takes one on a CPU and what
         stays in the cache together on an accelerator, see `points.points_that_fit`.
@@ -159,14 +164,11 @@ def line(
     if direction is not None:
         check_like(params, direction, "direction")
     known = _kernels(params, described, parameters)
-    if parameters is not None:
-        params, rest = trees.partition(params, parameters)
-        whole_loss = loss
-        loss = lambda selected: whole_loss(trees.combine(selected, rest))  # noqa: E731
-        if direction is not None:
-            direction, _ = trees.partition(direction, parameters)
-        if centre is not None:
-            centre = centre[0], trees.partition(centre[1], parameters)[0]
+    loss, params = restrict(loss, params, parameters)
+    if parameters is not None and direction is not None:
+        direction, _ = trees.partition(direction, parameters)
+    if parameters is not None and centre is not None:
+        centre = centre[0], trees.partition(centre[1], parameters)[0]
     check_scalar(loss, params)
     if centre is not None:
         check_like(params, centre[1], "the gradient of centre")
@@ -177,9 +179,9 @@ def line(
         gradient_norm = trees.norm(gradient)
         direction = _direction(params, gradient, gradient_norm, direction, random_key)
         direction_norm = trees.norm(direction)
-        smoothness_limit = curvature_limit = jnp.full_like(direction_norm, jnp.nan)
+        ends = (jnp.full_like(direction_norm, jnp.nan),) * 3
         if limits:
-            smoothness_limit, curvature_limit = _limits(loss, params, direction)
+            ends = _limits(loss, params, direction)
         norms = _kernel_norms(params, known)
         scaled = trees.norm(_over(direction, norms))
         centre_of_line = _Centre(gradient, direction_norm, norms, scaled)
@@ -200,7 +202,7 @@ def line(
         measured = map_points(measure, places, chunk=chunk, mesh=mesh)
     distances = measured[DISTANCES]
     noise = distances[count] if rounding else jnp.full_like(distances[0], jnp.nan)
-    central = centre_loss, gradient_norm, direction_norm, smoothness_limit, curvature_limit, noise
+    central = centre_loss, gradient_norm, direction_norm, *ends, noise
     return Line(*(step_sizes, *(values[:count] for values in measured), *central))
 
 
@@ -222,15 +224,16 @@ def _direction(
     return gradient if direction is None else direction
 
 
-def _limits(loss: Loss, params: Params, direction: Params) -> tuple[Scalar, Scalar]:
-    """‖Hd‖₂/‖d‖₂ and dᵀHd/‖d‖²."""
+def _limits(loss: Loss, params: Params, direction: Params) -> tuple[Scalar, Scalar, Scalar]:
+    """‖Hd‖₂/‖d‖₂, dᵀHd/‖d‖², and the mode of the derivative."""
     with outside_loops():
-        _, product = jax.jvp(jax.grad(loss), (params,), (direction,))
+        hessian = find_matrix(loss, params, "hessian")
+        _, product = multiply(loss, params, direction, hessian)
     along, length = euclidean.scaled(direction)
     turned, size = euclidean.scaled(product)
     norm, ratio = optax.tree.norm(along), size / length
     limits = optax.tree.norm(turned) / norm, trees.vdot(along, turned) / norm**2
-    return limits[0] * ratio, limits[1] * ratio
+    return limits[0] * ratio, limits[1] * ratio, mode_number(hessian.mode, ratio.dtype)
 
 
 class _Centre(NamedTuple):
@@ -248,11 +251,12 @@ def _choose(condition: Flag, yes: Array, no: Array) -> Array:
 
 
 def _kernels(
-    params: Params, described: Described | None, parameters: trees.Predicate | None
+    params: Params, described: Described | None, parameters: trees.Parameters | None
 ) -> tuple[Parameter | None, ...]:
     """Of each leaf that is kept what it is, if it is a kernel; of none if one is unknown."""
-    found = describe(params, described)
-    kept = {n: found[n] for n in found if parameters is None or parameters(n)}
+    kept = describe(params, described)
+    if parameters is not None:
+        kept = {name: kept[name] for name in trees.selected_names(params, parameters)}
     told = not unknown(kept, params)
     return tuple(one if told and one.kind == "kernel" else None for one in kept.values())
 
@@ -333,7 +337,7 @@ class Probe:
         loss: Callable[..., Scalar],
         step_sizes: Points,
         *,
-        parameters: trees.Predicate | None = None,
+        parameters: trees.Parameters | None = None,
         described: Described | None = None,
         chunk: int | Literal["auto"] = "auto",
         mapped: bool | None = None,
@@ -382,7 +386,7 @@ class Probe:
             with jax.default_matmul_precision(precision), outside_loops():
                 return jax.value_and_grad(own_loss)(selected)
 
-        def limits_at(params: Params, direction: Params, *batch: Any) -> tuple[Scalar, Scalar]:
+        def limits_at(params: Params, direction: Params, *batch: Any) -> tuple[Scalar, ...]:
             def own_loss(selected: Params) -> Any:
                 return loss(self._selection.merge(params, selected), *batch)
 
@@ -456,7 +460,7 @@ class Probe:
         centre_of_line, direction, norm = _begin(
             split(params), split(gradient), direction, random_key, kernels
         )
-        ends = (np.full_like(norm, np.nan),) * 2
+        ends: tuple[Any, ...] = (np.full_like(norm, np.nan),) * 3
         if limits:
             ends = self._limits_at(params, direction, *batch)
         rows: list[Any] = []
@@ -541,6 +545,7 @@ def losses_on_line(
     step_sizes: Points,
     direction: Params,
     *,
+    parameters: trees.Parameters | None = None,
     chunk: int | Literal["auto"] = "auto",
     mesh: jax.sharding.Mesh | None = None,
     precision: str = "highest",
@@ -552,6 +557,7 @@ def losses_on_line(
       params: pytree of float32 or float64 arrays, the centre.
       step_sizes: η, `[num_step_sizes]`, units of `params` over units of `direction`.
       direction: pytree like `params`.
+      parameters: keeps only the selected leaves of the direction, see `line`.
       chunk: points at a time, see `line`.
       mesh: devices with an axis `probe` over which the points are spread.
       precision: a value of `jax.default_matmul_precision`.
@@ -567,5 +573,5 @@ def losses_on_line(
     check_scalar(loss, params)
     check_like(params, direction, "direction")
     step_sizes = check_points(step_sizes, "step_sizes")
-    options: dict = {"chunk": chunk, "mesh": mesh, "precision": precision}
+    options: dict = {"chunk": chunk, "mesh": mesh, "precision": precision, "parameters": parameters}
     return values_on_line(loss, params, direction, -step_sizes, **options)

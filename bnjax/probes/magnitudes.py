@@ -66,23 +66,29 @@ def kinds(
     return {name: kind(name, one.kind) for name, one in described.items()}
 
 
-def magnitudes(gradient: Params, kind_of: Mapping[str, str]) -> Magnitudes:
+def magnitudes(
+    gradient: Params, kind_of: Mapping[str, str], *, parameters: trees.Parameters | None = None
+) -> Magnitudes:
     r"""Mean absolute value and norm of a gradient, $\overline{|g_i|}$ and $\|g\|_2$, by kind.
 
     Args:
       gradient: pytree of floating-point arrays.
       kind_of: one of `KINDS` by the leaf's name, see `kinds`.
+      parameters: keeps only the selected leaves, as for `line`.
 
     Returns:
       `Magnitudes`, `[kinds]` each, in the dtype of the gradient and in units of the loss over units
       of the parameter.
 
     Raises:
-      UsageError: a leaf without a kind, or one that is no floating-point array.
+      UsageError: a leaf without a kind, one that is no floating-point array, or `parameters` that
+        select none.
 
     Source: definition; unpublished comparisons after Frankle et al. 2020 (2003.00152).
     """
     check_params(gradient, "gradient", narrow=True)
+    if parameters is not None:
+        gradient, _ = trees.partition(gradient, parameters)
     names = trees.leaf_names(gradient)
     if unknown := [name for name in names if kind_of.get(name) not in KINDS]:
         raise UsageError(f"no kind is given for {', '.join(unknown)}: give one of {KINDS} each")

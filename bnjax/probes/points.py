@@ -10,6 +10,7 @@ import numpy as np
 from bnjax.arithmetic import trees
 from bnjax.arithmetic.equations import contents
 from bnjax.errors import UsageError, told
+from bnjax.probes.composite import Composite, Mean, on_chunk
 from bnjax.types import Array, Loss, Params, Points, PyTree, Scalar
 
 
@@ -325,11 +326,12 @@ def mean_over(chunk_loss: Callable[[Params, PyTree], Scalar], chunks: PyTree) ->
     r"""The loss $\frac1n \sum_c L_c(\theta)$ over n chunks of examples, in the memory of one.
 
     The forward pass of its derivative adds up the chunks' gradients, so no chunk is kept for a
-    backward pass. Use `jax.jvp` of `jax.grad` for a product with its Hessian; `jax.jvp` of the loss
-    itself is refused by JAX.
+    backward pass, and the probes add up products with the Hessian or another curvature matrix
+    chunk by chunk. `jax.jvp` of the loss itself is refused by JAX.
 
     Args:
-      chunk_loss: `chunk_loss(params, chunk) -> scalar`; batch statistics are those of a chunk.
+      chunk_loss: `chunk_loss(params, chunk) -> scalar`; batch statistics are those of a chunk. For
+        a Gauss–Newton matrix or a Fisher of all chunks a `Composite`.
       chunks: pytree of arrays with a leading axis `[num_chunks]`.
 
     Returns:
@@ -353,33 +355,14 @@ def mean_over(chunk_loss: Callable[[Params, PyTree], Scalar], chunks: PyTree) ->
             f"the chunks' leading axes have the sizes {sorted(map(str, counts))}: give every leaf "
             "the same leading axis [num_chunks], 1 or more"
         )
-    (count,) = counts
-    if count == 1:
-        only = jax.tree.map(lambda leaf: leaf[0], chunks)
-        return lambda params: chunk_loss(params, only)
 
-    def one(params: Params, chunk: PyTree) -> Scalar:
+    def checked(params: Params, chunk: PyTree) -> Scalar:
         value: Scalar = chunk_loss(params, chunk)
         check_result(value)
         return value
 
-    @jax.custom_vjp
-    def loss(params: Params, chunks: PyTree) -> Scalar:
-        return jax.lax.map(lambda chunk: one(params, chunk), chunks).mean()
-
-    def forward(params: Params, chunks: PyTree) -> tuple[Scalar, Params]:
-        def add(total: Any, chunk: PyTree) -> tuple[Any, None]:
-            found = jax.value_and_grad(one)(params, chunk)
-            return jax.tree.map(jnp.add, total, found), None
-
-        first = jax.tree.map(lambda leaf: leaf[0], chunks)
-        shapes = jax.eval_shape(jax.value_and_grad(one), params, first)
-        zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-        total, _ = jax.lax.scan(add, zero, chunks)
-        return jax.tree.map(lambda leaf: leaf / count, total)
-
-    def backward(gradient: Params, cotangent: Scalar) -> tuple[Params, None]:
-        return jax.tree.map(lambda leaf: cotangent.astype(leaf.dtype) * leaf, gradient), None
-
-    loss.defvjp(forward, backward)
-    return lambda params: loss(params, chunks)
+    tells_outputs = isinstance(chunk_loss, Composite)
+    own_loss = chunk_loss if tells_outputs else checked
+    if counts == {1}:
+        return on_chunk(own_loss, jax.tree.map(lambda leaf: leaf[0], chunks))
+    return Mean(own_loss, chunks)

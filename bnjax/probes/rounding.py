@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from bnjax.arithmetic import trees
 from bnjax.arithmetic.equations import programs_inside
+from bnjax.probes.composite import restrict
 from bnjax.probes.points import check_scalar
 from bnjax.types import Array, Loss, Params, Scalar
 
@@ -25,7 +26,13 @@ PRODUCTS = {
 RESOLVED = 3.0  # times the noise: rounding then changes a distance by 1 part in 18 (√(1 + 1/9))
 
 
-def rounding_noise(loss: Loss, params: Params, *, precision: str = "highest") -> Scalar:
+def rounding_noise(
+    loss: Loss,
+    params: Params,
+    *,
+    parameters: trees.Parameters | None = None,
+    precision: str = "highest",
+) -> Scalar:
     r"""How far rounding alone moves a gradient.
 
     $\|\nabla L(\tilde\theta) - \nabla L(\theta)\|_2$ with
@@ -37,13 +44,15 @@ def rounding_noise(loss: Loss, params: Params, *, precision: str = "highest") ->
     Args:
       loss: `loss(params) -> scalar`.
       params: pytree of float32 or float64 arrays.
+      parameters: as for `line`: only the selected leaves are moved, and the gradient is by them.
       precision: a value of `jax.default_matmul_precision` for the probe.
 
     Returns:
       Scalar, units of the gradient. Divide by ‖η d‖ to compare it with β(η).
 
     Raises:
-      UsageError: the loss returns no scalar, or parameters are not float32 or float64.
+      UsageError: the loss returns no scalar, parameters are not float32 or float64, or `parameters`
+        select none.
 
     Source: definition, as a difference of gradients at points that the arithmetic cannot tell
     apart (Higham 2002, "Accuracy and Stability of Numerical Algorithms", §1.5, backward error).
@@ -57,6 +66,7 @@ def rounding_noise(loss: Loss, params: Params, *, precision: str = "highest") ->
       ['3e-06', '2e-01']
     """
     check_scalar(loss, params)
+    loss, params = restrict(loss, params, parameters)
     epsilon = coarsest_epsilon(loss, params, precision=precision)
     with jax.default_matmul_precision(precision):
         here, there = (

@@ -73,6 +73,7 @@ def shift(
     *,
     layers: Sequence[str] | None = None,
     order: Sequence[str] | None = None,
+    parameters: trees.Parameters | None = None,
     gradient: Params | None = None,
     precision: str = "highest",
 ) -> Shift:
@@ -98,6 +99,9 @@ def shift(
       layers: names of the layers to measure; by default all that the loss uses.
       order: names of all layers from the input to the output; by default the loss tells it, see
         `layer_order`.
+      parameters: keeps only the selected leaves of each gradient, as for `line`, with rows of a
+        stack by their numbers (`"stage/3/kernel"`); layers of which none is selected are not
+        measured. All that is below a layer is updated all the same.
       gradient: the gradient of `loss` at `params` where it is known already, e.g. from training.
       precision: a value of `jax.default_matmul_precision` for the probe.
 
@@ -108,7 +112,7 @@ def shift(
     Raises:
       UsageError: `params` holds no layers, the trees do not match, the loss returns no scalar, a
         parameter is not float32 or float64, `layers` is a string, empty, or names a layer that the
-        loss does not use, or `order` has other layers than the loss.
+        loss does not use, `order` has other layers than the loss, or `parameters` select nothing.
 
     Source: Santurkar et al. 2018, Definition 2.1.
 
@@ -130,12 +134,17 @@ def shift(
         order = ordered(program, owners, order)
         if isinstance(layers, str):
             raise UsageError(f"layers={layers!r} must be a sequence of names: give [{layers!r}]")
-        measured = order if layers is None else tuple(layers)
+        kept = selection.split(params)
+        if parameters is not None:
+            kept, _ = trees.partition(kept, parameters)
+        usable = tuple(name for name in order if jax.tree.leaves(kept[name]))
+        measured = usable if layers is None else tuple(layers)
         if not measured:
             raise UsageError(f"no layer is to be measured: choose from {list(order)}")
-        if unknown := [name for name in measured if name not in order]:
+        if unknown := [name for name in measured if name not in usable]:
+            by_both = "" if parameters is None else ", or none of their parameters is selected"
             raise UsageError(
-                f"layers {unknown} are not used by the loss: choose from {list(order)}"
+                f"layers {unknown} are not used by the loss{by_both}: choose from {list(usable)}"
             )
         if gradient is None:
             gradient = jax.grad(loss)(params)
@@ -151,7 +160,8 @@ def shift(
                 known = updated | values_of(program, {**now, **below, name: layer})
                 return equations.read(equations.run(parts[position + 1 :], known), program.result)
 
-            before, after = slopes[name], jax.grad(tail)(now[name])
+            both = slopes[name], jax.grad(tail)(now[name])
+            before, after = (trees.like(kept[name], gradient) for gradient in both)
             distance = trees.norm(after, less=before)
             return distance, distance / trees.norm(before), trees.cosine(before, after)
 

@@ -1,10 +1,9 @@
 """The spectrum of a Hessian without the Hessian: Lanczos, stochastic trace, the gradient's share.
 
-Everything acts on the flattened parameters of any `loss(params) -> scalar` by Hessian-vector
-products.
+Everything acts on the flattened parameters of any `loss(params) -> scalar` by products with its
+Hessian, or with another curvature matrix (`probes.curvature`).
 """
 
-import functools
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple, TypeAlias
 
@@ -16,8 +15,10 @@ from bnjax import fields
 from bnjax.arithmetic import euclidean, trees
 from bnjax.errors import UsageError
 from bnjax.fields import Field
-from bnjax.probes.points import check_like, check_scalar
-from bnjax.types import Index, Loss, Params, PRNGKey, PyTree, Scalar
+from bnjax.probes.composite import before, restrict
+from bnjax.probes.curvature import Matrix, Mode, find_matrix, mode_number, multiply
+from bnjax.probes.points import check_scalar
+from bnjax.types import Index, Loss, Params, PRNGKey, Scalar
 
 Vector = Float[Array, " size"]
 Nodes = Float[Array, " lanczos_steps"]
@@ -121,9 +122,10 @@ PerRank: TypeAlias = Float[Array, " rank"]
 class Spectrum(NamedTuple):
     """Of the Hessian of the loss, by Lanczos iterations; ∇L is the gradient at the same point.
 
-    Eigenvalues, nodes, residuals, the trace and its error are in units of the loss over parameters
-    squared; weights, shares and fractions have no unit. `nodes`, `weights`, `residuals` and
-    `shares` are those of `Ritz`, a row for each random vector; eigenvalues are from the first.
+    If `spectrum` was asked for another curvature matrix, of that one. Eigenvalues, nodes,
+    residuals, the trace and its error are in units of the loss over parameters squared; weights,
+    shares and fractions have no unit. `nodes`, `weights`, `residuals` and `shares` are those of
+    `Ritz`, a row for each random vector; eigenvalues are from the first.
     """
 
     loss: Annotated[Scalar, Field("Loss on the probed examples")]
@@ -142,6 +144,7 @@ class Spectrum(NamedTuple):
     gradient_fraction: Annotated[
         PerRank, Field("Share of ‖∇L‖² in the greatest eigenvectors", bounded=True)
     ]
+    derivative_mode: Mode
 
     def plot(self, **options: Any) -> Any:
         """Draw it, see `bnjax.plot`."""
@@ -168,6 +171,9 @@ def spectrum(
     num_vectors: int = 1,
     num_trace_vectors: int = 5,
     top: int = 10,
+    curvature: str = "hessian",
+    num_draws: int = 1,
+    parameters: trees.Parameters | None = None,
     precision: str = "highest",
 ) -> Spectrum:
     r"""Measure eigenvalues, density, trace and gradient of a loss at one point.
@@ -175,6 +181,8 @@ def spectrum(
     An m-step Lanczos run from each random vector v gives Ritz values λ_i and weights w_i, the
     nodes of a quadrature for the spectral density (see `density`); the outermost Ritz values
     converge to the outermost eigenvalues, each of which counts once however often it occurs.
+    `largest[0]` is the sharpness, `smallest[0]` the most negative eigenvalue (if it is below 0),
+    both as good as their residuals: an eigenvalue lies within a residual of each.
     Costs `num_vectors · lanczos_steps + num_trace_vectors` Hessian-vector products (two to three
     gradients each). Memory: `lanczos_steps` copies of the parameters beside that of one product,
     however many random vectors there are. Works under `jit`.
@@ -187,14 +195,20 @@ def spectrum(
       num_vectors: Gaussian vectors that a Lanczos run starts from.
       num_trace_vectors: vectors of random signs for the trace; 2 or more.
       top: eigenvalues at each end, at most m.
+      curvature: the matrix: `hessian`, `gauss_newton`, `fisher` or `empirical_fisher`, see
+        `curvature_vector_product`. The latter three need a loss that tells the model's outputs.
+      num_draws: labels that the model draws for each example, for `fisher`.
+      parameters: as for `line`: the spectrum of one block of the matrix, such as that of the layer
+        `"conv3/*"`; the gradient is that of the block, too.
       precision: a value of `jax.default_matmul_precision`.
 
     Returns:
       A `Spectrum`; the loss in its own dtype, all else in that of the parameters.
 
     Raises:
-      UsageError: a parameter is not float32 or float64, a loss that is no scalar, or
-        `lanczos_steps`, `top`, `num_vectors` or `num_trace_vectors` out of its range.
+      UsageError: a parameter is not float32 or float64, a loss that is no scalar,
+        `lanczos_steps`, `top`, `num_vectors` or `num_trace_vectors` out of its range, `parameters`
+        that select nothing, or a curvature that `curvature_vector_product` refuses.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -206,14 +220,18 @@ def spectrum(
     Source: Ghorbani, Krishnan & Xiao 2019 (1901.10159); Hutchinson 1989 (trace).
     """
     check_scalar(loss, params)
+    loss, params = restrict(loss, params, parameters)
     point, unravel = trees.ravel(params)
     _check(point.size, lanczos_steps, num_vectors, num_trace_vectors, top)
-    flat_loss = lambda flat: loss(unravel(flat))  # noqa: E731
-    for_starts, for_signs = (jax.random.fold_in(key, use) for use in (0, 1))
+    flat_loss = before(loss, unravel)
+    for_starts, for_signs, for_labels = (jax.random.fold_in(key, use) for use in (0, 1, 2))
     with jax.default_matmul_precision(precision):
+        matrix = find_matrix(flat_loss, point, curvature, for_labels, num_draws)
         signs = jax.random.split(for_signs, num_trace_vectors)
-        value, gradient, samples = _quadratic_forms(flat_loss, point, signs)
-        product = functools.partial(_hessian_product, flat_loss, point)
+        value, gradient, samples = _quadratic_forms(flat_loss, point, matrix, signs)
+
+        def product(vector: Vector) -> Vector:
+            return multiply(flat_loss, point, vector, matrix)[1]
 
         def run(key: PRNGKey) -> Ritz:
             start = jax.random.normal(key, point.shape, point.dtype)
@@ -237,43 +255,8 @@ def spectrum(
         gradient_fraction=jnp.where(
             jnp.isfinite(largest.nodes[0]), jnp.cumsum(jnp.nan_to_num(largest.shares)), jnp.nan
         ),
+        derivative_mode=mode_number(matrix.mode, point.dtype),
     )
-
-
-def hessian_vector_product(loss: Loss, params: Params) -> Callable[[PyTree], PyTree]:
-    """`v -> H v`, H the Hessian of `loss` at `params`, by a forward pass over the gradient.
-
-    Args:
-      loss: `loss(params) -> scalar`, twice differentiable.
-      params: pytree of float32 or float64 arrays.
-
-    Returns:
-      A function from a pytree like `params`, in its dtypes, to another; units of the gradient for a
-      direction in units of the parameters.
-
-    Raises:
-      UsageError: the loss returns no scalar, a parameter is not float32 or float64, or the vector
-        does not match `params`.
-
-    Source: Pearlmutter 1994, "Fast Exact Multiplication by the Hessian".
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> product = hessian_vector_product(lambda w: jnp.sum(w**3), jnp.array([1.0, 2.0]))
-      >>> product(jnp.array([1.0, 1.0])).tolist()
-      [6.0, 12.0]
-    """
-    check_scalar(loss, params)
-
-    def product(vector: PyTree) -> PyTree:
-        check_like(params, vector, "the vector")
-        return _hessian_product(loss, params, vector)
-
-    return product
-
-
-def _hessian_product(loss: Loss, params: Params, vector: PyTree) -> PyTree:
-    return jax.jvp(jax.grad(loss), (params,), (vector,))[1]
 
 
 def density(nodes: ArrayLike, weights: ArrayLike, grid: ArrayLike, width: float) -> Vector:
@@ -320,9 +303,9 @@ def mean_and_error(samples: Float[Array, " num_samples"]) -> tuple[Scalar, Scala
 
 
 def _quadratic_forms(
-    loss: Loss, point: Vector, keys: Key[Array, " num_vectors"]
+    loss: Loss, point: Vector, matrix: Matrix, keys: Key[Array, " num_vectors"]
 ) -> tuple[Scalar, Vector, Float[Array, " num_vectors"]]:
-    """Loss, gradient, and vᵀHv of a vector of random signs for each key, from one pass per vector.
+    """Loss, gradient, and vᵀMv of a vector of random signs for each key, from one pass per vector.
 
     One vector is in memory at a time: each is drawn where it is used.
     """
@@ -330,7 +313,7 @@ def _quadratic_forms(
     def visit(carry: tuple[Scalar, Vector], key: PRNGKey) -> tuple[tuple[Scalar, Vector], Scalar]:
         del carry  # the same at every vector
         vector = jax.random.rademacher(key, point.shape, point.dtype)
-        found, (_, product) = jax.jvp(jax.value_and_grad(loss), (point,), (vector,))
+        found, product = multiply(loss, point, vector, matrix)
         return found, jnp.vdot(vector, product)
 
     shape: Any = jax.eval_shape(loss, point)

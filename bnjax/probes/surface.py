@@ -97,7 +97,13 @@ def filter_normalise(
     return jax.tree_util.tree_map_with_path(normalise, direction, params)
 
 
-def filter_direction(key: PRNGKey, params: Params, *, described: Described | None = None) -> Params:
+def filter_direction(
+    key: PRNGKey,
+    params: Params,
+    *,
+    parameters: trees.Parameters | None = None,
+    described: Described | None = None,
+) -> Params:
     """A Gaussian direction, filter-normalised.
 
     A filter is all weights of one output channel. Which leaves are kernels, and which of their axes
@@ -108,6 +114,7 @@ def filter_direction(key: PRNGKey, params: Params, *, described: Described | Non
     Args:
       key: typed PRNG key.
       params: pytree of float32 or float64 arrays.
+      parameters: moves only the selected leaves, as for `line`; the others are zero.
       described: what `describe` does not find, by the leaf's name.
 
     Returns:
@@ -132,7 +139,7 @@ def filter_direction(key: PRNGKey, params: Params, *, described: Described | Non
         return jax.random.normal(jax.random.fold_in(key, name), leaf.shape, leaf.dtype)
 
     drawn = jax.tree_util.tree_map_with_path(draw, params)
-    return filter_normalise(drawn, params, described=described)
+    return trees.keep(filter_normalise(drawn, params, described=described), parameters)
 
 
 def coordinates(points: int, low: float, high: float) -> np.ndarray:
@@ -171,6 +178,7 @@ def values_on_line(
     direction: Params,
     coordinates: Points,
     *,
+    parameters: trees.Parameters | None = None,
     chunk: int | Literal["auto"] = "auto",
     mesh: jax.sharding.Mesh | None = None,
     precision: str = "highest",
@@ -182,6 +190,7 @@ def values_on_line(
       params: pytree of float32 or float64 arrays, θ.
       direction: pytree like `params`, d.
       coordinates: b, `[num_points]`, units of θ over units of d.
+      parameters: keeps only the selected leaves of the direction, as for `line`.
       chunk: points at a time; `auto` takes one on a CPU and what stays in the cache together on an
         accelerator, see `points.points_that_fit`.
       mesh: devices with an axis `probe` over which the points are spread.
@@ -191,9 +200,9 @@ def values_on_line(
       What `measure` returns with a leading axis `[num_points]`, in its dtypes and units.
 
     Raises:
-      UsageError: a parameter is not float32 or float64, or there is none; coordinates that are not
-        real and finite, empty or not one-dimensional; structures, shapes or dtypes that differ; a
-        chunk below 1, or a mesh without `probe`.
+      UsageError: a parameter is not float32 or float64, or none is there or selected; coordinates
+        that are not real and finite, empty or not one-dimensional; structures, shapes or dtypes
+        that differ; a chunk below 1, or a mesh without `probe`.
 
     Source: Li et al. 2018 (1712.09913), §3; Goodfellow et al. 2015 (1412.6544).
 
@@ -208,6 +217,7 @@ def values_on_line(
     check_like(params, direction, "direction")
     coordinates = check_points(coordinates, "coordinates")
     check_deterministic(measure, params)
+    direction = trees.keep(direction, parameters)
     if chunk == "auto":
         chunk = points_that_fit(measure, params, coordinates.shape[0])
 
@@ -225,6 +235,7 @@ def values_on_plane(
     rows: Float[Array | np.ndarray, " num_rows"],
     columns: Float[Array | np.ndarray, " num_columns"],
     *,
+    parameters: trees.Parameters | None = None,
     chunk: int | Literal["auto"] = "auto",
     mesh: jax.sharding.Mesh | None = None,
     precision: str = "highest",
@@ -240,6 +251,7 @@ def values_on_plane(
       directions: $(d_1, d_2)$, pytrees like `params`.
       rows: a, `[num_rows]`, units of θ over units of $d_1$.
       columns: b, `[num_columns]`, units of θ over units of $d_2$.
+      parameters: keeps only the selected leaves of both directions, as for `line`.
       chunk: points of a row at a time, see `values_on_line`.
       mesh: devices with an axis `probe` over which the points of a row are spread.
       precision: a value of `jax.default_matmul_precision`.
@@ -258,7 +270,7 @@ def values_on_plane(
     for direction in directions:
         check_like(params, direction, "a direction")
     rows, columns = check_points(rows, "rows"), check_points(columns, "columns")
-    first, second = directions
+    first, second = (trees.keep(direction, parameters) for direction in directions)
     options: dict = {"chunk": chunk, "mesh": mesh, "precision": precision}
 
     def one_row(row: Scalar) -> PyTree:

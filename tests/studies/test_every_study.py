@@ -77,6 +77,7 @@ def assert_results_are_declared(study, path):
 MAY_BE_EMPTY = {
     "earth_mover_norm_bound",
     "line_curvature_limit",
+    "line_derivative_mode",
     "line_smoothness_limit",
     "line_rounding_noise",
 }

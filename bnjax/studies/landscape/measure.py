@@ -102,7 +102,7 @@ def make_line(
     gradient: Callable[[TrainState, Batch], Gradient] | None = None,
     limits_every: int = 1,
     rounding_every: int = 0,
-    parameters: trees.Predicate | None = None,
+    parameters: trees.Parameters | None = None,
     chunk: int | Literal["auto"] = "auto",
     mapped: bool | None = None,
     precision: str = "highest",
@@ -173,8 +173,8 @@ def make_line(
         if limits_every < 2 or not is_traced:
             return found
         here = state.step % limits_every == 0  # one program, as points spread over devices are
-        ends = (jnp.where(here, values, jnp.nan) for values in found[-3:])
-        return library.Line(*found[:-3], *ends)
+        ends = (jnp.where(here, values, jnp.nan) for values in found[-4:])
+        return library.Line(*found[:-4], *ends)
 
     return measure
 
@@ -209,8 +209,8 @@ def line_shapes(directions: int, points: int) -> Callable[..., library.Line]:
 
     def shapes(state: TrainState, batch: Batch, computed: Gradient) -> library.Line:
         del state, batch
-        at_points = len(library.Line._fields) - 6  # the others are of the whole line
-        sizes = [(directions, points)] * at_points + [(directions,)] * 6
+        at_points = len(library.Line._fields) - 7  # the others are of the whole line
+        sizes = [(directions, points)] * at_points + [(directions,)] * 7
         found: list[Any] = [jax.ShapeDtypeStruct(size, computed.loss.dtype) for size in sizes]
         return library.Line(*found)
 
