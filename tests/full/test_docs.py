@@ -30,6 +30,7 @@ PAGES = [
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# (\w+)\.py\n")
 CALL = re.compile(r"(?:python experiments/(\w+)\.py|(?<![\w./])bnjax ([a-z]\w*))(.*)")
+OPTIONAL = ("equinox", "haiku")  # libraries of models, which bnjax does not need
 OWN_PROCESS = "jax_num_cpu_devices"  # such a block wants a process that has computed nothing yet
 PUBLIC = ("draw", "data", "losses", "models", "norms", "probes", "train")
 
@@ -95,6 +96,9 @@ def write_files(page: Path, place: Path) -> None:
 
 @each([page for page in PAGES if blocks(page, "python")])
 def test_every_program_of_a_page_runs(page, place):
+    for library in OPTIONAL:
+        if f"import {library}" in page.read_text():
+            pytest.importorskip(library, reason="pip install 'bnjax[dev]'")
     write_files(page, place)
     module = types.ModuleType("page")
     with reader():
