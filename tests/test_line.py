@@ -360,8 +360,8 @@ def test_what_a_probe_refuses():
         probe(jnp.ones(2), direction=jnp.ones(2), random_key=jax.random.key(0))
 
 
-def used_once(batch):
-    probes.Probe(lambda w: jnp.sum(batch * w**2), STEP_SIZES)(jnp.ones(2), limits=False)
+def used_once(batch, step_sizes=STEP_SIZES):
+    probes.Probe(lambda w: jnp.sum(batch * w**2), step_sizes)(jnp.ones(2), limits=False)
 
 
 def used_twice(batch):
@@ -401,11 +401,13 @@ def test_a_batch_whose_metadata_change_is_said(mapped):
         step(2)
 
 
-def test_probes_that_serve_more_than_one_step_and_other_shapes_are_not_counted():
+def test_probes_that_serve_several_steps_or_differ_are_not_counted():
     for number in range(4):
         used_twice(number * jnp.ones(2))  # warnings are errors
     for number in range(2):
         used_once(number * jnp.ones(2))
+    for number in range(2, 6):
+        used_once(jnp.ones(2), number * STEP_SIZES)
     probe = probes.Probe(lambda w, x: jnp.sum(x * w**2), STEP_SIZES)
     for size in range(1, 5):
         probe(jnp.ones(size), jnp.ones(size), limits=False)

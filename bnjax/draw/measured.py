@@ -167,7 +167,7 @@ def smoothness_panel(panel: Panel, arms: Run) -> None:
     if limit.sizes["probe_step"]:
         curves(panel, arms, limit, "{}, η → 0", **other, **KEYS["η → 0"])
     if (unresolved := rounded(arms)).any():
-        floor = noise(arms) / (float(arms["step_size"].min()) * arms["line_direction_norm"])
+        floor = noise(arms) / (least_step(arms) * arms["line_direction_norm"])
         curves(panel, arms, floor, "{}, rounding", **other, **KEYS["rounding"])
         at_largest = unresolved & (arms["line_smoothness"] == largest)
         marked = largest.where(at_largest.any("step_size"))
@@ -211,9 +211,15 @@ def rounding_note(line: Run) -> list[str]:
     return [f"rounding may change β by more than 5 % at some steps: η = {shown}"] * bool(len(few))
 
 
+def least_step(run: Run) -> float:
+    """The length of the smallest step, η_min."""
+    sizes = np.abs(run["step_size"].values)
+    return float(sizes[sizes > 0].min())
+
+
 def plateaus(run: Run) -> list[tuple[float, str]]:
     """The values that a plateau of β may be, as one line where they coincide."""
-    saturation = 1 / float(run["step_size"].min())
+    saturation = 1 / least_step(run)
     if run.options["optimizer"] != "sgd":
         return [(saturation, "1/η_min, saturation")]
     edge = 2 / run.options["lr"]
@@ -301,7 +307,9 @@ def line_at_point(run: Run, _: str) -> Drawing:
     if run.options["lr"] is not None:
         smoothness.reference(2 / run.options["lr"], "2/lr, edge of stability")
     gone = float((run["line_gradient_norm"] / run["line_direction_norm"]).median("seed")[0])
-    smoothness.line(sizes, gone / sizes, "saturation, ‖g‖ / ‖ηd‖", **GREY_DASHES)
+    smoothness.line(
+        sizes[sizes != 0], gone / np.abs(sizes[sizes != 0]), "saturation, ‖g‖ / ‖ηd‖", **GREY_DASHES
+    )
     titles = [("a  Loss", LINE["loss"][1]), *[*LINE.values()][1:]]
     for panel, (title, label) in zip(drawing.panels, titles, strict=False):
         step_size_axis(panel, sizes, run.options["lr"])

@@ -270,6 +270,19 @@ def test_a_learning_rate_adds_its_lines(given, lines):
     assert ("learning rate" in names) == bool(given)
 
 
+@pytest.mark.parametrize("sizes", [[0.4, -0.1, 0.0, 0.2], [0.1]])
+def test_step_sizes_may_be_negative_zero_unsorted_or_one(sizes):
+    sizes = np.array(sizes, "f4")
+    probe = probes.Probe(lambda w: jnp.sum(w**4), sizes)
+    found = probe(jnp.ones(3))
+    drawing = found.plot(lr=0.1)
+    (loss,) = (s for s in drawing.panels[0].table if s.kind == "line")
+    np.testing.assert_array_equal(loss.columns["x"], np.sort(sizes))
+    many = bnjax.plot([found, found], lr=0.1)
+    (least,) = (s for s in many.panels[2].table if s.name.startswith("1/η_min") or "=" in s.name)
+    np.testing.assert_allclose(least.columns["y"], 2 / 0.1 if "=" in least.name else 10, rtol=1e-6)
+
+
 def write_run(place):
     run = made_run()
     facts = {**run.facts, "script": "bnjax/studies/landscape 0123456789ab"}
