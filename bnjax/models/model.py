@@ -397,7 +397,7 @@ def layer_names(
       dtype: of the images.
 
     Returns:
-      Names of layers: keys of the parameters, or paths such as `block/conv1`.
+      Names of layers, keys of the parameters or paths such as `block/conv1`.
 
     Example:
       >>> from bnjax.models import mlp, norms
