@@ -12,6 +12,7 @@ from conftest import cast, tiny_model
 from jax import lax
 
 from bnjax import losses, models
+from bnjax.arithmetic.equations import programs_inside
 from bnjax.arithmetic.trees import leaf_names, named_leaves
 from bnjax.data import Batch
 from bnjax.errors import UsageError
@@ -19,7 +20,6 @@ from bnjax.models import norms
 from bnjax.models.interception import at_norms, at_outputs, channels_of_norms
 from bnjax.models.layers import max_pool, mean_pool
 from bnjax.models.resnet import unstack
-from bnjax.probes.rounding import programs_inside
 
 NONE, BATCH = norms.none(), norms.batch_norm()
 

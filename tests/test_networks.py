@@ -229,6 +229,19 @@ def test_logits_that_cannot_be_told_are_refused_with_the_remedy(wrap, output, me
         model.apply(params, {}, batch().images, train=False)
 
 
+class Streaming(nn.Module):
+    @nn.compact
+    def __call__(self, x, train):
+        x = nn.Dropout(0.5, rng_collection="gauss", deterministic=not train)(x)
+        return nn.Dense(5)(x.mean(axis=(1, 2)))
+
+
+def test_a_random_stream_that_nobody_fills_is_told():
+    model = Model(Streaming())
+    with pytest.raises(UsageError, match=r'PRNG for "gauss".*streams dropout and noise'):
+        on_batch(model, {}, batch(key=jax.random.key(1)))
+
+
 # Tokens and soft labels.
 
 TOKENS = np.random.default_rng(1).integers(0, 7, (4, 6))
