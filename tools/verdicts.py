@@ -13,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 from bnjax.commands.command_line import guarded
+from bnjax.draw import quiet
 from bnjax.errors import RunError
 from bnjax.frame import folder, results
 from bnjax.frame import study as studies
@@ -20,7 +21,6 @@ from bnjax.frame.results import Run
 from bnjax.judge import kit
 from bnjax.judge.verdict import Number, Verdict
 from bnjax.report.page import command
-from bnjax.report.publish import quiet
 
 ROOT = Path(__file__).parents[1]
 ARRAYS, PAGE = ROOT / "figures" / "results", ROOT / "docs" / "verdicts.md"

@@ -497,7 +497,8 @@ class Probe:
         """Called while a program is compiled; says when that is done over and over."""
         shapes = program, *((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(inputs))
         code = getattr(inspect.unwrap(self._loss), "__code__", type(self._loss))
-        anew = code, self.step_sizes.tobytes(), shapes
+        selected = repr(self._options["parameters"])
+        anew = code, selected, self.step_sizes.tobytes(), shapes
         self._compiled[shapes] += 1
         COMPILED[anew] += 1
         if 3 in (self._compiled[shapes], COMPILED[anew]):

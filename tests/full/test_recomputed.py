@@ -12,10 +12,11 @@ import pytest
 import recomputed
 from synthetic import N, S, U
 
+from bnjax.draw import quiet
 from bnjax.frame import files, folder, results
 from bnjax.frame import study as studies
 from bnjax.judge import kit
-from bnjax.report.publish import plain_verdict, quiet
+from bnjax.report.publish import plain_verdict
 
 RUNS = 14
 
