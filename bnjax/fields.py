@@ -15,11 +15,12 @@ so are the ways to look at what was measured: `to_xarray`, `to_dataframe`, `plot
 import importlib
 import textwrap
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
+from bnjax.arithmetic import trees
 from bnjax.errors import UsageError
 
 AXIS_LABELS = {
@@ -110,22 +111,17 @@ def columns(measured: Any, probe: str) -> dict[str, Column]:
     found: dict[str, Column] = {}
     for name, (axes, field) in declared(type(measured)).items():
         value, attrs = getattr(measured, name), attributes(type(measured), field, probe)
-        if names(type(value)):
+        if isinstance(value, tuple) and names(type(value)):
             inner = columns(value, probe)
             found |= {f"{name}_{own}": column for own, column in inner.items()}
-        elif isinstance(value, Mapping):
-            found |= {f"{name}/{own}": Column(None, attrs, leaf) for own, leaf in leaves(value)}
+        elif axes is None and not hasattr(value, "__array__"):  # a pytree like the parameters
+            found |= {
+                f"{name}/{own}" if own else name: Column(None, attrs, np.asarray(leaf))
+                for own, leaf in trees.named_leaves(value).items()
+            }
         else:
             found[name] = Column(axes, attrs, np.asarray(value))
     return found
-
-
-def leaves(tree: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from ((f"{name}/{own}", leaf) for own, leaf in leaves(value))
-        else:
-            yield str(name), np.asarray(value)
 
 
 def gather(measured: Any) -> tuple[dict[str, Column], dict[str, list[Any]]]:

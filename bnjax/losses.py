@@ -42,7 +42,7 @@ class Objective(NamedTuple):
         logarithm; needed by the Fisher only.
     """
 
-    each: Callable[[Logits, Labels], Float[Array, " batch"]]
+    each: Callable[[Logits, Labels], Float[Array, " batch *positions"]]
     summed: bool = False
     guess: Callable[[Dataset], float] | None = None
     kernel_penalty: float = 0.0
@@ -95,7 +95,7 @@ class Objective(NamedTuple):
         return self._replace(kernel_penalty=self.kernel_penalty / parts) if self.summed else self
 
 
-def each_cross_entropy(logits: Logits, labels: Labels) -> Float[Array, " batch"]:
+def each_cross_entropy(logits: Logits, labels: Labels) -> Float[Array, " batch *positions"]:
     """Softmax cross-entropy of each example.
 
     Args:
@@ -104,9 +104,9 @@ def each_cross_entropy(logits: Logits, labels: Labels) -> Float[Array, " batch"]
         the shape of the logits that sum to 1.
 
     Returns:
-      `[batch]`, nats, in the dtype of the logits; of tokens the mean over positions. Under
-      `jax.jit`, where labels have no value yet, NaN of a label that is no class and of shares that
-      do not sum to 1.
+      `[batch]`, of tokens `[batch, length]`, nats, in the dtype of the logits. Under `jax.jit`,
+      where labels have no value yet, NaN of a label that is no class and of shares that do not sum
+      to 1.
 
     Raises:
       UsageError: labels that are no classes nor shares of them, or not one for each example.
@@ -124,10 +124,10 @@ def each_cross_entropy(logits: Logits, labels: Labels) -> Float[Array, " batch"]
     else:
         known = are_classes(labels, logits.shape[-1])
         costs = optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels)
-    return mean_of_positions(jnp.where(known, costs, jnp.nan))
+    return jnp.where(known, costs, jnp.nan)
 
 
-def each_squared_error(logits: Logits, labels: Labels) -> Float[Array, " batch"]:
+def each_squared_error(logits: Logits, labels: Labels) -> Float[Array, " batch *positions"]:
     """Half the squared distance of each example to its target, or to the one-hot label.
 
     Args:
@@ -135,8 +135,7 @@ def each_squared_error(logits: Logits, labels: Labels) -> Float[Array, " batch"]
       labels: targets in the shape of the outputs, or integer classes `[batch]`, `[batch, length]`.
 
     Returns:
-      `[batch]`, units of the outputs squared, the mean over positions; NaN as in
-      `each_cross_entropy`.
+      `[batch]` or `[batch, length]`, units of the outputs squared; NaN as in `each_cross_entropy`.
 
     Raises:
       UsageError: labels that are no classes, or neither these nor targets in the shape of the
@@ -148,13 +147,13 @@ def each_squared_error(logits: Logits, labels: Labels) -> Float[Array, " batch"]
     """
     check_labels(labels, logits.shape)
     if jnp.issubdtype(labels.dtype, jnp.floating):
-        return mean_of_positions(optax.losses.l2_loss(logits, labels).sum(axis=-1))
+        return optax.losses.l2_loss(logits, labels).sum(axis=-1)
     targets = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
     costs = optax.losses.l2_loss(logits, targets).sum(axis=-1)
-    return mean_of_positions(jnp.where(are_classes(labels, logits.shape[-1]), costs, jnp.nan))
+    return jnp.where(are_classes(labels, logits.shape[-1]), costs, jnp.nan)
 
 
-def each_squared_distance(logits: Logits, labels: Labels) -> Float[Array, " batch"]:
+def each_squared_distance(logits: Logits, labels: Labels) -> Float[Array, " batch *positions"]:
     """The whole squared distance, twice `each_squared_error`.
 
     Args:
@@ -162,7 +161,7 @@ def each_squared_distance(logits: Logits, labels: Labels) -> Float[Array, " batc
       labels: targets or classes, as in `each_squared_error`.
 
     Returns:
-      `[batch]`, units of the outputs squared; NaN as in `each_cross_entropy`.
+      `[batch]` or `[batch, length]`, units of the outputs squared; NaN as in `each_cross_entropy`.
 
     Raises:
       UsageError: as `each_squared_error`.
@@ -170,11 +169,6 @@ def each_squared_distance(logits: Logits, labels: Labels) -> Float[Array, " batc
     Source: the published losses of Santurkar et al. 2018, Fig. 3 and 5b, which have no factor ½.
     """
     return 2 * each_squared_error(logits, labels)
-
-
-def mean_of_positions(costs: Float[Array, " batch *positions"]) -> Float[Array, " batch"]:
-    """The cost of each example, from those of its positions where it has some."""
-    return costs.reshape(len(costs), -1).mean(axis=1) if costs.ndim > 1 else costs
 
 
 def are_classes(labels: Int[Array, "*shape"], num_classes: int) -> Bool[Array, "*shape"]:
@@ -447,6 +441,7 @@ def on_batch(
             "bnjax.models.Model(module), or what bnjax.models.adapters makes of a network of nnx, "
             "Equinox or Haiku, and bnjax.data.Batch(images, labels)"
         )
+    batch = batch._replace(images=jnp.asarray(batch.images), labels=jnp.asarray(batch.labels))
     images, labels = batch.images, batch.labels
     fits = jnp.issubdtype(images.dtype, jnp.floating) or (
         jnp.issubdtype(images.dtype, jnp.integer) and images.ndim < 4

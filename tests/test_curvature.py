@@ -12,6 +12,7 @@ from jax.flatten_util import ravel_pytree
 
 from bnjax import losses, probes
 from bnjax.arithmetic import trees
+from bnjax.data import Batch
 from bnjax.errors import UsageError
 
 KEY = jax.random.key(0)
@@ -136,6 +137,56 @@ def test_labels_are_drawn_from_the_distribution_that_an_objective_belongs_to(nam
     exact = matrix("gauss_newton")
     drawn = matrix("fisher", key=KEY, num_draws=20_000)
     assert np.linalg.norm(drawn - exact) < 0.03 * np.linalg.norm(exact)
+
+
+@pytest.mark.parametrize("name", losses.OBJECTIVES)
+def test_the_fisher_of_tokens_is_that_of_each_token(name):
+    class Network:
+        def apply(self, params, batch_stats, tokens, *, train, key=None):
+            return params["table"][tokens] @ params["out"], batch_stats
+
+        def moments(self, params, batch_stats, tokens, *, key=None):
+            return batch_stats
+
+    tokens = jnp.arange(6).reshape(2, 3)
+    keys = jax.random.split(KEY)
+    params = {
+        "table": jax.random.normal(keys[0], (6, 2)),
+        "out": jax.random.normal(keys[1], (2, CLASSES)),
+    }
+    batch = Batch(tokens, tokens % CLASSES)
+    loss = losses.on_batch(Network(), {}, batch, objective=losses.OBJECTIVES[name])
+    size = trees.ravel(params)[0].size
+    traces = [
+        np.trace(matrix_of(flat_product_at(loss, params, curvature, **options), size))
+        for curvature, options in (
+            ("gauss_newton", {}),
+            ("fisher", {"key": KEY, "num_draws": 2000}),
+        )
+    ]
+    np.testing.assert_allclose(traces[1], traces[0], rtol=0.05)
+
+
+def flat_product_at(loss, params, curvature, **options):
+    _, unravel = trees.ravel(params)
+    product = probes.curvature_vector_product(loss, params, curvature, **options)
+    return lambda vector: trees.ravel(product(unravel(vector)))[0]
+
+
+def test_a_spectrum_says_of_which_matrix_it_is():
+    loss = composite()
+    for place, curvature in enumerate(probes.CURVATURES):
+        found = probes.spectrum(loss, PARAMS, KEY, lanczos_steps=2, top=1, curvature=curvature)
+        assert int(found.curvature) == place
+        named = ("Hessian", "Gauss–Newton", "Fisher", "empirical Fisher")[place]
+        assert named in found.plot().title
+        assert not (place and any("Hessian" in panel.title for panel in found.plot().panels))
+
+
+def test_names_of_nnx_are_found_without_their_end():
+    params = {"a": {"kernel": {"value": jnp.ones(2)}, "bias": {"value": jnp.ones(1)}}}
+    for pattern in ("*/kernel", "a/kernel", "*/kernel/value"):
+        assert trees.selected_names(params, pattern) == ["a/kernel/value"]
 
 
 def test_a_model_on_a_batch_tells_its_outputs_if_there_is_no_penalty(problem, batch):
@@ -511,7 +562,7 @@ def of(loss, curvature, **options):
         ),
         (of(scalar_costs, "empirical_fisher"), "needs the cost of each example"),
         (of(composite, "fisher"), "the Fisher draws labels: give key="),
-        (of(composite, "fisher", key=KEY, num_draws=0), "num_draws=0 of 1 or more"),
+        (of(composite, "fisher", key=KEY, num_draws=0), "num_draws=0 must be 1 or more"),
         (of(lambda: scalar_costs(), "fisher", key=KEY), "needs the cost of each example"),
         (
             lambda: probes.mean_over(composite(), CHUNKS)(PARAMS),
@@ -519,7 +570,7 @@ def of(loss, curvature, **options):
         ),
         (
             lambda: probes.hessian_vector_product(composite(), PARAMS)({"hidden": 1.0}),
-            "the vector has the structure",
+            "the vector has another structure",
         ),
         (
             lambda: probes.diagonal(composite(), PARAMS, KEY, num_vectors=1),

@@ -8,8 +8,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOORS = (
     {"types", "errors", "choices"},
-    {"fields"},
     {"arithmetic", "data"},
+    {"fields"},
     {"convolution"},
     {"models", "probes"},
     {"losses"},

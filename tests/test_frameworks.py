@@ -393,17 +393,24 @@ def test_dropout_draws_from_the_key_of_the_batch_and_a_missing_one_is_told(make)
 
 def test_dropout_of_nnx_needs_streams_of_its_own():
     model, params = dropout_in_nnx()
-    with pytest.raises(UsageError, match=r"draws random numbers.*no `rngs`"):
+    with pytest.raises(UsageError, match=r"draws random numbers"):
         on_batch(model, {}, batch())(params)
 
 
-def test_dropout_of_nnx_draws_from_its_streams_or_from_the_key_of_the_batch():
+def test_dropout_of_nnx_draws_from_the_key_of_the_batch():
     from flax import nnx
 
     linear = nnx.Linear(INPUTS, CLASSES, rngs=nnx.Rngs(0))
     network = nnx.Sequential(nnx.Dropout(0.5, rngs=nnx.Rngs(1)), linear)
     model, params, batch_stats = adapters.from_nnx(network)
-    keys = None, None, jax.random.key(0), jax.random.key(0), jax.random.key(1)
+    keys = jax.random.key(0), jax.random.key(0), jax.random.key(1)
     found = [on_batch(model, batch_stats, batch()._replace(key=key))(params) for key in keys]
-    assert found[0] == found[1] != found[2] == found[3] != found[4]
+    assert found[0] == found[1] != found[2]
+    with pytest.raises(UsageError, match=r"draws random numbers.*Batch\(images, labels, key="):
+        on_batch(model, batch_stats, batch())(params)
+    found = [
+        on_batch(model, batch_stats, batch()._replace(key=key), "running")(params)
+        for key in (None, jax.random.key(0))
+    ]
+    assert found[0] == found[1]
     assert trees.named_leaves(batch_stats) == {}

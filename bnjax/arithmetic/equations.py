@@ -228,10 +228,21 @@ def programs_inside(equation: Any) -> Iterator[Any]:
 
 
 def contents(program: Any) -> Iterator[Any]:
-    """Names of equations, constants and literals of a program and all programs inside, in order."""
+    """What a program is made of, with all programs inside, in order.
+
+    Constants, names of equations, their parameters (axes, shapes, slices) as text, and literals.
+    """
     yield from getattr(program, "consts", ())
     for equation in program.eqns:
         yield equation.primitive.name
+        yield from (repr(one) for one in equation.params.values() if is_plain(one))
         yield from (one.val for one in equation.invars if not is_variable(one))
         for program_inside in programs_inside(equation):
             yield from contents(program_inside)
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a parameter of an equation is a number, a text, or a tuple of these."""
+    if isinstance(value, tuple):
+        return all(map(is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)

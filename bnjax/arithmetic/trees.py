@@ -183,7 +183,7 @@ def selected_names(params: Params, parameters: Parameters) -> list[str]:
     """The names of the leaves for which a predicate is true, or which fit one of some patterns.
 
     A pattern is one of a shell: `*` stands for anything, even for `/`, so `conv3/*` is a layer with
-    its normaliser and `*/kernel` all kernels.
+    its normaliser and `*/kernel` all kernels. The `/value` that ends names of nnx may be left out.
 
     Raises:
       UsageError: no leaf is selected, or a pattern fits none.
@@ -198,19 +198,28 @@ def selected_names(params: Params, parameters: Parameters) -> list[str]:
         found = list(filter(parameters, names))
     else:
         patterns = [parameters] if isinstance(parameters, str) else parameters
-        fits = {one: [name for name in names if fnmatchcase(name, one)] for one in patterns}
+        fits = {
+            one: [name for name in names if any(fnmatchcase(n, one) for n in spellings(name))]
+            for one in patterns
+        }
         if missing := [pattern for pattern, fitting in fits.items() if not fitting]:
             raise UsageError(
-                f"parameters={missing[0]!r} fits no name; the names are {', '.join(names)}: give "
-                f"one of them, or a pattern such as {names[0].partition('/')[0] + '*'!r}"
+                f"parameters={missing[0]!r} fits no name; the names are {', '.join(names)[:200]}: "
+                f"give one of them, or a pattern such as {names[0].partition('/')[0] + '*'!r}"
             )
         found = [name for name in names if any(name in fitting for fitting in fits.values())]
     if not found:
         raise UsageError(
-            f"no parameter is selected; the names are {', '.join(names)}: give a pattern such as "
+            f"no parameter is selected; the names are {', '.join(names)[:200]}: give a pattern "
+            "such as "
             f"{names[0].partition('/')[0] + '*'!r}, or a predicate that is true for at least one"
         )
     return found
+
+
+def spellings(name: str) -> tuple[str, str]:
+    """A leaf's name, and the same without what nnx adds to it."""
+    return name, name.removesuffix("/value")
 
 
 def partition(params: Params, parameters: Parameters) -> tuple[Params, Params]:

@@ -710,11 +710,12 @@ class Drawing:
 
     @styled()
     def save(self, folder: Path | str) -> list[Path]:
-        """Write `<name>.png`, `.pdf`, `.svg` and the table as `.csv`, each whole or not at all.
+        """Write `<name>.png`, `.pdf`, `.svg` and the table as `.csv` into a folder, each whole.
 
         Equal figures are equal files: none of them has a date.
         """
         figure, paths, folder = self.finish(), [], Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         for suffix, metadata in FORMATS.items():
             paths.append(folder / f"{self.name}.{suffix}")
             with replacing(paths[-1]) as temporary:

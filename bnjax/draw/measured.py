@@ -73,18 +73,25 @@ def plot(measured: Any, *, lr: float | None = None, figure: str = "") -> Drawing
     with quiet(), styled():
         if isinstance(measured, Run):
             return figure_of(measured, figure)
+        if lr is not None and not isinstance(lr, float | int):
+            raise UsageError(f"lr={lr!r} must be a number, or None")
         data = to_xarray(measured)
         kinds = {str(values.attrs.get("probe", "")) for values in data.data_vars.values()}
         if len(kinds) != 1 or kinds == {""}:
             raise UsageError(
-                f"the Dataset has variables of {', '.join(filter(None, sorted(kinds))) or 'no'} "
-                "probe: give what bnjax.to_xarray returned, of one probe at a time"
+                f"the Dataset is of {' and '.join(filter(None, sorted(kinds))) or 'no probe'}: "
+                "give what bnjax.to_xarray returned, of one probe at a time"
             )
         (kind,) = kinds
+        if all(str(name).startswith(f"{kind}_") for name in data.data_vars):  # merged with others
+            data = data.rename({name: str(name)[len(kind) + 1 :] for name in data.data_vars})
         run = as_run(data, kind, lr)
         along_training = "probe_step" in run.data.dims
         draw = DRAWN.get((kind, along_training), fields_along)
-        return draw(run, kind)
+        try:
+            return draw(run, kind)
+        except KeyError:  # some fields were left out
+            return fields_along(run, kind)
 
 
 def as_run(data: xarray.Dataset, kind: str, lr: float | None) -> Run:
@@ -139,7 +146,7 @@ LINE_TEXT = (
     "(--limits-every): its limit ‖Hd‖₂/‖d‖₂ for η → 0; squares: values that rounding may change by "
     "more than 5 %; grey: 2/lr, the edge of stability, and "
     "1/η_min, the value of a gradient that has vanished after the smallest step (saturation). "
-    "(d) Training loss."
+    "(d) The loss along training."
 )
 
 
@@ -241,7 +248,8 @@ def lines_along_training(run: Run, _: str) -> Drawing:
     )
     *panels, centre = drawing.panels
     line_panels(panels, run)
-    for value, plateau in plateaus(run):
+    along_gradient = np.allclose(run["line_direction_norm"], run["line_gradient_norm"], rtol=1e-4)
+    for value, plateau in plateaus(run) if along_gradient else []:
         panels[2].reference(value, plateau)
     curves(centre, run, run["line_loss"], legend=False)
     titles = [*LINE.values(), ("d  Loss at the centre", "loss L(θ)")]
@@ -254,6 +262,7 @@ def lines_along_training(run: Run, _: str) -> Drawing:
         [
             f"{run.data.sizes['probe_step']} probed steps, η from {sizes[0]:.3g} to "
             f"{sizes[-1]:.3g} ({len(sizes)} points)",
+            *["along another direction than the gradient"] * (not along_gradient),
             *rounding_note(run),
         ]
     )
@@ -425,7 +434,7 @@ def shift_at_point(run: Run, _: str) -> Drawing:
 # The Hessian's spectrum
 
 SPECTRUM_SOURCE = "Ghorbani, Krishnan & Xiao 2019"
-KERNEL = 0.01  # standard deviation of the broadening, share of the range of a panel
+BROADENING = 0.01  # standard deviation of the broadening, share of the range of a panel
 GRID = 1000  # points of a density
 LOWEST = 1e-7  # of the density that is shown, share of its largest value
 DENSITY_TEXT = (
@@ -450,17 +459,28 @@ def spectrum_panels(panels: Sequence[Panel], arm: Run, look: Look, fill: Any = "
     trace.ranges(steps, middle, middle - error, middle + error, look=look, fillstyle=fill)
 
 
+MATRICES = ("Hessian", "Gauss–Newton matrix", "Fisher matrix", "empirical Fisher matrix")
+
+
+def matrix_of(run: Run) -> str:
+    """The name of the matrix whose eigenvalues a run has; studies have the Hessian's."""
+    if "spectrum_curvature" not in run.data:
+        return MATRICES[0]
+    return MATRICES[int(run["spectrum_curvature"].values.flat[0])]
+
+
 def finish_spectrum(panels: Sequence[Panel], run: Run) -> None:
-    """Titles and axes of `spectrum_panels`, and the edge of stability."""
+    """Titles and axes of `spectrum_panels`, and the edge of stability, which is the Hessian's."""
     eigenvalues, gradient, trace = panels
-    if run.options["optimizer"] == "sgd":
+    matrix = matrix_of(run)
+    if run.options["optimizer"] == "sgd" and matrix == MATRICES[0]:
         eigenvalues.reference(2 / run.options["lr"], "2/lr, edge of stability", outside=True)
     last = last_eigenvalue(run)
     title = f"a  Eigenvalues λ₁ and {last}"
-    eigenvalues.set(title=title, ylabel="λ of the Hessian", xlabel=STEP, log=True)
+    eigenvalues.set(title=title, ylabel=f"λ of the {matrix}", xlabel=STEP, log=True)
     title = f"b  Gradient in the top {run.values('rank')[-1]} eigenvectors"
     gradient.set(title=title, ylabel="‖P∇L‖² / ‖∇L‖²", ylim=(-0.03, 1.03), xlabel=STEP)
-    trace.set(title="c  Trace, with standard error", ylabel="tr H", xlabel=STEP)
+    trace.set(title="c  Trace, with standard error", ylabel=f"trace of the {matrix}", xlabel=STEP)
     trace.key("a: λ₁", color="0.35", linewidth=1.3)
     trace.key(f"a: {last}", color="0.35", linewidth=0.6)
 
@@ -477,7 +497,7 @@ def density_panel(panel: Panel, nodes: Any, weights: Any, largest: Any, look: Lo
     low, high = float(np.nanmin(nodes)), float(np.nanmax(nodes))
     span = max(high - low, float(np.finfo(np.float32).tiny))
     grid = np.linspace(low - 0.06 * span, high + 0.06 * span, GRID, dtype=nodes.dtype)
-    values = np.asarray(density(nodes, weights, grid, KERNEL * span))
+    values = np.asarray(density(nodes, weights, grid, BROADENING * span))
     panel.line(grid, values, "density", look._replace(line="-"), legend=False)
     panel.set(yscale="log", ylim=(LOWEST * values.max(), 3 * values.max()))
     ticks: Any = {"marker": "|", "markersize": 8, "color": "0.15", "height": 0.035}
@@ -489,7 +509,7 @@ def spectrum_along_training(run: Run, _: str) -> Drawing:
         "spectrum",
         (2, 2),
         size=(9.0, 7.0),
-        title="The Hessian's spectrum along training",
+        title=f"Spectrum of the {matrix_of(run)} along training",
         source=SPECTRUM_SOURCE,
     )
     *panels, loss = drawing.panels
@@ -504,32 +524,35 @@ def spectrum_along_training(run: Run, _: str) -> Drawing:
 
 def spectrum_at_point(run: Run, _: str) -> Drawing:
     """The density of each arm, its greatest eigenvalues, and the gradient's share in them."""
-    norms = run.norms
+    norms, matrix = run.norms, matrix_of(run)
     columns = len(norms) + 2
     drawing = Drawing(
         "spectrum",
         (1, columns),
         size=(3.4 * columns, 3.6),
-        title="The Hessian's spectrum",
+        title=f"Spectrum of the {matrix}",
         text=DENSITY_TEXT,
         source=SPECTRUM_SOURCE,
     )
     *densities, eigenvalues, gradient = drawing.panels
+    ranks = run["rank"].values
     for panel, norm in zip(densities, norms, strict=True):
         arm, look = run.sel(norm=norm).data.isel(seed=0), LOOKS[norm]
         fields = ("nodes", "weights", "largest", "largest_residuals", "gradient_fraction")
         nodes, weights, largest, error, share = (arm[f"spectrum_{f}"].values for f in fields)
         density_panel(panel, nodes, weights, largest, look)
         title = "Density" + f", {look.label}" * (len(norms) > 1)
-        panel.set(title=title, xlabel="eigenvalue λ of the Hessian", ylabel="density")
-        ranks = arm["rank"].values
+        panel.set(title=title, xlabel=f"eigenvalue λ of the {matrix}", ylabel="density")
         eigenvalues.ranges(ranks, largest, largest - error, largest + error, look=look)
         gradient.line(ranks, share, look=look, marker=True)
-    if run.options["lr"] is not None:
+    if run.options["lr"] is not None and matrix == MATRICES[0]:
         eigenvalues.reference(2 / run.options["lr"], "2/lr, edge of stability")
     above = bool((run["spectrum_largest"] > 0).all())  # a Hessian of few positive ones has others
     title = "Greatest eigenvalues, ± residual"
-    eigenvalues.set(title=title, ylabel="λ of the Hessian", xlabel="rank", log=above)
+    eigenvalues.set(title=title, ylabel=f"λ of the {matrix}", xlabel="rank", log=above)
+    if len(ranks) <= 2 * MOST_LABELS:
+        for panel in (eigenvalues, gradient):
+            panel.set(xticks=(ranks, [str(rank) for rank in ranks]))
     label = "‖P∇L‖² / ‖∇L‖²"
     gradient.set(title="Gradient in their span", xlabel="rank", ylabel=label, ylim=(-0.03, 1.03))
     if len(norms) > 1:
@@ -644,7 +667,11 @@ def fields_along(run: Run, kind: str) -> Drawing:
 
 
 def require_axis(run: Run, name: str, axis: str) -> None:
-    """Refuse lines whose step sizes differ: they have no axis in common."""
+    """Refuse lines whose step sizes differ, or of which one was taken out: they have no axis."""
+    if axis not in run.data.dims:
+        raise UsageError(
+            f"the Dataset has no axis {axis}: give one with all {axis}s, not one of it"
+        )
     if axis not in run.data.coords:
         raise UsageError(f"{axis}s differ along {', '.join(map(str, run[name].dims))}: plot one")
 

@@ -308,6 +308,8 @@ def run_jobs(
                 results[number] = work(jobs[number], mesh)
             except (Interrupted, RunError, UsageError) as error:
                 ended.append(error)
+            except KeyboardInterrupt:
+                raise
             except BaseException as error:  # whatever a network or a probe raises
                 if not (isinstance(error, Exception | SystemExit) or place_in_plugin(error)):
                     raise

@@ -20,9 +20,9 @@ from bnjax.errors import UsageError, told
 from bnjax.models.calls import NO_KEY, Output, call_of, logits_of
 from bnjax.types import BatchStats, Inputs, Logits, Params, PRNGKey
 
-# `run(params, batch_stats, images, train, key, alone)` gives outputs and running statistics after
-# the batch, or, if they are to be `alone`, those of the batch without the old ones.
-Run: TypeAlias = Callable[..., tuple[Any, BatchStats]]
+# `run(params, batch_stats, images, train, key, batch_only)` gives outputs and running statistics after
+# the batch, or, if they are to be `batch_only`, those of the batch without the old ones.
+PureCall: TypeAlias = Callable[..., tuple[Any, BatchStats]]
 
 NO_MOMENTS = (
     "the network has running statistics of another layer than {}, and the batch's own, which "
@@ -39,7 +39,7 @@ class Adapter:
       output: which entry of the outputs is the logits, see `Model`.
     """
 
-    run: Run
+    run: PureCall
     output: Output = None
 
     def apply(
@@ -82,8 +82,7 @@ def from_nnx(network: Any, *, output: Output = None) -> Adapted:
 
     Its `nnx.Param` are parameters, its `nnx.BatchStat` running statistics; everything else stays
     inside the model as it is now. It is switched between training and evaluation as by `.train()`
-    and `.eval()`, and by the flag of its call, if it has one. Without a key of the batch, dropout
-    draws from the streams of the module: the same numbers at each call.
+    and `.eval()`, and by the flag of its call, if it has one.
 
     Args:
       network: called as `network(images)`, and may take a training flag and `rngs`.
@@ -117,7 +116,7 @@ def from_nnx(network: Any, *, output: Output = None) -> Adapted:
         images: Inputs,
         train: bool,
         key: PRNGKey | None,
-        alone: bool,
+        batch_only: bool,
     ) -> tuple[Any, BatchStats]:
         # A call writes into variables, so it gets some of its own.
         own = jax.tree.map(lambda leaf: leaf, (params, batch_stats, rest))
@@ -125,12 +124,15 @@ def from_nnx(network: Any, *, output: Output = None) -> Adapted:
         flags = {"deterministic": not train, "use_running_average": not train}
         module.set_attributes(**flags, raise_if_not_found=False)
         inside = [one for _, one in nnx.iter_graph(module)]
-        if alone:
+        if batch_only:
             batch_norms = [one for one in inside if isinstance(one, nnx.BatchNorm)]
             if 2 * len(batch_norms) < len(jax.tree.leaves(batch_stats)):
                 raise UsageError(NO_MOMENTS.format("nnx.BatchNorm"))
             for one in batch_norms:
                 one.momentum = 0.0
+        dropouts = (one for one in inside if isinstance(one, nnx.Dropout) and one.rate > 0)
+        if key is None and not all(one.deterministic for one in dropouts):
+            raise UsageError(NO_KEY)
         if key is not None:
             tags = sorted({one.key.tag for one in inside if isinstance(one, nnx.RngStream)})
             keys: Any = {tag: jax.random.fold_in(key, place) for place, tag in enumerate(tags)}
@@ -169,6 +171,12 @@ def from_equinox(network: Any, state: Any = None, *, output: Output = None) -> A
 
     nodes = jax.tree_util.tree_flatten_with_path(network, is_leaf=is_batch_norm)[0]
     batch_norms = {trees.path_name(path): node for path, node in nodes if is_batch_norm(node)}
+    axis_names = sorted({str(norm.axis_name) for norm in batch_norms.values()})
+    if len(axis_names) > 1:
+        raise UsageError(
+            f"BatchNorms of the network have the axis names {', '.join(axis_names)}: give all of "
+            "them one, e.g. axis_name='batch'"
+        )
     axis_name = next((norm.axis_name for norm in batch_norms.values()), "batch")
 
     def places(norm: Any) -> tuple[Any, Any]:
@@ -207,7 +215,7 @@ def from_equinox(network: Any, state: Any = None, *, output: Output = None) -> A
         images: Inputs,
         train: bool,
         key: PRNGKey | None,
-        alone: bool,
+        batch_only: bool,
     ) -> tuple[Any, BatchStats]:
         module = eqx.nn.inference_mode(eqx.combine(params, static), not train)
         states = () if state is None else (write(batch_stats, first=train),)
@@ -224,7 +232,7 @@ def from_equinox(network: Any, state: Any = None, *, output: Output = None) -> A
         if not (train and batch_norms):
             return outputs, batch_stats
         own = read(after)
-        if alone:
+        if batch_only:
             return outputs, own
         weights = {layer: norm.momentum for layer, norm in batch_norms.items()}
         mixed = {
@@ -270,9 +278,9 @@ def from_haiku(
         images: Inputs,
         train: bool,
         key: PRNGKey | None,
-        alone: bool,
+        batch_only: bool,
     ) -> tuple[Any, BatchStats]:
-        if alone:
+        if batch_only:
             if others := [name for name in batch_stats if not EMA.search(name)]:
                 raise UsageError(f"{NO_MOMENTS.format('hk.BatchNorm')} ({', '.join(others)[:200]})")
             batch_stats = jax.tree.map(jnp.zeros_like, batch_stats)  # without bias from the start

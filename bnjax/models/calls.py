@@ -61,7 +61,7 @@ def call_of(network: Callable[..., Any], inputs: tuple[Any, ...], train: bool, *
     """
     signature = inspect.signature(network)
     flags = {
-        name: train is in_training
+        name: bool(train) == in_training
         for name, in_training in FLAGS.items()
         if name in signature.parameters
     }

@@ -299,10 +299,9 @@ class Model:
             params, images = cast_floating((params, images), self.compute_dtype)
         variables = {"params": params, "batch_stats": batch_stats}
         args, kwargs, has_flag = call_of(self.module.__call__, (images,), train)
-        rngs = streams(key) if train or not has_flag else None
         with told_by_flax(key):
             outputs, updated = self.module.apply(
-                variables, *args, **kwargs, mutable=mutable, rngs=rngs, **options
+                variables, *args, **kwargs, mutable=mutable, rngs=streams(key), **options
             )
         if train and not has_flag:
             check_taken(batch_stats, updated.get("batch_stats", {}))

@@ -46,6 +46,11 @@ class Composite:
     summed: bool = False
 
     def __call__(self, params: Params, *chunk: PyTree) -> Scalar:
+        if len(chunk) > 1 or (callable(self.labels) and not chunk):
+            raise UsageError(
+                f"a Composite was called with the parameters and {len(chunk)} arguments more: give "
+                "one chunk, such as (images, labels), if its labels are a function of it, else none"
+            )
         own = on_chunk(self, *chunk) if chunk else self
         return own.cost(own.outputs(params))
 
@@ -109,10 +114,10 @@ def on_chunk(chunk_loss: Callable[[Params, PyTree], Scalar], chunk: PyTree) -> A
     )
 
 
-def before(loss: Any, inner: Callable[[Params], Params]) -> Any:
+def compose(loss: Any, inner: Callable[[Params], Params]) -> Any:
     """The loss of `inner(params)`; what it tells of itself it still tells."""
     if isinstance(loss, Mean):
-        return Mean(before(loss.chunk_loss, inner), loss.chunks)
+        return Mean(compose(loss.chunk_loss, inner), loss.chunks)
     if isinstance(loss, Composite):
         outputs = loss.outputs
         return dataclasses.replace(
@@ -128,4 +133,4 @@ def restrict(
     if parameters is None:
         return loss, params
     selected, rest = trees.partition(params, parameters)
-    return before(loss, lambda selected: trees.combine(selected, rest)), selected
+    return compose(loss, lambda selected: trees.combine(selected, rest)), selected

@@ -19,17 +19,22 @@ import jax
 import jax.numpy as jnp
 
 from bnjax.arithmetic import trees
+from bnjax.arithmetic.equations import contents
 from bnjax.errors import UsageError
 from bnjax.fields import Field
-from bnjax.probes.composite import Composite, Mean, before, mean_of_chunks, on_chunk, restrict
+from bnjax.probes.composite import Composite, Mean, compose, mean_of_chunks, on_chunk, restrict
 from bnjax.probes.points import check_like, check_scalar
-from bnjax.probes.rounding import coarsest_epsilon, programs_inside
+from bnjax.probes.rounding import coarsest_epsilon
 from bnjax.types import Array, Loss, Params, PRNGKey, PyTree, Scalar
 
 CURVATURES = ("hessian", "gauss_newton", "fisher", "empirical_fisher")
 # How a gradient is differentiated once more. Some functions have a gradient of their own making
 # (`jax.custom_vjp`: implicit solvers, fused kernels) and no derivative in forward mode.
 MODES = ("forward", "reverse", "differences")
+Curvature: TypeAlias = Annotated[
+    Scalar,
+    Field("Curvature matrix: 0 Hessian, 1 Gauss–Newton, 2 Fisher, 3 empirical Fisher"),
+]
 Mode: TypeAlias = Annotated[
     Scalar, Field("Derivative of the gradient: 0 forward mode, 1 reverse mode, 2 differences")
 ]
@@ -62,7 +67,11 @@ class Product:
 
 
 def hessian_vector_product(
-    loss: Loss, params: Params, *, parameters: trees.Parameters | None = None
+    loss: Loss,
+    params: Params,
+    *,
+    parameters: trees.Parameters | None = None,
+    precision: str = "highest",
 ) -> Product:
     """`v -> H v`, H the Hessian of `loss` at `params`.
 
@@ -70,6 +79,7 @@ def hessian_vector_product(
       loss: `loss(params) -> scalar`, twice differentiable.
       params: pytree of float32 or float64 arrays.
       parameters: as for `line`: the product is that of the selected block, with zeros elsewhere.
+      precision: a value of `jax.default_matmul_precision`.
 
     Returns:
       A `Product`: a function from a pytree like `params`, in its dtypes, to another; units of the
@@ -86,7 +96,8 @@ def hessian_vector_product(
       >>> product(jnp.array([1.0, 1.0])).tolist(), product.mode
       ([6.0, 12.0], 'forward')
     """
-    return curvature_vector_product(loss, params, "hessian", parameters=parameters)
+    options: Any = {"parameters": parameters, "precision": precision}
+    return curvature_vector_product(loss, params, "hessian", **options)
 
 
 def curvature_vector_product(
@@ -97,6 +108,7 @@ def curvature_vector_product(
     key: PRNGKey | None = None,
     num_draws: int = 1,
     parameters: trees.Parameters | None = None,
+    precision: str = "highest",
 ) -> Product:
     r"""`v -> M v`, M one of the curvature matrices of a loss at `params`.
 
@@ -112,6 +124,7 @@ def curvature_vector_product(
         `fisher`.
       num_draws: labels that are drawn for each example; for `fisher`.
       parameters: as for `line`: the product is that of the selected block, with zeros elsewhere.
+      precision: a value of `jax.default_matmul_precision`.
 
     Returns:
       A `Product`: a function from a pytree like `params` to another, in their dtypes.
@@ -139,10 +152,11 @@ def curvature_vector_product(
 
     def product(vector: PyTree) -> PyTree:
         check_like(params, vector, "the vector")
-        if parameters is None:
-            return multiply(loss, params, vector, matrix)[1]
-        part, rest = trees.partition(vector, parameters)
-        found = multiply(own, selected, part, matrix)[1]
+        with jax.default_matmul_precision(precision):
+            if parameters is None:
+                return multiply(loss, params, vector, matrix)[1]
+            part, rest = trees.partition(vector, parameters)
+            found = multiply(own, selected, part, matrix)[1]
         return trees.combine(found, jax.tree.map(jnp.zeros_like, rest))
 
     return Product(product, matrix.mode)
@@ -209,7 +223,7 @@ def diagonal(
     check_scalar(loss, params)
     loss, params = restrict(loss, params, parameters)
     point, unravel = trees.ravel(params)
-    flat_loss = before(loss, unravel)
+    flat_loss = compose(loss, unravel)
     for_signs, for_labels = (jax.random.fold_in(key, use) for use in (1, 2))
     with jax.default_matmul_precision(precision):
         matrix = find_matrix(flat_loss, point, curvature, for_labels, num_draws)
@@ -247,6 +261,10 @@ def mode_number(mode: str, dtype: Any) -> Scalar:
     return jnp.full((), MODES.index(mode), dtype)
 
 
+def curvature_number(curvature: str, dtype: Any) -> Scalar:
+    return jnp.full((), CURVATURES.index(curvature), dtype)
+
+
 def find_matrix(
     loss: Any, params: Params, curvature: str, key: PRNGKey | None = None, num_draws: int = 1
 ) -> Matrix:
@@ -261,13 +279,17 @@ def find_matrix(
         raise UsageError(f"curvature={curvature!r} is not known: choose {', '.join(CURVATURES)}")
     if curvature != "hessian":
         check_composite(loss, params, curvature)
-    if curvature == "fisher" and (key is None or num_draws < 1 or loss.sample is None):
+    if curvature == "fisher" and num_draws < 1:
+        raise UsageError(f"num_draws={num_draws} must be 1 or more: labels of each example")
+    if curvature == "fisher" and key is None:
+        raise UsageError("the Fisher draws labels: give key=, e.g. jax.random.key(0)")
+    if curvature == "fisher" and loss.sample is None:
         raise UsageError(
-            f"the Fisher draws labels: give key=, num_draws={num_draws} of 1 or more, and "
-            "Composite(…, sample=), e.g. jax.random.categorical"
+            "the Fisher draws labels, and the loss does not say how: give Composite(…, sample=), "
+            "e.g. jax.random.categorical for cross-entropy"
         )
     matrix = Matrix(curvature, key, num_draws)
-    if not has(jax.make_jaxpr(loss)(params), "custom_vjp_call"):
+    if "custom_vjp_call" not in names(jax.make_jaxpr(loss)(params)):
         return matrix
     for mode in MODES[:-1]:
         tried = matrix._replace(mode=mode)
@@ -275,7 +297,7 @@ def find_matrix(
         # when it compiles: then the program has an equation that stands for the error.
         with contextlib.suppress(Exception):
             program = jax.make_jaxpr(partial(multiply, loss, matrix=tried))(params, params)
-            if not has(program, "custom_lin"):
+            if "custom_lin" not in names(program):
                 return tried
     return matrix._replace(mode=MODES[-1])
 
@@ -294,12 +316,9 @@ def check_composite(loss: Any, params: Params, curvature: str) -> None:
         )
 
 
-def has(program: Any, name: str) -> bool:
-    """Whether a program, or one inside it, has an operation of this name."""
-    return any(
-        equation.primitive.name == name or any(has(one, name) for one in programs_inside(equation))
-        for equation in program.eqns
-    )
+def names(program: Any) -> set[str]:
+    """The names of the operations of a program and of all programs inside it."""
+    return {one for one in contents(program) if isinstance(one, str)}
 
 
 def multiply(
@@ -372,7 +391,9 @@ def derivative(
     # Central differences over a distance of ε^⅓ ‖θ‖, where rounding weighs little, and over half of
     # it: together they are of fourth order (Richardson).
     length, size = trees.norm(vector), trees.norm(params)
-    far = coarsest_epsilon(function, params) ** (1 / 3) * jnp.where(size > 0, size, 1)
+    precision = jax.config.jax_default_matmul_precision or "default"
+    epsilon = coarsest_epsilon(function, params, precision=precision)
+    far = epsilon ** (1 / 3) * jnp.where(size > 0, size, 1)
     step = far / jnp.where(length > 0, length, 1)
 
     def difference(step: Scalar) -> PyTree:

@@ -23,13 +23,14 @@ from bnjax.arithmetic.layers import Described, Parameter, describe, unknown
 from bnjax.convolution.convolution import outside_loops
 from bnjax.errors import UsageError
 from bnjax.fields import Field
-from bnjax.probes.composite import restrict
+from bnjax.probes.composite import Composite, restrict
 from bnjax.probes.curvature import Mode, find_matrix, mode_number, multiply
 from bnjax.probes.points import (
     check_function,
     check_like,
     check_params,
     check_points,
+    check_result,
     check_scalar,
     map_points,
     points_that_fit,
@@ -171,6 +172,7 @@ def line(
         centre = centre[0], trees.partition(centre[1], parameters)[0]
     check_scalar(loss, params)
     if centre is not None:
+        check_result(centre[0])
         check_like(params, centre[1], "the gradient of centre")
     if chunk == "auto":
         chunk = points_that_fit(loss, params, step_sizes.shape[0])
@@ -304,7 +306,7 @@ COMPILED: Counter[Any] = Counter()
 COMPILED_AGAIN = (
     "a Probe compiles the same loss a third time for arrays of equal shapes: make one Probe of "
     "loss(params, *batch) before the loop, and call it with what changes as arrays, "
-    "probe(params, *batch)"
+    "probe(params, *batch); if these are different networks, all is well"
 )
 
 
@@ -441,6 +443,9 @@ class Probe:
         check_params(split(params))
         if direction is not None:
             check_like(params, direction, "direction")
+        if centre is not None:
+            check_result(centre[0])
+            check_like(split(params), split(centre[1]), "the gradient of centre")
         options: dict[str, Any] = {"direction": direction, "random_key": random_key}
         options["centre"] = centre
         rounding = limits if rounding is None else rounding
@@ -496,7 +501,9 @@ class Probe:
     def _count(self, program: Any, inputs: Any) -> None:
         """Called while a program is compiled; says when that is done over and over."""
         shapes = program, *((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(inputs))
-        code = getattr(inspect.unwrap(self._loss), "__code__", type(self._loss))
+        loss: Any = self._loss.outputs if isinstance(self._loss, Composite) else self._loss
+        loss = loss.func if isinstance(loss, functools.partial) else inspect.unwrap(loss)
+        code = getattr(loss, "__code__", type(loss))
         selected = repr(self._options["parameters"])
         anew = code, selected, self.step_sizes.tobytes(), shapes
         self._compiled[shapes] += 1

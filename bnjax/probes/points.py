@@ -1,5 +1,6 @@
 """The same measurement at many points or on many chunks of data, in the memory of a few."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -59,7 +60,8 @@ def check_result(result: Any) -> None:
 def check_deterministic(loss: Loss, params: Params) -> None:
     """Refuse a loss that is another function at each call, as two traces of it tell.
 
-    A third trace decides, since a first call may keep something for all later ones.
+    A first call may keep something for all later ones, so where these two differ, further ones
+    decide; a draw from few values is often the same twice.
     """
 
     def trace() -> list[Any]:
@@ -78,7 +80,7 @@ def check_deterministic(loss: Loss, params: Params) -> None:
         return len(one) == len(other) and all(map(same, one, other))
 
     first, second = trace(), trace()
-    if not alike(first, second) and not alike(second, trace()):
+    if not alike(first, second) and not all(alike(second, trace()) for _ in range(8)):
         raise UsageError(
             "the loss is another function at each call: it draws random numbers or counts outside "
             "of JAX: draw once before it, or inside from a fixed jax.random.key"
@@ -102,20 +104,23 @@ def check_params(params: Params, what: str = "params", *, narrow: bool = False) 
     for place, leaf in enumerate(leaves):
         if not (is_a(jnp.floating, leaf) and (narrow or dtype_of(leaf) in WIDE)):
             name = trees.leaf_names(params)[place] or "its only leaf"
+            legal = "floating point" if narrow else "float32 or float64"
             raise UsageError(
-                f"{what} has {kind_of(leaf)} at {name}; it must be float32 or float64: "
-                f"{remedy(leaf)}"
+                f"{what} has {kind_of(leaf)} at {name}; it must be {legal}: "
+                f"{remedy(leaf, what, narrow)}"
             )
 
 
-def remedy(leaf: Any) -> str:
-    """What to do about a leaf that is no parameter."""
+def remedy(leaf: Any, what: str, narrow: bool) -> str:
+    """What to do about a leaf that a probe does not take."""
     if is_a(jnp.floating, leaf):
         return "hold a float32 copy, loss, params = probes.in_float32(loss, params)"
     if isinstance(leaf, complex) or is_a(jnp.complexfloating, leaf):
         return "give its real and its imaginary part as two leaves"
     if isinstance(leaf, float):
-        return "make it an array, jax.tree.map(jnp.asarray, params)"
+        return f"make it an array, jax.tree.map(jnp.asarray, {what})"
+    if narrow:
+        return "cast it, jnp.asarray(…, float)"
     return "leave what is no parameter to the loss, which may close over it"
 
 
@@ -139,7 +144,7 @@ def is_a(kind: Any, leaf: Any) -> bool:
 def kind_of(leaf: Any) -> str:
     """A leaf in an error: its dtype, or its type."""
     dtype = dtype_of(leaf)
-    return f"a {type(leaf).__name__}" if dtype is None else str(dtype)
+    return f"a Python {type(leaf).__name__}" if dtype is None else str(dtype)
 
 
 def check_like(params: Params, other: Params, what: str, like: str = "params") -> None:
@@ -148,7 +153,17 @@ def check_like(params: Params, other: Params, what: str, like: str = "params") -
     given: Any = jax.tree.structure(other)
     same = f"they must be the same: build it with jax.tree.map over {like}"
     if expected != given:
-        raise UsageError(f"{what} has the structure {given}, {like} {expected}; {same}")
+        names = [set(trees.leaf_names(tree)) for tree in (other, params)]
+        apart = [", ".join(sorted(a - b))[:200] for a, b in (names, names[::-1])]
+        shown = "; ".join(
+            f"only {whose} has {which}"
+            for whose, which in zip((what, like), apart, strict=True)
+            if which
+        )
+        raise UsageError(
+            f"{what} has another structure than {like} "
+            f"({shown or f'{given} and {expected}'[:400]}); {same}"
+        )
     leaves = (jax.tree.leaves(tree) for tree in (params, other))
     for place, (here, there) in enumerate(zip(*leaves, strict=True)):
         for differs, cast in ((np.shape, ""), (kind_of, ", leaf.astype(…)")):
@@ -217,11 +232,19 @@ def in_float32(loss: Callable[..., Any], params: Params) -> tuple[Callable[..., 
 
         return jax.tree.map(widen, tree)
 
-    def wide_loss(wide: Params, *batch: Any) -> Any:
-        narrow = jax.tree.map(lambda leaf, dtype: leaf.astype(dtype), wide, dtypes)
-        return widened(loss(narrow, *batch))
+    def of_copy(loss: Any) -> Any:
+        if isinstance(loss, Mean):
+            return Mean(of_copy(loss.chunk_loss), loss.chunks)
+        if isinstance(loss, Composite):  # the costs are float32 then
+            return dataclasses.replace(loss, outputs=of_copy(loss.outputs))
 
-    return wide_loss, widened(params)
+        def wide_loss(wide: Params, *batch: Any) -> Any:
+            narrow = jax.tree.map(lambda leaf, dtype: leaf.astype(dtype), wide, dtypes)
+            return widened(loss(narrow, *batch))
+
+        return wide_loss
+
+    return of_copy(loss), widened(params)
 
 
 # Bytes that one chunk of points may compute in its forward pass on an accelerator: about the size

@@ -106,8 +106,8 @@ def shift(
       precision: a value of `jax.default_matmul_precision` for the probe.
 
     Returns:
-      A `Shift`, arrays `[layer]` in the dtype of the gradient. The first layer's distance is 0:
-      nothing is below it.
+      A `Shift`, arrays `[layer]` in the dtype of the gradient. The first layer's distance is 0, to
+      rounding: nothing is below it.
 
     Raises:
       UsageError: `params` holds no layers, the trees do not match, the loss returns no scalar, a

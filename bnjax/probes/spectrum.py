@@ -15,8 +15,16 @@ from bnjax import fields
 from bnjax.arithmetic import euclidean, trees
 from bnjax.errors import UsageError
 from bnjax.fields import Field
-from bnjax.probes.composite import before, restrict
-from bnjax.probes.curvature import Matrix, Mode, find_matrix, mode_number, multiply
+from bnjax.probes.composite import compose, restrict
+from bnjax.probes.curvature import (
+    Curvature,
+    Matrix,
+    Mode,
+    curvature_number,
+    find_matrix,
+    mode_number,
+    multiply,
+)
 from bnjax.probes.points import check_scalar
 from bnjax.types import Index, Loss, Params, PRNGKey, Scalar
 
@@ -122,7 +130,8 @@ PerRank: TypeAlias = Float[Array, " rank"]
 class Spectrum(NamedTuple):
     """Of the Hessian of the loss, by Lanczos iterations; ∇L is the gradient at the same point.
 
-    If `spectrum` was asked for another curvature matrix, of that one. Eigenvalues, nodes,
+    If `spectrum` was asked for another curvature matrix, of that one, as `curvature` says: its
+    place in `probes.CURVATURES`. Eigenvalues, nodes,
     residuals, the trace and its error are in units of the loss over parameters squared; weights,
     shares and fractions have no unit. `nodes`, `weights`, `residuals` and `shares` are those of
     `Ritz`, a row for each random vector; eigenvalues are from the first.
@@ -130,9 +139,9 @@ class Spectrum(NamedTuple):
 
     loss: Annotated[Scalar, Field("Loss on the probed examples")]
     gradient_norm: Annotated[Scalar, Field("Gradient norm on the probed examples")]
-    trace: Annotated[Scalar, Field("Trace of the Hessian")]  # mean of vᵀHv over random signs v
+    trace: Annotated[Scalar, Field("Trace")]  # mean of vᵀHv over random signs v
     trace_error: Annotated[Scalar, Field("Standard error of the trace")]
-    nodes: Annotated[PerVector, Field("Ritz values of the Hessian")]
+    nodes: Annotated[PerVector, Field("Ritz values")]
     weights: Annotated[PerVector, Field("Weights of the quadrature")]
     residuals: Annotated[PerVector, Field("Residuals of the Ritz vectors")]
     shares: Annotated[PerVector, Field("Share of ‖∇L‖² in each Ritz vector", bounded=True)]
@@ -144,6 +153,7 @@ class Spectrum(NamedTuple):
     gradient_fraction: Annotated[
         PerRank, Field("Share of ‖∇L‖² in the greatest eigenvectors", bounded=True)
     ]
+    curvature: Curvature
     derivative_mode: Mode
 
     def plot(self, **options: Any) -> Any:
@@ -223,7 +233,7 @@ def spectrum(
     loss, params = restrict(loss, params, parameters)
     point, unravel = trees.ravel(params)
     _check(point.size, lanczos_steps, num_vectors, num_trace_vectors, top)
-    flat_loss = before(loss, unravel)
+    flat_loss = compose(loss, unravel)
     for_starts, for_signs, for_labels = (jax.random.fold_in(key, use) for use in (0, 1, 2))
     with jax.default_matmul_precision(precision):
         matrix = find_matrix(flat_loss, point, curvature, for_labels, num_draws)
@@ -255,6 +265,7 @@ def spectrum(
         gradient_fraction=jnp.where(
             jnp.isfinite(largest.nodes[0]), jnp.cumsum(jnp.nan_to_num(largest.shares)), jnp.nan
         ),
+        curvature=curvature_number(curvature, point.dtype),
         derivative_mode=mode_number(matrix.mode, point.dtype),
     )
 

@@ -267,6 +267,8 @@ def values_on_plane(
     """
     check_params(params)
     check_function(measure, "measure")
+    if len(directions) != 2:
+        raise UsageError(f"directions has {len(directions)} entries: give two, each like params")
     for direction in directions:
         check_like(params, direction, "a direction")
     rows, columns = check_points(rows, "rows"), check_points(columns, "columns")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
 from bnjax.data import Dataset, Split
 from bnjax.data.batches import spread_examples, standardise_pixels
@@ -104,14 +104,19 @@ def compile_chunk(
         images = standardise_pixels(pixels, mean, std, jnp.dtype(jnp.float32))
         logits, _ = model.apply(params, batch_stats, images, train=False)
         mask = jnp.arange(len(labels), dtype=counted.dtype) < counted
-        losses = objective.each(logits, labels)
+        losses = mean_of_positions(objective.each(logits, labels))
         if is_regression:
             hits = jnp.full_like(losses, jnp.nan)
         else:
-            hits = correct(logits, labels).astype(losses.dtype)
+            hits = mean_of_positions(correct(logits, labels).astype(losses.dtype))
         return Evaluation(jnp.sum(losses, where=mask), jnp.sum(hits, where=mask))
 
     return chunk_sums
+
+
+def mean_of_positions(values: Float[Array, " batch *positions"]) -> Float[Array, " batch"]:
+    """One number for each example, the mean where it has several positions."""
+    return values.reshape(len(values), -1).mean(axis=1) if values.ndim > 1 else values
 
 
 def pad_rows(array: Array, count: int) -> Array:

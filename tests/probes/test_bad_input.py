@@ -67,12 +67,12 @@ NARROW = "hold a float32 copy, loss, params = probes.in_float32(loss, params)"
 IMAGINARY = "give its real and its imaginary part as two leaves"
 CLOSED_OVER = "leave what is no parameter to the loss"
 LEAVES = {
-    "float": (1.0, "has a float", "make it an array, jax.tree.map"),
-    "int": (3, "has a int", CLOSED_OVER),
-    "bool": (True, "has a bool", CLOSED_OVER),
-    "complex": (1j, "has a complex", IMAGINARY),
-    "str": ("float32", "has a str", CLOSED_OVER),
-    "function": (function, "has a function", CLOSED_OVER),
+    "float": (1.0, "has a Python float", "make it an array, jax.tree.map"),
+    "int": (3, "has a Python int", CLOSED_OVER),
+    "bool": (True, "has a Python bool", CLOSED_OVER),
+    "complex": (1j, "has a Python complex", IMAGINARY),
+    "str": ("float32", "has a Python str", CLOSED_OVER),
+    "function": (function, "has a Python function", CLOSED_OVER),
     "array of strings": (np.array(["a"]), "has <U1", CLOSED_OVER),
     "whole": (jnp.ones((2, 2), jnp.int32), "has int32", CLOSED_OVER),
     "key": (KEY, "has key<fry>", CLOSED_OVER),
@@ -106,7 +106,8 @@ def test_every_probe_of_arrays_refuses_what_is_none(probe, given):
         with jax.numpy_dtype_promotion("standard"):
             assert jax.tree.leaves(ARRAYS[probe](jnp.asarray(leaf)))
         return
-    with pytest.raises(UsageError, match=rf"{found} at .*; it must be float32 or float64: "):
+    legal = "float32 or float64" if probe in ("theory", "steepness") else "floating point"
+    with pytest.raises(UsageError, match=rf"{found} at .*; it must be {legal}: "):
         ARRAYS[probe](leaf)
 
 
@@ -228,17 +229,21 @@ def test_coordinates_of_anything_else_are_refused(ends):
 
 
 LIKE = {
-    "structure": ({"v": jnp.ones(2)}, "has the structure .*; they must be the same: build it"),
+    "structure": (
+        {"v": jnp.ones(2)},
+        r"another structure than params \(only .* has v; only params has w\); they must be",
+    ),
     "shape": ({"w": jnp.ones(3)}, r"has shape \(3,\) at w, .* \(2,\); they must be the same"),
     "width": ({"w": jnp.ones(2, jnp.float32)}, r"has float32 at w, .* float64; .*astype"),
     "whole": ({"w": jnp.ones(2, int)}, "has int64 at w, .* float64; they must be the same"),
-    "numbers": ({"w": [1.0, 2.0]}, "has the structure .*; they must be the same"),
+    "numbers": ({"w": [1.0, 2.0]}, "has another structure than .*; they must be the same"),
     "text": ({"w": "text"}, r"has shape \(\) at w"),
 }
 OTHERS = {
     "line": lambda p, d: probes.line(total, p, STEPS, direction=d),
     "centre": lambda p, d: probes.line(total, p, STEPS, centre=(total(p), d)),
     "Probe": lambda p, d: probes.Probe(total, STEPS)(p, direction=d),
+    "centre of a Probe": lambda p, d: probes.Probe(total, STEPS)(p, centre=(total(p), d)),
     "Probe as a program": lambda p, d: probes.Probe(total, STEPS, mapped=True)(p, direction=d),
     "losses_on_line": lambda p, d: probes.losses_on_line(total, p, STEPS, d),
     "next_params": lambda p, d: probes.shift(total, p, d),
@@ -290,5 +295,28 @@ def test_a_network_of_16_bits_is_probed_through_a_copy_of_32(dtype):
     line = probes.Probe(wide_loss, np.float32([1e-5, 0.5]))(wide, x)
     assert line.resolved.tolist() == [False, True]  # a step below the spacing of 16 bits
     for bad in ({"w": 1.0}, {"w": jnp.ones(2, int)}):
-        with pytest.raises(UsageError, match="it must be float32 or float64"):
+        with pytest.raises(UsageError, match="it must be floating point"):
             probes.in_float32(loss, bad)
+
+
+def test_a_16_bit_network_has_all_curvature_matrices():
+    rows, targets = jnp.ones((4, 2), jnp.bfloat16), jnp.zeros((4, 1), jnp.float32)
+    params = {"w": jnp.array([[0.5], [1.5]], jnp.bfloat16)}
+    plain = probes.Composite(lambda p: rows @ p["w"], lambda f, y: 0.5 * (f - y) ** 2, targets)
+    loss, wide = probes.in_float32(plain, params)
+    found = probes.curvature_vector_product(loss, wide, "gauss_newton")(wide)["w"]
+    np.testing.assert_array_equal(found, [[2.0], [2.0]])
+    assert found.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_plane_has_two_directions(count):
+    with pytest.raises(UsageError, match=f"directions has {count} entries: give two"):
+        plane(total, W, (W,) * count)
+
+
+@pytest.mark.parametrize(("labels", "more"), [(jnp.ones(2), (1, 2)), (lambda chunk: chunk, ())])
+def test_a_composite_takes_one_chunk_or_none(labels, more):
+    loss = probes.Composite(lambda p, *chunk: p, lambda f, y: (f - y) ** 2, labels)
+    with pytest.raises(UsageError, match=f"and {len(more)} arguments more: give one chunk"):
+        loss(W, *more)

@@ -54,6 +54,23 @@ def inside_a_loop():
     return loss
 
 
+def rolled():
+    """A number that is no part of an array: by how much to roll."""
+    shifts = itertools.cycle([1, 2])
+    return lambda w: base(w) + jnp.sum(w["a"] * jnp.roll(w["a"], next(shifts)))
+
+
+def cropped():
+    """A slice."""
+    starts = itertools.cycle([0, 1])
+
+    def loss(w):
+        start = next(starts)
+        return w["b"] * jnp.sum(w["a"][start : start + 2])
+
+    return loss
+
+
 def branching():
     """Now one program, now another."""
     turn = itertools.cycle([base, lambda w: base(w) + w["b"]])
@@ -82,7 +99,7 @@ def test_every_probe_refuses_a_loss_that_draws_by_itself(make, probe):
         PROBES[probe](make())
 
 
-@pytest.mark.parametrize("make", [keyed, inside_a_loop, branching])
+@pytest.mark.parametrize("make", [keyed, inside_a_loop, rolled, cropped, branching])
 def test_a_draw_is_found_wherever_it_stands(make):
     with pytest.raises(UsageError, match="the loss is another function at each call"):
         PROBES["shift"](make())

@@ -70,8 +70,8 @@ def spectrum_density(run: Run, _: Published) -> Drawing:
     found, steps = cases(run), run["probe_step"].values
     rows = np.unique(np.linspace(0, len(steps) - 1, SHOWN_STEPS).round().astype(int))
     note = (
-        f"Gaussian kernel, standard deviation {measured.KERNEL:.0%} of each panel's range of λ; "
-        f"ticks below: the {run.values('rank')[-1]} largest eigenvalues; seed {run.seeds[0]}"
+        f"Gaussian kernel, standard deviation {measured.BROADENING:.0%} of each panel's range of "
+        f"λ; ticks below: the {run.values('rank')[-1]} largest eigenvalues; seed {run.seeds[0]}"
     )
     drawing = Drawing(
         "spectrum_density",
