@@ -114,7 +114,7 @@ def columns(measured: Any, probe: str) -> dict[str, Column]:
         if isinstance(value, tuple) and names(type(value)):
             inner = columns(value, probe)
             found |= {f"{name}_{own}": column for own, column in inner.items()}
-        elif axes is None and not hasattr(value, "__array__"):  # a pytree like the parameters
+        elif axes is None and is_tree(value):
             found |= {
                 f"{name}/{own}" if own else name: Column(None, attrs, np.asarray(leaf))
                 for own, leaf in trees.named_leaves(value).items()
@@ -122,6 +122,12 @@ def columns(measured: Any, probe: str) -> dict[str, Column]:
         else:
             found[name] = Column(axes, attrs, np.asarray(value))
     return found
+
+
+def is_tree(value: Any) -> bool:
+    """Whether it is a pytree of arrays, such as the parameters, and not one array or some names."""
+    leaves = trees.named_leaves(value)
+    return list(leaves) != [""] and all(hasattr(leaf, "__array__") for leaf in leaves.values())
 
 
 def gather(measured: Any) -> tuple[dict[str, Column], dict[str, list[Any]]]:

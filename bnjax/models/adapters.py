@@ -20,8 +20,8 @@ from bnjax.errors import UsageError, told
 from bnjax.models.calls import NO_KEY, Output, call_of, logits_of
 from bnjax.types import BatchStats, Inputs, Logits, Params, PRNGKey
 
-# `run(params, batch_stats, images, train, key, batch_only)` gives outputs and running statistics after
-# the batch, or, if they are to be `batch_only`, those of the batch without the old ones.
+# `run(params, batch_stats, images, train, key, batch_only)` gives outputs and running statistics
+# after the batch, or, if they are to be `batch_only`, those of the batch without the old ones.
 PureCall: TypeAlias = Callable[..., tuple[Any, BatchStats]]
 
 NO_MOMENTS = (
@@ -161,6 +161,9 @@ def from_equinox(network: Any, state: Any = None, *, output: Output = None) -> A
     Returns:
       `(model, params, batch_stats)`; parameters as `eqx.partition` gives them, running statistics
       `{layer: {"mean": …, "var": …}}`, as evaluation uses them.
+
+    Raises:
+      UsageError: BatchNorms with different axis names; at a call, no random key for dropout.
     """
     import equinox as eqx
 

@@ -243,6 +243,7 @@ def test_lines_of_ones_own_loop_are_drawn_as_the_study_draws_them():
     run = made_run()
     run = Run(run.data.isel(seed=[0]), run.options, run.facts)
     run.data["line_rounding_noise"][...] = 0.5  # some values are unresolved
+    run.data["line_direction_norm"] = run.data["line_gradient_norm"].copy()
     (study,) = figure.landscape(run, {})
     here = run.sel(norm="batch", direction="gradient", seed=0).data
     lines = here[[name for name in here if name.startswith("line_")]].drop_vars("line_step_sizes")
@@ -256,6 +257,10 @@ def test_lines_of_ones_own_loop_are_drawn_as_the_study_draws_them():
     assert rows(drawing, "model") == expected
     references = [row[1] for row in drawing.table() if row[2] == "reference"]
     assert references == ["2/lr = 1/η_min"]
+    turned = lines.assign(direction_norm=2 * lines["direction_norm"])
+    other = bnjax.plot(turned.assign_coords(step=here["probe_step"].values), lr=0.1)
+    assert not [row for row in other.table() if row[2] == "reference"]
+    assert "along another direction than the gradient" in other.caption
     assert study.panels[0].label.startswith(drawing.panels[0].label)
 
 
@@ -320,12 +325,12 @@ def test_a_run_prints_in_about_ten_lines(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (lambda: xarray.Dataset({"a": 1}), "variables of no probe"),
+        (lambda: xarray.Dataset({"a": 1}), "is of no probe"),
         (
             lambda: xarray.merge(
                 [bnjax.to_xarray(shift()), bnjax.to_xarray(spectrum())], compat="override"
             ),
-            "of shift, spectrum probe",
+            "is of shift and spectrum",
         ),
         (lambda: [line(), line()._replace(step_sizes=2 * SIZES)], "step_sizes differ along"),
         (lambda: {0: plane(), 1: plane()}, "no field of this plane"),
