@@ -257,7 +257,7 @@ def total(tree):
         ({"loss": lambda tree: tree["w"]}, "must return one scalar"),
         ({"loss": lambda tree: (total(tree), {})}, r"returns a tuple; .* lambda params: loss"),
         ({"step_sizes": jnp.ones(0)}, r"step_sizes has shape \(0,\)"),
-        ({"direction": {"v": jnp.ones(2)}}, "direction has the structure"),
+        ({"direction": {"v": jnp.ones(2)}}, "direction has another structure"),
         ({"direction": {"w": jnp.ones(3)}}, r"direction has shape \(3,\) at w"),
         ({"parameters": lambda name: False}, "no parameter is selected"),
         ({"chunk": 0}, "chunk=0 must be 1 or more"),

@@ -111,7 +111,7 @@ def total(tree):
         ),
         (lambda: probes.shift(total, WHOLE, WHOLE), INNER),
         (lambda: probes.layer_order(total, WHOLE), INNER),
-        (lambda: probes.shift(total, A, B), "next_params has the structure"),
+        (lambda: probes.shift(total, A, B), "next_params has another structure"),
         (
             lambda: probes.shift(total, A, {"a": jnp.ones(3)}),
             r"next_params has shape \(3,\) at a, params \(2,\)",

@@ -138,7 +138,7 @@ def test_a_path_in_a_plane_is_found_again():
     ("act", "message"),
     [
         (lambda p: values_on_line(jnp.sum, p, jnp.ones(2), jnp.zeros(1)), "direction has shape"),
-        (lambda p: values_on_line(jnp.sum, p, {"a": p}, jnp.zeros(1)), "has the structure"),
+        (lambda p: values_on_line(jnp.sum, p, {"a": p}, jnp.zeros(1)), "has another structure"),
         (lambda p: values_on_line(jnp.sum, p, p, jnp.zeros(0)), r"\(0,\); it must"),
         (lambda p: values_on_line(jnp.sum, p, p, jnp.zeros(2), chunk=0), "chunk=0"),
         (lambda p: coordinates(2, -1.0, 1.0), "3 or more, around 0"),
