@@ -38,8 +38,8 @@ class Objective(NamedTuple):
       guess: the mean cost of an example at the best constant guess, units of `each`; needed by
         `chance` only.
       kernel_penalty: the coefficient C of `penalty`, 0 for none.
-      sample: `sample(key, logits) -> labels` from the distribution of which the cost is minus the
-        logarithm; needed by the Fisher only.
+      sample: `sample(key, logits) -> labels`, drawn from the distribution whose negative logarithm
+        is the cost. Only the Fisher needs it.
     """
 
     each: Callable[[Logits, Labels], Float[Array, " batch *positions"]]

@@ -87,11 +87,9 @@ def plot(measured: Any, *, lr: float | None = None, figure: str = "") -> Drawing
             data = data.rename({name: str(name)[len(kind) + 1 :] for name in data.data_vars})
         run = as_run(data, kind, lr)
         along_training = "probe_step" in run.data.dims
-        draw = DRAWN.get((kind, along_training), fields_along)
-        try:
-            return draw(run, kind)
-        except KeyError:  # some fields were left out
-            return fields_along(run, kind)
+        whole = NEEDED.get(kind, set()) <= set(data.data_vars)  # or some fields were left out
+        draw = DRAWN.get((kind, along_training), fields_along) if whole else fields_along
+        return draw(run, kind)
 
 
 def as_run(data: xarray.Dataset, kind: str, lr: float | None) -> Run:
@@ -676,6 +674,19 @@ def require_axis(run: Run, name: str, axis: str) -> None:
         raise UsageError(f"{axis}s differ along {', '.join(map(str, run[name].dims))}: plot one")
 
 
+# The fields that the figure of a probe draws.
+NEEDED: dict[str, set[str]] = {
+    "line": {
+        *("losses", "gradient_distances", "cosines", "smoothness", "smoothness_limit", "loss"),
+        *("gradient_norm", "direction_norm", "rounding_noise"),
+    },
+    "shift": {field for field, _ in SHIFT},
+    "spectrum": {
+        *("largest", "largest_residuals", "gradient_fraction", "nodes", "weights", "loss"),
+        *("trace", "trace_error"),
+    },
+    "plane": {"losses"},
+}
 DRAWN: dict[tuple[str, bool], Callable[[Run, str], Drawing]] = {
     ("line", True): lines_along_training,
     ("line", False): line_at_point,

@@ -83,7 +83,7 @@ class Model:
     output: Output = None
 
     def __hash__(self) -> int:
-        """Equal for equal models, but for those with a list among their fields: `nn.Sequential`."""
+        """Modules with a list among their fields, such as `nn.Sequential`, hash by identity."""
         try:
             own = hash(self.module)
         except TypeError:

@@ -25,9 +25,9 @@ class Composite:
       costs: ℓ, `costs(outputs, labels)`, the cost of each example, in any shape. Where it is a
         scalar, the whole loss, there is a Gauss–Newton matrix and no Fisher.
       labels: y, a pytree of arrays; those of the data.
-      sample: `sample(key, outputs) -> labels` from the model's own distribution, of which the cost
-        is the negative logarithm: `jax.random.categorical` for softmax cross-entropy. For the
-        Fisher.
+      sample: `sample(key, outputs) -> labels`, drawn from the model's own distribution, whose
+        negative logarithm is the cost: `jax.random.categorical` for softmax cross-entropy. Only the
+        Fisher needs it.
       summed: whether the loss is the sum over examples, not their mean.
 
     Example:

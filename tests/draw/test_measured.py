@@ -264,6 +264,15 @@ def test_lines_of_ones_own_loop_are_drawn_as_the_study_draws_them():
     assert study.panels[0].label.startswith(drawing.panels[0].label)
 
 
+def test_fields_that_are_left_over_get_a_panel_each():
+    line = probes.line(lambda w: jnp.sum(w**2), jnp.ones(3), jnp.array([0.1, 0.2]))
+    whole = bnjax.to_xarray({0: line, 10: line})
+    drawing = bnjax.plot(whole[["losses", "smoothness"]])
+    assert [panel.title for panel in drawing.panels[:2]] == [
+        whole[name].attrs["long_name"] for name in ("losses", "smoothness")
+    ]
+
+
 @pytest.mark.parametrize(
     ("given", "lines"),
     [({}, {"saturation, ‖g‖ / ‖ηd‖"}), ({"lr": 0.1}, {"2/lr, edge of stability", "learning rate"})],
