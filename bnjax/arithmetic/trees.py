@@ -48,8 +48,9 @@ def norm(tree: PyTree, less: PyTree = None, times: PyTree = None) -> Scalar:
     square = optax.tree.norm(_wide(_weighted(tree, less, times)), squared=True)
 
     def careful() -> Scalar:
-        values, scale = euclidean.scaled(_weighted(tree, less, times))  # again: it is not kept
-        return euclidean.root(optax.tree.norm(values, squared=True)) * scale
+        # One vector compiles faster than its leaves, and what is seldom run may copy.
+        values, scale = euclidean.scaled(ravel(_weighted(tree, less, times))[0])
+        return euclidean.root(jnp.sum(jnp.square(values))) * scale
 
     # Another look at every number for its magnitude would take several times as long.
     found = _either(tree, euclidean.is_ordinary(square), lambda: jnp.sqrt(square), careful)
@@ -136,7 +137,7 @@ def random_direction(key: PRNGKey, params: Params, length: Scalar) -> Params:
 
 def all_finite(tree: PyTree) -> Flag:
     """Whether no element of any leaf is NaN or infinite; boolean scalar on the device."""
-    return jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]).all()
+    return jnp.isfinite(ravel(tree)[0]).all()
 
 
 def path_name(path: tuple) -> str:

@@ -94,6 +94,7 @@ STUDY = Study(
     presets={
         "quick": {
             **options.RESNET,
+            "dataset": "digits16",
             "width": 0.5,
             "augment": False,
             "batch_size": 64,

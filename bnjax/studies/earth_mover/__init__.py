@@ -56,10 +56,11 @@ STUDY = Study(
         "quick": {
             **options.QUICK,
             "lr": options.QUICK_RATE,
-            "layers": ("conv1", "conv2", "conv3", "conv4"),
-            "probe_every": 20,
+            "layers": ("conv1", "conv2", "conv4"),
+            "steps": 90,
+            "probe_every": 15,
         },
-        "quick *": {"steps": 160},
+        "quick *": {"steps": 160, "probe_every": 20},
         "toy": {**options.TOY, "layers": ("dense1", "dense2"), "slices": 4},
         "paper": {
             **options.VGG,

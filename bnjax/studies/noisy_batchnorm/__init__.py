@@ -41,6 +41,7 @@ STUDY = Study(
             "lr": options.QUICK_RATE,
             "layers": options.QUICK_LAYERS,
             "batch_size": 64,
+            "steps": 100,
             "probe_every": 10,
         },
         "quick *": {"steps": 160, "batch_size": 64, "evaluate_every": 40},

@@ -156,6 +156,8 @@ STUDY = Study(
     presets={
         "quick": {
             "dataset": "digits16",
+            "optimizers": ("sgd", "momentum", "rmsprop", "adam"),
+            "initializers": ("he_normal", "glorot_normal", "constant", "zeros"),
             "steps": 51,
             "batch_size": 32,
             "probe_every": 10,
