@@ -31,6 +31,7 @@ from bnjax import data, losses, models
 from bnjax.data import Batch
 from bnjax.data.dataset import from_arrays
 from bnjax.probes.line import COMPILED
+from bnjax.probes.points import CALLED
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -56,8 +57,9 @@ def tiny_model(norm: str) -> models.Model:
 
 @pytest.fixture(autouse=True)
 def no_probe_was_compiled_before() -> None:
-    """A Probe says when the same loss is compiled over and over, as tests with parameters do."""
+    """Probes say when the same loss is compiled over and over, as tests with parameters do."""
     COMPILED.clear()
+    CALLED.clear()
 
 
 @pytest.fixture(scope="session")

@@ -401,6 +401,37 @@ def test_a_batch_whose_metadata_change_is_said(mapped):
         step(2)
 
 
+EAGER = {
+    "line": lambda loss, w: probes.line(loss, w, STEP_SIZES),
+    "losses_on_line": lambda loss, w: probes.losses_on_line(loss, w, STEP_SIZES, w),
+    "shift": lambda loss, w: probes.shift(lambda p: loss(p["dense"]), {"dense": w}, {"dense": w}),
+    "spectrum": lambda loss, w: probes.spectrum(
+        loss, w, jax.random.key(0), lanczos_steps=2, top=2, num_trace_vectors=2
+    ),
+    "diagonal": lambda loss, w: probes.diagonal(loss, w, jax.random.key(0)),
+    "values_on_plane": lambda loss, w: probes.values_on_plane(
+        loss, w, (w, w), STEP_SIZES, STEP_SIZES
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EAGER)
+def test_a_probe_that_compiles_at_each_step_of_a_loop_says_so_once(name):
+    def step(number):
+        return EAGER[name](lambda w: jnp.sum(jnp.sin(number * w)), jnp.ones(2))
+
+    step(1)
+    step(2)
+    with pytest.warns(UserWarning, match=f"{name} is called a third time .* one jax.jit"):
+        step(3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        step(4)
+        jax.jit(lambda w: EAGER[name](lambda w: jnp.sum(w**3), w))(jnp.ones(2))
+        for size in range(3, 6):  # other shapes are other programs
+            EAGER[name](lambda w: jnp.sum(w**2), jnp.ones(size))
+
+
 def test_probes_that_serve_several_steps_or_differ_are_not_counted():
     for number in range(4):
         used_twice(number * jnp.ones(2))  # warnings are errors

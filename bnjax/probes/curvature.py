@@ -23,7 +23,7 @@ from bnjax.arithmetic.equations import contents
 from bnjax.errors import UsageError
 from bnjax.fields import Field
 from bnjax.probes.composite import Composite, Mean, compose, mean_of_chunks, on_chunk, restrict
-from bnjax.probes.points import check_like, check_scalar
+from bnjax.probes.points import check_like, check_scalar, count_call
 from bnjax.probes.rounding import coarsest_epsilon
 from bnjax.types import Array, Loss, Params, PRNGKey, PyTree, Scalar
 
@@ -221,6 +221,7 @@ def diagonal(
     if num_vectors < 2:
         raise UsageError(f"num_vectors={num_vectors} must be 2 or more: one has no standard error")
     check_scalar(loss, params)
+    count_call("diagonal", loss, params)
     loss, params = restrict(loss, params, parameters)
     point, unravel = trees.ravel(params)
     flat_loss = compose(loss, unravel)

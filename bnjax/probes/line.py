@@ -5,7 +5,6 @@ Loss variation, gradient predictiveness and effective β-smoothness of Santurkar
 """
 
 import functools
-import inspect
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -23,7 +22,7 @@ from bnjax.arithmetic.layers import Described, Parameter, describe, unknown
 from bnjax.convolution.convolution import outside_loops
 from bnjax.errors import UsageError
 from bnjax.fields import Field
-from bnjax.probes.composite import Composite, restrict
+from bnjax.probes.composite import restrict
 from bnjax.probes.curvature import Mode, find_matrix, mode_number, multiply
 from bnjax.probes.points import (
     check_function,
@@ -32,6 +31,8 @@ from bnjax.probes.points import (
     check_points,
     check_result,
     check_scalar,
+    code_of,
+    count_call,
     map_points,
     points_that_fit,
 )
@@ -165,12 +166,14 @@ def line(
     if direction is not None:
         check_like(params, direction, "direction")
     known = _kernels(params, described, parameters)
+    whole_loss = loss
     loss, params = restrict(loss, params, parameters)
     if parameters is not None and direction is not None:
         direction, _ = trees.partition(direction, parameters)
     if parameters is not None and centre is not None:
         centre = centre[0], trees.partition(centre[1], parameters)[0]
     check_scalar(loss, params)
+    count_call("line", whole_loss, params, ", or one probes.Probe of loss(params, *batch)")
     if centre is not None:
         check_result(centre[0])
         check_like(params, centre[1], "the gradient of centre")
@@ -501,11 +504,8 @@ class Probe:
     def _count(self, program: Any, inputs: Any) -> None:
         """Called while a program is compiled; says when that is done over and over."""
         shapes = program, *((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(inputs))
-        loss: Any = self._loss.outputs if isinstance(self._loss, Composite) else self._loss
-        loss = loss.func if isinstance(loss, functools.partial) else inspect.unwrap(loss)
-        code = getattr(loss, "__code__", type(loss))
         selected = repr(self._options["parameters"])
-        anew = code, selected, self.step_sizes.tobytes(), shapes
+        anew = code_of(self._loss), selected, self.step_sizes.tobytes(), shapes
         self._compiled[shapes] += 1
         COMPILED[anew] += 1
         if 3 in (self._compiled[shapes], COMPILED[anew]):
@@ -580,6 +580,7 @@ def losses_on_line(
     Source: Santurkar et al. 2018, Fig. 4a.
     """
     check_scalar(loss, params)
+    count_call("losses_on_line", loss, params)
     check_like(params, direction, "direction")
     step_sizes = check_points(step_sizes, "step_sizes")
     options: dict = {"chunk": chunk, "mesh": mesh, "precision": precision, "parameters": parameters}

@@ -1,7 +1,11 @@
 """The same measurement at many points or on many chunks of data, in the memory of a few."""
 
 import dataclasses
-from collections.abc import Callable
+import functools
+import inspect
+import warnings
+from collections import Counter
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import jax
@@ -85,6 +89,34 @@ def check_deterministic(loss: Loss, params: Params) -> None:
             "the loss is another function at each call: it draws random numbers or counts outside "
             "of JAX: draw once before it, or inside from a fixed jax.random.key"
         )
+
+
+CALLED: Counter[Hashable] = Counter()  # probes outside of any program, by what they compiled
+CALLED_AGAIN = (
+    "{probe} is called a third time on the same loss and arrays of equal shapes, and compiles at "
+    "each call: in a loop, call it inside one jax.jit of a function of all that changes"
+)
+
+
+def count_call(probe: str, loss: Any, params: Params, remedy: str = "") -> None:
+    """Say where a probe is called over and over outside of any program.
+
+    A loss that closes over its batch is another function at each step, so its code is compared.
+    """
+    leaves = jax.tree.leaves(params)
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+        return
+    shapes = tuple((np.shape(leaf), dtype_of(leaf)) for leaf in leaves)
+    CALLED[again := (probe, code_of(loss), shapes)] += 1
+    if CALLED[again] == 3:
+        warnings.warn(CALLED_AGAIN.format(probe=probe) + remedy, stacklevel=3)
+
+
+def code_of(loss: Any) -> Hashable:
+    """What is the same in closures that are made at one place of a program."""
+    loss = loss.outputs if isinstance(loss, Composite) else loss
+    loss = loss.func if isinstance(loss, functools.partial) else inspect.unwrap(loss)
+    return getattr(loss, "__code__", type(loss))
 
 
 WIDE = (np.dtype("float32"), np.dtype("float64"))

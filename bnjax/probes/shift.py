@@ -20,7 +20,7 @@ from bnjax.arithmetic.layers import by_layer, describe, order_of_use
 from bnjax.arithmetic.trees import Selection
 from bnjax.errors import UsageError
 from bnjax.fields import Field
-from bnjax.probes.points import check_like, check_params, check_scalar
+from bnjax.probes.points import check_like, check_params, check_scalar, count_call
 from bnjax.types import Array, Float, Loss, Params, PyTree, Scalar
 
 Distances: TypeAlias = Annotated[Float[Array, " layer"], Field("‖G − G′‖₂ of the layers")]
@@ -131,6 +131,7 @@ def shift(
         check_like(params, gradient, "gradient")
     with jax.default_matmul_precision(precision):
         program, owners, selection = take_apart(loss, params)
+        count_call("shift", loss, params)
         order = ordered(program, owners, order)
         if isinstance(layers, str):
             raise UsageError(f"layers={layers!r} must be a sequence of names: give [{layers!r}]")

@@ -25,7 +25,7 @@ from bnjax.probes.curvature import (
     mode_number,
     multiply,
 )
-from bnjax.probes.points import check_scalar
+from bnjax.probes.points import check_scalar, count_call
 from bnjax.types import Index, Loss, Params, PRNGKey, Scalar
 
 Vector = Float[Array, " size"]
@@ -230,6 +230,7 @@ def spectrum(
     Source: Ghorbani, Krishnan & Xiao 2019 (1901.10159); Hutchinson 1989 (trace).
     """
     check_scalar(loss, params)
+    count_call("spectrum", loss, params)
     loss, params = restrict(loss, params, parameters)
     point, unravel = trees.ravel(params)
     _check(point.size, lanczos_steps, num_vectors, num_trace_vectors, top)

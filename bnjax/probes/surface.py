@@ -25,6 +25,7 @@ from bnjax.probes.points import (
     check_like,
     check_params,
     check_points,
+    count_call,
     map_points,
     points_that_fit,
 )
@@ -267,6 +268,7 @@ def values_on_plane(
     """
     check_params(params)
     check_function(measure, "measure")
+    count_call("values_on_plane", measure, params)
     if len(directions) != 2:
         raise UsageError(f"directions has {len(directions)} entries: give two, each like params")
     for direction in directions:
