@@ -113,15 +113,44 @@ def test_what_the_fisher_expects_is_the_gauss_newton_matrix(squared):
     assert np.linalg.norm(other - exact) > 0.3 * np.linalg.norm(exact)
 
 
-def test_the_factors_between_these_conventions_and_those_of_curvlinops():
-    """Its `MSELoss` divides by examples and outputs; formulas of its documentation, by hand."""
-    loss = composite(squared=True)
-    residual = np.asarray(network(PARAMS) - TARGETS)
-    theirs = 2 / (EXAMPLES * CLASSES) * np.einsum("ncp,ncq->pq", jacobian(), jacobian())
-    np.testing.assert_allclose(theirs, 2 / CLASSES * dense(loss, "gauss_newton", 0), rtol=1e-9)
-    gradients = np.einsum("nc,ncp->np", 2 * residual, jacobian())
-    theirs = gradients.T @ gradients / (EXAMPLES * CLASSES)
-    np.testing.assert_allclose(theirs, 4 / CLASSES * dense(loss, "empirical_fisher", 0), rtol=1e-9)
+# Trace, Frobenius norm and vᵀMv, v_i = sin i, in float64, of `M @ torch.eye(26)` by curvlinops
+# 3.0.1 and torch 2.13.0, for the network, data and labels below and `reduction="mean"`.
+CURVLINOPS = {
+    (False, "hessian"): (1.084923172109599, 0.9986548521261613, 0.9636772012775213),
+    (False, "gauss_newton"): (1.1608442232691725, 0.739224272596079, 0.7198681497178958),
+    (False, "empirical_fisher"): (1.2231444378834702, 0.7794179567741785, 0.8859610858492588),
+    (True, "hessian"): (3.2191371229765027, 4.400961978567333, 2.4863582233253463),
+    (True, "gauss_newton"): (7.039503949412292, 3.2377766378754305, 6.384175165079297),
+    (True, "empirical_fisher"): (21.118464499965985, 12.726863663360431, 17.326622710454174),
+}
+
+
+@pytest.mark.parametrize(("squared", "curvature"), CURVLINOPS)
+@pytest.mark.parametrize("summed", [False, True])
+def test_matrices_are_those_of_curvlinops_up_to_the_documented_factors(squared, curvature, summed):
+    """`MSELoss` divides by examples and outputs and has no half; sums are n or n·C means."""
+
+    def made(*shape):
+        return jnp.asarray(0.8 * np.sin(1 + 1.7 * np.arange(np.prod(shape))).reshape(shape))
+
+    inputs, targets, examples, outputs = made(5, 3), jnp.cos(3 * made(5, 2)), 5, 2
+    # Kernels as PyTorch has them, [outputs, inputs], in the order of its parameters.
+    params = [0.9 * made(4, 3), 0.3 * made(4), 1.1 * made(2, 4), 0.2 * made(2)]
+
+    def logits(params):
+        kernel, bias, last, last_bias = params
+        return jnp.tanh(inputs @ kernel.T + bias[None]) @ last.T + last_bias[None]
+
+    objective = losses.OBJECTIVES["squared_error" if squared else "cross_entropy"]
+    labels = targets if squared else jnp.array([0, 1, 1, 0, 1])
+    loss = probes.Composite(logits, objective.each, labels, summed=summed)
+    matrix = matrix_of(flat_product_at(loss, params, curvature), 26)
+    factor = (4 if curvature == "empirical_fisher" else 2) / (1 if summed else outputs)
+    theirs = np.array(CURVLINOPS[squared, curvature])
+    theirs = theirs * (examples * (outputs if squared else 1) if summed else 1)
+    vector = np.sin(np.arange(26))
+    found = np.array([np.trace(matrix), np.linalg.norm(matrix), vector @ matrix @ vector])
+    np.testing.assert_allclose((factor if squared else 1) * found, theirs, rtol=1e-10)
 
 
 @pytest.mark.parametrize("name", losses.OBJECTIVES)
@@ -562,7 +591,10 @@ def of(loss, curvature, **options):
         ),
         (of(scalar_costs, "empirical_fisher"), "needs the cost of each example"),
         (of(composite, "fisher"), "the Fisher draws labels: give key="),
-        (of(composite, "fisher", key=KEY, num_draws=0), "num_draws=0 must be 1 or more"),
+        (
+            of(composite, "fisher", key=KEY, num_draws=0),
+            "num_draws=0 must be a whole number, 1 or more",
+        ),
         (of(lambda: scalar_costs(), "fisher", key=KEY), "needs the cost of each example"),
         (
             lambda: probes.mean_over(composite(), CHUNKS)(PARAMS),
@@ -574,7 +606,7 @@ def of(loss, curvature, **options):
         ),
         (
             lambda: probes.diagonal(composite(), PARAMS, KEY, num_vectors=1),
-            "num_vectors=1 must be 2 or more",
+            "num_vectors=1 must be a whole number, 2 or more",
         ),
         (
             lambda: probes.shift(

@@ -260,7 +260,7 @@ def total(tree):
         ({"direction": {"v": jnp.ones(2)}}, "direction has another structure"),
         ({"direction": {"w": jnp.ones(3)}}, r"direction has shape \(3,\) at w"),
         ({"parameters": lambda name: False}, "no parameter is selected"),
-        ({"chunk": 0}, "chunk=0 must be 1 or more"),
+        ({"chunk": 0}, "chunk=0 must be a whole number, 1 or more"),
         ({"mesh": jax.make_mesh((1,), ("data",))}, "it needs one named 'probe'"),
         ({"direction": {"w": jnp.ones(2)}, "random_key": jax.random.key(0)}, "give one of them"),
     ],

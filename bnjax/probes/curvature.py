@@ -23,7 +23,7 @@ from bnjax.arithmetic.equations import contents
 from bnjax.errors import UsageError
 from bnjax.fields import Field
 from bnjax.probes.composite import Composite, Mean, compose, mean_of_chunks, on_chunk, restrict
-from bnjax.probes.points import check_like, check_scalar, count_call
+from bnjax.probes.points import check_counts, check_key, check_like, check_scalar, count_call
 from bnjax.probes.rounding import coarsest_epsilon
 from bnjax.types import Array, Loss, Params, PRNGKey, PyTree, Scalar
 
@@ -218,9 +218,9 @@ def diagonal(
       >>> found.values.tolist(), found.errors.tolist(), float(found.sum_of_squares)
       ([4.0, 6.0], [0.0, 0.0], 52.0)
     """
-    if num_vectors < 2:
-        raise UsageError(f"num_vectors={num_vectors} must be 2 or more: one has no standard error")
+    check_counts(2, num_vectors=num_vectors)  # one has no standard error
     check_scalar(loss, params)
+    check_key(key)
     count_call("diagonal", loss, params)
     loss, params = restrict(loss, params, parameters)
     point, unravel = trees.ravel(params)
@@ -280,10 +280,11 @@ def find_matrix(
         raise UsageError(f"curvature={curvature!r} is not known: choose {', '.join(CURVATURES)}")
     if curvature != "hessian":
         check_composite(loss, params, curvature)
-    if curvature == "fisher" and num_draws < 1:
-        raise UsageError(f"num_draws={num_draws} must be 1 or more: labels of each example")
+    check_counts(num_draws=num_draws)
     if curvature == "fisher" and key is None:
         raise UsageError("the Fisher draws labels: give key=, e.g. jax.random.key(0)")
+    if key is not None:
+        check_key(key)
     if curvature == "fisher" and loss.sample is None:
         raise UsageError(
             "the Fisher draws labels, and the loss does not say how: give Composite(…, sample=), "

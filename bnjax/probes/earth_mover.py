@@ -14,10 +14,9 @@ from jaxtyping import Array, Float
 from bnjax.arithmetic import earth_mover as distances
 from bnjax.arithmetic.moments import moment_changes, moments
 from bnjax.arithmetic.percentiles import percentiles as percentiles_of
-from bnjax.errors import UsageError
 from bnjax.fields import Field
 from bnjax.probes.activations import PERCENTILES
-from bnjax.probes.points import check_like, check_params
+from bnjax.probes.points import check_counts, check_key, check_like, check_params
 from bnjax.types import PRNGKey, Scalar
 
 
@@ -101,9 +100,8 @@ def earth_mover(
       >>> round(float(moved.exact), 4), round(float(moved.lower), 4)
       (5.0, 5.0)
     """
-    for name, value in (("directions", directions), ("pixels", pixels)):
-        if value < 1:
-            raise UsageError(f"{name}={value} must be 1 or more")
+    check_counts(directions=directions, pixels=pixels)
+    check_key(key)
     check_params(before, "before", narrow=True)
     check_like(before, after, "after", "before")
     batch, channels = before.shape[0], before.shape[-1]

@@ -26,6 +26,7 @@ from bnjax.probes.composite import restrict
 from bnjax.probes.curvature import Mode, find_matrix, mode_number, multiply
 from bnjax.probes.points import (
     check_function,
+    check_key,
     check_like,
     check_params,
     check_points,
@@ -225,6 +226,7 @@ def _direction(
     if direction is not None and random_key is not None:
         raise UsageError("direction and random_key are both given: give one of them")
     if random_key is not None:
+        check_key(random_key, "random_key")
         return trees.random_direction(random_key, params, norm)
     return gradient if direction is None else direction
 

@@ -39,6 +39,22 @@ def check_function(given: Any, what: str) -> None:
         )
 
 
+def check_key(key: Any, what: str = "key") -> None:
+    """Refuse what is no PRNG key, such as a seed; keys of JAX's former kind will do."""
+    typed = isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    if not typed and getattr(key, "dtype", None) != jnp.uint32:
+        seed = key if isinstance(key, int) else 0
+        raise UsageError(f"{what} is {key!r}: give a key, such as jax.random.key({seed})")
+
+
+def check_counts(least: int = 1, **counts: Any) -> None:
+    """Refuse numbers that are not whole or too small, by name."""
+    for name, count in counts.items():
+        whole = isinstance(count, int | np.integer) and not isinstance(count, bool)
+        if not whole or count < least:
+            raise UsageError(f"{name}={count} must be a whole number, {least} or more")
+
+
 def check_result(result: Any) -> None:
     """Refuse what a loss returned unless it is one real floating-point number."""
     if isinstance(result, tuple | list | dict):
@@ -341,8 +357,7 @@ def map_points(
     """
     check_function(measure, "measure")
     step_sizes = check_points(step_sizes, "step_sizes")
-    if chunk < 1:
-        raise UsageError(f"chunk={chunk} must be 1 or more points")
+    check_counts(chunk=chunk)
     if mesh is not None and "probe" not in mesh.axis_names:
         raise UsageError(f"the mesh has the axes {mesh.axis_names}: it needs one named 'probe'")
     around = jax.sharding.get_abstract_mesh()

@@ -25,7 +25,7 @@ from bnjax.probes.curvature import (
     mode_number,
     multiply,
 )
-from bnjax.probes.points import check_scalar, count_call
+from bnjax.probes.points import check_counts, check_key, check_scalar, count_call
 from bnjax.types import Index, Loss, Params, PRNGKey, Scalar
 
 Vector = Float[Array, " size"]
@@ -230,6 +230,7 @@ def spectrum(
     Source: Ghorbani, Krishnan & Xiao 2019 (1901.10159); Hutchinson 1989 (trace).
     """
     check_scalar(loss, params)
+    check_key(key)
     count_call("spectrum", loss, params)
     loss, params = restrict(loss, params, parameters)
     point, unravel = trees.ravel(params)
@@ -338,15 +339,11 @@ def _quadratic_forms(
 def _check(
     size: int, lanczos_steps: int, num_vectors: int, num_trace_vectors: int, top: int
 ) -> None:
+    check_counts(lanczos_steps=lanczos_steps, top=top, num_vectors=num_vectors)
     if not 2 <= lanczos_steps <= size:
         raise UsageError(
             f"lanczos_steps={lanczos_steps} must be from 2 to the number of parameters, {size}"
         )
     if not 1 <= top <= lanczos_steps:
         raise UsageError(f"top={top} must be from 1 to lanczos_steps={lanczos_steps}")
-    if num_vectors < 1:
-        raise UsageError(f"num_vectors={num_vectors} must be 1 or more")
-    if num_trace_vectors < 2:
-        raise UsageError(
-            f"num_trace_vectors={num_trace_vectors} must be 2 or more: one has no standard error"
-        )
+    check_counts(2, num_trace_vectors=num_trace_vectors)  # one has no standard error

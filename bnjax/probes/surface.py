@@ -22,6 +22,7 @@ from bnjax.fields import Field
 from bnjax.probes.points import (
     check_deterministic,
     check_function,
+    check_key,
     check_like,
     check_params,
     check_points,
@@ -134,6 +135,7 @@ def filter_direction(
       5.0
     """
     check_params(params)
+    check_key(key)
 
     def draw(path: tuple, leaf: Array) -> Array:
         name = zlib.crc32(trees.path_name(path).encode())

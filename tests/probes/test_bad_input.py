@@ -320,3 +320,40 @@ def test_a_composite_takes_one_chunk_or_none(labels, more):
     loss = probes.Composite(lambda p, *chunk: p, lambda f, y: (f - y) ** 2, labels)
     with pytest.raises(UsageError, match=f"and {len(more)} arguments more: give one chunk"):
         loss(W, *more)
+
+
+def quadratic(w):
+    return jnp.sum(w**2)
+
+
+# Of a key that draws.
+KEYS = {
+    "spectrum": lambda key: probes.spectrum(quadratic, jnp.ones(3), key, lanczos_steps=2, top=1),
+    "diagonal": lambda key: probes.diagonal(quadratic, jnp.ones(3), key),
+    "filter_direction": lambda key: probes.filter_direction(key, {"kernel": jnp.ones((2, 2))}),
+    "earth_mover": lambda key: probes.earth_mover(key, jnp.ones((2, 2)), jnp.ones((2, 2))),
+    "line": lambda key: probes.line(quadratic, jnp.ones(3), STEPS, random_key=key),
+}
+
+
+@pytest.mark.parametrize("name", KEYS)
+@pytest.mark.parametrize("key", [7, 1.5, "seed", np.arange(2)])
+def test_a_seed_is_no_key(name, key):
+    with pytest.raises(UsageError, match=r"is .*: give a key, such as jax.random.key\("):
+        KEYS[name](key)
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_keys_of_both_kinds_draw(name):
+    KEYS[name](KEY)
+    KEYS[name](jax.random.PRNGKey(0))
+
+
+@pytest.mark.parametrize("count", [2.5, 0, -1, True, "3", None])
+@pytest.mark.parametrize(
+    "name", ["lanczos_steps", "top", "num_vectors", "num_trace_vectors", "num_draws"]
+)
+def test_counts_are_whole_numbers(name, count):
+    options = {"lanczos_steps": 2, "top": 1, name: count}
+    with pytest.raises(UsageError, match=rf"{name}={count} must be a whole number, [12] or more"):
+        probes.spectrum(quadratic, jnp.ones(3), KEY, **options)

@@ -157,7 +157,7 @@ STUDY = Study(
         "quick": {
             "dataset": "digits16",
             "optimizers": ("sgd", "momentum", "rmsprop", "adam"),
-            "initializers": ("he_normal", "glorot_normal", "constant", "zeros"),
+            "initializers": ("he_normal", "small_normal", "constant", "zeros"),
             "steps": 51,
             "batch_size": 32,
             "probe_every": 10,
