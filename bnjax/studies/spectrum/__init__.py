@@ -62,10 +62,10 @@ STUDY = Study(
         "quick": {
             **options.QUICK,
             "lr": options.QUICK_RATE,
-            "steps": 121,
-            "probe_every": 40,
-            "lanczos_steps": 22,
-            "trace_vectors": 4,
+            "steps": 181,
+            "probe_every": 60,
+            "images": 64,
+            "chunk": 64,
         },
         "quick *": {"width": 1.0, "steps": 181, "probe_every": 20},
         # Network and data of the publication; learning rate, length and probed part are choices.
