@@ -27,7 +27,7 @@ from bnjax.errors import RunError
 from bnjax.frame import folder, results
 from bnjax.frame import study as studies
 from bnjax.frame.files import plain
-from bnjax.report import charts, pack, page, publish
+from bnjax.report import charts, dark, pack, page, publish
 from bnjax.report.page import command
 
 VOID = {"meta", "link", "input", "img", "br", "hr"}
@@ -540,7 +540,7 @@ def test_the_axes_of_a_variable_decide_its_chart():
         "Loss, trajectory": "surface",
         "The path's coordinates": "course",
     }
-    assert group.steps == [0, 10, 20, 30]
+    assert group.content["steps"] == [0, 10, 20, 30]
     assert [factor.label for factor in group.factors] == ["normaliser", "seed"]
     line = by_title(group, "Loss L(θ − ηd)")
     assert (line["along"], line["definition"]) == ("step size η", "On the line.")
@@ -704,13 +704,13 @@ def test_curves_have_contrast_and_differ_for_deuteranopes(page_is):
         for colour, _ in drawn:
             assert contrast(colour, "#FFFFFF") >= (2 if colour in own else 3), colour
     else:
-        assert {colour for colour, _ in drawn} | set(charts.COLOURS) <= set(charts.ON_DARK)
-        assert f"--paper: {charts.DARK_PAGE.lower()}" in page.text("report.css")
-        drawn = [(charts.on_dark(colour), line) for colour, line in drawn]
-        for colour, _ in [*drawn, (charts.NEUTRAL_ON_DARK, "")]:
+        assert {colour for colour, _ in drawn} | set(charts.COLOURS) <= set(dark.ON_DARK)
+        assert f"--paper: {dark.DARK_PAGE.lower()}" in page.text("dark.css")
+        drawn = [(dark.on_dark(colour), line) for colour, line in drawn]
+        for colour, _ in [*drawn, (dark.NEUTRAL_ON_DARK, "")]:
             for stroke in (charts.STROKE, *charts.STROKES):
-                drawn_as = over(colour, charts.DARK_PAGE, stroke["opacity"])
-                assert contrast(drawn_as, charts.DARK_PAGE) >= 3, colour
+                drawn_as = over(colour, dark.DARK_PAGE, stroke["opacity"])
+                assert contrast(drawn_as, dark.DARK_PAGE) >= 3, colour
     for (first, line), (second, other) in itertools.combinations(drawn, 2):
         distance = np.linalg.norm(seen(first) - seen(second))
         assert distance > (20 if line == other else 10), (first, second)
@@ -732,7 +732,7 @@ def test_the_end_of_an_arm_is_a_median_over_seeds():
 
 
 def test_a_comparison_tells_all_that_differs(tmp_path):
-    judged = made_runs.verdicts({0: {"verdict": "inconclusive"}})[:2]
+    judged = made_runs.verdicts({0: {"verdict": "not supported"}})
     judged.append({**judged[0], "identifier": "another"})
     first = read(made_runs.write(tmp_path / "a"))
     other = made_runs.measured(norms=("batch", "l1"), factor=2.0, lr=0.1)
@@ -741,14 +741,27 @@ def test_a_comparison_tells_all_that_differs(tmp_path):
     assert found["options"] == [("norms", "none batch", "batch l1"), ("lr", "0.4", "0.1")]
     changed = [one["claim"]["identifier"] for one in found["claims"] if one["changed"]]
     assert changed == ["claim-supported"]
-    assert (found["changed"], found["common"], len(found["claims"])) == (1, 2, 4)
+    counts = [found[what] for what in ("decided", "changed", "undecided")]
+    assert (counts, len(found["claims"])) == ([2, 1, 1], 4)
     assert (found["only_first"], found["only_second"]) == (["no normalisation"], ["ℓ₁ norm"])
     assert {row[0] for row in found["numbers"]} == {"BatchNorm"}
     rows = {row[1]: row for row in found["numbers"]}
     here, there = (page.ends(one.run)["BatchNorm"]["Test loss"].middle for one in (first, second))
     assert rows["Test loss"][4].startswith(f"{there - here:+.3g}")
     text = page.render([first, second], (0, 1))
-    assert "Of 2 claims in both runs, 1 has different verdicts" in text
+    assert "Both runs decide 2 claims, 1 of them differently." in text
+    assert "1 more is inconclusive in one or both, and not counted." in text
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_comparison_counts_only_what_both_runs_decided(kept, place):
+    """A claim that one run decides and the other leaves open differs in nothing."""
+    one = read(kept)
+    other = one._replace(verdicts=made_runs.verdicts({place: {"verdict": "inconclusive"}}))
+    for pair in ((one, other), (other, one)):
+        found = page.compare(*pair)
+        assert [found[what] for what in ("decided", "changed", "undecided")] == [1, 0, 2]
+        assert not any(claim["changed"] for claim in found["claims"])
 
 
 def test_a_comparison_has_both_runs_curves_and_figures(tmp_path, run):

@@ -111,11 +111,15 @@ def curves(
       name: of a series; `{}` stands for the label of the arm.
       kind: which method of the panel draws.
       ends: whether crosses mark where seeds diverged.
-      style: further arguments of that method: `legend`, `marker`, `linewidth`, …
+      style: further arguments of that method: `legend`, whose `{}` stands for that label too,
+        `marker`, `linewidth`, …
     """
+    legend = style.pop("legend", True)
     for norm, here in each_arm(values):
         (axis,), look = here.dims, LOOKS[norm]
-        getattr(panel, kind)(here[axis], here, name.format(look.label), look, **style)
+        own = legend.format(look.label) if isinstance(legend, str) else legend
+        series = name.format(look.label)
+        getattr(panel, kind)(here[axis], here, series, look, legend=own, **style)
         if ends:
             mark_ends(panel, run, norm)
 

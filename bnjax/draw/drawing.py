@@ -151,6 +151,16 @@ def place(axes: Axes, names: list[Annotation]) -> None:
         taken.append(move(name, *ways[int(np.argmin(costs))]))
 
 
+def spread(names: list[Annotation]) -> None:
+    """Move names beside a panel up until none covers the one below; the layout must be done."""
+    top = -math.inf
+    for name in sorted(names, key=lambda one: one.get_window_extent().y0):
+        below = max(0.0, top - name.get_window_extent().y0)
+        right, up = name.get_position()
+        name.set_position((right, up + 72 * below / name.figure.dpi))
+        top = name.get_window_extent().y1
+
+
 def move(name: Annotation, across: tuple[float, str], side: str) -> Bbox:
     fraction, align = across
     name.xy = (fraction, name.xy[1])
@@ -220,17 +230,26 @@ def log_ticks(low: float, high: float) -> list[float]:
     return found[(found >= low) & (found <= high)].tolist()
 
 
+LOG_PARTS = ([1, 2, 5], range(1, 10), np.arange(1, 10, 0.5), np.arange(1, 10, 0.2))
+LEAST_TICKS = 4
+
+
 def parts(low: float, high: float) -> list[float]:
-    """Multiples of powers of ten that stand along an axis, the more the shorter it is."""
-    if high > 8 * low:
-        return [1.0, 2.0, 5.0]
-    return np.arange(1, 10, 1.0 if high > 3 * low else 0.2).tolist()
+    """Multiples of powers of ten that stand along an axis: the fewest that give four ticks."""
+    powers = 10.0 ** np.arange(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for found in LOG_PARTS:
+        ticks = np.outer(powers, found)
+        if np.count_nonzero((low <= ticks) & (ticks <= high)) >= LEAST_TICKS:
+            break
+    return [float(part) for part in found]
 
 
 LEVELS = 17  # of contours
 LARGEST_RANGE = 1e6  # of shared levels: below the highest loss that is shown by a colour
 COLOURS = "viridis"
 NAME: dict[str, Any] = {"fontsize": 7.5, "color": "0.25", "textcoords": "offset points"}
+LEGEND_HANDLE, LEGEND_CHARACTER = 0.55, 0.06  # inches: a sample with its gaps, a letter
+LONGEST_NAME = 14  # characters of a layer's name beside a panel
 OUTSIDE_WIDTH = 13  # characters a line of a name right of its panel
 MARGIN = 5 * " "  # between such a name and the edge of the figure
 
@@ -262,7 +281,9 @@ class Panel:
     def __init__(self, axes: Axes):
         self.axes = axes
         self.table: list[Series] = []
-        self.names: list[Annotation] = []  # of reference lines, placed when the layout is done
+        # Of reference lines, inside and right of the panel; placed when the layout is done.
+        self.names: list[Annotation] = []
+        self.outside: list[Annotation] = []
         self.compared: dict[tuple[str, str], bool] = {}  # published curves: whether they were there
         self._labels: list[str] = []  # in the order of the calls
 
@@ -374,7 +395,8 @@ class Panel:
         if names.dtype.kind in "OU":
             places = np.arange(len(names))
             shown = places[:: max(1, len(names) // 8)]
-            self.axes.set_yticks(shown, [str(names[place]) for place in shown])
+            texts = short_names(names.tolist())
+            self.axes.set_yticks(shown, [texts[place] for place in shown])
         self.axes.set_facecolor(missing)
         self.axes.grid(visible=False)
         columns = {"x": x, "y": names[:, None], "value": values}
@@ -433,9 +455,8 @@ class Panel:
         where: dict[str, Any] = {"xycoords": ("axes fraction", "data"), **NAME}
         if named and outside:
             text = "\n".join(line + MARGIN for line in textwrap.wrap(name, OUTSIDE_WIDTH))
-            self.axes.annotate(
-                text, (1, value), (3, 0), va="center", annotation_clip=False, **where
-            )
+            beside: Any = {"va": "center", "annotation_clip": False, **where}
+            self.outside.append(self.axes.annotate(text, (1, value), (3, 0), **beside))
         elif named:
             where["bbox"] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
             # Below the curves, where no place is free.
@@ -535,6 +556,44 @@ class Panel:
     def label(self) -> str:
         """That of the y axis, in one line."""
         return one_line(self.axes.get_ylabel())
+
+
+def legend_columns(names: Sequence[str], inches: float) -> int:
+    """The number of columns of a legend that has as few rows as the width of its figure allows.
+
+    Example:
+      >>> legend_columns(["training", "test"], 6.0), legend_columns(["a" * 30] * 4, 6.0)
+      (2, 2)
+    """
+    widths = np.array([LEGEND_HANDLE + LEGEND_CHARACTER * len(name) for name in names])
+    fitting = (
+        columns
+        for columns in range(len(names), 1, -1)
+        if sum(part.max() for part in np.array_split(widths, columns)) <= inches
+    )
+    rows = -(-len(names) // next(fitting, 1))
+    return -(-len(names) // rows) if rows else 1
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Names for the side of a panel, all different where they were.
+
+    Without the parts of a path that all share; in a long one `…` stands for its middle.
+
+    Example:
+      >>> short_names(["net/stage1/block1/conv1", "net/stage1/block1/conv2", "net/output"])
+      ['stage1/…1/conv1', 'stage1/…1/conv2', 'output']
+    """
+    paths = [str(name).split("/") for name in names]
+    same = itertools.takewhile(lambda parts: len(set(parts)) == 1, zip(*paths, strict=False))
+    shared = min([len(list(same)), *(len(path) - 1 for path in paths)])
+    whole = ["/".join(path[shared:]) for path in paths]
+    for length in range(LONGEST_NAME, max(map(len, whole)) + 1):
+        first, last = length // 2, (length - 1) // 2
+        cut = [name if len(name) <= length else f"{name[:first]}…{name[-last:]}" for name in whole]
+        if len(set(cut)) == len(set(whole)):
+            return cut
+    return whole
 
 
 def one_line(text: str) -> str:
@@ -643,7 +702,7 @@ class Drawing:
     def legend(
         self, panels: Sequence[Panel] | None = None, loc: str = "outside lower center", **style: Any
     ) -> None:
-        """One legend for several panels, by default all of them, in one row.
+        """One legend for several panels, by default all of them, in as few rows as have room.
 
         A name that a band and a line have shows both. `style` is that of `Figure.legend`.
         """
@@ -655,7 +714,8 @@ class Drawing:
             every[0] if type(every[0]) is type(every[-1]) else (every[0], every[-1])
             for every in found.values()
         ]
-        self.figure.legend(shown, list(found), **{"loc": loc, "ncols": len(found), **style})
+        columns = legend_columns(list(found), self.figure.get_figwidth())
+        self.figure.legend(shown, list(found), **{"loc": loc, "ncols": columns, **style})
 
     @styled()
     def colour_bar(
@@ -705,6 +765,7 @@ class Drawing:
         self.figure.set_layout_engine("none")
         for panel in self.panels:
             place(panel.axes, panel.names)
+            spread(panel.outside)
         self._finished = True
         return self.figure
 

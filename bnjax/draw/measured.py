@@ -24,6 +24,7 @@ from bnjax.draw.drawing import (
     Panel,
     quiet,
     shared_levels,
+    short_names,
     styled,
 )
 from bnjax.errors import UsageError
@@ -248,7 +249,7 @@ def lines_along_training(run: Run, _: str) -> Drawing:
     line_panels(panels, run)
     along_gradient = np.allclose(run["line_direction_norm"], run["line_gradient_norm"], rtol=1e-4)
     for value, plateau in plateaus(run) if along_gradient else []:
-        panels[2].reference(value, plateau)
+        panels[2].reference(value, plateau, outside=True)
     curves(centre, run, run["line_loss"], legend=False)
     titles = [*LINE.values(), ("d  Loss at the centre", "loss L(θ)")]
     for panel, (title, label) in zip(drawing.panels, titles, strict=True):
@@ -382,19 +383,22 @@ def shift_panels(
     """
     cosines = run["shift_cosines"].median("seed").transpose("norm", "layer", "probe_step")
     maps, lines = panels[: len(run.norms)], panels[len(run.norms) :]
+    known = run.values("layer")
+    names = dict(zip(known, short_names(known), strict=True))
     for panel, norm in zip(maps, run.norms, strict=True):
         image = panel.heat(
-            run["probe_step"], run.values("layer"), cosines.sel(norm=norm), LOOKS[norm].label,
+            run["probe_step"], known, cosines.sel(norm=norm), LOOKS[norm].label,
             cmap="RdYlBu", vmin=-1, vmax=1,
         )  # fmt: skip
         panel.set(title=f"{'all layers' if norm == MODEL else norm}{at}", xlabel=STEP, grid=False)
+        panel.axes.tick_params(labelleft=panel is maps[0])
     drawing.colour_bar(maps, "cos(G, G')", image, shrink=0.8)
     for panel, (field, title) in zip(lines, SHIFT, strict=True):
         for i, layer in enumerate(layers):  # the first one is drawn thicker
             curves(
                 panel, run, run[f"shift_{field}"].sel(layer=layer), f"{{}}, {layer}",
-                linewidth=0.8 if i else 1.6, markersize=2 if i else 3, marker=True,
-                markevery=0.1, ends=False,
+                legend=f"{{}}, {names[layer]}", linewidth=0.8 if i else 1.6,
+                markersize=2 if i else 3, marker=True, markevery=0.1, ends=False,
             )  # fmt: skip
         panel.set(title=f"{title}{at}", xlabel=STEP, log=field != "cosines", steps=steps)
 
@@ -420,7 +424,7 @@ def shift_at_point(run: Run, _: str) -> Drawing:
             style["table"] = {"x": layers}
             panel.line(places, values, look=LOOKS[norm], **style)
         few = places[:: -(-len(places) // 8)]
-        panel.set(title=title, xticks=(few, layers[few]))
+        panel.set(title=title, xticks=(few, np.array(short_names(layers.tolist()))[few]))
         if len(few) > 4:
             panel.axes.tick_params(axis="x", labelrotation=45)
         panel.set(ylim=(-1.06, 1.06) if field == "cosines" else (0, None))

@@ -1,7 +1,8 @@
 """The events of a run: a listener is told of arms, steps, probes, verdicts and figures.
 
-Displays and TensorBoard's event files are listeners. Give your own to `bnjax.start`. Arms that
-train at the same time call it from their threads, one event at a time.
+Displays, in a terminal, a notebook or a log, and TensorBoard's event files are listeners. Give your
+own to `bnjax.start`. Arms that train at the same time call it from their threads, one event at a
+time.
 """
 
 import contextlib
@@ -11,8 +12,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from types import MappingProxyType, SimpleNamespace
+from typing import Any, TypeAlias
 
 import numpy as np
 from rich.console import RenderableType
@@ -22,7 +23,8 @@ from rich.text import Text
 
 from bnjax.errors import UsageError
 from bnjax.frame.arm import Arm
-from bnjax.frame.records import Layout, Record, field_axes
+from bnjax.frame.folder import NOT_IN_DIGEST
+from bnjax.frame.records import Layout, Record, ended_at, field_axes
 
 
 class Listener:
@@ -31,6 +33,9 @@ class Listener:
     Records hold all that an arm has measured so far, `<probe>_<field>` with NaN for what has not
     arrived. They must not be changed.
     """
+
+    def describe(self, layout: Layout, axes: Mapping[str, np.ndarray]) -> None:
+        """What is measured, along which axes; before the first step."""
 
     def begin(self, arm: Arm, step: int, loss: float) -> None:
         """On a CPU: the first gradient of this process is there, at a step with a minibatch loss.
@@ -86,26 +91,33 @@ SILENT = Listener()
 LINES_PER_ARM = 10
 ROW_LINES = 4  # of each sweep after training
 MANY_JOBS = 5  # more arms than this: their number is shown too
-REFRESH = 0.1  # seconds
+REFRESH, NOTEBOOK_REFRESH = 0.1, 0.25  # seconds
 BLOCKS = "▁▂▃▄▅▆▇█"
 CURVE_WIDTH = 32  # characters
 MOST_VALUES = 4  # of each probe
+STEPS = ("step", "test_step", "probe_step")  # axes along training
 
 
-def newest_step(record: Record, done: int) -> str:
+def arrived(record: Record) -> int:
+    """The number of steps whose numbers have arrived: one, or a block, behind those under way."""
+    known = np.flatnonzero(~np.isnan(record["train_finite"]))
+    return int(known[-1]) + 1 if len(known) else 0
+
+
+def newest_step(record: Record) -> str:
     """Loss and accuracy of the newest step whose numbers have arrived.
-
-    On an accelerator these are a block of steps behind.
 
     Example:
       >>> train = {"train_finite": np.array([1, 1, np.nan]), "train_loss": np.array([3, 2, np.nan])}
-      >>> newest_step({**train, "train_accuracy": np.array([0.25, 0.5, np.nan])}, 3)
+      >>> newest_step({**train, "train_accuracy": np.array([0.25, 0.5, np.nan])})
       'minibatch loss 2.0000, accuracy 0.500'
     """
-    arrived = np.flatnonzero(~np.isnan(record["train_finite"][:done]))
-    if not len(arrived):
+    steps = arrived(record)
+    if not steps:
         return "first numbers under way"
-    loss, accuracy = (record[f"train_{name}"][arrived[-1]] for name in ("loss", "accuracy"))
+    if ended_at(record) is not None:
+        return "diverged"
+    loss, accuracy = (record[f"train_{name}"][steps - 1] for name in ("loss", "accuracy"))
     text = f"minibatch loss {loss:.4f}"
     return text if np.isnan(accuracy) else f"{text}, accuracy {accuracy:.3f}"
 
@@ -130,8 +142,15 @@ def sparkline(values: np.ndarray) -> str:
     )
 
 
-def newest_probes(record: Record, shown: Sequence[str] = ()) -> list[str]:
-    """The newest values of measurements, a line each; by default of the first few of each probe."""
+def newest_probes(
+    record: Record,
+    shown: Sequence[str] = (),
+    steps: Mapping[str, np.ndarray] = MappingProxyType({}),
+) -> list[str]:
+    """The newest values of measurements, a line each; by default of the first few of each probe.
+
+    `steps` has the training steps of the rows of measurements made along training.
+    """
     probes: dict[str, int] = {}
     lines = []
     for name in shown or record:
@@ -139,13 +158,14 @@ def newest_probes(record: Record, shown: Sequence[str] = ()) -> list[str]:
         if name not in record or probe in ("train", "test", "complete", ""):
             continue
         rows = record[name].reshape(len(record[name]), -1)
-        measured = rows[np.isfinite(rows).any(axis=1)]
+        measured = np.flatnonzero(np.isfinite(rows).any(axis=1))
         probes[probe] = probes.get(probe, 0) + 1
         if len(measured) and probes[probe] <= MOST_VALUES:
-            last = measured[-1][np.isfinite(measured[-1])]
+            last = rows[measured[-1]][np.isfinite(rows[measured[-1]])]
             low, high = f"{last.min():.3g}", f"{last.max():.3g}"
             value = low if low == high else f"{low} … {high}"
-            lines.append(f"{name.replace('_', ' ')} {value}")
+            when = f" at step {steps[name][measured[-1]]}" if name in steps else ""
+            lines.append(f"{name.replace('_', ' ')} {value}{when}")
     return lines
 
 
@@ -155,30 +175,33 @@ class PlainDisplay(Listener):
     def __init__(self, jobs: int) -> None:
         self.started = time.monotonic()
         self.jobs = jobs
+        self.tenths: dict[str, int] = {}  # of the steps of each arm that have been told
         self.finished: set[str] = set()
 
+    def say(self, text: str) -> None:
+        print(f"{text}, {time.monotonic() - self.started:.0f} s", flush=True)
+
     def begin(self, arm: Arm, step: int, loss: float) -> None:
-        elapsed = time.monotonic() - self.started
-        print(
-            f"{arm.label}: step {step} begins with minibatch loss {loss:.4f}, {elapsed:.0f} s",
-            flush=True,
-        )
+        self.say(f"{arm.label}: step {step} begins with minibatch loss {loss:.4f}")
+
+    def tell(self, arm: Arm, record: Record) -> None:
+        steps, known = len(record["train_finite"]), arrived(record)
+        self.tenths[arm.label] = LINES_PER_ARM * known // steps
+        self.say(f"{arm.label}: step {known}/{steps}, {newest_step(record)}")
 
     def advance(self, arm: Arm, done: int, record: Record) -> None:
-        steps = len(record["train_finite"])
-        if done == steps or done % max(1, steps // LINES_PER_ARM) == 0:
-            elapsed = time.monotonic() - self.started
-            print(
-                f"{arm.label}: step {done}/{steps}, {newest_step(record, done)}, {elapsed:.0f} s",
-                flush=True,
-            )
+        # A line tells of steps whose numbers are there, not of those under way.
+        told = self.tenths.setdefault(arm.label, 0)
+        if LINES_PER_ARM * arrived(record) // len(record["train_finite"]) > told:
+            self.tell(arm, record)
 
     def advance_rows(self, arm: Arm, sweep: str, done: int, rows: int) -> None:
         if done % max(1, rows // ROW_LINES) == 0 or done == rows:
-            elapsed = time.monotonic() - self.started
-            print(f"{arm.label}: {sweep}, row {done}/{rows}, {elapsed:.0f} s", flush=True)
+            self.say(f"{arm.label}: {sweep}, row {done}/{rows}")
 
     def finish(self, arm: Arm, record: Record) -> None:
+        if self.tenths.get(arm.label, LINES_PER_ARM) < LINES_PER_ARM:  # not if done before
+            self.tell(arm, record)
         self.finished.add(arm.label)
         if self.jobs > MANY_JOBS:
             print(f"{len(self.finished)} of {self.jobs} arms done", flush=True)
@@ -207,16 +230,25 @@ class Bars(Progress):
 
 
 class RichDisplay(Listener):
-    """A bar for the whole run and one for each arm that is under way, on a terminal."""
+    """A bar for the whole run and one for each arm that is under way."""
 
     def __init__(self, bars: Bars, jobs: int, shown: Sequence[str] = ()) -> None:
         self.bars, self.jobs, self.shown = bars, jobs, shown
+        self.steps: dict[str, np.ndarray] = {}  # of the rows of each measurement along training
         self.tasks: dict[str, Any] = {}
         self.begun: dict[str, float] = {}  # share of each arm that was done before
         self.shares: dict[str, float] = {}  # and that is done now
         self.finished: set[str] = set()
         self.all = bars.add_task("all arms", total=jobs, count=f"0/{jobs}")
         self.latest = 0.0
+
+    def describe(self, layout: Layout, axes: Mapping[str, np.ndarray]) -> None:
+        self.steps = {
+            f"{probe}_{field}": axes[group.axes[0]]
+            for probe, group in layout.items()
+            if group.axes[0] in STEPS
+            for field in group.shapes._fields
+        }
 
     def begin(self, arm: Arm, step: int, loss: float) -> None:
         self._add(arm, step, arm.options.steps)
@@ -231,18 +263,20 @@ class RichDisplay(Listener):
             )
 
     def advance(self, arm: Arm, done: int, record: Record) -> None:
-        steps = len(record["train_finite"])
-        self._add(arm, done - 1, steps)
-        if time.monotonic() < self.latest + REFRESH and done < steps:
-            return  # no eye follows faster
-        self.latest = time.monotonic()
-        curve = sparkline(record["train_loss"][: max(1, done - 1)])
-        lines = newest_step(record, done), f"loss {curve}", *newest_probes(record, self.shown)
+        self._add(arm, arrived(record), len(record["train_finite"]))
+        if time.monotonic() >= self.latest + REFRESH:  # no eye follows faster
+            self.latest = time.monotonic()
+            self._move(arm, record)
+
+    def _move(self, arm: Arm, record: Record) -> None:
+        steps, known = len(record["train_finite"]), arrived(record)
+        lines = [newest_step(record), f"loss {sparkline(record['train_loss'][:known])}"]
+        lines += newest_probes(record, self.shown, self.steps)
         below = "\n".join(f"  {line}" for line in lines)
         self.bars.update(
-            self.tasks[arm.label], completed=done, count=f"{done}/{steps}", below=below
+            self.tasks[arm.label], completed=known, count=f"{known}/{steps}", below=below
         )
-        self._move_all(arm.label, done / steps)
+        self._move_all(arm.label, known / steps)
 
     def advance_rows(self, arm: Arm, sweep: str, done: int, rows: int) -> None:
         name = f"{arm.label}: {sweep}"
@@ -253,6 +287,8 @@ class RichDisplay(Listener):
     def finish(self, arm: Arm, record: Record) -> None:
         """Of many arms only those under way keep a bar of their own."""
         self.finished.add(arm.label)
+        if arm.label in self.tasks:
+            self._move(arm, record)  # the numbers of its last step
         self.begun.setdefault(arm.label, 1.0)  # it was done before
         self._move_all(arm.label, 1.0)
         if self.jobs > MANY_JOBS:
@@ -272,36 +308,74 @@ class RichDisplay(Listener):
         )
 
 
+class NotebookOutput(Listener):
+    """Shows bars in one output of a notebook's cell, and replaces it as they move."""
+
+    def __init__(self, bars: Bars) -> None:
+        from IPython.display import display as show
+
+        self.bars, self.latest = bars, time.monotonic()
+        self.output: Any = show(bars, display_id=True)
+
+    def renew(self, *_: Any) -> None:
+        if time.monotonic() >= self.latest + NOTEBOOK_REFRESH:
+            self.show()
+
+    begin = advance = advance_rows = finish = renew
+
+    def show(self) -> None:
+        self.latest = time.monotonic()
+        self.output.update(self.bars)
+
+
+def in_notebook() -> bool:
+    """Whether a Jupyter kernel runs this: its front end replaces outputs, its stdout is a log."""
+    python = sys.modules.get("IPython")
+    return getattr(python and python.get_ipython(), "kernel", None) is not None
+
+
 @contextlib.contextmanager
 def display(
     jobs: int, *, silent: bool = False, plain: bool = False, shown: Sequence[str] = ()
 ) -> Iterator[Any]:
-    """Progress bars on a terminal, plain lines otherwise.
+    """Progress bars on a terminal and in a notebook, plain lines otherwise.
 
     Where several processes show the same, one has bars; others are `silent` or `plain`.
     """
     if silent:
         yield SILENT
-        return
-    if plain or not sys.stdout.isatty():
+    elif not plain and in_notebook():
+        bars = Bars(auto_refresh=False)
+        output = NotebookOutput(bars)
+        try:
+            yield together(RichDisplay(bars, jobs, shown), output)
+        finally:
+            output.show()
+    elif plain or not sys.stdout.isatty():
         yield PlainDisplay(jobs)
-        return
-    with Bars() as bars:
-        yield RichDisplay(bars, jobs, shown)
+    else:
+        with Bars() as bars:
+            yield RichDisplay(bars, jobs, shown)
 
 
 FOLDER = "tensorboard"
-STEPS = ("step", "test_step", "probe_step")
 FLUSH_SECONDS = 5
 NUMBER = (float, np.floating)
 MOST_CURVES = 16  # of one measurement; of more values, the mean and the extremes
+MAIN = ("train/loss", "train/accuracy", "test/loss", "test/accuracy")
+Points: TypeAlias = list[tuple[int, float]]
 
 
 class EventFiles(Listener):
-    """Writes `<run>/tensorboard/<arm>/events…`, which `tensorboard --logdir` shows.
+    """Writes `<run>/tensorboard/`, which `tensorboard --logdir` shows.
+
+    In `<arm>/events…` are the curves of an arm and its options as hyperparameters; in the folder
+    itself the claims, as a text, and the figures. A curve is written when its second value comes:
+    what never changes, such as the step sizes of a line, is no curve. Loss and accuracy are always
+    written.
 
     After a stop all of them are written anew, from the record of the checkpoint, and TensorBoard
-    drops what an earlier process wrote. What is measured after training is not among them.
+    drops what an earlier process wrote. What is measured after training is not among the curves.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -313,14 +387,14 @@ class EventFiles(Listener):
                 "the option out"
             ) from error
         self.writer = SummaryWriter
-        self.folder = folder
+        self.folder = folder / FOLDER
         self.tags: dict[str, tuple[str, tuple[str, ...]]] = {}  # by measurement: tag and axes
         self.axes: Mapping[str, np.ndarray] = {}
         self.writers: dict[str, Any] = {}
         self.next_rows: dict[str, dict[str, int]] = {}
+        self.constant: dict[str, dict[str, Points | None]] = {}  # of each curve, until it changes
 
     def describe(self, layout: Layout, axes: Mapping[str, np.ndarray]) -> None:
-        """Learn what is measured, along which axes; before the first step."""
         self.axes = axes
         self.tags = {
             f"{probe}_{field}": (f"{probe}/{field}", field_axes(probe, group, field))
@@ -337,22 +411,81 @@ class EventFiles(Listener):
             self.write(arm, len(record["train_finite"]) + 1, record)
             self.writers.pop(arm.folder).close()
 
+    def judge(self, verdicts: Sequence[Any]) -> None:
+        heads = ("verdict", "claim", "measured", "published", "rule")
+        rows = [
+            (one["verdict"], one["sentence"], one["measured"], one["published"], one["rule"])
+            for one in verdicts
+        ]
+        cells = [[cell.replace("|", "\\|") for cell in row] for row in (heads, "-" * 5, *rows)]
+        table = "\n".join(f"| {' | '.join(row)} |" for row in cells)
+        self.open("").add_text("claims", table, self.last_step)
+
+    def draw(self, name: str, files: Sequence[Path]) -> None:
+        import matplotlib.image
+
+        for path in files:
+            if path.suffix == ".png":
+                picture = matplotlib.image.imread(path)
+                self.open("").add_image(name, picture, self.last_step, dataformats="HWC")
+
+    def close(self) -> None:
+        for writer in self.writers.values():
+            writer.close()
+
+    @property
+    def last_step(self) -> int:
+        return len(self.axes["step"])
+
+    def open(self, name: str) -> Any:
+        if name not in self.writers:
+            place = self.folder / name
+            purge = 0 if any(place.glob("events*")) else None
+            self.writers[name] = self.writer(str(place), purge_step=purge, flush_secs=FLUSH_SECONDS)
+        return self.writers[name]
+
     def write(self, arm: Arm, before: int, record: Record) -> None:
         if arm.folder not in self.writers:
-            place = self.folder / FOLDER / arm.folder
-            purge = 0 if place.exists() else None
-            self.writers[arm.folder] = self.writer(
-                str(place), purge_step=purge, flush_secs=FLUSH_SECONDS
-            )
+            writer = self.open(arm.folder)
+            for summary in self.hyperparameters(arm):
+                writer.file_writer.add_summary(summary)
             self.next_rows[arm.folder] = dict.fromkeys(self.tags, 0)
+            self.constant[arm.folder] = {}
         writer, rows = self.writers[arm.folder], self.next_rows[arm.folder]
         for name, (tag, axes) in self.tags.items():
             steps = self.axes[axes[0]]
             while rows[name] < len(steps) and steps[rows[name]] < before:
                 values = np.asarray(record[name][rows[name]])
                 for curve, value in curves(tag, axes[1:], values, self.axes):
-                    writer.add_scalar(curve, value, int(steps[rows[name]]))
+                    for point in self.due(arm, curve, int(steps[rows[name]]), value):
+                        writer.add_scalar(curve, point[1], point[0])
                 rows[name] += 1
+
+    def due(self, arm: Arm, curve: str, step: int, value: float) -> Points:
+        """The points to write now: none of a curve that has not changed, then all of it."""
+        known = self.constant[arm.folder]
+        held = known.setdefault(curve, None if curve in MAIN else [])
+        if held is None:
+            return [(step, value)]
+        held.append((step, value))
+        if value == held[0][1]:
+            return []
+        known[curve] = None
+        return held
+
+    def hyperparameters(self, arm: Arm) -> Any:
+        """The options that decide an arm's results, for TensorBoard's table of arms."""
+        from tensorboardX.summary import hparams
+
+        given = {k: v for k, v in vars(arm.options).items() if k not in NOT_IN_DIGEST}
+        given |= {**arm.values, "seed": arm.seed}
+        texts = {
+            name: " ".join(map(str, value))
+            for name, value in given.items()
+            if isinstance(value, list | tuple)
+        }
+        plain = {k: v for k, v in given.items() if isinstance(v, bool | int | float | str)}
+        return hparams({**plain, **texts}, dict.fromkeys(MAIN, 0.0))
 
 
 def curves(

@@ -67,7 +67,7 @@ def run(
         who = layout.make_layout(options.data_devices, options.probe_devices)
         tell_others = processes.find_stop_teller() if who.together else lambda: None
         stop = held.enter_context(stop_on_signals(tell_others, ends_process=ends_process))
-        write = functools.partial(publish, study, published, path, listeners)
+        write = functools.partial(publish, study, published, path)
         if not finished:
             before = path.stat().st_ino if path.exists() else None
             try:
@@ -92,7 +92,7 @@ def run(
                 )
             if redraws or folder.is_incomplete(path):
                 folder.set_damaged_aside(path, warn)
-                write()
+                write(listeners)
     if who.writes:
         summary = folder.read_summary(path)
         console.print(messages.claims_table(summary.verdicts))
@@ -112,7 +112,7 @@ def complete(
     watch: processes.Watch,
     stop: StopRequest,
     listeners: Sequence[Listener],
-    write: Callable[[], None],
+    write: Callable[[Sequence[Listener]], None],
 ) -> None:
     """Run what is not done yet in a folder that no other process uses."""
     dataset = data.load(options.dataset, options.data_dir, seed=options.seed)
@@ -134,9 +134,10 @@ def complete(
     }
     axes = records.axis_values(study, options, dataset)
     path = options.out / study.name / folder.digest(options)
-    events = None
+    events: Any = contextlib.nullcontext()
     if options.tensorboard and who.writes_jobs:
-        events = EventFiles(path)
+        own = EventFiles(path)
+        events, listeners = contextlib.closing(own), [own, *listeners]
 
     def open_folder() -> int:
         folder.open_folder(
@@ -158,16 +159,15 @@ def complete(
         records.check(study, options, axes, shape, record)
         if not shapes:
             shapes.update(shape)
-            if events is not None:
-                events.describe(shape, axes)
+            told_all.describe(shape, axes)
 
     polls = itertools.count()
     own_jobs = who.own(planned)
     shown = listener.display(
         len(own_jobs), silent=not who.writes_jobs, plain=who.process > 0, shown=study.shown
     )
-    with shown as progress:
-        told_all = together(progress, *([events] if events else []), *listeners)
+    with events, shown as progress:
+        told_all = together(progress, *listeners)
 
         def stops_at(done: int) -> bool:
             watch.move()
@@ -205,7 +205,7 @@ def complete(
 
             measured = records.to_dataset(study, options, axes, shapes, finished)
             results.write(results.Run(measured, run_options(options), plain(facts)), path)
-            write()
+            write(listeners)
         processes.wait_for_all("results", watch)
         if stop.received and not processes.several():
             raise Interrupted("after everything was done")

@@ -20,6 +20,7 @@ from bnjax.draw.drawing import COLUMNS, LOOKS, PUBLISHED
 from bnjax.errors import RunError
 from bnjax.frame.messages import printable
 from bnjax.frame.results import Run
+from bnjax.report.dark import on_dark
 from bnjax.report.pack import Numbers
 
 # Okabe & Ito's colours for arms that are no normalisers.
@@ -28,17 +29,6 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "triangle-down", "star", "cross")
 MATPLOTLIB = {"-": "solid", "--": "dash", "-.": "dashdot", ":": "dot"}
 MOST = 300  # curves of a chart
-# On a dark page each colour has a contrast of at least 3. Deuteranopes see any two of them apart,
-# most clearly where both have the same dashes. Hues are those of the figures.
-DARK_PAGE = "#1D2024"  # `--paper` of the page
-ON_DARK = {
-    "#D55E00": "#D55E00", "#0072B2": "#1C83D2", "#009E73": "#0FC7BB", "#CC79A7": "#FDA6C9",
-    "#E69F00": "#E69F00", "#56B4E9": "#4BC0F6", "#000000": "#FFFFFF", "#332288": "#9F8BFF",
-    "#117733": "#64CF80", "#5A98A7": "#9FDCF7", "#882255": "#DA4791", "#2A9682": "#6CB599",
-    "#9A9473": "#DDCC77", "#E06D68": "#C4647B", "#999933": "#999933", "#AA4499": "#D16BBC",
-    "#661100": "#C66D50", "#5891C8": "#6699CC",
-}  # fmt: skip
-NEUTRAL_ON_DARK = "#9AA0A8"  # a series of no arm
 # Line width: hue and dashes belong to the arm. Of two runs over each other the first is thin, the
 # second wide and paler.
 STROKE = {"width": 1.9, "opacity": 1.0}
@@ -58,10 +48,6 @@ def shown(value: Any) -> str:
     plain = value.item() if isinstance(value, np.generic) else value
     text = f"{plain:g}" if isinstance(plain, float) else str(plain)
     return html.escape(printable(text, 80), quote=False)
-
-
-def on_dark(colour: str) -> str:
-    return ON_DARK.get(colour, NEUTRAL_ON_DARK)
 
 
 def dash(line: Any) -> str:
@@ -305,7 +291,6 @@ class Group(NamedTuple):
     off: Collection[tuple[str, str]]  # values of factors that are switched off at first
     choices: Mapping[str, tuple[str, Sequence[str]]]  # axes chosen from a list: label, values
     sections: dict[str, list[Chart]]  # charts by their kind
-    steps: Sequence[int]  # that the slider has
     notes: Sequence[str]
 
 
@@ -403,16 +388,16 @@ def build(identifier: str, runs: Iterable[tuple[str, Run]], numbers: Numbers) ->
             s.place("probe_step") if "probe_step" in s.data.coords else None for s in sources
         ],
         "charts": charts,
-    }
-    steps = {
-        int(step)
-        for source in sources
-        if "slice" in sections and "probe_step" in source.data.coords
-        for step in source.values("probe_step").tolist()
-        if math.isfinite(step)
+        "steps": sliced_steps(sources) if "slice" in sections else [],
     }
     looks = factor_looks(drawn, factors)
-    return Group(content, factors, looks, off, choices, sections, sorted(steps), notes)
+    return Group(content, factors, looks, off, choices, sections, notes)
+
+
+def sliced_steps(sources: Sequence[Source]) -> list[int]:
+    """The steps of a slider: those at which any of the runs was probed."""
+    probed = [s.values("probe_step").tolist() for s in sources if "probe_step" in s.data.coords]
+    return sorted({int(step) for own in probed for step in own if math.isfinite(step)})
 
 
 def probe(source: Source, name: str) -> str:

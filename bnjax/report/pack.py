@@ -1,6 +1,7 @@
 """Numbers and files as text inside a page: packed small, unpacked by the reader's browser.
 
-Of an SVG file only what draws is let in.
+Of an SVG file only what draws is let in. Its colours become variables, which a dark page sets: one
+drawing serves both pages.
 """
 
 import base64
@@ -9,9 +10,10 @@ import gzip
 import hashlib
 import html
 import importlib.util
+import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -19,6 +21,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from bnjax.errors import RunError
+from bnjax.report import dark
 
 LEVEL = 6  # of gzip: 9 takes a fifth longer and saves a quarter of a per cent
 
@@ -101,6 +104,9 @@ OWN = re.compile(r"url\(#([\w.\-]+)\)", re.ASCII)
 NAME = re.compile(r"[\w.\-]+", re.ASCII)
 PICTURE = re.compile(r"data:image/(?:png|jpeg);base64,[A-Za-z0-9+/=\s]*")
 DEEPEST = 100
+AS_PRINTED = "printed"  # identifiers of what lies on a map of colours begin with it
+COLOUR = re.compile(r"(fill|stroke): (#[0-9a-f]{6})\b")
+VARIABLE = re.compile(r"var\(--x([0-9a-f]{6}),")
 VIEW = re.compile(r"[-\d.eE]+([ ,]+[-\d.eE]+){3}")
 
 
@@ -114,6 +120,7 @@ def inline(content: bytes, prefix: str, title: str, name: str) -> str:
 
     Elements and attributes that do not draw, scripts, styles for the whole page, links and whatever
     would be fetched are left out; identifiers get a prefix, so that two figures do not share them.
+    Colours become variables `--x<rrggbb>`, which stand for themselves until `inks` sets them.
     """
     try:
         if b"<!ENTITY" in content:
@@ -132,7 +139,10 @@ def inline(content: bytes, prefix: str, title: str, name: str) -> str:
     return f'{head}<g id="{prefix}drawing">{inner}</g></svg>'
 
 
-def render(element: ElementTree.Element, prefix: str, depth: int) -> Iterator[str]:
+def render(
+    element: ElementTree.Element, prefix: str, depth: int, *, printed: bool = False
+) -> Iterator[str]:
+    """An element and what it contains; what is `printed` keeps its colours on a dark page."""
     if depth > DEEPEST:
         raise ValueError("it is nested too deeply")
     if not isinstance(element.tag, str) or not element.tag.startswith(SVG):
@@ -141,12 +151,18 @@ def render(element: ElementTree.Element, prefix: str, depth: int) -> Iterator[st
     if not DRAWS.fullmatch(tag):
         return
     kept = dict(attributes(element.attrib, prefix))
+    if element.get("id", "").startswith(AS_PRINTED):
+        printed, kept["style"] = True, "fill: #000000"
+    elif "style" in kept and not printed:
+        kept["style"] = with_variables(kept["style"], every=tag == "use")
+    if tag == "image" and is_grey(kept.get("href", "")):
+        kept["class"] = "grey"
     given = "".join(f' {key}="{html.escape(value)}"' for key, value in kept.items())
     yield f"<{tag}{given}>"
     if tag in ("text", "tspan") and element.text:
         yield html.escape(element.text)
     for child in element:
-        yield from render(child, prefix, depth + 1)
+        yield from render(child, prefix, depth + 1, printed=printed)
         if tag in ("text", "tspan") and child.tail:
             yield html.escape(child.tail)
     yield f"</{tag}>"
@@ -166,3 +182,43 @@ def attributes(given: Mapping[str, str], prefix: str) -> Iterator[tuple[str, str
             own = OWN.sub("", value)
             if VALUE.fullmatch(own) and "url" not in own.lower():
                 yield key, OWN.sub(rf"url(#{prefix}\1)", value)
+
+
+def with_variables(style: str, *, every: bool) -> str:
+    """A style whose colours are variables; of areas those of arms and greys, unless `every`.
+
+    The colours of a map or of contours mean numbers, and stay those of its bar.
+
+    Example:
+      >>> with_variables("fill: #0072b2; opacity: 0.2", every=False)
+      'fill: var(--x0072b2,#0072b2); opacity: 0.2'
+      >>> with_variables("fill: #440154", every=False)
+      'fill: #440154'
+    """
+
+    def variable(found: re.Match[str]) -> str:
+        key, colour = found.groups()
+        known = colour.upper() in dark.ON_DARK or dark.is_grey(colour)
+        changes = every or known or key == "stroke"
+        return f"{key}: var(--x{colour[1:]},{colour})" if changes else found[0]
+
+    return COLOUR.sub(variable, style)
+
+
+def inks(drawings: Iterable[str]) -> str:
+    """What a dark page sets the variables of some drawings to."""
+    used = {found for drawing in drawings for found in VARIABLE.findall(drawing)} | {"000000"}
+    return " ".join(f"--x{colour}: {dark.ink(f'#{colour}')};" for colour in sorted(used))
+
+
+def is_grey(picture: str) -> bool:
+    """Whether a picture of a drawing, as data of its address, has no hue: its paper is white."""
+    from PIL import Image, UnidentifiedImageError
+
+    content = base64.b64decode(picture.partition(",")[2])
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            red, *others = np.moveaxis(np.asarray(image.convert("RGB")), -1, 0)
+    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError):
+        return False  # no browser shows it either
+    return all(np.array_equal(red, other) for other in others)

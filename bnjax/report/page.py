@@ -214,19 +214,24 @@ def facts(one: FinishedRun) -> list[tuple[str, str]]:
     return [(name, text) for name, text in listed.items() if text]
 
 
+UNDECIDED = "inconclusive"
+
+
 def compare(first: FinishedRun, second: FinishedRun) -> dict[str, Any]:
     """What differs between two runs, and what they have in common, as the page's template reads it.
 
-    `options` and `surroundings` that differ; `claims` of both, of which `common` are judged in both
-    runs and `changed` differently; `numbers` of the arms in both; arms `only_first`, `only_second`.
+    `options` and `surroundings` that differ; `claims` of both, of which `decided` are decided in
+    both runs, `changed` of these differently, and `undecided` are judged in both, but decided in
+    one or none; `numbers` of the arms in both; arms `only_first`, `only_second`.
     """
     runs = (first, second)
     here, there = ends(first.run), ends(second.run)
     options = ({"study": one.name, **deciding(one.run.options)} for one in runs)
     surroundings = ({name: value(v) for name, v in one.run.facts.items()} for one in runs)
     own, other = ({claim["identifier"]: claim for claim in one.verdicts} for one in runs)
-    both = own.keys() & other.keys()
-    changed = {name for name in both if own[name]["verdict"] != other[name]["verdict"]}
+    both = {name: {own[name]["verdict"], other[name]["verdict"]} for name in own if name in other}
+    decided = {name for name, found in both.items() if UNDECIDED not in found}
+    changed = {name for name in decided if len(both[name]) > 1}
     return {
         "options": differences(*options),
         "surroundings": differences(*surroundings),
@@ -234,8 +239,9 @@ def compare(first: FinishedRun, second: FinishedRun) -> dict[str, Any]:
             {"claim": claim, "runs": (own.get(name), other.get(name)), "changed": name in changed}
             for name, claim in {**own, **other, **own}.items()
         ],
-        "common": len(both),
+        "decided": len(decided),
         "changed": len(changed),
+        "undecided": len(both) - len(decided),
         "numbers": [
             (arm, quantity, a.text, b.text, change(a, b))
             for arm in here
@@ -363,10 +369,9 @@ def render(runs: Sequence[FinishedRun], compared: tuple[int, int] | None = None)
         first, second = (sections[place] for place in compared)
         pair = set_side_by_side(first, second, numbers)
         groups.append(pair["group"])
-    steps = sorted({step for group in groups for step in group.steps})
-    content = [group.content for group in groups]
-    data = {"groups": content, "places": numbers.places, "steps": steps}
+    data = {"groups": [group.content for group in groups], "places": numbers.places}
     names = ", ".join(dict.fromkeys(run.name for run in runs))
+    drawings = (shown["svg"] for one in sections for shown in one["figures"])
     # The parts of the program see each other and nothing else sees them.
     parts = "\n".join(text(f"{name}.js") for name in PROGRAM)
     program, plotly = f'"use strict";\n(() => {{\n{parts}}})();\n', pack.plotly()
@@ -375,13 +380,13 @@ def render(runs: Sequence[FinishedRun], compared: tuple[int, int] | None = None)
         title=f"{'Report' if pair is None else 'Comparison'}: {names}",
         sections=sections,
         pair=pair,
-        steps=steps,
         kinds=KINDS,
         unfolded=OPEN,
         verdicts=VERDICTS,
         keys=keys,
         program=program,
         style=text("report.css"),
+        dark=f"{text('dark.css')} {pack.inks(drawings)}",
         plotly=plotly,
         # Programs by their hashes alone, and nothing from anywhere else.
         policy="default-src 'none'; base-uri 'none'; form-action 'none'; img-src data: blob:; "

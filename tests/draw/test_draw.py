@@ -11,7 +11,7 @@ import xarray
 
 from bnjax import draw
 from bnjax.draw import LOOKS, Drawing
-from bnjax.draw.drawing import RC, Looks, cells, log_ticks, points
+from bnjax.draw.drawing import RC, Looks, cells, log_ticks, points, short_names
 from bnjax.frame.published_curves import Curve
 from bnjax.frame.results import Run
 
@@ -263,6 +263,44 @@ def test_a_name_beside_its_panel_has_room_there():
     box = name.get_window_extent()
     assert panel.axes.get_window_extent().x1 < box.x0 < box.x1 <= drawing.figure.bbox.x1
     assert name.get_text().count("\n") == 1
+
+
+def test_names_beside_a_panel_do_not_cover_each_other():
+    drawing, panel = one()
+    panel.line([0, 10], [0, 10], "curve")
+    for value, name in ((5.0, "2/lr, edge of stability"), (5.1, "1/η_min, saturation")):
+        panel.reference(value, name, outside=True)
+    drawing.finish()
+    low, high = (text.get_window_extent() for text in panel.axes.texts)
+    assert low.y1 <= high.y0 + 0.01
+    assert high.x1 <= drawing.figure.bbox.x1
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["conv1", "output"], ["conv1", "output"]),
+        (["net/a/kernel", "net/b/kernel"], ["a/kernel", "b/kernel"]),
+        (["block/conv1"], ["conv1"]),
+        (["a" * 20 + "1" + "b" * 20, "a" * 20 + "2" + "b" * 20], None),
+    ],
+)
+def test_short_names_stay_different(names, expected):
+    found = short_names(names)
+    assert len(set(found)) == len(names)
+    assert expected in (None, found)
+
+
+def test_a_legend_is_no_wider_than_its_figure_and_names_each_series_once():
+    drawing = draw.Drawing("two", (1, 2), (6.0, 3.0))
+    for panel in drawing.panels:
+        for number in range(6):
+            panel.line([0, 1], [0, number], f"BatchNorm, a layer of the net {number}")
+    drawing.legend()
+    figure = drawing.finish()
+    (legend,) = figure.legends
+    assert len(legend.get_texts()) == 6
+    assert legend.get_window_extent().width <= figure.bbox.width
 
 
 def test_a_heat_map_shows_each_cell_whole_and_thins_the_names_of_rows():

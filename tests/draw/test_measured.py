@@ -102,6 +102,25 @@ def titles(drawing):
     return [panel.title for panel in drawing.panels if panel.axes.axison]
 
 
+def test_maps_of_nested_layers_are_as_wide_as_their_panels():
+    names = tuple(f"encoder/stage{i}/block{i}/separable_conv{j}" for i in (1, 2) for j in range(4))
+    values = jnp.linspace(0, 1, 8)
+    one = probes.Shift(names, values, 2 * values, 1 - values)
+    drawing = bnjax.plot({norm: {0: one, 10: one} for norm in ("none", "batch")})
+    figure = drawing.finish()
+    widths = [panel.axes.get_window_extent().width for panel in drawing.panels]
+    assert min(widths) > 0.5 * figure.bbox.width / len(widths)
+    first, second = (panel.axes for panel in drawing.panels[:2])
+    texts = [text.get_text() for text in first.get_yticklabels() if text.get_visible()]
+    assert len(set(texts)) == len(texts)
+    assert max(map(len, texts)) < 20
+    assert not [text for text in second.get_yticklabels() if text.get_visible()]
+    (legend,) = figure.legends
+    assert legend.get_window_extent().width <= figure.bbox.width
+    assert names[-1] in {series.name.split(", ")[1] for series in drawing.panels[-1].table}
+    assert sorted({row[3] for row in drawing.table() if row[2] == "grid"}) == ["0", "10"]
+
+
 @pytest.mark.parametrize(
     ("measure", "name", "axes", "coordinate", "values"),
     [

@@ -1,5 +1,6 @@
 """What a person sees while a run goes on: the display, and event files for TensorBoard."""
 
+import dataclasses
 import io
 import re
 import struct
@@ -9,21 +10,31 @@ import pytest
 from rich.console import Console
 from toy_runs import STUDY, TOY, stop_at
 
+from bnjax import draw
 from bnjax.commands import command_line
 from bnjax.frame import folder, job, layout, listener, results
 from bnjax.frame.arm import Arm
 from bnjax.frame.interrupts import INTERRUPTED
 
 
+def loss_figure(run, published):
+    drawing = draw.Drawing("loss", size=(3.0, 2.0))
+    draw.curves(drawing.panels[0], run, run["train_loss"])
+    return drawing
+
+
+SHOWN = dataclasses.replace(STUDY, parts={"FIGURES": (loss_figure,)})  # with its claims
+
+
 def an_arm(norm):
     return Arm({"norm": norm}, 0, None, None, None, None)
 
 
-def read_events(place):
-    """The scalars of a folder's event files as TensorBoard has them: `{tag: {step: value}}`."""
+def read_values(place):
+    """What a folder's event files hold as TensorBoard has it: `{tag: {step: value}}`."""
     proto = pytest.importorskip("tensorboardX.proto.event_pb2", reason="no tensorboardX here")
     found = {}
-    for path in sorted(place.iterdir(), key=lambda path: path.stat().st_mtime_ns):
+    for path in sorted(place.glob("events*"), key=lambda path: path.stat().st_mtime_ns):
         data = path.read_bytes()
         while data:
             (length,) = struct.unpack("<Q", data[:8])
@@ -35,8 +46,17 @@ def read_events(place):
                         del steps[step]
             for value in event.summary.value:
                 assert event.step not in found.setdefault(value.tag, {}), "a step written twice"
-                found[value.tag][event.step] = value.simple_value
-    return found
+                found[value.tag][event.step] = value
+    return {tag: steps for tag, steps in found.items() if steps}
+
+
+def read_events(place):
+    """The curves of a folder's event files."""
+    return {
+        tag: {step: value.simple_value for step, value in steps.items()}
+        for tag, steps in read_values(place).items()
+        if not any(value.HasField("metadata") for value in steps.values())
+    }
 
 
 @pytest.mark.parametrize("stopped", [False, True])
@@ -45,13 +65,13 @@ def test_event_files_hold_what_was_measured_once_and_change_nothing(
 ):
     pytest.importorskip("tensorboardX", reason="tensorboardX is not installed here")
     call = [*TOY, "--evaluate-every", "2", "--out"]
-    plain = command_line.start(STUDY, *call, str(tmp_path / "plain"))
+    plain = command_line.start(SHOWN, *call, str(tmp_path / "plain"))
     call += [str(tmp_path), "--tensorboard"]
     if stopped:
         with monkeypatch.context() as patch:
             stop_at(patch, 2)
-            assert command_line.main(STUDY, call) == INTERRUPTED
-    path = command_line.start(STUDY, *call)
+            assert command_line.main(SHOWN, call) == INTERRUPTED
+    path = command_line.start(SHOWN, *call)
     for name in (folder.RESULTS, folder.METRICS):
         assert (path / name).read_bytes() == (plain / name).read_bytes()
     run = results.read(path)
@@ -61,6 +81,52 @@ def test_event_files_hold_what_was_measured_once_and_change_nothing(
             values = run[tag.replace("/", "_")].sel(norm=norm, seed=0).values.tolist()
             expected = dict(zip(run.values(axis), values, strict=True))
             assert events[tag] == pytest.approx(expected), tag
+        changing = {tag: len(set(steps.values())) > 1 for tag, steps in events.items()}
+        assert not [tag for tag in changing if not changing[tag] and tag not in listener.MAIN]
+        assert "train/finite" not in events
+    shown = read_values(path / listener.FOLDER)
+    (claims,) = shown["claims/text_summary"].values()
+    told = claims.tensor.string_val[0].decode()
+    verdicts = folder.read_summary(path).verdicts
+    assert told.count("\n") == 1 + len(verdicts)
+    assert all(f"| {one['verdict']} | {one['sentence']} |" in told for one in verdicts)
+    for figure in folder.read_summary(path).figures:
+        ((step, picture),) = shown[figure["name"]].items()
+        content = picture.image.encoded_image_string
+        assert (step, content[:4]) == (run.options["steps"], b"\x89PNG")
+        assert (picture.image.width, picture.image.height) == struct.unpack(
+            ">II", (path / f"{figure['name']}.png").read_bytes()[16:24]
+        )
+
+
+def test_event_files_have_the_options_of_each_arm(toy, tmp_path):
+    plugin = pytest.importorskip("tensorboardX.proto.plugin_hparams_pb2")
+    path = command_line.start(SHOWN, *TOY, "--tensorboard", "--out", str(tmp_path))
+    for norm in ("none", "batch"):
+        values = read_values(path / listener.FOLDER / f"{norm}-0")
+        (start,) = values["_hparams_/session_start_info"].values()
+        content = plugin.HParamsPluginData.FromString(start.metadata.plugin_data.content)
+        given = content.session_start_info.hparams
+        options = results.read(path).options
+        assert given["norm"].string_value == norm
+        assert given["lr"].number_value == options["lr"]
+        assert given["batch_size"].number_value == options["batch_size"]
+        assert not {"out", "data_dir", "decays"} & set(given)
+        (one,) = values["_hparams_/experiment"].values()
+        metrics = plugin.HParamsPluginData.FromString(one.metadata.plugin_data.content)
+        named = {metric.name.tag for metric in metrics.experiment.metric_infos}
+        assert named == set(listener.MAIN) <= set(values)
+
+
+def test_a_curve_begins_when_it_changes_and_then_has_all_its_points(tmp_path):
+    pytest.importorskip("tensorboardX")
+    files = listener.EventFiles(tmp_path)
+    arm = an_arm("batch")
+    files.constant[arm.folder] = {}
+    values = enumerate((1.0, 1.0, 2.0, 2.0))
+    due = [files.due(arm, "line/beta", step, value) for step, value in values]
+    assert due == [[], [], [(0, 1.0), (1, 1.0), (2, 2.0)], [(3, 2.0)]]
+    assert files.due(arm, "test/accuracy", 0, 0.1) == [(0, 0.1)]
 
 
 def test_without_the_package_a_line_says_what_to_install(toy, tmp_path, monkeypatch, capsys):
@@ -100,19 +166,20 @@ def test_the_terminal_shows_curve_probes_and_time_left(width):
     console = Console(file=io.StringIO(), width=width)
     bars = listener.Bars(console=console, auto_refresh=False, get_time=lambda: next(clock))
     shown = listener.RichDisplay(bars, jobs=2, shown=("line_smoothness", "line_cosines"))
+    shown.steps = {"line_smoothness": np.array([0, 2])}
     for done in (1, 2, 3):
         shown.latest = 0.0
-        shown.advance(an_arm("batch"), done, record)
+        shown.advance(an_arm("batch"), done, {**record, **a_record(4, done - 1)})
     with console.capture() as capture:
         console.print(bars.get_renderable())
     whole, own, *below = capture.get().splitlines()
     bar = r" +[━╸╺]+[━╸╺ ]*"
     assert re.fullmatch(rf"all arms{bar} 0/2 \d\d:\d\d left *", whole)
-    assert re.fullmatch(rf"batch, seed 0{bar} 3/4 \d\d:\d\d left *", own)
+    assert re.fullmatch(rf"batch, seed 0{bar} 2/4 \d\d:\d\d left *", own)
     assert [line.strip() for line in below] == [
         "minibatch loss 4.0000, accuracy 0.200",
         "loss █▁",
-        "line smoothness 2 … 3",
+        "line smoothness 2 … 3 at step 0",
         "line cosines 0.7 … 0.9",
     ]
 
@@ -145,10 +212,76 @@ def test_the_first_loss_is_shown_before_anything_is_measured(toy, tmp_path, monk
 
 def test_the_numbers_shown_are_those_that_have_arrived_however_far_behind():
     record = a_record(8, 2)  # a block of six steps is under way
-    assert listener.newest_step(record, 8) == "minibatch loss 4.0000, accuracy 0.200"
+    assert listener.arrived(record) == 2
+    assert listener.newest_step(record) == "minibatch loss 4.0000, accuracy 0.200"
     record["train_accuracy"] = np.full(8, np.nan)  # of targets that are no classes
-    assert listener.newest_step(record, 8) == "minibatch loss 4.0000"
-    assert listener.newest_step(a_record(8, 0), 1) == "first numbers under way"
+    assert listener.newest_step(record) == "minibatch loss 4.0000"
+    assert listener.newest_step(a_record(8, 0)) == "first numbers under way"
+    record["train_finite"][1] = 0
+    assert listener.newest_step(record) == "diverged"
+
+
+@pytest.mark.parametrize(("steps", "block"), [(4, 1), (30, 1), (100, 7)])
+def test_a_line_has_the_loss_of_its_own_step_and_the_last_step_has_one(capsys, steps, block):
+    shown = listener.PlainDisplay(1)
+    for known in range(0, steps, block):  # a step or a block is under way
+        shown.advance(an_arm("batch"), min(known + block, steps), a_record(steps, known))
+    shown.finish(an_arm("batch"), a_record(steps, steps))
+    lines = capsys.readouterr().out.splitlines()
+    told = [re.match(r"batch, seed 0: step (\d+)/\d+, minibatch loss ([\d.]+)", x) for x in lines]
+    assert all(told)
+    assert [float(one[2]) for one in told] == [
+        pytest.approx(8 * 0.5 ** (int(one[1]) - 1), abs=1e-4) for one in told
+    ]
+    assert int(told[-1][1]) == steps
+    assert min(4, steps) <= len(lines) <= listener.LINES_PER_ARM
+
+
+def test_a_line_says_where_an_arm_diverged_and_nothing_of_an_arm_that_was_done_before(capsys):
+    shown = listener.PlainDisplay(1)
+    record = a_record(40, 12)
+    shown.advance(an_arm("batch"), 12, record)
+    record["train_finite"][12] = 0
+    shown.finish(an_arm("batch"), record)
+    shown.finish(an_arm("none"), a_record(40, 40))
+    assert "batch, seed 0: step 13/40, diverged" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_the_bars_end_with_the_loss_of_the_last_step():
+    bars = listener.Bars(console=Console(file=io.StringIO()))
+    shown = listener.RichDisplay(bars, jobs=1)
+    shown.advance(an_arm("batch"), 4, a_record(4, 3))
+    shown.finish(an_arm("batch"), a_record(4, 4))
+    own = bars.tasks[-1]
+    assert (own.completed, own.fields["count"]) == (4, "4/4")
+    assert "minibatch loss 1.0000" in own.fields["below"]
+
+
+def test_a_notebook_has_one_output_which_is_replaced(monkeypatch, capsys):
+    import IPython.display
+
+    puts, made = [], []
+
+    class Handle:
+        def update(self, bars):
+            puts.append(Console(file=io.StringIO(), width=80, record=True))
+            puts[-1].print(bars)
+
+    def show(bars, display_id):
+        made.append(display_id)
+        return Handle()
+
+    monkeypatch.setattr(IPython.display, "display", show)
+    monkeypatch.setattr(listener, "in_notebook", lambda: True)
+    monkeypatch.setattr(listener, "NOTEBOOK_REFRESH", 0)
+    with listener.display(1) as shown:
+        for done in range(1, 5):
+            shown.advance(an_arm("batch"), done, a_record(4, done - 1))
+        shown.finish(an_arm("batch"), a_record(4, 4))
+    assert made == [True]
+    assert len(puts) == 6
+    assert "4/4" in puts[-1].export_text()
+    assert capsys.readouterr().out == ""
 
 
 def test_probes_without_a_choice_show_their_first_fields_and_nothing_private():
@@ -161,12 +294,11 @@ def test_steps_done_before_a_resume_tell_nothing_of_the_time_left():
     clock = [0.0]
     bars = listener.Bars(console=Console(file=io.StringIO()), get_time=lambda: clock[0])
     shown = listener.RichDisplay(bars, jobs=2)
-    record = a_record(100, 100)
-    shown.finish(an_arm("none"), record)
+    shown.finish(an_arm("none"), a_record(100, 100))
     for done in range(51, 61):  # a second each, from the checkpoint at step 50
         clock[0] += 1
         shown.latest = 0.0
-        shown.advance(an_arm("batch"), done, record)
+        shown.advance(an_arm("batch"), done, a_record(100, done))
     (whole,) = [task for task in bars.tasks if task.description == "all arms"]
     assert whole.time_remaining == pytest.approx(40, abs=5)
 

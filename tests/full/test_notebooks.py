@@ -1,5 +1,6 @@
 """Each notebook is what jupytext makes of its Python file, and runs from first to last cell."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,9 @@ def test_a_notebook_runs(script, tmp_path, monkeypatch):
         output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs
     ]
     assert not [output for output in printed if output.output_type == "error"]
+    assert not [output for output in printed if "minibatch loss" in output.get("text", "")]
+    for cell in notebook.cells:
+        if "bnjax.start(" in cell.source and cell.cell_type == "code":
+            texts = [output.get("data", {}).get("text/plain", "") for output in cell.outputs]
+            (bars,) = [text for text in texts if "all arms" in text]
+            assert re.search(r"all arms .* (\d+)/\1 ", bars)

@@ -1,6 +1,7 @@
 """The page of a run in a real browser: it draws, asks for nothing, and its controls work."""
 
 import csv
+import dataclasses
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import pytest
 
 from bnjax.commands import report as command
 from bnjax.frame import results
+from bnjax.report import dark
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -114,7 +116,7 @@ class Reader:
         )
 
     def move_to(self, place):
-        self.page.locator("#step").evaluate(
+        self.page.locator("#run-1-step").evaluate(
             "(e, v) => { e.value = v; e.dispatchEvent(new Event('input')); }", str(place)
         )
         self.settle()
@@ -159,9 +161,10 @@ def test_one_slider_moves_all_slices(reader, run):
         "Effective smoothness": "line_smoothness",
         "Cosine of G": "shift_cosines",
     }
+    shown = reader.page.locator("output[for=run-1-step]")
     for place in (3, 0, 2):
         reader.move_to(place)
-        assert reader.page.locator("#step-shown").text_content() == str(10 * place)
+        assert shown.text_content() == str(10 * place)
         for title, name in slices.items():
             values = found[name].values.reshape(4, 4, -1)[:, place]
             drawn = [trace["y"] for trace in reader.traces(title)]
@@ -173,10 +176,10 @@ def test_one_slider_moves_all_slices(reader, run):
     assert [mark for mark in marks if mark is not None] == [20] * 4
     reader.page.get_by_label("Step after").click()
     reader.settle()
-    assert reader.page.locator("#step-shown").text_content() == "30"
-    reader.page.locator("#step").focus()
+    assert shown.text_content() == "30"
+    reader.page.locator("#run-1-step").focus()
     reader.page.keyboard.press("ArrowLeft")
-    assert reader.page.locator("#step-shown").text_content() == "20"
+    assert shown.text_content() == "20"
 
 
 def test_arms_and_seeds_are_switched_off_and_on(reader):
@@ -215,7 +218,7 @@ def test_buttons_hand_out_the_files_of_the_run(reader, run, tmp_path, suffix):
     assert Path(handed.value.path()).read_bytes() == (run / f"training.{suffix}").read_bytes()
 
 
-def test_a_figure_is_zoomed_and_moved_by_wheel_buttons_and_keys(reader):
+def test_a_figure_is_zoomed_and_moved_by_buttons_keys_and_a_pinch(reader):
     view = reader.page.locator(".figure .view").first
     view.scroll_into_view_if_needed()
 
@@ -223,13 +226,11 @@ def test_a_figure_is_zoomed_and_moved_by_wheel_buttons_and_keys(reader):
         return [float(x) for x in view.locator("svg").get_attribute("viewBox").split()]
 
     whole = box()
-    view.hover()
-    reader.page.mouse.wheel(0, -300)
-    reader.settle()
-    assert box() == whole  # the page scrolls over a figure that nobody has chosen
     view.focus()
     view.hover()
+    reader.page.keyboard.down("Control")  # as a pinch on a touchpad arrives
     reader.page.mouse.wheel(0, -300)
+    reader.page.keyboard.up("Control")
     reader.settle()
     assert box()[2] < whole[2]
     reader.page.keyboard.press("0")
@@ -384,15 +385,115 @@ def test_a_finger_scrolls_the_page_over_charts_and_figures(browser, run):
     assert not made.errors
 
 
-def test_a_dark_page_does_not_glare(browser, run):
+def test_a_dark_page_has_dark_figures_and_the_printer_white_ones(browser, run):
     made = Reader(browser, run / "report.html", color_scheme="dark")
     made.draw_all(kinds=".training")
     view = made.page.locator(".figure .view").first
-    shown = "e => getComputedStyle(e).fill"
-    paper = view.locator("path[style='fill: #ffffff']").first.evaluate(shown)
-    assert 150 < min(int(part) for part in re.findall(r"\d+", paper)) < 225
-    icon = made.page.locator(".modebar-btn path").first.evaluate(shown)
+
+    def fill(element):
+        shown = element.evaluate("e => getComputedStyle(e).fill")
+        return "#" + "".join(f"{int(part):02X}" for part in re.findall(r"\d+", shown)[:3])
+
+    paper, text = view.locator("path[style*='--xffffff']").first, view.locator("use").last
+    arm = view.locator("path[style*='stroke: var(--x0072b2']").first
+    stroke = "e => getComputedStyle(e).stroke"
+    assert (fill(paper), fill(text)) == (dark.DARK_PAGE, "#FFFFFF")
+    blue = [int(dark.ON_DARK["#0072B2"][place : place + 2], 16) for place in (1, 3, 5)]
+    assert arm.evaluate(stroke) == f"rgb({', '.join(map(str, blue))})"
+    icon = made.page.locator(".modebar-btn path").first.evaluate("e => getComputedStyle(e).fill")
     assert min(int(part) for part in re.findall(r"\d+", icon)[:3]) > 120
+    made.page.get_by_role("button", name="Light page").click()
+    assert (fill(paper), fill(text)) == ("#FFFFFF", "#000000")
+    made.page.get_by_role("button", name="Dark page").click()
+    made.page.emulate_media(media="print", color_scheme="dark")
+    assert (fill(paper), fill(text)) == ("#FFFFFF", "#000000")
+    made.context.close()
+
+
+SCREENS = {"phone": (390, 844), "laptop": (1280, 900)}
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_figure_and_verdicts_are_on_the_first_screen(browser, run, screen):
+    width, height = SCREENS[screen]
+    made = Reader(browser, run / "report.html", viewport={"width": width, "height": height})
+    for shown in (".first .view", ".first .counts", ".first .outcome"):
+        box = made.page.locator(shown).bounding_box()
+        assert box["y"] + box["height"] <= height, shown
+        assert 0 <= box["x"] <= box["x"] + box["width"] <= width, shown
+    assert made.page.locator(".outcome li").all_text_contents() == [
+        f"{one['sentence']}: {one['verdict']}" for one in made_runs.verdicts()
+    ]
+    made.page.locator(".outcome a").last.click()
+    assert made.page.locator("#run-1-claim-3").evaluate("e => e.matches(':target')")
+    made.context.close()
+
+
+def test_the_wheel_scrolls_the_page_wherever_it_lies(reader):
+    """Over a figure that was chosen, a chart and a surface, as over text."""
+    reader.draw_all(kinds=".training, .surface")
+    reader.page.evaluate("document.documentElement.style.scrollBehavior = 'auto'")
+    for place in (".figure .view", ".training .plot", ".surface .scene"):
+        element = reader.page.locator(place).first
+        element.evaluate("e => e.scrollIntoView({block: 'center'})")
+        element.click(position={"x": 150, "y": 100})
+        element.hover(position={"x": 150, "y": 100})
+        before = reader.page.evaluate("scrollY")
+        reader.page.mouse.wheel(0, 200)
+        reader.settle()
+        assert reader.page.evaluate("scrollY") == pytest.approx(before + 200, abs=2), place
+    eye = reader.page.locator(".scene").first.evaluate("e => e._fullLayout.scene.camera.eye")
+    assert np.linalg.norm(list(eye.values())) == pytest.approx(np.sqrt(2 * 1.6**2 + 1))
+
+
+def test_a_slider_stands_where_it_acts_and_stays_in_sight_there(reader):
+    reader.draw_all()
+    slider, plots = reader.page.locator(".stepper"), reader.page.locator(".slice .plot")
+    seen = """e => {
+      const box = e.getBoundingClientRect(); return box.top >= 0 && box.bottom <= innerHeight;
+    }"""
+    reader.page.evaluate("document.documentElement.style.scrollBehavior = 'auto'")
+    reader.page.evaluate("scrollTo(0, 0)")
+    assert not slider.evaluate(seen)
+    for plot in plots.all():
+        plot.evaluate("e => e.scrollIntoView({block: 'center'})")
+        assert slider.evaluate(seen)
+    reader.page.locator(".training .plot").first.evaluate("e => e.scrollIntoView()")
+    assert not slider.evaluate("e => e.getBoundingClientRect().top < 5")
+
+
+def test_each_run_of_a_page_has_a_slider_of_its_own(browser, compared):
+    made = Reader(browser, compared)
+    made.draw_all(kinds=".slice")
+    shown = {name: made.page.locator(f"output[for={name}-step]") for name in ("run-1", "run-2")}
+    made.move_to(1)
+    assert [one.text_content() for one in shown.values()] == ["10", "30"]
+    first = made.page.locator("#run-1 .slice .plot").first.evaluate("e => e.data[0].y")
+    second = made.page.locator("#run-2 .slice .plot").first.evaluate("e => e.data[0].y")
+    assert first != second
+    made.context.close()
+
+
+def test_a_list_stands_at_the_charts_it_changes_and_all_of_these_follow(browser, place):
+    made_run = made_runs.measured()
+    dims = ("norm", "seed", "probe_step", "kind", "rank")
+    values = np.arange(128.0).reshape(2, 2, 4, 2, 4)
+    data = made_run.data.assign(many_a=(dims, values), many_b=(dims, values + 1))
+    data = data.assign_coords(kind=["a", "b"], rank=np.arange(1, 5))
+    path = made_runs.write(place / "choices", dataclasses.replace(made_run, data=data))
+    assert command.main([str(path)]) == 0
+    made = Reader(browser, path / "report.html")
+    made.draw_all(kinds=".slice")
+    lists = made.page.locator("select[data-axis=kind]")
+    title = "e.closest('.chart').querySelector('h5').textContent"
+    titles = lists.evaluate_all(f"all => all.map(e => {title})")
+    assert [title.strip() for title in titles] == ["Many a", "Many b"]
+    lists.first.select_option("b")
+    made.settle()
+    assert [one.input_value() for one in lists.all()] == ["b", "b"]
+    for title, more in (("Many a", 0), ("Many b", 1)):
+        drawn = [trace["y"] for trace in made.traces(title)]
+        np.testing.assert_array_equal(drawn, values.reshape(4, 4, 2, 4)[:, -1, 1] + more)
     made.context.close()
 
 
@@ -424,8 +525,8 @@ def test_the_page_follows_the_system_and_then_the_reader(browser, run, scheme):
     assert not made.errors
 
 
-@pytest.mark.parametrize("width", [360, 768])
-def test_nothing_is_wider_than_a_phone(browser, run, compared, width):
+@pytest.mark.parametrize("width", [360, 390, 768, 1280])
+def test_nothing_is_wider_than_the_screen(browser, run, compared, width):
     for path in (run / "report.html", compared):
         made = Reader(browser, path, viewport={"width": width, "height": 740})
         made.draw_all(kinds=".training")
@@ -440,7 +541,7 @@ def test_without_scripts_the_message_is_there(browser, run):
     assert page.locator(".figure svg").first.is_visible()
     assert page.locator(".claims").is_visible()
     assert not page.locator(".live").is_visible()
-    assert not page.locator("#stepper").is_visible()
+    assert not page.locator(".stepper").is_visible()
     assert not page.locator(".zooms").is_visible()
     with page.expect_download() as handed:
         page.get_by_label("Download training.csv").click()
@@ -504,6 +605,6 @@ def test_print_shows_the_figures_and_the_rules_alone(reader):
     reader.page.evaluate("dispatchEvent(new Event('beforeprint'))")
     reader.page.emulate_media(media="print")
     assert not reader.page.locator(".live").is_visible()
-    assert not reader.page.locator("#stepper").is_visible()
+    assert not reader.page.locator(".stepper").is_visible()
     assert reader.page.locator(".figure svg").first.is_visible()
     assert reader.page.get_by_text("the ratio none/batch is above 1").first.is_visible()

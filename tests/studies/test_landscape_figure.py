@@ -26,6 +26,17 @@ def test_two_arms_share_their_panels():
     assert (drawing.name, drawing.title) == ("landscape", "Loss landscape along the gradient")
 
 
+def test_the_name_of_a_plateau_stands_in_the_margin_whatever_the_number_of_arms():
+    for norms in (("none", "batch"), ("none", "batch", "l1")):
+        (drawing,) = figure.landscape(made_run(norms), {})
+        drawing.finish()
+        (name,) = [name for panel in drawing.panels for name in panel.outside]
+        assert " ".join(name.get_text().split()) == "2/lr = 1/η_min"
+        assert name.get_window_extent().x0 > name.axes.get_window_extent().x1
+        others = [panel.axes.get_tightbbox() for panel in drawing.panels if panel.axes != name.axes]
+        assert not any(name.get_window_extent().overlaps(other) for other in others)
+
+
 def test_of_more_arms_each_has_a_column_with_none_and_all_columns_one_scale():
     run = made_run(("none", "batch", "l1"))
     run["line_losses"].loc[{"norm": "l1"}] *= 1e6  # the last column's arm alone

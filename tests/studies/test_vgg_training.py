@@ -56,6 +56,15 @@ def a_run(norms=("none", "batch"), seeds=1, lrs=None, **options):
 DRAWN = ("training, every minibatch", "training", "training", "test set")
 
 
+@pytest.mark.parametrize("lrs", [None, [0.1, 0.5]])
+def test_the_legend_names_each_series_once(lrs):
+    drawing = figure.training(a_run(("none", "batch", "l1"), lrs=lrs), {})
+    (legend,) = drawing.finish().legends
+    names = [text.get_text() for text in legend.get_texts()]
+    assert len(names) == len(set(names)) == 6
+    assert not any(panel.axes.get_legend() for panel in drawing.panels)
+
+
 def test_the_figure_shows_every_minibatch_their_median_the_range_and_the_test_set():
     made = synthetic.diverged(a_run(seeds=3), "none")
     drawing = figure.training(made, {})

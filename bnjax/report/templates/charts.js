@@ -6,7 +6,7 @@ const charts = new Map(); // by the id of the plot: chart, group, element
 const drawn = new Set();
 const off = new Map(); // by group: values of factors that are switched off
 const chosen = new Map(); // by group: values of axes that are chosen from lists
-let step = null;
+const steps = new Map(); // by group: the training step of its slices
 
 const array = (place) => {
   const [first, count, width] = data.places[place];
@@ -22,9 +22,9 @@ const loadPlotly = () => {
   });
   return plotly;
 };
-const nearest = (steps) => {
+const nearest = (probed, step) => {
   let best = 0;
-  steps.forEach((value, i) => { if (Math.abs(value - step) < Math.abs(steps[best] - step)) best = i; });
+  probed.forEach((value, i) => { if (Math.abs(value - step) < Math.abs(probed[best] - step)) best = i; });
   return best;
 };
 const isOn = (group, curve) =>
@@ -34,7 +34,7 @@ const isOn = (group, curve) =>
 const start = (group, trace) => {
   const source = group.curves[trace.k].source;
   let offset = 0;
-  if (trace.p !== undefined) offset += trace.p * nearest(array(group.probes[source]));
+  if (trace.p !== undefined) offset += trace.p * nearest(array(group.probes[source]), steps.get(group.id));
   for (const [axis, stride] of Object.entries(trace.c ?? {})) {
     const place = group.axes[source][axis].indexOf(chosen.get(group.id)[axis]);
     if (place < 0) return null;
@@ -128,7 +128,7 @@ const layout = (group, chart, narrow) => {
     if (narrow) own.yaxis = { ...own.yaxis, domain: [0.6, 1] };
     own.legend = { orientation: "h", y: narrow ? -0.14 : -0.24, yanchor: "top", font: { size: 11 } };
   }
-  own.shapes = marks(chart);
+  own.shapes = marks(group, chart);
   if (coarse.matches) {
     own.dragmode = false;
     for (const name of Object.keys(own)) if (/^[xy]axis/.test(name)) own[name].fixedrange = true;
@@ -137,12 +137,13 @@ const layout = (group, chart, narrow) => {
 };
 // Where the slider stands, in what goes along the training step.
 const MARKED = ["training", "course", "overlay"];
-const marks = (chart) => {
-  if (!MARKED.includes(chart.kind) || step === null || Array.isArray(chart.traces[0].x)) return [];
+const marks = (group, chart) => {
+  const step = steps.get(group.id);
+  if (!MARKED.includes(chart.kind) || step === undefined || Array.isArray(chart.traces[0].x)) return [];
   return [{ type: "line", name: "step", x0: step, x1: step, xref: "x", y0: 0, y1: 1, yref: "y domain", line: { color: colours().ink, width: 1, dash: "dot" } }];
 };
 const settings = {
-  displaylogo: false, responsive: true, showSendToCloud: false, plotlyServerURL: "",
+  displaylogo: false, responsive: true, scrollZoom: false, showSendToCloud: false, plotlyServerURL: "",
   toImageButtonOptions: { format: "svg" },
   modeBarButtonsToRemove: ["lasso2d", "select2d"],
   displayModeBar: coarse.matches ? false : "hover",

@@ -25,7 +25,7 @@ const table = ({ chart, element }) => {
   return `${[head, ...body].map((row) => row.map(cell).join(",")).join("\n")}\n`;
 };
 const tableName = ({ group, chart }) => {
-  const when = chart.kind === "slice" ? `-step-${step}` : "";
+  const when = chart.kind === "slice" ? `-step-${steps.get(group.id)}` : "";
   return `${group.id}-${chart.name}${when}`.replace(/[^\w.-]+/g, "_") + ".csv";
 };
 
@@ -38,10 +38,10 @@ const redraw = (only = () => true) => {
   });
 };
 
-const markAll = () => {
+const markAll = (own) => {
   for (const id of drawn) {
-    const { chart, element } = charts.get(id);
-    if (MARKED.includes(chart.kind) && element.data) window.Plotly.relayout(element, { shapes: marks(chart) });
+    const { group, chart, element } = charts.get(id);
+    if (group === own && MARKED.includes(chart.kind) && element.data) window.Plotly.relayout(element, { shapes: marks(group, chart) });
   }
 };
 
@@ -55,7 +55,6 @@ const setUpCharts = async () => {
       draw(target.id).catch((error) => { target.textContent = `Not drawn: ${error.message}`; });
     }
   }, { rootMargin: "400px" });
-  step = data.steps.length ? data.steps[data.steps.length - 1] : null;
   for (const group of data.groups) {
     const section = document.querySelector(`.live[data-group="${group.id}"]`);
     if (!section) continue;
@@ -74,8 +73,14 @@ const setUpCharts = async () => {
     for (const list of all("select[data-axis]", section)) {
       const note = () => { chosen.get(group.id)[list.dataset.axis] = list.value; };
       note();
-      list.addEventListener("change", () => { note(); redraw(own); });
+      list.addEventListener("change", () => {
+        note();
+        // Every chart with this axis shows the same value of it.
+        for (const other of all(`select[data-axis="${list.dataset.axis}"]`, section)) other.value = list.value;
+        redraw(own);
+      });
     }
+    setUpStepper(group, section.querySelector(".stepper"));
     for (const chart of group.charts) {
       const element = byId(chart.id);
       charts.set(chart.id, { group, chart, element });
@@ -96,19 +101,18 @@ const setUpCharts = async () => {
       seen.observe(element);
     }
   }
-  setUpStepper();
 };
-const setUpStepper = () => {
-  const form = byId("stepper");
+const setUpStepper = (group, form) => {
+  if (group.steps.length) steps.set(group.id, group.steps[group.steps.length - 1]);
   if (!form) return;
-  const slider = byId("step");
-  form.hidden = false;
+  const slider = form.querySelector("input");
   const show = () => {
-    step = data.steps[Number(slider.value)];
-    byId("step-shown").textContent = step;
+    const step = group.steps[Number(slider.value)];
+    steps.set(group.id, step);
+    form.querySelector("output").textContent = step;
     slider.setAttribute("aria-valuetext", `step ${step}`);
-    redraw(({ chart }) => chart.kind === "slice");
-    markAll();
+    redraw((other) => other.group === group && other.chart.kind === "slice");
+    markAll(group);
   };
   slider.addEventListener("input", show);
   form.addEventListener("submit", (event) => event.preventDefault());

@@ -1,8 +1,9 @@
 // A finger scrolls the page, whatever it lies on.
 const coarse = matchMedia("(pointer: coarse)");
 
-// Figures: zoomed by wheel, buttons and keys; moved by dragging and keys. Under a finger they
-// become larger in place, and scroll like the page.
+// Figures: zoomed by buttons, keys, and Ctrl with the wheel or a pinch; moved by dragging and keys.
+// The wheel alone scrolls the page. Under a finger they become larger in place, and scroll like the
+// page.
 const setUpFigures = () => {
   for (const view of all(".view")) {
     const svg = view.querySelector("svg");
@@ -44,8 +45,7 @@ const setUpFigures = () => {
       button.addEventListener("click", () => act[button.dataset.zoom]());
     }
     view.addEventListener("wheel", (event) => {
-      // The page scrolls over figures that nobody has chosen.
-      if (coarse.matches || (!event.ctrlKey && document.activeElement !== view)) return;
+      if (coarse.matches || !event.ctrlKey) return;
       event.preventDefault();
       const place = svg.getBoundingClientRect();
       zoom(

@@ -61,8 +61,10 @@ const drawSurface = async (group, chart, element) => {
     title.className = "scene-title";
     const holder = document.createElement("div");
     holder.className = "scene";
-    // A scene keeps touches to itself even where it does not turn by them.
-    if (coarse.matches) outer.addEventListener("touchmove", (event) => event.stopPropagation(), { capture: true, passive: true });
+    // A scene keeps the wheel and touches to itself even where it does not turn by them.
+    for (const kind of ["wheel", ...(coarse.matches ? ["touchmove"] : [])]) {
+      outer.addEventListener(kind, (event) => event.stopPropagation(), { capture: true, passive: true });
+    }
     outer.append(title, holder);
     element.append(outer);
     holders.push(holder);

@@ -33,8 +33,8 @@ def distributions(run: Run, published: Published) -> Drawing:
     del published  # these figures have no published curve
     norms, layers, seed = run.norms, run.values("shown_layer"), run.seeds[0]
     note = (
-        f"Activations before the non-linearity, seed {seed}; darker: more of them; each panel has "
-        "its own scale."
+        f"Activations before the non-linearity, seed {seed}; the stronger the grey, the more of them; "
+        "each panel has its own scale."
     )
     drawing = Drawing(
         "distributions",

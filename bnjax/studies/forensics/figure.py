@@ -96,7 +96,8 @@ def table(run: Run, published: Published) -> list[Drawing]:
         light = shown[row, column] > 0.6 * max(shown.max(), 1e-9)
         colour = "white" if light else "black"
         text = f"{values[row, column]:.3g}"
-        panel.note(text, (column, row), "data", va="center", color=colour, fontsize=8)
+        own = f"printed-{row}-{column}"  # on its cell, whatever page the figure is on
+        panel.note(text, (column, row), "data", va="center", color=colour, fontsize=8, gid=own)
     panel.set(title="typical factor", xticks=(x, columns), yticks=(y, order), grid=False)
     panel.axes.invert_yaxis()
     drawing.caption = caption(run)

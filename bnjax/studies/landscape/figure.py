@@ -80,7 +80,7 @@ def along_line(
         arms = Run(line.data.sel(norm=norms), line.options, line.facts)
         measured.line_panels(panels, arms)
         for value, plateau in measured.plateaus(run):
-            panels[2].reference(value, plateau, outside=several, named=norms == columns[-1])
+            panels[2].reference(value, plateau, outside=True, named=norms == columns[-1])
         for panel, curve in zip(panels, names, strict=False):
             panel.published(shown, curve, norms)
         for panel, (title, label) in zip(panels, measured.LINE.values(), strict=True):

@@ -41,8 +41,7 @@ def training(run: Run, published: Published) -> Drawing:
         overlaid |= bool(name) and panel.published(published, name, run.norms)
         panel.set(title=f"{quantity.capitalize()}, learning rate {here.options['lr']:g}")
     cut = cut_losses(drawing.panels[: len(rates)], run)
-    for panel in drawing.panels[-columns:]:
-        panel.legend()
+    drawing.legend()
     notes = [draw.PUBLISHED_NOTE] * overlaid
     notes += [f"losses above {LARGEST_LOSS} times chance are outside the panel"] * cut
     drawing.caption = "\n".join(filter(None, [*caption(run), "; ".join(notes)]))
