@@ -73,6 +73,14 @@ class Meanwhile(Listener):
         self._start()
 
 
+EVENTS = tuple(name for name in vars(Listener) if not name.startswith("_"))
+
+
+def same_at_all(act: Callable[..., None]) -> Any:
+    """A listener that does the same at all events."""
+    return SimpleNamespace(**dict.fromkeys(EVENTS, act))
+
+
 def together(*listeners: Listener) -> Any:
     one_at_a_time = threading.Lock()
 
@@ -81,8 +89,7 @@ def together(*listeners: Listener) -> Any:
             for listener in listeners:
                 getattr(listener, event)(*arguments)
 
-    events = [name for name in vars(Listener) if not name.startswith("_")]
-    return SimpleNamespace(**{event: functools.partial(tell, event) for event in events})
+    return SimpleNamespace(**{event: functools.partial(tell, event) for event in EVENTS})
 
 
 SILENT = Listener()
@@ -308,7 +315,7 @@ class RichDisplay(Listener):
         )
 
 
-class NotebookOutput(Listener):
+class NotebookOutput:
     """Shows bars in one output of a notebook's cell, and replaces it as they move."""
 
     def __init__(self, bars: Bars) -> None:
@@ -317,11 +324,10 @@ class NotebookOutput(Listener):
         self.bars, self.latest = bars, time.monotonic()
         self.output: Any = show(bars, display_id=True)
 
-    def renew(self, *_: Any) -> None:
+    def renew(self, *event: Any) -> None:
+        del event
         if time.monotonic() >= self.latest + NOTEBOOK_REFRESH:
             self.show()
-
-    begin = advance = advance_rows = finish = renew
 
     def show(self) -> None:
         self.latest = time.monotonic()
@@ -348,7 +354,7 @@ def display(
         bars = Bars(auto_refresh=False)
         output = NotebookOutput(bars)
         try:
-            yield together(RichDisplay(bars, jobs, shown), output)
+            yield together(RichDisplay(bars, jobs, shown), same_at_all(output.renew))
         finally:
             output.show()
     elif plain or not sys.stdout.isatty():

@@ -96,8 +96,8 @@ def run(
     if who.writes:
         summary = folder.read_summary(path)
         console.print(messages.claims_table(summary.verdicts))
-        for name in (folder.CONFIG, *summary.files):
-            console.print(f"  {printable(path / name)}")
+        names = (folder.CONFIG, *summary.files)
+        console.print("\n".join(f"  {printable(path / name)}" for name in names))
         minutes, seconds = divmod(round(time.monotonic() - begun), 60)
         page = printable(path / "report.html")
         console.print(f"done in {minutes}:{seconds:02} · open {page}", soft_wrap=True)

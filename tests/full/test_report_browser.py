@@ -421,7 +421,8 @@ def test_figure_and_verdicts_are_on_the_first_screen(browser, run, screen):
         box = made.page.locator(shown).bounding_box()
         assert box["y"] + box["height"] <= height, shown
         assert 0 <= box["x"] <= box["x"] + box["width"] <= width, shown
-    assert made.page.locator(".outcome li").all_text_contents() == [
+    told = made.page.locator(".outcome li").all_text_contents()
+    assert [text.strip() for text in told] == [
         f"{one['sentence']}: {one['verdict']}" for one in made_runs.verdicts()
     ]
     made.page.locator(".outcome a").last.click()

@@ -33,7 +33,7 @@ def distributions(run: Run, published: Published) -> Drawing:
     del published  # these figures have no published curve
     norms, layers, seed = run.norms, run.values("shown_layer"), run.seeds[0]
     note = (
-        f"Activations before the non-linearity, seed {seed}; the stronger the grey, the more of them; "
+        f"Activations before the non-linearity, seed {seed}; stronger grey: more of them; "
         "each panel has its own scale."
     )
     drawing = Drawing(
