@@ -428,12 +428,13 @@ class EventFiles(Listener):
         self.open("").add_text("claims", table, self.last_step)
 
     def draw(self, name: str, files: Sequence[Path]) -> None:
-        import matplotlib.image
+        from PIL import Image  # comes with matplotlib, which drew them
 
         for path in files:
             if path.suffix == ".png":
-                picture = matplotlib.image.imread(path)
-                self.open("").add_image(name, picture, self.last_step, dataformats="HWC")
+                with Image.open(path) as picture:
+                    pixels = np.asarray(picture)
+                self.open("").add_image(name, pixels, self.last_step, dataformats="HWC")
 
     def close(self) -> None:
         for writer in self.writers.values():
