@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType, SimpleNamespace
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -76,12 +76,14 @@ class Meanwhile(Listener):
 EVENTS = tuple(name for name in vars(Listener) if not name.startswith("_"))
 
 
-def same_at_all(act: Callable[..., None]) -> Any:
-    """A listener that does the same at all events."""
-    return SimpleNamespace(**dict.fromkeys(EVENTS, act))
+def hearing(**acts: Callable[..., None]) -> Listener:
+    """A listener that calls a function at each of some events."""
+    made = Listener()
+    vars(made).update(acts)
+    return made
 
 
-def together(*listeners: Listener) -> Any:
+def together(*listeners: Listener) -> Listener:
     one_at_a_time = threading.Lock()
 
     def tell(event: str, *arguments: Any) -> None:
@@ -89,7 +91,7 @@ def together(*listeners: Listener) -> Any:
             for listener in listeners:
                 getattr(listener, event)(*arguments)
 
-    return SimpleNamespace(**{event: functools.partial(tell, event) for event in EVENTS})
+    return hearing(**{event: functools.partial(tell, event) for event in EVENTS})
 
 
 SILENT = Listener()
@@ -354,7 +356,9 @@ def display(
         bars = Bars(auto_refresh=False)
         output = NotebookOutput(bars)
         try:
-            yield together(RichDisplay(bars, jobs, shown), same_at_all(output.renew))
+            yield together(
+                RichDisplay(bars, jobs, shown), hearing(**dict.fromkeys(EVENTS, output.renew))
+            )
         finally:
             output.show()
     elif plain or not sys.stdout.isatty():
