@@ -421,6 +421,8 @@ def test_figure_and_verdicts_are_on_the_first_screen(browser, run, screen):
         box = made.page.locator(shown).bounding_box()
         assert box["y"] + box["height"] <= height, shown
         assert 0 <= box["x"] <= box["x"] + box["width"] <= width, shown
+        caption = made.page.locator(".first figcaption").bounding_box()
+        assert caption["y"] >= box["y"] + box["height"], shown
     told = made.page.locator(".outcome li").all_text_contents()
     assert [text.strip() for text in told] == [
         f"{one['sentence']}: {one['verdict']}" for one in made_runs.verdicts()
@@ -467,11 +469,16 @@ def test_each_run_of_a_page_has_a_slider_of_its_own(browser, compared):
     made = Reader(browser, compared)
     made.draw_all(kinds=".slice")
     shown = {name: made.page.locator(f"output[for={name}-step]") for name in ("run-1", "run-2")}
+    plots = [made.page.locator(f"#{name} .slice .plot").first for name in shown]
+    before = [plot.evaluate("e => e.data[0].y") for plot in plots]
     made.move_to(1)
     assert [one.text_content() for one in shown.values()] == ["10", "30"]
-    first = made.page.locator("#run-1 .slice .plot").first.evaluate("e => e.data[0].y")
-    second = made.page.locator("#run-2 .slice .plot").first.evaluate("e => e.data[0].y")
-    assert first != second
+    first, second = (plot.evaluate("e => e.data[0].y") for plot in plots)
+    assert first != before[0]
+    assert second == before[1]
+    made.page.get_by_role("button", name="Dark page").click()
+    made.settle()
+    assert plots[1].evaluate("e => e.data[0].y") == before[1]  # all are drawn anew
     made.context.close()
 
 
