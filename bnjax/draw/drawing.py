@@ -582,7 +582,7 @@ def short_names(names: Sequence[str]) -> list[str]:
 
     Example:
       >>> short_names(["net/stage1/block1/conv1", "net/stage1/block1/conv2", "net/output"])
-      ['stage1/…1/conv1', 'stage1/…1/conv2', 'output']
+      ['stage1/…/conv1', 'stage1/…/conv2', 'output']
     """
     paths = [str(name).split("/") for name in names]
     same = itertools.takewhile(lambda parts: len(set(parts)) == 1, zip(*paths, strict=False))
