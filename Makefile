@@ -68,7 +68,8 @@ $(STAMP): $(RUNS)
 	touch $(STAMP)
 
 $(RUNS): requirements.txt requirements.lock pyproject.toml
-	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or later found; install one or call: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "error: bnjax needs 3.11 or later, here is $$(python3 --version 2>&1): install a newer Python with venv, or call: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: bnjax needs 3.11 or later, $(PYTHON) is $$($(PYTHON) --version 2>&1): call: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@echo "installing JAX, Flax and what draws into $(VENV) (about 1.3 GB), once; the rest of the command starts after it"
 	@begun=$$(date +%s); $(PYTHON) -m venv $(VENV) && \
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable . && \

@@ -1,7 +1,22 @@
-"""The names that options choose from. Nothing is imported here, so that `--help` is instant."""
+"""The names that options choose from, and the nearest one to a word that is none of them.
 
+No library is imported here, so that `--help` is instant.
+"""
+
+import difflib
+import re
+from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
+# The shipped normalisers and networks; `--plugins` registers others.
+NORMS = (
+    "none", "batch", "layer", "group", "instance", "rms", "unitize", "weight_standard",
+    "weight_norm", "l1", "l2", "linf", "noisy_batch", "noise",
+)  # fmt: skip
+MODELS = (
+    "vgg5", "vgg11", "vgg13", "vgg16", "vgg19", "vgg38", "vgg38_residual", "resnet", "lenet",
+    "alexnet", "mlp", "dln",
+)  # fmt: skip
 OptimizerName: TypeAlias = Literal[
     "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"
 ]
@@ -37,3 +52,59 @@ PixelScale: TypeAlias = Literal["standardised", "per_image", "unscaled"]
 # Of matrix products of 32 bits; bfloat16: of a whole network, whose parameters keep 32.
 Precision: TypeAlias = Literal["default", "high", "highest", "bfloat16"]
 Statistics: TypeAlias = Literal["batch", "running", "frozen", "recalibrated"]
+
+# What others call it, where the spelling does not lead there: letters and digits only.
+ALSO_CALLED = {
+    "arch": "--model",
+    "architecture": "--model",
+    "bn": "batch",
+    "bs": "--batch-size",
+    "cnn": "lenet",
+    "devices": "--data-devices",
+    "dryrun": "--plan",
+    "epochs": "--steps",
+    "force": "--fresh",
+    "gn": "group",
+    "hessian": "spectrum",
+    "ics": "shift",
+    "identity": "none",
+    "iterations": "--steps",
+    "iters": "--steps",
+    "linear": "dln",
+    "ln": "layer",
+    "log": "--out",
+    "logdir": "--out",
+    "network": "--model",
+    "normalization": "--norms",
+    "normalisation": "--norms",
+    "normalizer": "--norms",
+    "normaliser": "--norms",
+    "outputdir": "--out",
+    "overwrite": "--fresh",
+    "perceptron": "mlp",
+    "standard": "none",
+    "vanilla": "none",
+    "wd": "--weight-decay",
+    "wn": "weight_norm",
+    "ws": "weight_standard",
+}
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The end of a message: the nearest of the known names, or nothing if none is near.
+
+    Example:
+      >>> did_you_mean("BatchNorm", ["none", "batch", "noisy_batch"])
+      '; did you mean batch?'
+      >>> did_you_mean("bogus", ["none", "batch"])
+      ''
+    """
+    names = {letters(name): name for name in known}
+    also = ALSO_CALLED.get(letters(word), "")
+    near = [letters(also)] if also in names.values() else []
+    near = near or difflib.get_close_matches(letters(word), names, 1)
+    return f"; did you mean {names[near[0]]}?" if near else ""
+
+
+def letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())

@@ -80,6 +80,14 @@ def test_a_call_that_made_no_folder_leaves_nothing_behind(tmp_path):
     with pytest.raises(ValueError, match="refused"), hold(folder):
         raise ValueError("refused")
     assert list(tmp_path.iterdir()) == []
+    deep = tmp_path / "a" / "b" / "runs" / "x" / "digest"
+    with pytest.raises(ValueError, match="refused"), hold(deep):
+        raise ValueError("refused")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(ValueError, match="refused"), hold(folder):
+        raise ValueError("refused")
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]  # it was there before
     with hold(folder):
         folder.mkdir(parents=True)
     assert [path.name for path in folder.parent.iterdir()] == ["digest"]

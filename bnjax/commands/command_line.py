@@ -9,41 +9,113 @@ import importlib
 import importlib.util
 import io
 import os
-import re
 import sys
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import tyro
 
+from bnjax.commands import vocabulary
+from bnjax.commands.config_file import CONFIG, with_config
 from bnjax.errors import UsageError
 from bnjax.frame import options as option_groups
 from bnjax.frame import study as studies
 from bnjax.frame.interrupts import INTERRUPTED, Interrupted
-from bnjax.frame.messages import complain, hide_details
+from bnjax.frame.messages import complain, hide_details, open_streams
 from bnjax.frame.study import Study
 
 
 def parse(study: Study, arguments: Sequence[str]) -> Any:
     """Parse a command line over the defaults of the preset that it names."""
-    arguments = list(arguments)
+    known = [*vocabulary.options_of(study.options), CONFIG]
+    arguments = with_config(study, known, arguments)
     preset = given(arguments, "--preset") or next(iter(study.presets))
-    default = study.preset(preset, given(arguments, "--model"))
-    return parse_options(type(default), arguments, study.description, default=default)
+    model = given(arguments, "--model")
+    default = study.preset(preset, model)
+    others = {} if model else other_defaults(study, preset)
+    return parse_options(
+        type(default),
+        arguments,
+        study.name,
+        study.description,
+        default=default,
+        more=[CONFIG],
+        others=others,
+    )
 
 
-def parse_options(kind: Any, arguments: Sequence[str], description: str, **options: Any) -> Any:
-    """Parse a command line into a dataclass, or one of a union of them (one for each command)."""
-    complaint = io.StringIO()
+def other_defaults(study: Study, preset: str) -> dict[str, dict[str, Any]]:
+    """The defaults that a preset has for other models, by how these are chosen, by option."""
+    found = {}
+    for name, changes in study.presets.items():
+        own, _, model = name.partition(" ")
+        if own == preset and model:
+            case = "another --model" if model == "*" else f"--model {model}"
+            values = {**vars(study.options(**changes)), "preset": preset}
+            values.pop("model")
+            found[case] = {option_groups.option_name(key): values[key] for key in values}
+    return found
+
+
+def parse_options(
+    kind: Any,
+    arguments: Sequence[str],
+    name: str,
+    description: str,
+    *,
+    default: Any = None,
+    more: Sequence[vocabulary.Option] = (),
+    others: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+) -> Any:
+    """Parse a command line into a dataclass, or print its help page and end.
+
+    Args:
+      kind: the dataclass.
+      arguments: the command line.
+      name: of the command.
+      description: for its help page.
+      default: the values of options that are not given.
+      more: options that are read before.
+      others: see `vocabulary.print_help`.
+
+    Raises:
+      UsageError: an option or a value is not legal.
+      SystemExit: the help page is printed.
+    """
+    options = [*vocabulary.options_of(kind, default), *more]
+    if asked := {*vocabulary.HELP} & {*arguments}:
+        called = program(name)
+        described = description.replace(f"python experiments/{name}.py", called)
+        every = "--help-all" in asked
+        vocabulary.print_help(options, called, described, every=every, others=others)
+        raise SystemExit
+    defaults = {} if default is None else {"default": default}
     try:
-        # tyro frames its messages over several lines; here each has to fit in one.
-        with contextlib.redirect_stderr(complaint):
-            return tyro.cli(kind, args=list(arguments), description=description, **options)
-    except SystemExit as exit_request:
-        if not exit_request.code:
-            raise
-        raise UsageError(one_line(complaint.getvalue())) from None
+        with contextlib.redirect_stderr(io.StringIO()):  # what tyro says takes many lines
+            return tyro.cli(kind, args=list(arguments), **defaults)
+    except SystemExit:
+        said = " ".join(arguments)
+        wrong = vocabulary.explain(options, arguments, name)
+        raise UsageError(wrong or f"{said}: cannot be read: see --help") from None
+
+
+def program(name: str) -> str:
+    """How a command is called here: `bnjax landscape`, or `python experiments/landscape.py`."""
+    called = Path(sys.argv[0])
+    if called.suffix != ".py":
+        return f"bnjax {name}"
+    if called.stem == "__main__":
+        return f"python -m bnjax {name}"
+    shown = os.path.relpath(called)
+    return f"python {called.name if shown.startswith(os.pardir) else shown}"
+
+
+def typed() -> list[str]:
+    """This process's command line, once its standard streams take anything."""
+    open_streams()
+    return sys.argv[1:]
 
 
 def given(arguments: Sequence[str], option: str) -> str:
@@ -54,18 +126,6 @@ def given(arguments: Sequence[str], option: str) -> str:
         if argument.startswith(f"{option}="):
             return argument.removeprefix(f"{option}=")
     return ""
-
-
-def one_line(framed: str) -> str:
-    """The message inside tyro's frame, without the frame."""
-    lines = [re.sub(r"^[│╭╰╮╯─|\s]+|[│╭╰╮╯─|\s]+$", "", line) for line in framed.splitlines()]
-    message: list[str] = []
-    for line in lines[1:]:
-        if not re.fullmatch(r"-*", line):
-            message.append(line)
-        elif message:  # the rule below the message
-            break
-    return " ".join(message).rstrip(".") + ": see --help"
 
 
 PUBLISH = "bnjax.report.publish"
@@ -89,7 +149,8 @@ def suit_xla(arguments: Sequence[str], environment: MutableMapping[str, str] = o
     platforms, flags = environment.get("JAX_PLATFORMS", ""), environment.get("XLA_FLAGS", "")
     plugins, tpu = (importlib.util.find_spec(name) for name in ("jax_plugins", "libtpu"))
     on_cpu = platforms == "cpu" or not (platforms or plugins or tpu)
-    short = given(arguments, "--preset") in ("", "quick", "toy")
+    preset, file = given(arguments, "--preset"), given(arguments, "--config")
+    short = preset in ("", "quick", "toy") and not file
     on_gpu = platforms in ("cuda", "gpu") or (plugins and not platforms and not tpu)
     wanted = f"{LEVEL}=1" if on_cpu else f"{AUTOTUNE}=0" if on_gpu and short else ""
     if wanted and wanted.partition("=")[0] not in flags:
@@ -117,8 +178,8 @@ def main(study: Study, arguments: Sequence[str] | None = None) -> int:
       The exit status: 0, 2 for a wrong call, 1 for any other failure, 130 after a signal.
     """
     if arguments is None:
-        arguments = sys.argv[1:]
-        if not {"-h", "--help"} & {*arguments}:
+        arguments = typed()
+        if not {*vocabulary.HELP} & {*arguments}:
             suit_xla(arguments)
     status = guarded(lambda: act(study, arguments), arguments)
     if "jax" in sys.modules:

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import platform
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -30,7 +31,7 @@ class Finding(NamedTuple):
     sound: bool = True
 
 
-def examine(data_dir: Path | None = None) -> Iterator[Finding]:
+def examine(data_dir: Path | None, out: Path) -> Iterator[Finding]:
     """Look at everything, one thing after the other; each may be waited for."""
     facts = fingerprint()
     names = ("bnjax", "python", "jax", "jaxlib", "flax", "optax", "numpy")
@@ -46,8 +47,35 @@ def examine(data_dir: Path | None = None) -> Iterator[Finding]:
     for package, use in EXTRAS.items():
         there = importlib.util.find_spec(package) is not None
         yield Finding(package, f"{'installed' if there else 'not installed'}: {use}")
-    free = shutil.disk_usage(Path.cwd()).free
-    yield Finding("disk", f"{free / 2**30:.1f} GiB free here", free > 2**30)
+    yield runs(out)
+
+
+def runs(out: Path) -> Finding:
+    """Whether the folder of all runs can be written, and how much room there is."""
+    place = out.absolute()
+    if reason := why_not_writable(place):
+        return Finding("runs", f"{place} cannot be written ({reason}): give another --out", False)
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    return Finding("runs", f"{out.absolute()}, {free / 2**30:.1f} GiB free", free > 2**30)
+
+
+def why_not_writable(folder: Path) -> str:
+    """Why no file can be made in a folder, found by making one; nothing is left of it."""
+    made = []
+    try:
+        for place in (*reversed(folder.parents), folder):
+            if not place.exists():
+                place.mkdir()
+                made.append(place)
+        with tempfile.TemporaryFile(dir=folder):
+            return ""
+    except OSError as error:
+        return error.strerror or str(error)
+    finally:
+        for place in reversed(made):
+            place.rmdir()
 
 
 def memory() -> str:
@@ -80,12 +108,15 @@ def compilations() -> Finding:
     layout.enable()
     folder = jax.config.jax_compilation_cache_dir
     if folder is None:
-        return Finding("cache", "switched off: each start compiles anew")
+        meant = os.environ.get("BNJAX_CACHE_DIR") == ""
+        return Finding("cache", "nothing is kept: each start compiles anew", meant)
     files = [path for path in Path(folder).glob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files)
-    writable = os.access(folder, os.W_OK)
+    reason = why_not_writable(Path(folder))
     said = f"{folder}: {len(files)} files, {size / 2**20:.0f} MiB"
-    return Finding("cache", said if writable else f"{said}, not writable", writable)
+    if reason:
+        said += f", cannot be written ({reason}): set BNJAX_CACHE_DIR to another folder"
+    return Finding("cache", said, not reason)
 
 
 def data_set(name: str, folder: Path) -> Finding:

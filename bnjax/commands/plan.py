@@ -6,19 +6,18 @@ an accelerator steps without a probe go in blocks, and take less than is said he
 """
 
 import functools
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from rich import box
 from rich.table import Table
 
 from bnjax import data
-from bnjax.frame import folder, job, layout, messages, records
+from bnjax.frame import files, folder, job, layout, messages, records
 from bnjax.frame.arm import Arm, make_arm
 from bnjax.frame.layout import make_layout
 from bnjax.frame.messages import printable
@@ -88,7 +87,7 @@ def conclude(options: Any, arms: Sequence[ArmPlan]) -> Plan:
     measured = sum(arm.record_bytes for arm in arms)
     rows = len(arms) * options.steps * METRIC_ROW_BYTES
     disk_bytes = options.seeds * (saved + measured + rows) + FIGURE_BYTES
-    return Plan(seconds / at_a_time, at_a_time, most_memory(), disk_bytes)
+    return Plan(seconds / at_a_time, at_a_time, layout.most_memory(), disk_bytes)
 
 
 def plan_arm(study: Study, options: Any, arm: Arm, axes: Mapping[str, np.ndarray]) -> ArmPlan:
@@ -152,24 +151,14 @@ def count_bytes(leaves: Any) -> int:
     return sum(int(leaf.nbytes) for leaf in leaves)
 
 
-def most_memory() -> int:
-    """Bytes that were in use at most: of the device where it says so, else of this process."""
-    stats = jax.local_devices()[0].memory_stats() or {}
-    if "peak_bytes_in_use" in stats:
-        return int(stats["peak_bytes_in_use"])
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
-
-
 def show(study: Study, options: Any) -> None:
     """Measure and print what a run would take; nothing is written but compiled programs."""
     layout.enable()
     console = messages.terminal()
     path = options.out / study.name / folder.digest(options)
     if folder.is_finished(path) and not options.fresh:
-        console.print(f"finished before: {printable(path)}")
+        console.print(f"finished before: {printable(path)}; it took")
+        show_taken(path)
         return
     arms = []
     for arm in plan(study, options):
@@ -189,19 +178,30 @@ def show(study: Study, options: Any) -> None:
         console.print("it was begun: what is done already is not taken off")
 
 
+def show_taken(path: Path) -> None:
+    """Print what a finished run took."""
+    console, sessions = messages.terminal(), folder.read_sessions(path)
+    if sessions:
+        several = "" if len(sessions) == 1 else f", in {len(sessions)} sessions"
+        console.print(f"time: {duration(sum(one.seconds for one in sessions))}{several}")
+        console.print(f"memory: {size(max(one.memory_bytes for one in sessions))} at most")
+    else:
+        console.print("time, memory: not recorded in its folder")
+    sizes = [(path / name).lstat().st_size for name in files.names(path)]
+    console.print(f"disk: {size(sum(sizes))} in {len(sizes)} files")
+
+
 def table(arms: Sequence[ArmPlan]) -> Table:
-    shown = Table("arm", "part", "times", "each", "compiling", "in all", box=box.SIMPLE_HEAVY)
-    for arm in arms:
-        for part in arm.parts:
-            shown.add_row(
-                printable(arm.label),
-                printable(part.name.lstrip("_")),
-                f"{part.times:,}",
-                duration(part.seconds),
-                duration(part.compile_seconds),
-                duration(part.total),
-            )
-    return shown
+    parts = [(arm.label, part) for arm in arms for part in arm.parts]
+    columns = {
+        "arm": [printable(label) for label, _ in parts],
+        "part": [printable(part.name.lstrip("_")) for _, part in parts],
+        "times": [f"{part.times:,}" for _, part in parts],
+        "each": [duration(part.seconds) for _, part in parts],
+        "compiling": [duration(part.compile_seconds) for _, part in parts],
+        "in all": [duration(part.total) for _, part in parts],
+    }
+    return messages.table(columns, whole=("times", "each", "compiling", "in all"))
 
 
 def duration(seconds: float) -> str:

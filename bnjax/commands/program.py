@@ -3,20 +3,20 @@
 import ast
 import dataclasses
 import importlib
+import inspect
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Union
+from typing import Any, Literal
 
 import tyro
-from rich import box
-from rich.table import Table
 
-from bnjax.commands import command_line
+from bnjax.choices import did_you_mean
+from bnjax.commands import command_line, vocabulary
 from bnjax.commands.command_line import guarded
 from bnjax.errors import UsageError
 from bnjax.frame import study as studies
-from bnjax.frame.messages import printable, terminal
+from bnjax.frame.messages import printable, table, terminal
 
 DESCRIPTION = """A microscope for normalisation. Without arguments: all studies, commands and runs.
 
@@ -24,7 +24,8 @@ DESCRIPTION = """A microscope for normalisation. Without arguments: all studies,
     bnjax list                                     runs, OUT/<study>/<digest of the options>
     bnjax verify runs/landscape/0123456789ab
     bnjax resume runs/landscape/0123456789ab
-    bnjax doctor                                   devices, precision, cache, data sets
+    bnjax doctor                                   devices, precision, cache, data sets, folders
+    bnjax help landscape                           its options, as `bnjax landscape --help`
 """
 
 
@@ -77,8 +78,8 @@ class Resume:
 class List:
     """List all runs."""
 
-    out: tyro.conf.Positional[Path] = Path("runs")
-    """Folder of all runs."""
+    out: tyro.conf.Positional[Path | None] = None
+    """Folder of all runs (default: runs)."""
     json: bool = False
     """Print one JSON document."""
     debug: bool = False
@@ -93,10 +94,12 @@ class List:
 
 @dataclasses.dataclass(frozen=True)
 class Doctor:
-    """Look at devices, precision, cache and data sets; exit status 1 if something is wrong."""
+    """Look at devices, precision, data sets and folders; exit status 1 if something is wrong."""
 
     data_dir: Path | None = None
     """Folder of prepared data sets (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets)."""
+    out: Path = Path("runs")
+    """Folder of all runs."""
     debug: bool = False
     """Show tracebacks."""
 
@@ -104,17 +107,47 @@ class Doctor:
         from bnjax.commands import doctor
 
         sound = True
-        for finding in doctor.examine(self.data_dir):
+        for finding in doctor.examine(self.data_dir, self.out):
             mark = "" if finding.sound else "WRONG: "
             print(printable(f"{finding.name:>14}  {mark}{finding.found}"), flush=True)
             sound &= finding.sound
         return int(not sound)
 
 
-COMMANDS = {"list": List, "verify": Verify, "resume": Resume, "doctor": Doctor}
-Call: Any = Union[  # noqa: UP007
-    tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, kind in COMMANDS.items())
-]
+@dataclasses.dataclass(frozen=True)
+class Completion:
+    """Print a script by which a shell completes studies, commands, options and their values.
+
+    In ~/.bashrc or ~/.zshrc: `eval "$(bnjax completion bash)"`, or zsh.
+    """
+
+    shell: tyro.conf.Positional[Literal["bash", "zsh"]]
+    """The shell."""
+    debug: bool = False
+    """Show tracebacks."""
+
+    def act(self) -> int:
+        from bnjax.commands import completion
+
+        shipped = {name: studies.find(name) for name in studies.names()}
+        kinds = {name: study.options for name, study in shipped.items()}
+        for name in MODULES:
+            kinds[name] = importlib.import_module(f"bnjax.commands.{name}").Options
+        presets = {
+            name: list(dict.fromkeys(preset.partition(" ")[0] for preset in study.presets))
+            for name, study in shipped.items()
+        }
+        print(completion.script(self.shell, kinds | COMMANDS, presets))
+        return 0
+
+
+COMMANDS: dict[str, Any] = {
+    "list": List,
+    "verify": Verify,
+    "resume": Resume,
+    "doctor": Doctor,
+    "completion": Completion,
+}
 # Commands with a module of their own, which has `main(arguments)`.
 MODULES = ("report", "reproduce")
 
@@ -126,10 +159,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.
     """
     if arguments is None:
-        arguments = sys.argv[1:]
+        arguments = command_line.typed()
         trains = {*arguments[:1]} & {"resume", "reproduce", *studies.names()}
-        if trains and not {"-h", "--help"} & {*arguments}:
+        if trains and not {*vocabulary.HELP} & {*arguments}:
             command_line.suit_xla(arguments)
+    if arguments[:1] == ["help"]:  # `bnjax help landscape` is `bnjax landscape --help`
+        arguments = [*arguments[1:], "--help"]
     if arguments and arguments[0] in studies.names():
         return command_line.main(studies.find(arguments[0]), arguments[1:])
     if arguments and arguments[0] in MODULES:
@@ -140,31 +175,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def act(arguments: Sequence[str]) -> int:
-    if not arguments or list(arguments) in (["--help"], ["-h"]):
+    if not arguments or arguments[0] in vocabulary.HELP:
         if arguments:
             print(DESCRIPTION)
         introduce()
         return 0
-    if not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
-        known = " ".join((*studies.names(), *MODULES, *COMMANDS))
-        raise UsageError(f"bnjax {arguments[0]}: must be one of {known}")
-    call = command_line.parse_options(Call, arguments, DESCRIPTION, prog="bnjax")
+    name, *rest = arguments
+    if name == "--version":
+        print(f"bnjax {sys.modules['bnjax'].__version__}")
+        return 0
+    if name not in COMMANDS:
+        known = (*studies.names(), *MODULES, *COMMANDS, "help")
+        near = did_you_mean(name, known)
+        raise UsageError(f"bnjax {name}: must be one of {' '.join(known)}{near}")
+    kind = COMMANDS[name]
+    call = command_line.parse_options(kind, rest, name, inspect.getdoc(kind) or "")
     status: int = call.act()
     return status
 
 
 def introduce() -> None:
-    shown = Table("bnjax …", "", box=box.SIMPLE_HEAVY)
-    for name in studies.names():
-        shown.add_row(name, studies.find(name).description.split("\n", 1)[0])
+    described = {name: studies.find(name).description for name in studies.names()}
     for name in MODULES:
         path = Path(__file__).with_name(f"{name}.py")
-        described = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-        shown.add_row(name, described.split("\n", 1)[0])
-    for name, kind in COMMANDS.items():
-        shown.add_row(name, (kind.__doc__ or "").split(";")[0].rstrip("."))
-    terminal().print(shown)
-    if List().out.is_dir():
-        List().act()
-    else:
-        terminal().print("no runs here yet: bnjax landscape makes the first figure")
+        described[name] = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    described |= {name: (kind.__doc__ or "").split(";")[0] for name, kind in COMMANDS.items()}
+    lines = [text.split("\n", 1)[0].rstrip(".") for text in described.values()]
+    terminal().print(table({"bnjax …": list(described), "": lines}, whole=("bnjax …",)))
+    List().act()

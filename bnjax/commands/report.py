@@ -11,10 +11,10 @@ curves for the page; the figures in the run folder stay as they are.
 
 import dataclasses
 import os
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import tyro
 
@@ -24,8 +24,6 @@ from bnjax.errors import RunError, UsageError
 from bnjax.frame import files, folder
 from bnjax.frame.messages import printable
 from bnjax.frame.published_curves import Published, read_published
-from bnjax.report import page
-from bnjax.report.page import PAGE, FinishedRun
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +43,8 @@ class Options:
 
 
 def report(options: Options) -> Path:
+    from bnjax.report import page  # loads xarray, which `--help` does not need
+
     paths = [*options.runs, *(options.compare or ())]
     if not paths:
         raise UsageError("no run folder is given: give one or more, or --compare A B")
@@ -55,7 +55,7 @@ def report(options: Options) -> Path:
             raise UsageError(f"{path} is no run folder: give one that has a {folder.CONFIG}")
     unique = list(dict.fromkeys(map(os.path.abspath, paths)))
     first = Path(unique[0])
-    target = options.out or (first if len(unique) == 1 else first.parents[1]) / PAGE
+    target = options.out or (first if len(unique) == 1 else first.parents[1]) / page.PAGE
     if target.is_dir() or not target.absolute().parent.is_dir():
         raise UsageError(f"--out {target}: must be a file in a folder that exists")
     published = read_published(options.published) if options.published else {}
@@ -68,7 +68,10 @@ def report(options: Options) -> Path:
     return target
 
 
-def read(path: Path, published: Published, page_folder: Path) -> FinishedRun:
+def read(path: Path, published: Published, page_folder: Path) -> Any:
+    """A finished run, as `page.render` takes it."""
+    from bnjax.report import page
+
     one = page.read(path, page_folder)
     if not published:
         return one
@@ -93,25 +96,27 @@ def read(path: Path, published: Published, page_folder: Path) -> FinishedRun:
 
 def write(text: str, target: Path) -> None:
     """Write the page; in a run folder it belongs to the results, whose digests are renewed."""
+    from bnjax.report import page
+
     own = target.absolute().parent
     try:
-        if not (target.name == PAGE and folder.is_finished(own)):
+        if not (target.name == page.PAGE and folder.is_finished(own)):
             page.save(text, target)
             return
         files.refuse_links(own)
         with folder.hold(own):
             page.save(text, target)
-            if PAGE in folder.read_summary(own).files:
+            if page.PAGE in folder.read_summary(own).files:
                 folder.renew_summary(own)
     except OSError as error:
         raise RunError(f"cannot write {target} ({error.strerror}): give another --out") from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = command_line.typed() if arguments is None else arguments
 
     def act() -> None:
-        options = command_line.parse_options(Options, arguments, __doc__ or "")
+        options = command_line.parse_options(Options, arguments, "report", __doc__ or "")
         print(printable(report(options)))
 
     return guarded(act, arguments)

@@ -11,20 +11,17 @@ Each part has its own run folder: the same command skips finished parts and cont
 """
 
 import dataclasses
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from bnjax.choices import LINEAR_DATASETS
-from bnjax.commands import command_line, plan
+from bnjax.choices import LINEAR_DATASETS, did_you_mean
+from bnjax.commands import command_line
 from bnjax.commands.command_line import guarded
 from bnjax.errors import UsageError
 from bnjax.frame import files, folder, messages
 from bnjax.frame import study as studies
-from bnjax.frame.run import run
 from bnjax.frame.study import Study
-from bnjax.report.publish import publish
 
 
 class Part(NamedTuple):
@@ -103,10 +100,15 @@ def configure(part: Part, options: Options) -> tuple[Study, Any]:
 
 
 def reproduce(options: Options) -> None:
+    from bnjax.commands import plan  # these load JAX, which `--help` does not need
+    from bnjax.frame.run import run
+    from bnjax.report.publish import publish
+
     every = parts()
     names = [part.name for part in every]
     if unknown := [name for name in options.only if name not in names]:
-        raise UsageError(f"--only {' '.join(unknown)}: choose from {' '.join(names)}")
+        near = did_you_mean(unknown[0], names)
+        raise UsageError(f"--only {' '.join(unknown)}: choose from {' '.join(names)}{near}")
     chosen = [part for part in every if not options.only or part.name in options.only]
     configured = [(part.name, *configure(part, options)) for part in chosen]
     console = messages.terminal()
@@ -122,11 +124,13 @@ def reproduce(options: Options) -> None:
             verdicts += [{"part": name, **verdict} for verdict in summary.verdicts]
     if not (options.dry_run or options.plan):
         files.write_json(options.out / "reproduce.json", {"verdicts": verdicts})
-        console.print(messages.claims_table(verdicts))
+        messages.show_claims(verdicts)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    arguments = sys.argv[1:] if arguments is None else arguments
-    return guarded(
-        lambda: reproduce(command_line.parse_options(Options, arguments, __doc__ or "")), arguments
-    )
+    arguments = command_line.typed() if arguments is None else arguments
+
+    def act() -> None:
+        reproduce(command_line.parse_options(Options, arguments, "reproduce", __doc__ or ""))
+
+    return guarded(act, arguments)

@@ -9,15 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rich import box
-from rich.table import Table
-
 from bnjax.commands import command_line
 from bnjax.errors import RunError, UsageError
 from bnjax.frame import checkpoints, files, folder, stored_options
+from bnjax.frame import options as option_groups
 from bnjax.frame import study as studies
 from bnjax.frame.files import ForeignFormat
-from bnjax.frame.messages import printable, terminal
+from bnjax.frame.messages import NARROW, printable, table, terminal
 
 RUN_NAME = re.compile(r"[0-9a-f]{12}(\.old[0-9]+)?")
 SHOWN = ("model", "dataset", "norms", "lr", "seeds")
@@ -91,20 +89,34 @@ def progress(path: Path, record: folder.Description) -> str:
     return f"in use by {owner}: {state}" if owner else f"unfinished: {state}"
 
 
-def show(root: Path, *, as_json: bool) -> None:
-    runs = find(root)
+def show(root: Path | None, *, as_json: bool) -> None:
+    """Print all runs; where no folder is named, the usual one need not exist."""
+    usual = option_groups.Execution().out
+    runs = find(root or usual) if root or usual.exists() else []
     if as_json:
         text = json.dumps([one._asdict() for one in runs], indent=1)
         print(text.replace("\x7f", "\\u007f"))  # the one control character that JSON leaves
-    elif not runs:
-        print(printable(f"no runs in {root}"))
-    else:
-        shown = Table("study", "run", "state", "what", "changed", box=box.SIMPLE_HEAVY)
-        for one in runs:
-            what = ", ".join(f"{name} {short(value)}" for name, value in one.what.items())
-            when = datetime.datetime.fromtimestamp(one.changed).isoformat(" ", "minutes")
-            shown.add_row(*map(printable, (one.study, one.digest, one.state, what, when)))
-        terminal().print(shown)
+        return
+    if not runs:
+        print(printable(f"no runs in {root or usual}: bnjax landscape makes the first figure"))
+        return
+    what = [", ".join(f"{k} {short(v)}" for k, v in one.what.items()) for one in runs]
+    changed = [datetime.datetime.fromtimestamp(one.changed) for one in runs]
+    columns = {
+        "study": [printable(one.study) for one in runs],
+        "run": [printable(one.digest) for one in runs],
+        "state": [printable(one.state) for one in runs],
+        "what": list(map(printable, what)),
+        "changed": [when.isoformat(" ", "minutes") for when in changed],
+    }
+    console = terminal()
+    if console.width >= NARROW:
+        console.print(table(columns, whole=("study", "run")))
+        return
+    for study, run, state, *more in zip(*columns.values(), strict=True):
+        console.print(f"{study}/{run}: {state}")
+        for line in filter(None, more):
+            console.print(f"  {line}")
 
 
 def short(value: Any) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bnjax.choices import did_you_mean
 from bnjax.data.dataset import Dataset, binary, from_arrays
 from bnjax.errors import RunError, UsageError, told
 
@@ -56,7 +57,8 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None, *, seed: int
     Source: digits, scikit-learn (UCI, Alpaydin & Kaynak 1998); the others, tensorflow-datasets.
     """
     if name not in DATASETS:
-        raise UsageError(f"dataset {name!r} is not known: choose from {', '.join(DATASETS)}")
+        near = did_you_mean(name, DATASETS)
+        raise UsageError(f"dataset {name!r} is not known: choose from {', '.join(DATASETS)}{near}")
     if name in ("gaussian", "gaussian_positive"):
         return make_gaussian(seed, positive=name == "gaussian_positive")
     if name in EMBEDDED:

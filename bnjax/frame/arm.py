@@ -13,6 +13,7 @@ import optax
 
 from bnjax import data, models, train
 from bnjax.arithmetic.trees import EVERYTHING, Selection
+from bnjax.choices import did_you_mean
 from bnjax.data import Batch, Dataset, Pipeline, Split
 from bnjax.errors import UsageError, require
 from bnjax.frame import folder
@@ -163,7 +164,7 @@ def check_networks(study: Study, options: Any) -> None:
     for option, known in registered.items():
         expected = f"one of {' '.join(known)}, or one that a file given as --plugins registers"
         for name in [options.model] if option == "--model" else options.norms:
-            require(option, name, name in known, expected)
+            require(option, name, name in known, expected + did_you_mean(name, known))
     build = study.part("build_model", build_model)
     checked = set()
     for values in arm_values(options):
@@ -203,7 +204,8 @@ def require_layers(option: str, layers: Sequence[str], options: Any) -> None:
     """Refuse names of layers that the network of a run does not have."""
     known = names_of(build_model(options, "none", 10), options)
     if unknown := [name for name in layers if name not in known]:
-        raise UsageError(f"{option} {' '.join(unknown)}: the model has {' '.join(known)}")
+        near = did_you_mean(unknown[0], known)
+        raise UsageError(f"{option} {' '.join(unknown)}: the model has {' '.join(known)}{near}")
 
 
 def spread_layers(study: Study, options: Any) -> Any:

@@ -29,6 +29,7 @@ from bnjax.frame.study import plugin_digests
 
 CONFIG, METRICS, RESULTS = "config.json", "metrics.jsonl", "results.nc"
 SUMMARY, CHECKPOINTS, MODELS = "summary.json", "checkpoints", "models"
+SESSIONS = "sessions.jsonl"
 FORMAT = 2
 LONGEST_NAME = 100
 # How a run is carried out does not change its results, nor does where the data lie. What devices
@@ -247,6 +248,29 @@ def has_texts(value: Any, names: Sequence[str], listed: str) -> bool:
     )
 
 
+class Session(NamedTuple):
+    """What a process took that worked on a run until it was done or interrupted."""
+
+    seconds: float
+    memory_bytes: int  # the most that was in use: of the device, or of the process
+
+
+def note_session(folder: Path, session: Session) -> None:
+    noted = (json.dumps(one._asdict()) + "\n" for one in (*read_sessions(folder), session))
+    with contextlib.suppress(OSError):  # nothing depends on it
+        disk.write(folder / SESSIONS, "".join(noted).encode())
+
+
+def read_sessions(folder: Path) -> list[Session]:
+    """The sessions of a run, as far as they were noted: one that was killed is not."""
+    try:
+        lines = files.read(folder / SESSIONS, files.LARGEST_DOCUMENT).decode().splitlines()
+        found = [files.parse_json(line) for line in lines]
+        return [Session(float(one["seconds"]), int(one["memory_bytes"])) for one in found]
+    except (ValueError, KeyError, TypeError, OverflowError):
+        return []
+
+
 def is_finished(folder: Path) -> bool:
     return (folder / SUMMARY).exists()
 
@@ -287,27 +311,32 @@ def hold(folder: Path) -> Iterator[None]:
     lock, owner = lock_files(folder)
     for path in (lock.parent, lock, owner):
         files.refuse_links(path, deep=False)
+    places = (lock.parent, folder.parent, *folder.parent.parents)
+    new = [place for place in places if not os.path.exists(place)]
     try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        held = FileLock(lock, timeout=0).acquire()
-    except Timeout as error:
-        remedy = "wait until that ends, or give another --out"
-        raise RunError(f"{folder} is in use by {find_owner(owner)}: {remedy}") from error
-    except OSError as error:
-        reason = error.strerror or error
-        raise RunError(f"cannot lock {folder} ({reason}): give another --out") from error
-    with held:
-        with contextlib.suppress(OSError):  # a full disk spoils only the others' message
-            owner.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
         try:
-            yield
-        finally:
-            if not folder.exists():  # a refused call leaves nothing behind
-                owner.unlink(missing_ok=True)
-                lock.unlink(missing_ok=True)
-                for place in (lock.parent, folder.parent, folder.parent.parent):
-                    with contextlib.suppress(OSError):  # others have locks or runs there
-                        place.rmdir()
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            held = FileLock(lock, timeout=0).acquire()
+        except Timeout as error:
+            remedy = "wait until that ends, or give another --out"
+            raise RunError(f"{folder} is in use by {find_owner(owner)}: {remedy}") from error
+        except OSError as error:
+            reason = error.strerror or error
+            raise RunError(f"cannot lock {folder} ({reason}): give another --out") from error
+        with held:
+            with contextlib.suppress(OSError):  # a full disk spoils only the others' message
+                owner.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+            try:
+                yield
+            finally:
+                if not folder.exists():
+                    owner.unlink(missing_ok=True)
+                    lock.unlink(missing_ok=True)
+    finally:
+        if not folder.exists():  # a refused call leaves nothing behind
+            for place in new:
+                with contextlib.suppress(OSError):  # others have locks or runs there
+                    place.rmdir()
 
 
 def user(folder: Path) -> str:

@@ -11,6 +11,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 import warnings
 import zlib
 from collections.abc import Sequence
@@ -256,6 +257,17 @@ def damaged_entry(folder: Path) -> Path | None:
         except (OSError, zlib.error):
             return entry
     return entries[0] if entries else None
+
+
+def most_memory() -> int:
+    """Bytes that were in use at most: of the device where it says so, else of this process."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    if "peak_bytes_in_use" in stats:
+        return int(stats["peak_bytes_in_use"])
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 PACKAGES = ("bnjax", "jax", "jaxlib", "flax", "optax", "numpy")

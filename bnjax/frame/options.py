@@ -90,6 +90,11 @@ class Execution:
 
 
 EXECUTION = frozenset(field.name for field in dataclasses.fields(Execution))
+# What `--help` shows beside a study's own options, in this order; `--help-all` shows the others.
+MOST_USED = (
+    "preset", "norms", "model", "width", "dataset", "data_dir", "lr", "optimizer", "batch_size",
+    "steps", "seeds", "probe_every", "config", "plan", "out",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -284,7 +289,7 @@ class Training(Network, Regularisation, Initializer, Optimizer, BatchSize, Base)
 class LearningRate:
     """One learning rate."""
 
-    lr: float = 0.1
+    lr: Annotated[float, tyro.conf.arg(aliases=["--learning-rate"])] = 0.1
     """Learning rate (of plain SGD: parameter units per gradient unit)."""
 
     def check(self) -> None:
@@ -295,7 +300,9 @@ class LearningRate:
 class LearningRates:
     """One or several learning rates, each with arms and claims of its own."""
 
-    lr: Annotated[tuple[float, ...], tyro.conf.arg(aliases=["--lrs"])] = (0.1,)
+    lr: Annotated[
+        tuple[float, ...], tyro.conf.arg(aliases=["--lrs", "--learning-rate", "--learning-rates"])
+    ] = (0.1,)
     """Learning rates (of plain SGD: parameter units per gradient unit); several make a factor."""
 
     def check(self) -> None:

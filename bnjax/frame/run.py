@@ -70,9 +70,19 @@ def run(
         write = functools.partial(publish, study, published, path)
         if not finished:
             before = path.stat().st_ino if path.exists() else None
+
+            def note() -> None:
+                if who.writes and path.exists():
+                    seconds = time.monotonic() - begun
+                    folder.note_session(path, folder.Session(seconds, layout.most_memory()))
+
             try:
                 complete(study, options, console, who, watch, stop, listeners, write)
-            except (Interrupted, KeyboardInterrupt):
+                note()
+            except Interrupted:
+                note()
+                raise
+            except KeyboardInterrupt:
                 raise
             except BaseException:  # a start that failed leaves nothing behind
                 is_new = path.exists() and path.stat().st_ino != before
@@ -95,7 +105,7 @@ def run(
                 write(listeners)
     if who.writes:
         summary = folder.read_summary(path)
-        console.print(messages.claims_table(summary.verdicts))
+        messages.show_claims(summary.verdicts)
         names = (folder.CONFIG, *summary.files)
         console.print("\n".join(f"  {printable(path / name)}" for name in names))
         minutes, seconds = divmod(round(time.monotonic() - begun), 60)

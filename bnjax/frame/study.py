@@ -33,6 +33,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from bnjax.choices import did_you_mean
 from bnjax.errors import RunError, UsageError, told
 from bnjax.frame import options as option_groups
 
@@ -171,7 +172,7 @@ def find(name: str) -> Study:
     if name not in names():
         raise UsageError(
             f"no study is named {name!r}: there are {', '.join(names())}; call one of your own by "
-            "its own file"
+            f"its own file{did_you_mean(name, names())}"
         )
     study: Study = importlib.import_module(f"bnjax.studies.{name}").STUDY
     return study

@@ -35,8 +35,8 @@ def why_not_trained(run: Run, arm: Any, axis: str = "norm", name: str = "") -> s
       name: what a reader calls the arm; by default the normaliser's label.
 
     Returns:
-      That it diverged, and at which step, or that its loss ends at 0.9 of that of chance or above;
-      of several seeds the first one's reason; else an empty text.
+      That it diverged, at which step of which seeds, or that its loss ends at 0.9 of that of chance
+      or above, in the first such seed; else an empty text.
     """
     if reason := why_diverged(run, arm, axis, name):
         return reason
@@ -52,12 +52,13 @@ def why_not_trained(run: Run, arm: Any, axis: str = "norm", name: str = "") -> s
 
 
 def why_diverged(run: Run, arm: Any, axis: str = "norm", name: str = "") -> str:
-    """That an arm diverged, and at which step, or nothing; for claims on arms that may be dead."""
-    for finite in of_arm(run, arm, axis)["train_finite"]:
-        if (finite == 0).any():
-            step = int(np.flatnonzero(finite.values == 0)[0])
-            return f"{name or label(arm)} diverged at step {step}{of_seed(run, finite)}"
-    return ""
+    """That an arm diverged, at which step of which seeds, or nothing; also for dead arms."""
+    ends = [
+        f"step {int(np.flatnonzero(finite.values == 0)[0])}{of_seed(run, finite)}"
+        for finite in of_arm(run, arm, axis)["train_finite"]
+        if (finite == 0).any()
+    ]
+    return f"{name or label(arm)} diverged at {', '.join(ends)}" if ends else ""
 
 
 def of_seed(run: Run, own: xarray.DataArray) -> str:

@@ -5,6 +5,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from bnjax.choices import did_you_mean
 from bnjax.errors import UsageError, require_new_name, told
 from bnjax.models.layers import check_size
 from bnjax.models.model import Model
@@ -128,7 +129,8 @@ def by_name(
       UsageError: unknown name, an option that this network does not have, or an impossible value.
     """
     if name not in FAMILIES:
-        raise UsageError(f"model {name!r} is not known: choose from {', '.join(FAMILIES)}")
+        near = did_you_mean(name, FAMILIES)
+        raise UsageError(f"model {name!r} is not known: choose from {', '.join(FAMILIES)}{near}")
     build, options, usual = FAMILIES[name]
     check_size(num_classes, width, dropout)  # of families without these options, too
     if depth is not None and usual is None:

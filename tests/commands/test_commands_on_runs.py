@@ -121,9 +121,12 @@ def test_verify_reads_no_file_that_is_larger_than_any_run_writes(runs, call, mon
         (["landscape.py"], "must be one of batch_size"),
         (["verify"], "no run folder is given"),
         (["verify", "nowhere"], "nowhere is not a folder"),
-        (["resume"], "PATH Run folder. (required)"),
+        (["landscpae"], "; did you mean landscape?"),
+        (["resume"], "resume: RUN is missing: give a path"),
         (["resume", "nowhere"], "is no run folder: give one that has a config.json"),
-        (["resume", "a", "b"], "b"),
+        (["resume", "a", "b"], "b: resume takes one RUN"),
+        (["completion"], "completion: SHELL is missing: give one of bash zsh"),
+        (["completion", "bsh"], "completion bsh: must be one of bash zsh; did you mean bash?"),
         (["list", "nowhere"], "nowhere cannot be listed"),
         (["list", "--bogus"], "--bogus"),
         (["doctor", "--data-dir", "nowhere"], "nowhere"),
@@ -179,7 +182,15 @@ def test_list_tells_finished_unfinished_used_and_damaged(toy, runs, monkeypatch,
 
 
 def test_an_empty_root_has_no_runs(tmp_path, call):
-    assert call("list", tmp_path) == (0, f"no runs in {tmp_path}\n", "")
+    hint = "bnjax landscape makes the first figure"
+    assert call("list", tmp_path) == (0, f"no runs in {tmp_path}: {hint}\n", "")
+
+
+def test_in_a_new_folder_there_are_no_runs(tmp_path, monkeypatch, call):
+    monkeypatch.chdir(tmp_path)
+    assert call("list") == (0, "no runs in runs: bnjax landscape makes the first figure\n", "")
+    assert call("list", "--json") == (0, "[]\n", "")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_of_bnjax_0_1_is_said_to_be_one_in_a_line_and_left_alone(toy_runs, runs, call):

@@ -1,9 +1,10 @@
 """`--plan`: time, memory and disk of a run, before anything of it is written."""
 
 import pytest
-from toy_runs import STUDY, TOY
+from toy_runs import STUDY, TOY, look, stop_at
 
 from bnjax.commands import command_line, plan
+from bnjax.frame import folder
 from bnjax.frame import study as studies
 from bnjax.studies import landscape
 
@@ -42,8 +43,31 @@ def test_the_disk_is_what_a_run_leaves_or_little_more(toy, tmp_path, capsys):
     assert command_line.main(STUDY, call) == 0
     left = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
     assert left < found.disk_bytes < left + 2 * plan.FIGURE_BYTES
+
+
+def test_after_a_run_a_plan_says_what_it_took(toy, tmp_path, monkeypatch, capsys):
+    call = [*TOY, "--out", str(tmp_path)]
+    with monkeypatch.context() as patch:
+        stop_at(patch, 3)
+        assert command_line.main(STUDY, call) == 130
+    assert command_line.main(STUDY, call) == 0
+    (run,) = (tmp_path / "lp_norms").iterdir()
+    first, second = folder.read_sessions(run)
+    assert min(first.seconds, second.seconds) > 0
+    assert min(first.memory_bytes, second.memory_bytes) > 2**20
+    before = look(tmp_path)
+    capsys.readouterr()
     assert command_line.main(STUDY, [*call, "--plan"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1].startswith("finished before: ")
+    finished, time, memory, disk = capsys.readouterr().out.splitlines()
+    assert finished == f"finished before: {run}; it took"
+    assert time == f"time: {plan.duration(first.seconds + second.seconds)}, in 2 sessions"
+    assert memory == f"memory: {plan.size(max(first.memory_bytes, second.memory_bytes))} at most"
+    sizes = [path.stat().st_size for path in run.rglob("*") if path.is_file()]
+    assert disk == f"disk: {plan.size(sum(sizes))} in {len(sizes)} files"
+    assert look(tmp_path) == before
+    (run / folder.SESSIONS).write_text("{}")
+    assert command_line.main(STUDY, [*call, "--plan"]) == 0
+    assert "time, memory: not recorded in its folder" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("took", "calls"), [([9.0, 1.5, 1.0], 3), ([9.0, 2.5], 2)])

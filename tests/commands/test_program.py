@@ -23,7 +23,7 @@ def test_it_says_what_there_is(tmp_path, monkeypatch, capsys, arguments):
     for name in (*studies.names(), *program.MODULES, *program.COMMANDS):
         assert f" {name} " in said
     assert studies.find("landscape").description[:40] in said
-    assert "no runs here yet" in said
+    assert "no runs in runs: bnjax landscape makes the first figure" in said
     assert ("A microscope for normalisation." in said) == bool(arguments)
 
 
@@ -96,7 +96,14 @@ def test_every_study_says_in_a_line_what_it_is_for(name):
     assert 20 <= len(line) <= 100
 
 
-@pytest.mark.parametrize("arguments", [[], ["list", "."], ["landscape", "--help"]])
+INSTANT = (
+    "", "list", "list .", "--version", "help", "landscape --help", "landscape --help-all",
+    "help theory", "resume --help", "report --help", "reproduce --help", "completion bash",
+    "landscape --bogus", "landscpae",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", INSTANT)
 def test_what_there_is_and_help_are_instant(tmp_path, arguments):
     """A second counts where someone asks what there is."""
     code = (
@@ -105,7 +112,7 @@ def test_what_there_is_and_help_are_instant(tmp_path, arguments):
         "except SystemExit: pass\n"
         "assert not {'jax', 'flax', 'matplotlib', 'xarray'} & set(sys.modules)"
     )
-    call = [sys.executable, "-c", code, *arguments]
+    call = [sys.executable, "-c", code, *arguments.split()]
     done = subprocess.run(call, capture_output=True, text=True, timeout=120, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
@@ -123,7 +130,7 @@ def test_what_trains_loads_nothing_that_judges_and_draws_later():
 def test_the_doctor_finds_a_machine_that_serves(tmp_path, capsys):
     assert program.main(["doctor", "--data-dir", str(tmp_path)]) == 0
     said = capsys.readouterr().out
-    for word in ("versions", "devices", "precision", "cache", "digits", "cifar10", "disk"):
+    for word in ("versions", "devices", "precision", "cache", "digits", "cifar10", "runs"):
         assert f"{word}  " in said
     assert "WRONG" not in said
     assert f"not prepared in {tmp_path}" in said
@@ -135,6 +142,23 @@ def test_the_doctor_finds_what_is_wrong(tmp_path, monkeypatch, capsys):
     assert program.main(["doctor", "--data-dir", str(tmp_path)]) == 1
     wrong = [line.split()[0] for line in capsys.readouterr().out.splitlines() if "WRONG" in line]
     assert wrong == ["precision", "mnist"]
+
+
+def test_the_doctor_finds_a_folder_that_cannot_be_written_and_leaves_nothing(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    for out, status in (("new/runs", 0), ("file", 1), ("file/runs", 1), ("/proc/runs", 1)):
+        call = ["doctor", "--data-dir", str(tmp_path), "--out", out]
+        assert program.main(call) == status
+        (said,) = [line for line in capsys.readouterr().out.splitlines() if " runs  " in line]
+        assert ("WRONG: " in said and "cannot be written" in said) == bool(status)
+        assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+    monkeypatch.setattr(doctor.jax.config, "jax_compilation_cache_dir", "/proc/programs")
+    found = doctor.compilations()
+    assert not found.sound
+    assert "set BNJAX_CACHE_DIR to another folder" in found.found
 
 
 def test_the_precision_of_products_is_measured(monkeypatch):

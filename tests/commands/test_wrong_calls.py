@@ -13,20 +13,28 @@ ROOT = Path(__file__).parents[2]
 LANDSCAPE = [
     (["--lr", "0"], "--lr 0: must be one or more different learning rates above 0 and finite"),
     (["--lr", "nan"], "--lr nan: must be"),
-    (["--lr", "foo"], "Could not find valid parse for arguments: ['foo']: see --help"),
+    (["--lr", "abc"], "--lr abc: must be numbers, e.g. 0.05"),
     (["--lr", "0.1", "0.10000001"], "--lr 0.1 0.1: must be one or more different"),
     (["--min-step", "0.1", "--multiples", "1", "2"], "--min-step is not used beside --multiples 1"),
     (["--multiples", "1", "2", "--chunk", "3"], "--chunk 3: must be"),
     (["--points", "1"], "--points 1: must be from 2"),
-    (["--points", "2.5"], "--points"),
+    (["--points", "2.5"], "--points 2.5: must be a whole number, e.g. 4"),
+    (["--points", "2", "3"], "--points 2 3: must be a whole number, e.g. 4"),
+    (["--points"], "--points: must be a whole number, e.g. 4"),
+    (["--chunk", "half"], "--chunk half: must be auto or a whole number, e.g. auto"),
     (["--batch-size", "100000"], "batch_size=100000 must be from 1 to 50"),
     (["--batch-size", "0"], "--batch-size 0: must be 1 or more"),
     (["--batch-size", "1"], "--batch-size 1: the norm batch takes statistics over the batch"),
     (["--microbatches", "2"], "do not add up to its gradient"),
     (["--norms", "layer", "--microbatches", "3"], "must be 1 or more and divide --batch-size"),
     (["--norms", "bach"], "--norms bach: must be one of none batch"),
+    (["--norms", "BatchNorm"], "--norms BatchNorm: must be one of none batch"),
+    (["--norms", "none", "batchnorm"], "registers; did you mean batch?"),
+    (["--norms", "bn"], "registers; did you mean batch?"),
     (["--norms", "batch", "batch"], "--norms batch batch"),
     (["--model", "vgg12"], "--model vgg12: must be one of vgg5 vgg11 vgg13"),
+    (["--model", "resnet18"], "registers; did you mean resnet?"),
+    (["--model", "perceptron"], "registers; did you mean mlp?"),
     (["--max-step", "0.1"], "--max-step 0.1: must be above --min-step 0.5"),
     (["--min-step", "0"], "--min-step 0.0"),
     (["--steps", "0"], "--steps 0: must be from 1 to 100000000"),
@@ -41,7 +49,12 @@ LANDSCAPE = [
     (["--hidden", "-5"], "--hidden"),
     (["--model", "lenet", "--hidden", "9"], "model lenet has no hidden layers to choose: leave"),
     (["--bias-init", "nan"], "--bias-init nan: must be finite, e.g. 0.1"),
-    (["--pixel-scale", "foo"], "'foo'"),
+    (["--pixel-scale", "foo"], "--pixel-scale foo: must be one of standardised per_image unscaled"),
+    (["--dataset", "cifar-10"], "gaussian gaussian_positive; did you mean cifar10?"),
+    (
+        ["--optimizer", "adamW"],
+        "must be one of sgd momentum nesterov adagrad rmsprop adam adamw; did",
+    ),
     (["--dataset", "binary_digits", "--pixel-scale", "unscaled"], "which has no grey levels"),
     (["--model", "dln", "--pixel-scale", "unscaled"], "which has no grey levels"),
     (["--preset", "published", "--dataset", "digits"], "needs colour images of 32×32 pixels"),
@@ -50,12 +63,21 @@ LANDSCAPE = [
     (["--probe-every", "0"], "--probe-every 0"),
     (["--evaluate-every", "0"], "--evaluate-every 0"),
     (["--directions", "random"], "--directions random"),
-    (["--statistics", "foo"], "'foo'"),
+    (["--statistics", "foo"], "foo: must be one of batch running frozen recalibrated"),
     (["--preset", "foo"], "--preset foo: must be quick or toy or paper or published"),
     (["--dataset", "cifar10", "--data-dir", "/none"], "--data-dir /none: must be a folder"),
     (["--data-dir", "/"], "--data-dir has no use with --dataset digits"),
     (["--data-devices", "3"], "--data-devices 3: must be a divisor of the 128 examples"),
-    (["--bogus", "1"], "Unrecognized options: --bogus, 1: see --help"),
+    (["--bogus", "1"], "--bogus: landscape has no such option: --help-all lists all"),
+    (
+        ["--learning-rat", "1"],
+        "--learning-rat: landscape has no such option; did you mean --learning",
+    ),
+    (["--epochs", "1"], "--epochs: landscape has no such option; did you mean --steps?"),
+    (["--norm", "batch"], "--norm: landscape has no such option; did you mean --norms?"),
+    (["--min_stepp=1"], "--min_stepp: landscape has no such option; did you mean --min-step?"),
+    (["lr", "0.1"], "lr: landscape takes options, which begin with --; did you mean --lr?"),
+    (["--augment", "yes"], "--augment yes: takes no value: give --augment or --no-augment alone"),
 ]
 SPECTRUM = [
     (["--lanczos-steps", "1"], "--lanczos-steps 1: must be 2 or more"),
@@ -129,10 +151,14 @@ def test_the_script_itself_starts_and_explains_its_options():
         return subprocess.run(call, capture_output=True, text=True, check=False, cwd=ROOT)
 
     shown = script("--help").stdout
+    assert shown.startswith("usage: python experiments/landscape.py [OPTIONS]\n")
     assert "--min-step" in shown
-    assert "in units of the learning rate" in " ".join(shown.replace("│", " ").split())
-    assert "(default: 15000)" in script("--preset", "paper", "--help").stdout
+    assert "in units of the learning rate" in " ".join(shown.split())
+    assert "(default: 15000; " in script("--preset", "paper", "--help").stdout
     wrong = script("--lr", "0")
     assert wrong.returncode == 2
     assert wrong.stderr.startswith("error: --lr 0: must be one or more different")
-    assert script("--bogus").stderr == "error: Unrecognized options: --bogus: see --help\n"
+    assert (
+        script("--bogus").stderr
+        == "error: --bogus: landscape has no such option: --help-all lists all\n"
+    )

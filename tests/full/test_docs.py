@@ -15,7 +15,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from bnjax.commands import command_line
+from bnjax.commands import command_line, program
 from bnjax.frame import options
 from bnjax.frame import study as studies
 
@@ -129,7 +129,7 @@ def test_every_command_of_a_page_is_legal(page, place):
     (place / "DIR").mkdir()
     for name, arguments in commands(page):
         if name not in studies.names():
-            assert name in {"list", "verify", "resume", "doctor", "report", "reproduce"}, name
+            assert name in {*program.COMMANDS, *program.MODULES, "help"}, name
             continue
         with reader():
             chosen = command_line.parse(studies.find(name), arguments)
@@ -148,7 +148,8 @@ def test_every_file_and_figure_that_a_page_names_exists(page):
 
 def known_options() -> set[str]:
     """Every option of every study, as it is typed, and those of other commands."""
-    found = {"help", "dry-run", "json", "compare", "lrs"}
+    found = {"help", "help-all", "version", "config", "dry-run", "json", "compare", "lrs"}
+    found |= {"learning-rate"}
     for name in studies.names():
         for field in dataclasses.fields(studies.find(name).options):
             option = field.name.replace("_", "-")

@@ -134,10 +134,13 @@ def test_a_dead_or_diverged_arm_makes_every_claim_inconclusive_and_says_why(clai
         assert words in found.reason
 
 
-def test_of_several_seeds_the_reason_names_the_one_that_diverged():
+def test_of_several_seeds_the_reason_names_all_that_diverged():
     made = synthetic.run({"rough": (STEPWISE, 1.0), "final": (("norm", "seed"), 0.5)}, seeds=3)
     made.data["train_finite"].loc[{"norm": "batch", "seed": 1, "step": 7}] = 0
-    assert one(made, TABLE[0][0]).reason.startswith("BatchNorm diverged at step 7 (seed 1)")
+    said = "BatchNorm diverged at step 7 (seed 1)"
+    assert one(made, TABLE[0][0]).reason == said
+    made.data["train_finite"].loc[{"norm": "batch", "seed": 2, "step": 5}] = 0
+    assert one(made, TABLE[0][0]).reason == f"{said}, step 5 (seed 2)"
 
 
 @pytest.mark.parametrize("claim", dict.fromkeys(row[0] for row in TABLE))

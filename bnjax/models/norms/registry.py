@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from bnjax.choices import did_you_mean
 from bnjax.errors import UsageError, require_new_name, told
 from bnjax.models.norms.batch import batch_norm, lp_norm, unitize
 from bnjax.models.norms.kernel import weight_norm, weight_standard
@@ -120,7 +121,8 @@ def by_name(name: str) -> Norm:
       UsageError: there is none of that name.
     """
     if name not in REGISTRY:
-        raise UsageError(f"norm {name!r} is not known: choose from {', '.join(REGISTRY)}")
+        near = did_you_mean(name, REGISTRY)
+        raise UsageError(f"norm {name!r} is not known: choose from {', '.join(REGISTRY)}{near}")
     return made(REGISTRY[name])
 
 
