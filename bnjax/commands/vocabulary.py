@@ -177,7 +177,7 @@ def typed(value: Any) -> str:
 
 def calls(arguments: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
     """Each option of a command line with its words; first, without a name, those before any."""
-    name, words = "", []
+    name, words = "", list[str]()
     for argument in arguments:
         if argument.startswith("--"):
             yield name, words
@@ -283,7 +283,9 @@ def print_help(
       others: in which cases defaults are others, e.g. `with --model dln`, and which, by option.
     """
     positional = [one for one in options if one.is_positional]
-    usage = " ".join([program, "[OPTIONS]", *(f"{argument_name(one)} …" for one in positional)])
+    several = {None: " …"}
+    names = [argument_name(one) + several.get(takes(one.kind)[1], "") for one in positional]
+    usage = " ".join([program, "[OPTIONS]", *names])
     page = argparse.ArgumentParser(
         prog=program,
         usage=usage,
@@ -294,6 +296,7 @@ def print_help(
     groups: dict[str, list[Option]] = {}
     for one in options:
         title = (inspect.getdoc(one.group) or one.group.__name__).split(".")[0]
+        title = "Options" if description.startswith(title) else title
         if not every and not is_own(one):
             if one.name not in MOST_USED:
                 continue

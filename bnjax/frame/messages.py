@@ -17,7 +17,7 @@ LONGEST = 2000  # characters
 NARROW = 100  # columns of a terminal; below, a table becomes paragraphs
 # How a terminal without them shows characters; Greek letters by their names, others plain or `?`.
 SPELLED = dict(zip("▁▂▃▄▅▆▇█", "12345678", strict=True)) | {
-    "×": "x", "·": "-", "−": "-", "–": "-", "—": "-", "→": "->", "≤": "<=", "≥": ">=", "≈": "~",
+    "×": "x", "·": ".", "−": "-", "–": "-", "—": "-", "→": "->", "≤": "<=", "≥": ">=", "≈": "~",
     "⁄": "/", "∂": "d", "√": "sqrt", "∞": "inf", "‖": "|", "‘": "'", "’": "'", "“": '"', "”": '"',
 }  # fmt: skip
 

@@ -155,8 +155,12 @@ def test_the_doctor_finds_a_folder_that_cannot_be_written_and_leaves_nothing(
         (said,) = [line for line in capsys.readouterr().out.splitlines() if " runs  " in line]
         assert ("WRONG: " in said and "cannot be written" in said) == bool(status)
         assert list(tmp_path.iterdir()) == [tmp_path / "file"]
-    monkeypatch.setattr(doctor.jax.config, "jax_compilation_cache_dir", "/proc/programs")
-    found = doctor.compilations()
+    kept = doctor.jax.config.jax_compilation_cache_dir
+    doctor.jax.config.update("jax_compilation_cache_dir", "/proc/programs")
+    try:
+        found = doctor.compilations()
+    finally:
+        doctor.jax.config.update("jax_compilation_cache_dir", kept)
     assert not found.sound
     assert "set BNJAX_CACHE_DIR to another folder" in found.found
 

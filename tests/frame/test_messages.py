@@ -13,7 +13,7 @@ from bnjax.frame import messages
     ("text", "spelled"),
     [
         ("β-smoothness ≤ 1 × 10⁻³ … ½", "beta-smoothness <= 1 x 10-3 ... 1/2"),
-        ("θ − η g · Σ λ₁", "theta - eta g - sigma lamda1"),
+        ("θ − η g · Σ λ₁", "theta - eta g . sigma lamda1"),
         ("loss █▅ ▁", "loss 85 1"),
         ("naïve 中", "naive ?"),
         ("\udc80", "?"),
