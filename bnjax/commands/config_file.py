@@ -46,9 +46,9 @@ def with_config(study: Study, options: Sequence[Option], arguments: Sequence[str
         if flag not in known or flag == CONFIG.name:
             near = did_you_mean(flag, known)
             raise UsageError(f"--config {path}: {key}: {study.name} has no such option{near}")
-        if (option := known[flag]).name in typed:
+        if known[flag].name in typed:
             continue
-        if option.name == "--plugins" and value:
+        if known[flag].name == "--plugins" and value:
             raise UsageError(
                 f"--config {path}: it names plugins, files that would be run: give --plugins on "
                 "the command line"

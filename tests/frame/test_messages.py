@@ -62,7 +62,7 @@ def test_a_wide_one_gets_a_table_without_empty_columns(monkeypatch):
 
 def test_a_table_never_breaks_what_is_whole():
     columns = {"run": ["0123456789ab"], "what": ["a long text of many words " * 5]}
-    console = Console(file=io.StringIO(), width=30)
+    console = Console(file=io.StringIO(), width=22)
     console.print(messages.table(columns, whole=("run",)))
     assert "0123456789ab" in console.file.getvalue()
-    assert max(map(len, console.file.getvalue().splitlines())) <= 30
+    assert max(map(len, console.file.getvalue().splitlines())) <= 22
