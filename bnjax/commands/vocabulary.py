@@ -283,8 +283,7 @@ def print_help(
       others: in which cases defaults are others, e.g. `with --model dln`, and which, by option.
     """
     positional = [one for one in options if one.is_positional]
-    several = {None: " …"}
-    names = [argument_name(one) + several.get(takes(one.kind)[1], "") for one in positional]
+    names = [argument_name(one) + " …" * (takes(one.kind)[1] is None) for one in positional]
     usage = " ".join([program, "[OPTIONS]", *names])
     page = argparse.ArgumentParser(
         prog=program,
