@@ -200,6 +200,6 @@ def introduce() -> None:
         path = Path(__file__).with_name(f"{name}.py")
         described[name] = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     described |= {name: (kind.__doc__ or "").split(";")[0] for name, kind in COMMANDS.items()}
-    lines = [text.split("\n", 1)[0].rstrip(".") for text in described.values()]
+    lines = [text.split("\n", 1)[0] for text in described.values()]
     terminal().print(table({"bnjax …": list(described), "": lines}, whole=("bnjax …",)))
     List().act()
