@@ -13,18 +13,20 @@ if TYPE_CHECKING:
     from bnjax.draw.measured import plot
     from bnjax.fields import to_dataframe, to_xarray
     from bnjax.models import norms
+    from bnjax.probes.audit import audit
 
 __version__ = "0.2.0"
 PARTS = {name: f"bnjax.{name}" for name in ("data", "losses", "models", "probes", "train")}
 PARTS |= {"norms": "bnjax.models.norms"}
 FUNCTIONS = {
+    "audit": "bnjax.probes.audit",
     "plot": "bnjax.draw.measured",
     "start": "bnjax.commands.command_line",
     "to_dataframe": "bnjax.fields",
     "to_xarray": "bnjax.fields",
 }
 __all__ = [
-    "data", "losses", "models", "norms", "plot", "probes", "start", "to_dataframe", "to_xarray",
+    "audit", "data", "losses", "models", "norms", "plot", "probes", "start", "to_dataframe", "to_xarray",
     "train",
 ]  # fmt: skip
 

@@ -149,7 +149,7 @@ COMMANDS: dict[str, Any] = {
     "completion": Completion,
 }
 # Commands with a module of their own, which has `main(arguments)`.
-MODULES = ("report", "reproduce")
+MODULES = ("report", "reproduce", "audit")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from bnjax.arithmetic.layers import Parameter, describe
 from bnjax.probes.activations import Distribution, distribution
+from bnjax.probes.audit import Audit, Group, audit, equilibrium_angle
 from bnjax.probes.composite import Composite
 from bnjax.probes.curvature import (
     CURVATURES,
@@ -33,11 +34,13 @@ __all__ = [
     "CURVATURES",
     "MODES",
     "Affine",
+    "Audit",
     "Composite",
     "Diagonal",
     "Distribution",
     "EarthMover",
     "Equality",
+    "Group",
     "Line",
     "Magnitudes",
     "Parameter",
@@ -49,6 +52,7 @@ __all__ = [
     "Steepness",
     "Symmetry",
     "Theory",
+    "audit",
     "coordinates",
     "curvature_vector_product",
     "density",
@@ -56,6 +60,7 @@ __all__ = [
     "diagonal",
     "distribution",
     "earth_mover",
+    "equilibrium_angle",
     "filter_direction",
     "hessian_vector_product",
     "in_float32",

@@ -1,0 +1,149 @@
+"""Which weights of a network are scale-invariant, in float64 on a few batches of a data set.
+
+    bnjax audit --model vgg5 --norm batch
+    bnjax audit --model resnet --depth 8 --norm layer --lr 0.1 --weight-decay 5e-4 --momentum 0.9
+    bnjax audit --plugins my_norm.py --norm tanh --json
+
+`bnjax.audit(loss, params, key)` audits any other model.
+"""
+
+import dataclasses
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bnjax.choices import DatasetName, InitializerName
+from bnjax.commands import command_line
+from bnjax.commands.command_line import guarded
+from bnjax.errors import require
+from bnjax.frame import options as option_groups
+from bnjax.frame import study as studies
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(option_groups.Network):
+    """What to audit, and where."""
+
+    model: str = "vgg5"
+    """Network: vgg5 vgg11 vgg13 vgg16 vgg19 vgg38 vgg38_residual resnet lenet alexnet mlp dln, or
+    what --plugins add."""
+    norm: str = "batch"
+    """Normaliser: none batch layer group instance rms unitize weight_standard weight_norm l1 l2
+    linf noisy_batch noise, or what --plugins add."""
+    plugins: tuple[Path, ...] = ()
+    """Python files that register further normalisers or networks; they are run."""
+    width: float = 0.25
+    """Factor on the network's channels; 1 is the full network."""
+    initializer: InitializerName = "glorot_uniform"
+    """Initialisation of kernels."""
+    dataset: DatasetName | None = None
+    """Data set (default: digits; of dln gaussian, with the squared error)."""
+    data_dir: Path | None = None
+    """Folder of prepared data sets (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets)."""
+    batch_size: int = 16
+    """Examples of a batch, over which BatchNorm takes its statistics."""
+    batches: int = 2
+    """Batches that the draws take in turn."""
+    draws: int = 8
+    """Random points around the initial parameters."""
+    seed: int = 0
+    """Of the initial parameters and of the draws."""
+    lr: float | None = None
+    """Learning rate, for effective rates and the equilibrium angle."""
+    weight_decay: float = 0.0
+    """For the equilibrium angle."""
+    momentum: float = 0.0
+    """Of SGD, for the equilibrium angle."""
+    b1: float | None = None
+    """Of AdamW, for the equilibrium angle; without it that of SGD."""
+    json: bool = False
+    """Print one JSON document."""
+    debug: bool = False
+    """Show tracebacks."""
+
+
+def audit(options: Options) -> Any:
+    """The `Audit` of a network of bnjax."""
+    require("--draws", options.draws, options.draws >= 2, "2 or more, e.g. 8")
+    require("--batches", options.batches, options.batches >= 1, "1 or more")
+    option_groups.Network.check(options)
+    option_groups.Network.check(options)
+    studies.load_plugins(options.plugins)
+    import jax
+    import jax.numpy as jnp
+
+    from bnjax import data, losses, models, probes
+
+    with jax.enable_x64(True), studies.answering_for_plugins():
+        name = options.dataset or ("gaussian" if options.model == "dln" else "digits")
+        dataset = data.load(name, options.data_dir)
+        model = models.by_name(
+            options.model,
+            norm=models.norms.by_name(options.norm),
+            num_classes=dataset.num_classes,
+            initializer=options.initializer,
+            width=options.width,
+            depth=options.depth,
+            hidden=options.hidden,
+            bias_init=options.bias_init,
+        )
+        size, split = options.batch_size, dataset.train
+        pipeline = data.make_pipeline(dataset, size)
+        most = split.labels.shape[0] // size
+        require("--batches", options.batches, options.batches <= most, f"at most {most}")
+        pipeline = dataclasses.replace(pipeline, dtype="float64")
+        key = jax.random.key(options.seed)
+        places = [slice(i * size, (i + 1) * size) for i in range(options.batches)]
+        batches = [
+            (pipeline.standardise(split.pixels[at]), wide(split.labels[at])) for at in places
+        ]
+        variables = jax.tree.map(wide, model.init(key, batches[0][0].astype(jnp.float32)))
+        objective = losses.squared_error if dataset.is_regression else losses.cross_entropy
+
+        def loss(params: Any, images: Any, labels: Any) -> Any:
+            batch = data.Batch(images, labels, key)
+            stats = variables["batch_stats"]
+            return losses.on_batch(model, stats, batch, objective=objective)(params)
+
+        return probes.audit(
+            loss,
+            variables["params"],
+            key,
+            batches=batches,
+            draws=options.draws,
+            learning_rate=options.lr,
+            weight_decay=options.weight_decay,
+            momentum=options.momentum,
+            b1=options.b1,
+        )
+
+
+def wide(leaf: Any) -> Any:
+    """Floating-point numbers in 64 bits; others as they are."""
+    return leaf.astype("float64") if leaf.dtype.kind == "f" else leaf
+
+
+def as_json(found: Any) -> str:
+    """The audit as one JSON document; a number that is not finite is null."""
+    rows = [
+        {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in row._asdict().items()
+        }
+        for row in found.groups
+    ]
+    return json.dumps({**found._asdict(), "groups": rows}, ensure_ascii=False, indent=1)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    arguments = sys.argv[1:] if arguments is None else arguments
+
+    def act() -> None:
+        options = command_line.parse_options(Options, arguments, __doc__ or "", prog="bnjax audit")
+        found = audit(options)
+        print(as_json(found) if options.json else found)
+
+    return guarded(act, arguments)
