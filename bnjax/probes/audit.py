@@ -51,7 +51,7 @@ class Group(NamedTuple):
         they share.
       parts: which parts of the leaf, as an index: `[:, j]` are its columns, `[:, 8 at a time]`
         blocks of 8 columns, `whole` the leaf.
-      count: how many of the parts are of this kind.
+      number: how many of the parts are of this kind.
       total: how many parts there are.
       kind: what they are. `no effect`: no gradient at any draw, and replacing them does not change
         the loss. `undetermined`: no gradient at some draws, or not to be measured.
@@ -69,7 +69,7 @@ class Group(NamedTuple):
 
     parameter: str
     parts: str
-    count: int
+    number: int
     total: int
     kind: Kind
     kappa: float | None = None
@@ -108,10 +108,10 @@ class Audit(NamedTuple):
         open_parts = {}
         for group in self.groups:
             if group.kind == "scale-invariant":
-                open_parts[group.parameter] = group.total - group.count
+                open_parts[group.parameter] = group.total - group.number
         for group in self.groups:
             if group.kind == "no effect" and group.parameter in open_parts:
-                open_parts[group.parameter] -= group.count
+                open_parts[group.parameter] -= group.number
         return tuple(name for name, left in open_parts.items() if left <= 0)
 
     def to_dataframe(self) -> Any:
@@ -479,18 +479,24 @@ def of_leaf(model: _Model, seen: _Seen, leaf: int) -> list[Group]:
             kappa=kappa, norm=float(np.median(norms)), broken_by="ε" * (kappa > model.exact)
         )
         first_order = np.abs(seen.sums[leaf][counts][:, 0][:, chosen]).sum(axis=1).max()
-        rows.append(
-            confirm(model, seen, row, lambda old, by=factors: {leaf: old[leaf] * by}, first_order)
-        )
+        rows.append(confirm(model, seen, row, functools.partial(times, leaf, factors), first_order))
     if not rows:
-        rows = [unknown._replace(kind="not scale-invariant", count=1, kappa=kappa, norm=norm)]
+        rows = [unknown._replace(kind="not scale-invariant", number=1, kappa=kappa, norm=norm)]
     shifts = states(model, seen, leaf, "shift")
     for counts, chosen in finest(shifts):
         steps = model.sizes[leaf] * spread_out(model.steps(chosen), start.shape)
         row = row_of(model, leaf, counts, chosen, "shift-invariant")
         row = row._replace(kappa=float(shifts[counts].kappa[chosen].max()))
-        rows.append(confirm(model, seen, row, lambda old, by=steps: {leaf: old[leaf] + by}))
+        rows.append(confirm(model, seen, row, functools.partial(plus, leaf, steps)))
     return rows + silent_parts(model, seen, leaf)
+
+
+def times(leaf: int, factors: np.ndarray, old: list[np.ndarray]) -> dict[int, np.ndarray]:
+    return {leaf: old[leaf] * factors}
+
+
+def plus(leaf: int, steps: np.ndarray, old: list[np.ndarray]) -> dict[int, np.ndarray]:
+    return {leaf: old[leaf] + steps}
 
 
 def row_of(model: _Model, leaf: int, counts: Counts, chosen: np.ndarray, kind: Kind) -> Group:
@@ -507,9 +513,9 @@ def silent_parts(model: _Model, seen: _Seen, leaf: int) -> list[Group]:
         counts = tuple(size if place == axis else 1 for place in range(len(shape)))
         if size > 1 and counts in sums:
             found[counts] = (sums[counts][:, 2] <= model.zero**2 * whole[:, 2]).all(axis=0)
-    counts = max(found, key=lambda counts: found[counts].mean(), default=None)
-    if counts is None or not found[counts].any():
+    if not any(chosen.any() for chosen in found.values()):
         return []
+    counts = max(found, key=lambda counts: found[counts].mean())
     return [without_effect(model, seen, leaf, counts, found[counts])]
 
 
@@ -627,11 +633,12 @@ def null_space(
     _, singular, basis = np.linalg.svd(matrix, full_matrices=False)
     for row in echelon(basis[singular <= model.exact * math.sqrt(len(own))]):
         row = np.where(np.abs(row) > math.sqrt(model.exact), row / size, 0.0)
-        used = np.flatnonzero(row)
+        used = np.flatnonzero(row).tolist()
         scales = [place for place in used if model.described[members[place][0]].kind == "scale"]
         powers = row[used] / (np.abs(row[used]).min() * np.sign(row[[*scales, *used][0]]))
         if len(used) > 1 and np.abs(powers - np.rint(powers)).max() < 0.05:
-            yield [_Member(*members[place], round(powers[i])) for i, place in enumerate(used)]
+            whole = np.rint(powers).astype(int).tolist()
+            yield [_Member(*members[at], power) for at, power in zip(used, whole, strict=True)]
 
 
 def echelon(basis: np.ndarray) -> np.ndarray:
@@ -643,7 +650,7 @@ def echelon(basis: np.ndarray) -> np.ndarray:
     """
     rows = np.array(basis)
     for place in range(len(rows)):
-        pivot, column = np.unravel_index(np.abs(rows[place:]).argmax(), rows[place:].shape)
+        pivot, column = divmod(int(np.abs(rows[place:]).argmax()), rows.shape[1])
         rows[[place, place + pivot]] = rows[[place + pivot, place]]
         rows[place] /= rows[place, column]
         others = np.arange(len(rows)) != place
@@ -662,9 +669,10 @@ def follows(generator: Sequence[_Member], finer: Sequence[_Member]) -> bool:
 def of_pair(model: _Model, seen: _Seen, generator: Sequence[_Member]) -> Group | None:
     """The row of a rescaling; None if κ is not 0."""
     own = [seen.sums[m.leaf][m.counts].reshape(len(seen.reach), 4, -1) for m in generator]
-    along = sum(m.power * one[:, 0] for m, one in zip(generator, own, strict=True))
-    square = sum(m.power**2 * one[:, 1] for m, one in zip(generator, own, strict=True))
-    slope = sum(one[:, 2] for one in own)
+    powers = np.array([m.power for m in generator])
+    along = np.einsum("m,mdi->di", powers, [one[:, 0] for one in own])
+    square = np.einsum("m,mdi->di", powers**2, [one[:, 1] for one in own])
+    slope = np.sum([one[:, 2] for one in own], axis=0)
     silent = slope <= model.zero**2 * slope.sum(axis=1, keepdims=True)
     kappa = np.where(silent, 0.0, ratio(np.abs(along), np.sqrt(square * slope)))
     if (kappa > model.exact).any():
@@ -745,7 +753,7 @@ def table(found: Audit) -> str:
     alike: dict[Any, list[Group]] = defaultdict(list)
     for row in found.groups:
         name, note = (re.sub(r"\d+", "#", text) for text in (row.parameter, row.note))
-        alike[name, note, row.parts, row.count, row.total, row.kind, row.broken_by].append(row)
+        alike[name, note, row.parts, row.number, row.total, row.kind, row.broken_by].append(row)
     lines = [["parameter", "parts", "kind", "broken by", *COLUMNS]]
     for (name, *_), rows in alike.items():
         first = rows[0]
@@ -759,7 +767,7 @@ def table(found: Audit) -> str:
         lines.append(
             [
                 name,
-                f"{first.count} of {first.total} " * (first.total > 1) + first.parts,
+                f"{first.number} of {first.total} " * (first.total > 1) + first.parts,
                 first.kind + f" ({first.note})" * bool(first.note),
                 first.broken_by,
                 *numbers,

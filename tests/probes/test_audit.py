@@ -235,7 +235,7 @@ def test_exactly_the_scale_invariant_weights_of_a_transformer_are_found(audited,
     assert {parameter: group.parts for parameter, group in found.items()} == expected
     assert set(audited(name).scale_invariant) == set(expected)
     for group in found.values():
-        assert group.count == group.total
+        assert group.number == group.total
         assert max(group.kappa, group.change) < 1e-12
         assert group.broken_by == ""
 
@@ -252,7 +252,7 @@ def test_logits_may_be_shifted(audited, name):
     found = rows(audited(name), "shift-invariant")
     assert found["head/bias"].parts == "whole"
     assert found["head/kernel"].parts == "[i, :]"
-    assert found["head/kernel"].count == WIDTH
+    assert found["head/kernel"].number == WIDTH
 
 
 def test_what_writes_to_a_stream_that_layernorm_reads_may_be_shifted(audited):
@@ -283,7 +283,7 @@ def test_scale_and_shift_of_a_normaliser_are_paired_with_all_their_readers(audit
             f"{own}/out/kernel [i, j, :] ↔ {own}/value/bias [i, j], {own}/value/kernel [:, j, k]",
         }
     assert found.keys() == expected
-    assert all(group.change < 1e-12 and group.count == group.total for group in found.values())
+    assert all(group.change < 1e-12 and group.number == group.total for group in found.values())
 
 
 def test_gammas_of_queries_and_keys_are_paired(audited):
@@ -343,7 +343,7 @@ def test_convolutions_with_batchnorm_are_invariant_by_filter(make, options):
     assert invariant.keys() == kernels - {"output/kernel"}
     for name, group in invariant.items():
         assert group.parts == "filters [:, :, :, l]"
-        assert (group.count, group.broken_by) == (group.total, "")
+        assert (group.number, group.broken_by) == (group.total, "")
         assert group.total == trees.at(params, name).shape[-1]
 
 
@@ -417,7 +417,7 @@ def test_heads_in_a_fused_kernel_are_found_as_blocks_of_it():
     found = probes.audit(loss, {"qkv": kernel}, KEY)
     (group,) = found.groups
     assert (group.kind, group.parts) == ("scale-invariant", "[:, 4 at a time]")
-    assert (group.count, group.total) == (4, 6)
+    assert (group.number, group.total) == (4, 6)
     assert found.scale_invariant == ()
 
 
@@ -428,7 +428,7 @@ def test_parts_that_no_batch_uses_have_no_effect_and_those_that_some_use_do():
         lambda p, t: jnp.sum(jnp.sin(p["table"][t])), {"table": table}, KEY, batches=batches
     )
     unused = rows(found, "no effect")["table"]
-    assert (unused.parts, unused.count, unused.total) == ("[i, :]", 2, 6)
+    assert (unused.parts, unused.number, unused.total) == ("[i, :]", 2, 6)
     assert rows(found, "not scale-invariant").keys() == {"table"}
 
 
@@ -439,7 +439,7 @@ def test_unused_parts_do_not_spoil_the_invariance_of_a_leaf():
         return jnp.sum(jnp.arange(4.0) * unit(params["table"])[:3] ** 2)
 
     found = probes.audit(loss, {"table": table}, KEY)
-    assert rows(found, "scale-invariant")["table"].count == 3
+    assert rows(found, "scale-invariant")["table"].number == 3
     assert found.scale_invariant == ("table",)
 
 
