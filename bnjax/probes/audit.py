@@ -48,7 +48,7 @@ class Group(NamedTuple):
 
     Attributes:
       parameter: the leaf's name; of a rescaling, what grows ↔ what shrinks, with the index that
-        they share.
+        they share; without ↔ all of it grows together.
       parts: which parts of the leaf, as an index: `[:, j]` are its columns, `[:, 8 at a time]`
         blocks of 8 columns, `whole` the leaf.
       number: how many of the parts are of this kind.
@@ -695,7 +695,8 @@ def of_pair(model: _Model, seen: _Seen, generator: Sequence[_Member]) -> Group |
             texts += [f"{model.name(m.leaf)} {index}{power}"] * (m.power * sign > 0)
         return ", ".join(texts)
 
-    row = Group(f"{side(1)} ↔ {side(-1)}", "", int(passes.sum()), passes.size, "rescaling")
+    name = " ↔ ".join(filter(None, (side(1), side(-1))))
+    row = Group(name, "", int(passes.sum()), passes.size, "rescaling")
     return confirm(model, seen, row._replace(kappa=float(kappa.max())), alter)
 
 

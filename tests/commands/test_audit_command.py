@@ -59,7 +59,9 @@ def test_a_norm_of_a_plugin_is_audited(capsys, tmp_path, monkeypatch):
         "norms.register('own', lambda: norms.Norm('own', Own, batch_statistics=True))\n"
     )
     found = data_of(capsys, "--plugins", str(file), "--norm", "own")
-    assert kinds(found)["dense1/kernel"] == "scale-invariant"
+    # It leaves the mean, so that a kernel is scale-invariant together with its bias alone.
+    assert kinds(found)["dense1/kernel"] == "not scale-invariant"
+    assert kinds(found)["dense1/bias [i], dense1/kernel [:, j]"] == "rescaling"
 
 
 @pytest.mark.parametrize(
