@@ -26,8 +26,8 @@ FUNCTIONS = {
     "to_xarray": "bnjax.fields",
 }
 __all__ = [
-    "audit", "data", "losses", "models", "norms", "plot", "probes", "start", "to_dataframe", "to_xarray",
-    "train",
+    "audit", "data", "losses", "models", "norms", "plot", "probes", "start", "to_dataframe",
+    "to_xarray", "train",
 ]  # fmt: skip
 
 
