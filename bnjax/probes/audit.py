@@ -645,7 +645,7 @@ def echelon(basis: np.ndarray) -> np.ndarray:
     """Vectors of the same space with few entries: its reduced echelon form, with full pivoting.
 
     Example:
-      >>> echelon(np.array([[1.0, 1.0, 1.0], [1.0, 1.0, -1.0]])).tolist()
+      >>> (echelon(np.array([[1.0, 1.0, 1.0], [1.0, 1.0, -1.0]])) + 0.0).tolist()
       [[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
     rows = np.array(basis)
