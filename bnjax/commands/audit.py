@@ -142,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
 
     def act() -> None:
-        options = command_line.parse_options(Options, arguments, __doc__ or "", prog="bnjax audit")
+        options = command_line.parse_options(Options, arguments, "audit", __doc__ or "")
         found = audit(options)
         print(as_json(found) if options.json else found)
 
