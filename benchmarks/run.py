@@ -30,7 +30,7 @@ import tyro
 from jax.experimental.compilation_cache import compilation_cache
 from jobs import BnjaxJobs, NaiveJobs, matrix_product_rate
 
-from bnjax.frame.layout import fingerprint
+from bnjax.frame.fingerprint import fingerprint
 
 
 @dataclasses.dataclass(frozen=True)

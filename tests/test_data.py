@@ -13,7 +13,7 @@ from sklearn import datasets, model_selection
 
 from bnjax import data
 from bnjax.data import batches, sources
-from bnjax.data.dataset import channel_statistics, from_arrays
+from bnjax.data.dataset import channel_statistics, content_digest, from_arrays
 from bnjax.data.sources import REBUILT_CIFAR10, small_digits
 from bnjax.errors import RunError, UsageError
 
@@ -178,6 +178,26 @@ def test_a_missing_or_broken_folder_is_one_line_with_a_remedy(tmp_path, monkeypa
 def test_arrays_that_are_no_data_set_are_refused(pixels, labels, message):
     with pytest.raises(UsageError, match=message):
         from_arrays("own", 5, (pixels, labels), (pixels, labels))
+
+
+def test_the_digest_of_a_data_set_is_that_of_its_content(noise_dataset):
+    train, test = noise_dataset.train, noise_dataset.test
+    first = content_digest(noise_dataset)
+    assert len(first) == 12
+    named = noise_dataset._replace(name="other", note="other")
+    copied = noise_dataset._replace(train=jax.tree.map(lambda array: array + 0, train))
+    assert {content_digest(same) for same in (named, copied)} == {first}
+    pixels = train.pixels.at[3, 1, 1, 1].add(1)
+    others = [
+        noise_dataset._replace(train=train._replace(pixels=pixels)),
+        noise_dataset._replace(train=train._replace(labels=train.labels.at[0].set(3))),
+        noise_dataset._replace(train=train._replace(pixels=train.pixels.reshape(50, 4, 16, 3))),
+        noise_dataset._replace(train=train._replace(labels=train.labels.astype(jnp.uint32))),
+        noise_dataset._replace(test=test._replace(labels=test.labels[::-1])),
+        noise_dataset._replace(num_classes=11),
+        noise_dataset.scaled("unscaled"),
+    ]
+    assert len({first, *map(content_digest, others)}) == 1 + len(others)
 
 
 def test_impossible_batch_sizes_are_refused(noise_dataset):

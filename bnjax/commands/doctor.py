@@ -16,7 +16,7 @@ import numpy as np
 from bnjax.data import sources
 from bnjax.errors import RunError
 from bnjax.frame import layout
-from bnjax.frame.layout import fingerprint
+from bnjax.frame.fingerprint import fingerprint
 
 EXTRAS = {"tensorboardX": "--tensorboard", "tensorflow": "preparing data sets"}
 SIZE = 512  # rows and columns of the products that show the precision

@@ -21,6 +21,7 @@ from bnjax.frame import files, folder, job, layout, messages, records
 from bnjax.frame.arm import Arm, make_arm
 from bnjax.frame.layout import make_layout
 from bnjax.frame.messages import printable
+from bnjax.frame.run import compare_finished
 from bnjax.frame.study import Study
 from bnjax.train import TrainState
 from bnjax.train.loop import Sweep
@@ -157,6 +158,7 @@ def show(study: Study, options: Any) -> None:
     console = messages.terminal()
     path = options.out / study.name / folder.digest(options)
     if folder.is_finished(path) and not options.fresh:
+        compare_finished(study, options, layout.ALONE, path)
         console.print(f"finished before: {printable(path)}; it took")
         show_taken(path)
         return

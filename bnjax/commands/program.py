@@ -63,14 +63,17 @@ class Resume:
     """Devices over which a batch is spread (default: as many as before)."""
     probe_devices: int | None = None
     """Devices over which the points of a probe are spread (default: as many as before)."""
+    accept_changes: bool = False
+    """Go on though data, code, settings or versions have changed; the change is recorded."""
     debug: bool = False
     """Show tracebacks."""
 
     def act(self) -> int:
         from bnjax.commands.runs import resume
 
-        devices = {"data_devices": self.data_devices, "probe_devices": self.probe_devices}
-        resume(self.run, self.data_dir, self.published, devices)
+        given = {"data_devices": self.data_devices, "probe_devices": self.probe_devices}
+        given["accept_changes"] = self.accept_changes  # what the original command said is past
+        resume(self.run, self.data_dir, self.published, given)
         return 0
 
 

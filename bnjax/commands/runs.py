@@ -140,7 +140,7 @@ def verify(path: Path) -> int:
 
 
 def resume(
-    path: Path, data_dir: Path | None, published: Path | None, devices: Mapping[str, int | None]
+    path: Path, data_dir: Path | None, published: Path | None, given: Mapping[str, int | None]
 ) -> None:
     """Run what is not done yet of the run in a folder, as its own command would.
 
@@ -180,7 +180,7 @@ def resume(
         fresh=False,
         redraw=False,
         distributed=False,  # a job's processes are started with the original command
-        **{name: count for name, count in devices.items() if count is not None},
+        **{name: value for name, value in given.items() if value is not None},
     )
     try:
         if (own := folder.digest(options)) != path.name:

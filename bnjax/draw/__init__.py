@@ -9,6 +9,7 @@ panel.legend()
 drawing.save(folder)  # sharpness.png, .pdf, .svg, .csv
 """
 
+import bnjax.draw.without_settings  # noqa: F401  # before anything imports matplotlib
 from bnjax.draw.arms import (
     bands,
     curves,

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib
-import matplotlib.style
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -101,6 +100,10 @@ RC: Any = {
     "svg.fonttype": "path",  # looks the same wherever it is shown; no font of the reader is needed
     "hatch.linewidth": 0.4,
 }
+DEFAULTS = {
+    name: matplotlib.rcParamsDefault[name] for name in {*matplotlib.rcParamsDefault} - {"backend"}
+}
+in_style = False
 
 
 @contextmanager
@@ -110,11 +113,16 @@ def styled() -> Iterator[None]:
     Every method of `Panel` and `Drawing` enters it. Enter it yourself around direct calls of
     `panel.axes`, and around a whole figure to save a millisecond a call.
     """
-    if matplotlib.rcParams["svg.hashsalt"] == RC["svg.hashsalt"]:
+    global in_style
+    if in_style:
         yield
-    else:
-        with matplotlib.style.context(["default", RC]):
+        return
+    with matplotlib.rc_context({**DEFAULTS, **RC}):
+        in_style = True
+        try:
             yield
+        finally:
+            in_style = False
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +35,20 @@ LONGEST_NAME = 100
 # How a run is carried out does not change its results, nor does where the data lie. What devices
 # change in the last bits is in the fingerprint.
 NOT_IN_DIGEST = EXECUTION | {"preset", "data_dir", "yes"}
+# Read by XLA and the libraries that it calls, by NVIDIA's, and by `bnjax.convolution`.
+ENVIRONMENT = (
+    "NPROC", "XLA_FLAGS", "LIBTPU_INIT_ARGS", "NVIDIA_TF32_OVERRIDE", "CUBLAS_WORKSPACE_CONFIG",
+    "ONEDNN_MAX_CPU_ISA", "BNJAX_WINOGRAD",
+)  # fmt: skip
+# What of a fingerprint may differ when a run goes on: results then agree to rounding, not bit for
+# bit.
+LAYOUT = frozenset({
+    "platform", "device", "processor", "num_devices", "processes", "data_devices", "probe_devices",
+    "cores", "jax_cpu_collectives_implementation", *ENVIRONMENT,
+})  # fmt: skip
+# Recorded, and no difference: the code that decides numbers is told by `code`.
+TOLD = frozenset({"commit", "script"})
+MOST_TOLD = 6  # differences
 VERDICT = ("identifier", "sentence", "source", "rule", "measured", "published", "verdict", "reason")
 NUMBER = {"name", "estimate", "low", "high", "n", "unit", "threshold"}
 FIGURE_WORDS = ("name", "title", "text", "source", "caption")
@@ -112,13 +126,14 @@ def open_folder(
     fingerprint: Mapping[str, Any],
     *,
     fresh: bool,
-    layout: Collection[str] = (),
+    accept_changes: bool = False,
     say: Callable[[str], None] = warn,
 ) -> Path:
     """Make or take up the folder of a run, which then holds at least `config.json`.
 
-    Entries of the fingerprint in `layout` may differ when an unfinished run is continued: a
-    difference is said, and recorded under `continued`. Any other difference is a `RunError`.
+    Under another fingerprint a run that was begun goes on where that differs in `LAYOUT` alone, or
+    where changes are accepted: this is said, and recorded under `continued`. Else it is a
+    `RunError`.
     """
     folder = root / study / digest(options)
     files.refuse_links(folder.parent, deep=False)
@@ -143,26 +158,68 @@ def open_folder(
         write_config(folder, record)
         return folder
     found = read_config(folder)
-    before, now = found.fingerprint, record.fingerprint
-    changed = [key for key in {**now, **before} if before.get(key) != now.get(key)]
-    said = ", ".join(f"{key} {before.get(key)} (now {now.get(key)})"[:200] for key in changed)
-    if not set(changed) <= set(layout):
+    changed = differing(found.fingerprint, record.fingerprint)
+    said = told_changes(found.fingerprint, changed)
+    deciding = changed.keys() - LAYOUT - TOLD
+    if deciding and not accept_changes:
         state = "a damaged" if is_finished(folder) else "an unfinished"
         raise RunError(
-            f"{folder} holds {state} run made under {said}: continue it there, or begin anew with "
-            "--fresh (the folder is renamed, not deleted) or another --out"
+            f"{folder} holds {state} run made under {said}: continue it as it was begun, begin "
+            "anew with --fresh (the folder is renamed, not deleted) or another --out, or go on "
+            "with --accept-changes"
         )
-    if changed:
-        here = {key: now.get(key) for key in changed}
-        if here not in found.continued:
-            write_config(folder, found._replace(continued=[*found.continued, here]))
-        changes_code = not {"commit", "script"}.isdisjoint(changed)
-        code = ", unless the code measures something else" if changes_code else ""
+    if changed and changed not in found.continued:
+        write_config(folder, found._replace(continued=[*found.continued, changed]))
+    if deciding:
+        say(f"{folder} was begun under {said}: it continues, and {CONFIG} records these changes")
+    elif said:
         say(
             f"{folder} was begun under {said}: it continues, and ends with numbers that agree with "
-            f"an unbroken run's to rounding, not bit for bit{code}"
+            "an unbroken run's to rounding, not bit for bit"
         )
     return folder
+
+
+def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of a fingerprint that differ from those of an earlier start.
+
+    An entry that is not known now is not compared; nor is a setting that was not known before: JAX
+    knows some once a module of its own is imported, and until then they have their defaults.
+    """
+    late = re.compile(r"(jax|flax|nnx)_.*")
+    return {
+        name: value
+        for name, value in now.items()
+        if before.get(name) != value and (name in before or not late.fullmatch(name))
+    }
+
+
+def told_changes(before: Mapping[str, Any], changed: Mapping[str, Any]) -> str:
+    """Differences of fingerprints for a person, those that decide numbers first."""
+    order = sorted(changed.keys() - TOLD, key=lambda name: (name in LAYOUT, [*changed].index(name)))
+    said = [f"{name} {before.get(name)} (now {changed[name]})"[:200] for name in order[:MOST_TOLD]]
+    more = [f"{len(order) - MOST_TOLD} more"] if len(order) > MOST_TOLD else []
+    return ", ".join([*said, *more])
+
+
+def refuse_changes(
+    folder: Path, now: Mapping[str, Any], *, accept_changes: bool, say: Callable[[str], None] = warn
+) -> None:
+    """Refuse to answer with a finished run where now its numbers would be others."""
+    record = read_config(folder)
+    changed = differing(record.fingerprint, plain(now))
+    deciding = {name: changed[name] for name in changed if name not in LAYOUT | TOLD}
+    said = told_changes(record.fingerprint, deciding)
+    if deciding and not accept_changes:
+        raise RunError(
+            f"{folder} holds a finished run made under {said}: begin anew with --fresh (the folder "
+            "is renamed, not deleted) or another --out, judge and draw what it measured with "
+            "--redraw, or take it as it is with --accept-changes"
+        )
+    if deciding:
+        say(f"{folder} was made under {said}")
+    if mixed := {key for one in record.continued for key in one} - LAYOUT - TOLD:
+        say(f"{folder} was continued under other {', '.join(sorted(mixed))}, see {CONFIG}")
 
 
 def write_config(folder: Path, record: Description) -> None:

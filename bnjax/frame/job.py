@@ -337,17 +337,10 @@ def run_jobs(
     return [results[number] for number in range(len(jobs))]
 
 
-# What `with jax.enable_x64(True):` and its kind set holds in one thread only.
-SURROUNDINGS = (
-    "check_tracer_leaks", "debug_infs", "debug_nans", "default_device", "default_matmul_precision",
-    "default_prng_impl", "disable_jit", "enable_x64", "log_compiles", "numpy_dtype_promotion",
-    "numpy_rank_promotion", "threefry_partitionable", "transfer_guard",
-)  # fmt: skip
-
-
 def surroundings() -> dict[str, Any]:
-    """JAX's settings in this thread."""
-    return {name: getattr(jax.config, f"jax_{name}") for name in SURROUNDINGS}
+    """JAX's settings in this thread that `with jax.enable_x64(True):` and its kind change there."""
+    found = {name.removeprefix("jax_"): value for name, value in jax.config.values.items()}
+    return {name: value for name, value in found.items() if callable(vars(jax).get(name))}
 
 
 def in_threads(take: Callable[[Mesh | None], None], meshes: Sequence[Mesh | None]) -> None:

@@ -9,8 +9,6 @@ import hashlib
 import importlib.metadata
 import os
 import platform
-import re
-import subprocess
 import sys
 import warnings
 import zlib
@@ -268,72 +266,6 @@ def most_memory() -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
-
-
-PACKAGES = ("bnjax", "jax", "jaxlib", "flax", "optax", "numpy")
-
-
-# What a run may go on under when it differs: results then agree to rounding, not bit for bit,
-# unless the code has changed what is measured.
-LAYOUT = (
-    "platform", "device", "processor", "num_devices", "processes", "data_devices",
-    "probe_devices", "cores", "NPROC", "XLA_FLAGS", "BNJAX_WINOGRAD", "commit", "script",
-)  # fmt: skip
-
-
-def fingerprint(who: Layout = ALONE) -> dict[str, Any]:
-    """Versions, devices and flags; equal fingerprints promise equal results, bit for bit, on a CPU.
-
-    CPU results depend on the number of cores that XLA sees and on the processor's instructions,
-    for which XLA compiles; so both are part of it.
-    """
-    device, mesh = jax.devices()[0], who.meshes[0]
-    return {
-        **{package: version(package) for package in PACKAGES},
-        "python": platform.python_version(),
-        "platform": device.platform,
-        "device": device.device_kind,
-        "processor": processor(),
-        "num_devices": jax.device_count(),
-        "processes": who.processes,
-        "data_devices": 1 if mesh is None else mesh.shape["data"],
-        "probe_devices": 1 if mesh is None else mesh.shape["probe"],
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
-        "NPROC": os.environ.get("NPROC", ""),
-        "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
-        "BNJAX_WINOGRAD": os.environ.get("BNJAX_WINOGRAD", ""),
-        "commit": commit(),
-        "float64": bool(jax.config.jax_enable_x64),
-    }
-
-
-def processor() -> str:
-    named = (re.fullmatch(r"model name\s*:\s*(.*\S)\s*", line) for line in cpu_lines())
-    return next((found[1] for found in named if found), platform.processor())
-
-
-def commit() -> str:
-    """The commit of the source tree, and `+` where files differ from it; empty if there is none.
-
-    A module or an experiment that git does not know is a difference, too.
-    """
-    root = Path(__file__).parents[2]
-    if not (root / ".git").exists():
-        return ""
-
-    def git(*arguments: str) -> str:
-        call = ["git", "-C", str(root), *arguments]
-        done = subprocess.run(call, capture_output=True, text=True, timeout=10, check=True)
-        return done.stdout.strip()
-
-    try:
-        described = git("describe", "--always", "--abbrev=12", "--dirty=+")
-        unknown = git("ls-files", "--others", "--exclude-standard", "bnjax", "experiments")
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return described.removesuffix("+") + "+" if unknown else described
 
 
 def version(package: str) -> str:

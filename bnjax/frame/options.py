@@ -75,6 +75,9 @@ class Execution:
     """Set an existing run of the same options aside and begin anew."""
     redraw: bool = False
     """Judge and draw a finished run again from its arrays."""
+    accept_changes: bool = False
+    """Go on with a run though its data, code, settings or versions have changed; the change is
+    recorded."""
     debug: bool = False
     """Show tracebacks."""
 

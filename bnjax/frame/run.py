@@ -13,11 +13,21 @@ from typing import Any, TypeAlias
 
 from jax.sharding import Mesh
 
-from bnjax import data, losses
-from bnjax.frame import disk, folder, job, layout, listener, messages, processes, records
+from bnjax import data
+from bnjax.errors import RunError
+from bnjax.frame import (
+    disk,
+    fingerprint,
+    folder,
+    job,
+    layout,
+    listener,
+    messages,
+    processes,
+    records,
+)
 from bnjax.frame.files import plain
 from bnjax.frame.interrupts import Interrupted, StopRequest, stop_on_signals
-from bnjax.frame.layout import LAYOUT, fingerprint
 from bnjax.frame.listener import EventFiles, Listener, together
 from bnjax.frame.messages import printable, warn
 from bnjax.frame.options import EXECUTION
@@ -91,14 +101,16 @@ def run(
                         disk.remove(path)
                 raise
         elif who.writes:
+            if not options.redraw:  # which takes the arrays as they are
+                compare_finished(study, options, who, path)
             console.print(f"finished before: {printable(path)}")
             if options.tensorboard:
                 warn("--tensorboard: event files are written while a run trains: add --fresh")
             others = folder.read_config(path).scripts - {study.script}
             if others and not redraws:
                 warn(
-                    f"the code that measured it ({', '.join(sorted(others))}) has changed since: "
-                    "--fresh measures anew, --redraw draws and judges anew what was measured"
+                    f"the code of the study ({', '.join(sorted(others))}) has changed since: "
+                    "--redraw draws and judges anew what was measured"
                 )
             if redraws or folder.is_incomplete(path):
                 folder.set_damaged_aside(path, warn)
@@ -136,12 +148,9 @@ def complete(
                 if options.plugins:  # their mistakes show before anything is trained
                     job.set_up(study, arm, who.meshes[0], known)
     study.part("check", lambda options, dataset: None)(options, dataset)
-    facts = {
-        **fingerprint(who),
-        "script": study.script,
-        "dataset": dataset.note,
-        "chance_loss": losses.chance(losses.OBJECTIVES[options.objective], dataset),
-    }
+    facts = fingerprint.of_run(study, options, dataset, who)
+    deciding = {**facts, **fingerprint.settings()}
+    processes.all_do(lambda: fingerprint.refuse_other_processes(deciding), watch)
     axes = records.axis_values(study, options, dataset)
     path = options.out / study.name / folder.digest(options)
     events: Any = contextlib.nullcontext()
@@ -151,7 +160,12 @@ def complete(
 
     def open_folder() -> int:
         folder.open_folder(
-            options.out, study.name, options, facts, fresh=options.fresh, layout=LAYOUT
+            options.out,
+            study.name,
+            options,
+            deciding,
+            fresh=options.fresh,
+            accept_changes=options.accept_changes,
         )
         folder.set_damaged_aside(path, warn)
         return 0
@@ -219,6 +233,20 @@ def complete(
         processes.wait_for_all("results", watch)
         if stop.received and not processes.several():
             raise Interrupted("after everything was done")
+
+
+def compare_finished(study: Study, options: Any, who: layout.Layout, path: Path) -> None:
+    """Refuse to answer with a finished run that other data, code, settings or versions made.
+
+    Where its data are no longer there, the rest is compared.
+    """
+    try:
+        dataset = data.load(options.dataset, options.data_dir, seed=options.seed)
+    except RunError as error:
+        warn(f"the data of {path} are not compared: {error}")
+        dataset = None
+    now = {**fingerprint.of_run(study, options, dataset, who), **fingerprint.settings()}
+    folder.refuse_changes(path, now, accept_changes=options.accept_changes)
 
 
 def run_options(options: Any) -> dict[str, Any]:

@@ -40,6 +40,10 @@ from bnjax.frame import options as option_groups
 PACKAGE = Path(__file__).resolve().parents[1]
 STUDIES = PACKAGE / "studies"
 PLACES = {"CLAIMS": "claims", "FIGURES": "figure"}  # all other parts: measure
+MEASURING = (
+    "probes", "after", "axes", "check", "build_model", "arm_data", "select", "decays", "keep",
+    "fewer_points",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +81,12 @@ class Study:
     @property
     def home(self) -> ModuleType:
         return sys.modules[self.module]
+
+    @property
+    def file(self) -> Path | None:
+        """The file of its module; None where that was typed, e.g. into a notebook."""
+        path = Path(getattr(self.home, "__file__", None) or "")
+        return path.resolve() if path.is_file() else None
 
     @property
     def name(self) -> str:
@@ -135,9 +145,9 @@ class Study:
     @property
     def sources(self) -> list[Path]:
         """The files that the study is written in."""
-        found = {Path(str(self.home.__file__)).resolve()}
-        if hasattr(self.home, "__path__"):
-            found |= set(Path(str(self.home.__file__)).resolve().parent.glob("*.py"))
+        found = set() if self.file is None else {self.file}
+        if self.file is not None and hasattr(self.home, "__path__"):
+            found |= set(self.file.parent.rglob("*.py"))
         for part in (self.options, *self.parts.values()):
             try:
                 path = Path(inspect.getfile(inspect.unwrap(part))).resolve()
@@ -148,17 +158,33 @@ class Study:
         return sorted(found)
 
     @property
+    def measuring(self) -> list[Path]:
+        """The files that it is written in but those of its claims and figures."""
+        apart = set()
+        if self.file is not None and hasattr(self.home, "__path__"):
+            apart = {self.file.with_name(f"{place}.py") for place in PLACES.values()}
+        return [path for path in self.sources if path not in apart]
+
+    @property
+    def texts(self) -> list[str]:
+        """The source of the parts that measure, as far as it is known, where they have no file."""
+        found = []
+        for part in map(self.part, MEASURING if self.file is None else ()):
+            with contextlib.suppress(TypeError, OSError):
+                found.append(inspect.getsource(part))
+        return found
+
+    @property
     def script(self) -> str:
         """Where the study is written, and twelve digits of the SHA-256 of its code.
 
         `bnjax/studies/landscape 0123456789ab`; of a file elsewhere its name alone, also where it
         takes over most of a shipped study; nothing where it was typed into an interpreter.
         """
-        try:
-            sources = self.sources
-            digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
-        except (OSError, AttributeError, KeyError):
+        if self.file is None:
             return ""
+        sources = self.sources
+        digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
         foreign = [path for path in sources if PACKAGE not in path.parents]
         name = foreign[0].name if foreign else f"bnjax/studies/{self.name}"
         return f"{name} {digest[:12]}"

@@ -10,13 +10,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from conftest import make_toy
 from toy_runs import STUDY, TOY, look, stop_at
 
 from bnjax.commands import command_line, program
-from bnjax.errors import UsageError
+from bnjax.errors import RunError, UsageError
 from bnjax.frame import files, folder, stored_options
 from bnjax.frame import study as studies
 
@@ -330,8 +331,67 @@ def test_a_finished_run_whose_result_is_damaged_is_written_again(toy, runs, caps
     assert (run / f"{name}.old1").read_bytes() == bad
     assert (run / name).read_bytes() == good
     assert call("verify", run)[0] == 0
-    assert again(root) == 0
+    assert again(root, study=keeping if "models" in name else STUDY) == 0
     assert "finished before" in capsys.readouterr().out
+
+
+def one_pixel_changed(dataset):
+    pixels = dataset.train.pixels.at[0, 0, 0, 0].add(1)
+    return dataset._replace(train=dataset.train._replace(pixels=pixels))
+
+
+def test_a_finished_run_is_no_answer_for_other_data(
+    toy_runs, runs, noise_dataset, monkeypatch, capsys, call
+):
+    root, run = runs
+    monkeypatch.setattr("bnjax.data.load", lambda *_, **__: one_pixel_changed(noise_dataset))
+    before = look(root)
+    for arguments in ([], ["--plan"]):
+        assert again(root, *arguments) == 1
+        captured = capsys.readouterr()
+        assert "holds a finished run made under data " in captured.err
+        assert captured.err.count("\n") == 1
+        assert "finished before" not in captured.out
+    assert "made under data " in call("resume", run)[2]
+    assert look(root) == before
+    assert again(root, "--accept-changes") == 0
+    captured = capsys.readouterr()
+    assert f"warning: {run} was made under data " in captured.err
+    assert "finished before" in captured.out
+    assert again(root, "--redraw") == 0  # from its arrays, whatever the data are now
+
+
+def test_a_finished_run_whose_data_are_gone_is_compared_in_all_else(toy, runs, monkeypatch, capsys):
+    def gone(*_, **__):
+        raise RunError("data set mnist is not in /data")
+
+    monkeypatch.setattr("bnjax.data.load", gone)
+    assert again(runs[0]) == 0
+    captured = capsys.readouterr()
+    assert "are not compared: data set mnist is not in" in captured.err
+    assert "finished before" in captured.out
+    with jax.default_prng_impl("rbg"):
+        assert again(runs[0]) == 1
+    assert "jax_default_prng_impl threefry2x32 (now rbg): begin" in capsys.readouterr().err
+
+
+def test_resume_accepts_changes_only_when_it_is_told_to(
+    toy_runs, noise_dataset, tmp_path, monkeypatch, call
+):
+    with monkeypatch.context() as patch:
+        stop_at(patch, 7)
+        assert again(tmp_path / "runs", "--accept-changes") == 130
+    (run,) = (tmp_path / "runs" / "lp_norms").iterdir()
+    monkeypatch.setattr("bnjax.data.load", lambda *_, **__: one_pixel_changed(noise_dataset))
+    assert "holds an unfinished run made under data " in call("resume", run)[2]
+    status, _, said = call("resume", run, "--accept-changes")
+    assert status == 0
+    assert "it continues, and config.json records these changes" in said
+    assert [list(one) for one in folder.read_config(run).continued] == [["data"]]
+    monkeypatch.setattr("bnjax.data.load", lambda *_, **__: noise_dataset)
+    status, _, said = call("resume", run)
+    assert status == 0
+    assert "was continued under other data, see config.json" in said
 
 
 def test_a_damaged_run_of_other_versions_is_refused_and_left_alone(toy, runs, capsys):

@@ -147,22 +147,39 @@ def test_equal_figures_are_equal_files_whatever_a_matplotlibrc_says(tmp_path):
         "p.note('9', (0, 1), 'data'); p.set(title='t', xticks=([0, 1], ['a', 'b'])); p.legend()\n"
         "d.save(pathlib.Path(sys.argv[1]))"
     )
-    for name, settings in (("plain", ""), ("other", "font.size: 20\naxes.grid: False\n")):
-        (tmp_path / name).mkdir()
-        settings += "font.family: serif\nsavefig.bbox: tight\nbackend: tkagg\n" if settings else ""
-        (tmp_path / name / "matplotlibrc").write_text(settings)
-        path = os.pathsep.join(filter(None, sys.path))
-        environment = os.environ | {"PYTHONPATH": path, "SOURCE_DATE_EPOCH": ""}
-        environment.pop("SOURCE_DATE_EPOCH")
+    other = b"font.size: 20\naxes.grid: False\nfont.family: serif\nsavefig.bbox: tight\n"
+    other += b"backend: tkagg\nsvg.hashsalt: bnjax\n"
+    kinds = {"plain": b"", "other": other, "bytes": b"\xff\xfe", "home": b""}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment.pop("SOURCE_DATE_EPOCH", None)
+    for name, settings in kinds.items():
+        place = tmp_path / name
+        place.mkdir()
+        (place / "matplotlibrc").write_bytes(settings)
+        if name == "home":
+            (place / "matplotlibrc").unlink()
+            os.mkfifo(place / "matplotlibrc")
+            (place / "stylelib").mkdir()
+            (place / "stylelib" / "bad.mplstyle").write_bytes(b"\xff")
+            (tmp_path / "named.rc").write_bytes(b"\xff")
+            environment |= {"MPLCONFIGDIR": str(place), "MATPLOTLIBRC": str(tmp_path / "named.rc")}
         run = [sys.executable, "-c", program, "."]
-        subprocess.run(run, check=True, cwd=tmp_path / name, env=environment)
+        subprocess.run(run, check=True, cwd=place, env=environment, timeout=60)
     for suffix in ("png", "pdf", "svg", "csv"):
-        first, second = (
-            (tmp_path / name / f"f.{suffix}").read_bytes() for name in ("plain", "other")
-        )
-        assert first == second, suffix
-        assert b"CreationDate" not in first
-        assert b"<dc:date>" not in first
+        files = [(tmp_path / name / f"f.{suffix}").read_bytes() for name in kinds]
+        assert files == [files[0]] * len(files), suffix
+        assert b"CreationDate" not in files[0]
+        assert b"<dc:date>" not in files[0]
+
+
+def test_settings_of_a_user_serve_the_figures_of_the_user(tmp_path):
+    (tmp_path / "matplotlibrc").write_text("font.size: 20\n")
+    program = "import os, bnjax.draw, matplotlib as m; print(m.rcParams['font.size'])"
+    program += "; print(os.path.exists('matplotlibrc'))"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    run = [sys.executable, "-c", program]
+    said = subprocess.check_output(run, cwd=tmp_path, env=environment, text=True)
+    assert said.split() == ["20.0", "True"]
 
 
 def test_a_figure_that_fails_leaves_no_file(tmp_path, monkeypatch):

@@ -199,11 +199,15 @@ def test_jobs_at_the_same_time_have_the_callers_settings_of_jax():
     jobs = [job.Job({"norm": norm}, 0) for norm in ("none", "batch")]
 
     def work(one, mesh):
-        return jax.config.jax_enable_x64, jax.config.jax_numpy_dtype_promotion
+        config = jax.config
+        return (
+            config.jax_enable_x64, config.jax_numpy_dtype_promotion, config.jax_softmax_custom_jvp
+        )  # fmt: skip
 
     usual = work(None, None)
-    other = not usual[0], "standard" if usual[1] == "strict" else "strict"
+    other = not usual[0], "standard" if usual[1] == "strict" else "strict", not usual[2]
     for meshes in ([None], [None, None]):
         assert job.run_jobs(jobs, work, meshes, stopped=lambda: False) == [usual, usual]
-        with jax.enable_x64(other[0]), jax.numpy_dtype_promotion(other[1]):
+        both = jax.enable_x64(other[0]), jax.numpy_dtype_promotion(other[1])
+        with both[0], both[1], jax.softmax_custom_jvp(other[2]):
             assert job.run_jobs(jobs, work, meshes, stopped=lambda: False) == [other, other]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from bnjax.errors import RunError
-from bnjax.frame import files, folder, layout, options
+from bnjax.frame import files, fingerprint, folder, options
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,17 +20,19 @@ class Options(options.LearningRate, options.Training):
     """Those of every run."""
 
 
-def opened(root, facts, *, fresh=False, layout=(), say=print):
+def opened(root, facts, *, fresh=False, accept=False, say=print):
+    now = {"jax": "1", **facts}
     return folder.open_folder(
-        root, "x", Options(), {"jax": "1", **facts}, fresh=fresh, layout=layout, say=say
+        root, "x", Options(), now, fresh=fresh, accept_changes=accept, say=say
     )
 
 
 def test_the_digest_depends_on_what_changes_results_only(tmp_path):
     base = Options()
     moved = dataclasses.replace(
-        base, out=tmp_path, debug=True, fresh=True, data_dir=tmp_path, preset="paper", redraw=True
-    )
+        base, out=tmp_path, debug=True, fresh=True, data_dir=tmp_path, preset="paper", redraw=True,
+        accept_changes=True,
+    )  # fmt: skip
     assert folder.digest(moved) == folder.digest(base)
     for field, value in (("lr", 0.2), ("norms", ("batch",)), ("seeds", 2)):
         assert folder.digest(dataclasses.replace(base, **{field: value})) != folder.digest(base)
@@ -71,14 +73,50 @@ def test_an_unfinished_run_goes_on_under_another_layout_but_not_under_another_ve
     assert (path / "config.json").read_bytes() == before
     assert said == []
     for _ in range(2):
-        assert opened(tmp_path, {"cores": 8}, layout=["cores"], say=said.append) == path
+        assert opened(tmp_path, {"cores": 8}, say=said.append) == path
     assert "begun under cores 2 (now 8): it continues" in said[0]
     record = folder.read_config(path)
     assert (record.study, record.jobs, record.options["norms"]) == ("x", 2, ["none", "batch"])
     assert record.continued == [{"cores": 8}]
     assert record.fingerprint == {"jax": "1", "cores": 2}
     with pytest.raises(RunError, match=r"jax 1 \(now 2\), cores 2 \(now 8\)"):
-        opened(tmp_path, {"jax": "2", "cores": 8}, layout=["cores"])
+        opened(tmp_path, {"cores": 8, "jax": "2"})
+
+
+def test_a_change_that_is_accepted_is_said_and_recorded(tmp_path):
+    said = []
+    path = opened(tmp_path, {"data": "0", "cores": 2})
+    with pytest.raises(RunError, match=r"made under data 0 \(now 1\): .*--accept-changes"):
+        opened(tmp_path, {"data": "1", "cores": 2})
+    opened(tmp_path, {"data": "1", "cores": 2}, accept=True, say=said.append)
+    assert "begun under data 0 (now 1): it continues, and config.json records" in said[0]
+    assert "to rounding" not in said[0]
+    assert folder.read_config(path).continued == [{"data": "1"}]
+    with pytest.raises(RunError, match="--accept-changes"):  # accepted once is not for ever
+        opened(tmp_path, {"data": "1", "cores": 2})
+
+
+def test_another_commit_is_recorded_and_no_difference(tmp_path):
+    said = []
+    path = opened(tmp_path, {"commit": "a", "script": "x 0"})
+    opened(tmp_path, {"commit": "b", "script": "x 1"}, say=said.append)
+    assert said == []
+    assert folder.read_config(path).continued == [{"commit": "b", "script": "x 1"}]
+
+
+def test_many_differences_are_one_line_with_a_count(tmp_path):
+    opened(tmp_path, {f"jax_{n}": "a" for n in range(20)})
+    with pytest.raises(RunError, match=r"jax_5 a \(now b\), 14 more: continue"):
+        opened(tmp_path, {f"jax_{n}": "b" for n in range(20)})
+
+
+def test_a_setting_that_was_not_known_at_the_start_is_not_compared(tmp_path):
+    said = []
+    path = opened(tmp_path, {"jax_early": "a"})
+    assert opened(tmp_path, {"jax_early": "a", "jax_late": "b"}, say=said.append) == path
+    assert said == []
+    with pytest.raises(RunError, match="data None"):
+        opened(tmp_path, {"data": "0"})
 
 
 def test_fresh_sets_aside_and_never_deletes(tmp_path):
@@ -246,16 +284,16 @@ def test_a_file_that_git_does_not_know_is_a_difference(tmp_path, monkeypatch):
     module = tmp_path / "bnjax" / "frame" / "fingerprint.py"
     module.parent.mkdir(parents=True)
     module.write_text("")
-    monkeypatch.setattr(layout, "__file__", str(module))
-    assert layout.commit() == ""
+    monkeypatch.setattr(fingerprint, "__file__", str(module))
+    assert fingerprint.commit() == ""
     git("init", "-q")
     git("add", ".")
     git("commit", "-q", "-m", "a")
-    clean = layout.commit()
+    clean = fingerprint.commit()
     assert len(clean) == 12
     (tmp_path / "notes.txt").write_text("")  # is no code
-    assert layout.commit() == clean
+    assert fingerprint.commit() == clean
     (tmp_path / "bnjax" / "own.py").write_text("")
-    assert layout.commit() == f"{clean}+"
+    assert fingerprint.commit() == f"{clean}+"
     module.write_text("x = 1")
-    assert layout.commit() == f"{clean}+"
+    assert fingerprint.commit() == f"{clean}+"

@@ -94,13 +94,13 @@ def toy_job(tmp_path_factory):
     """Start a toy run of several processes; all share their compiled programs."""
     cache = str(tmp_path_factory.mktemp("compiled"))
 
-    def start(out: Path, count: int, *options: str, trouble=("", "")) -> Job:
+    def start(out: Path, count: int, *options: str, trouble=("", ""), **environment) -> Job:
         distributed = ["--distributed"] if count > 1 else []
         call = describe_call(out, ["landscape"], STEPS, [[*distributed, *options]])
         command = [sys.executable, str(TESTS / "device_layouts.py"), call]
         trouble = (*trouble, *[""] * count)
         more = {"BNJAX_TESTS_CACHE": [cache] * count, "BNJAX_TESTS_TROUBLE": trouble}
-        return Job(out, count, command, **more)
+        return Job(out, count, command, **more, **environment)
 
     return start
 
@@ -255,6 +255,13 @@ def test_a_job_in_which_nothing_moves_ends_itself():
     )
     assert done.returncode == 1
     assert b"nothing has moved" in done.stderr
+
+
+def test_processes_that_would_not_compute_the_same_numbers_begin_nothing(tmp_path, toy_job):
+    ended = toy_job(tmp_path / "runs", 2, JAX_RANDOM_SEED_OFFSET=("0", "1")).end()
+    assert all(one.status != 0 for one in ended)
+    assert "process 1 has not what process 0 has (jax_random_seed_offset)" in ended[1].said
+    assert not list((tmp_path / "runs").glob("landscape/*"))
 
 
 def test_without_a_job_distributed_is_a_wrong_call(tmp_path):

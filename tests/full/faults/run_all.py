@@ -92,6 +92,12 @@ PARTS = {
         "any are missing: the last published checkpoint or the one before, no damage",
         ("tests/full/faults/test_power.py",),
     ),
+    "mixing": Part(
+        "a run is broken off and one thing changed (data, code, settings, versions, what a plugin "
+        "imports, the working folder, the home): the same command refuses, says what differs, or "
+        "ends bit for bit as an unbroken run",
+        ("tests/full/faults/test_mixing.py",),
+    ),
     "soak": Part(
         "soak, seconds: memory ≤ 64 MB above warm, handles and threads flat but while a "
         "checkpoint is written, one compilation",

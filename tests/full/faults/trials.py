@@ -33,6 +33,7 @@ PROMISED = {
     "layouts": Trials(9, 16),
     "processes": Trials(6, 100),
     "power": Trials(200, 5000),
+    "mixing": Trials(8, 30),
     "soak": Trials(0, 7200),  # seconds, beyond 2,000 steps
 }
 
