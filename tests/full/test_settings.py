@@ -21,7 +21,12 @@ def test_each_setting_that_changes_numbers_is_in_the_fingerprint(tmp_path):
     program = Path(__file__).with_name("settings.py")
     said = subprocess.run(
         [sys.executable, program, tmp_path],
-        env={**cleared, "JAX_PLATFORMS": "cpu"},
+        env={
+            **cleared,
+            "JAX_PLATFORMS": "cpu",
+            "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache"),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        },
         capture_output=True,
         text=True,
         check=True,
