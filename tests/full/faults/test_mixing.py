@@ -209,7 +209,7 @@ REFUSED = {
     "other test images": (other_data("test_pixels"), "data"),
     "threefry": (setting(JAX_THREEFRY_PARTITIONABLE="0"), "jax_threefry_partitionable"),
     "no jit": (setting(JAX_DISABLE_JIT="1"), "jax_disable_jit"),
-    "64 bits": (setting(JAX_ENABLE_X64="1"), "jax_enable_x64"),
+    "64 bits": (setting(JAX_ENABLE_X64="1"), "float64"),
     "seeds": (setting(JAX_RANDOM_SEED_OFFSET="1"), "jax_random_seed_offset"),
     "precision": (
         setting(JAX_DEFAULT_MATMUL_PRECISION="bfloat16"),
