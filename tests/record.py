@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from bnjax.frame import layout
+from bnjax.frame import fingerprint
 
 ROOT = Path(__file__).parents[1]
 TABLES = ("tests/RESULTS.md", "tests/VERSIONS.md")
@@ -37,7 +37,7 @@ def commit() -> str:
 def hardware() -> str:
     """Processors, memory and system, in one line."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    processor = f"{os.cpu_count()} × {layout.processor()}"
+    processor = f"{os.cpu_count()} × {fingerprint.processor()}"
     release = platform.release().partition("-")[0]
     return f"{processor}, {memory:.0f} GiB, {platform.system()} {release}"
 

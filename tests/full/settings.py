@@ -1,7 +1,7 @@
 """Changes each setting of JAX to each other value, and prints as JSON which ones change numbers.
 
-One process: `python settings.py FOLDER`, in a folder of its own, for some settings write files. With
-a cache of compiled programs a setting that leaves the program as it is costs a tracing alone.
+One process: `python settings.py FOLDER`, in a folder of its own, for some settings write files.
+With a cache of compiled programs a setting that leaves the program as it is costs a tracing alone.
 """
 
 import enum
@@ -20,7 +20,7 @@ def numbers() -> list[str]:
 
 
 def compute() -> list[jax.Array]:
-    """Draws, products, reductions, functions, derivatives: one program, for it is compiled often."""
+    """Draws, products, reductions, functions, derivatives in one program."""
     key = jax.random.key(0)
     draws = jax.random.uniform(key, (1400,), minval=-1)
     images, kernel = draws[:432].reshape(4, 6, 6, 3), draws[432:576].reshape(3, 2, 3, 8)
