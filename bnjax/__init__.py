@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bnjax.fields import to_dataframe, to_xarray
     from bnjax.models import norms
     from bnjax.probes.audit import audit
+    from bnjax.recorder import watch
 
 __version__ = "0.2.0"
 PARTS = {name: f"bnjax.{name}" for name in ("data", "losses", "models", "probes", "train")}
@@ -24,10 +25,11 @@ FUNCTIONS = {
     "start": "bnjax.commands.command_line",
     "to_dataframe": "bnjax.fields",
     "to_xarray": "bnjax.fields",
+    "watch": "bnjax.recorder",
 }
 __all__ = [
     "audit", "data", "losses", "models", "norms", "plot", "probes", "start", "to_dataframe",
-    "to_xarray", "train",
+    "to_xarray", "train", "watch",
 ]  # fmt: skip
 
 

@@ -30,6 +30,8 @@ AXIS_LABELS = {
     "step": "training step",
     "test_step": "training step",
     "probe_step": "training step",
+    "watch_step": "training step",
+    "group": "group of weights",
     "layer": "layer",
     "step_size": "step size η",
 }

@@ -11,7 +11,7 @@ FLOORS = (
     {"arithmetic", "data"},
     {"fields"},
     {"convolution"},
-    {"models", "probes"},
+    {"models", "probes", "recorder"},
     {"losses"},
     {"train"},
     {"frame"},

@@ -27,6 +27,7 @@ from bnjax.draw.drawing import (
     short_names,
     styled,
 )
+from bnjax.draw.recorded import WATCHED, recording
 from bnjax.errors import UsageError
 from bnjax.fields import to_xarray
 from bnjax.frame import results
@@ -34,6 +35,7 @@ from bnjax.frame import study as studies
 from bnjax.frame.results import Run
 from bnjax.probes.rounding import RESOLVED
 from bnjax.probes.spectrum import density
+from bnjax.recorder import Recording
 
 MOST_LABELS = 6  # of step sizes, for which there is room
 PER_ROW = 3  # panels of planes
@@ -43,9 +45,9 @@ def plot(measured: Any, *, lr: float | None = None, figure: str = "") -> Drawing
     """Draw what was measured, as the figures of the studies draw it.
 
     A `Line`, `Shift`, `Spectrum` or `Plane`; many of one kind along training, as `to_xarray` takes
-    them, or the `Dataset` that it returned; networks side by side, as a dict by name; a run, by its
-    folder, its `Run`, or the `Dataset` of its `results.nc`. Of other probes each field gets a
-    panel.
+    them, or the `Dataset` that it returned; a flight recorder's `Dataset`; networks side by side,
+    as a dict by name; a run, by its folder, its `Run`, or the `Dataset` of its `results.nc`. Of
+    other probes each field gets a panel.
 
     Args:
       measured: what is drawn.
@@ -110,7 +112,7 @@ def figure_of(run: Run, name: str) -> Drawing:
     if not made_by:
         raise UsageError("the run is of a study of another file: its figures lie in its folder")
     known = []
-    for draw in studies.find(made_by[1]).part("FIGURES"):
+    for draw in (*studies.find(made_by[1]).part("FIGURES"), *(recording,) * (WATCHED in run)):
         found = draw(run, {})
         for drawing in [found] if isinstance(found, Drawing) else found:
             if name in ("", drawing.name):
@@ -690,6 +692,7 @@ NEEDED: dict[str, set[str]] = {
         *("trace", "trace_error"),
     },
     "plane": {"losses"},
+    "recording": {*Recording._fields},
 }
 DRAWN: dict[tuple[str, bool], Callable[[Run, str], Drawing]] = {
     ("line", True): lines_along_training,
@@ -699,4 +702,5 @@ DRAWN: dict[tuple[str, bool], Callable[[Run, str], Drawing]] = {
     ("spectrum", True): spectrum_along_training,
     ("spectrum", False): spectrum_at_point,
     ("plane", False): plane_at_point,
+    ("recording", True): recording,
 }

@@ -51,6 +51,7 @@ class Arm(NamedTuple):
     dataset: Dataset
     pipeline: Pipeline
     selection: Selection = EVERYTHING  # of the parameters that are trained
+    watched: tuple[str, ...] = ()  # layers of the flight recorder: those of all arms
 
     @property
     def label(self) -> str:
@@ -127,13 +128,28 @@ def make_arm(
     study: Study, options: Any, dataset: Dataset, values: Mapping[str, Any], seed: int
 ) -> Arm:
     own = arm_options(study, options, values)
-    norm = values.get("norm", options.norms[0])
-    model = study.part("build_model", build_model)(own, norm, dataset.num_classes)
+    watched = watched_layers(study, options, dataset) if options.watch else ()
+    model = make_network(study, options, dataset, values)
     dataset = study.part("arm_data", arm_data)(own, dataset)
     pipeline = data.make_pipeline(dataset, own.batch_size, augmented=own.augment)
     select = study.part("select", lambda options, shapes, seed: EVERYTHING)
     selection = select(own, model.shapes(dataset.train.pixels.shape[1:])["params"], seed)
-    return Arm(values, seed, own, model, dataset, pipeline, selection)
+    return Arm(values, seed, own, model, dataset, pipeline, selection, watched)
+
+
+def make_network(study: Study, options: Any, dataset: Dataset, values: Mapping[str, Any]) -> Model:
+    """The network of an arm."""
+    norm = values.get("norm", options.norms[0])
+    build: Callable[..., Model] = study.part("build_model", build_model)
+    return build(arm_options(study, options, values), norm, dataset.num_classes)
+
+
+def watched_layers(study: Study, options: Any, dataset: Dataset) -> tuple[str, ...]:
+    """The weight layers of the networks of all arms, which may differ in depth."""
+    image_shape = dataset.train.pixels.shape[1:]
+    networks = [make_network(study, options, dataset, values) for values in arm_values(options)]
+    found = [once(models.layer_names, one.initialised, image_shape) for one in networks]
+    return tuple(dict.fromkeys(itertools.chain(*found)))
 
 
 def arm_data(options: Any, dataset: Dataset) -> Dataset:
@@ -298,4 +314,5 @@ def test_probe(arm: Arm, test: Split, mesh: jax.sharding.Mesh | None) -> Measure
         return evaluate(state.params, state.batch_stats, test)
 
     options = arm.options
-    return Measurement(train.every(options.evaluate_every, last=options.steps), measure)
+    when = train.every(options.evaluate_every, last=options.steps)
+    return Measurement(when, measure, axis="test_step")

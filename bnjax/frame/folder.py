@@ -62,6 +62,8 @@ def digest(options: Any) -> str:
 def digest_of(options: Mapping[str, Any], plugins: Sequence[str]) -> str:
     """The digest of options that are plain values, from a file or not."""
     fields = {key: plain(value) for key, value in options.items() if key not in NOT_IN_DIGEST}
+    if not fields.get("watch"):  # a run without it has the name that it had before there was one
+        fields.pop("watch", None)
     fields["plugins"] = list(plugins)
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
 

@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 from bnjax import train
 from bnjax.data import Batch, Dataset
 from bnjax.errors import RunError, UsageError, told
-from bnjax.frame import checkpoints, disk, files, folder, layout, processes, records
+from bnjax.frame import checkpoints, disk, files, folder, layout, processes, recording, records
 from bnjax.frame.arm import (
     Arm,
     arm_values,
@@ -252,6 +252,8 @@ def set_up(
     program = build_program(arm, over)
     probes = dict(study.part("probes", lambda arm: {})(arm))
     sweeps: Mapping[str, Sweep] = study.part("after", lambda arm: {})(arm)
+    if arm.options.watch:
+        probes[recording.NAME] = recording.recording(arm)
     probes["test"] = test_probe(arm, layout.place(arm.dataset.test, mesh), over)
     rows = {
         name: {step: row for row, step in enumerate(filter(probe.when, range(steps + 1)))}
@@ -269,8 +271,7 @@ def set_up(
         for name, probe in probes.items():
             trace = functools.partial(jax.eval_shape, probe.measure)
             shapes = (probe.shapes or trace)(state, batch, gradient)
-            axis = "test_step" if name == "test" else "probe_step"
-            found[name] = records.Group(len(rows[name]), shapes, (axis, *probe.leading))
+            found[name] = records.Group(len(rows[name]), shapes, (probe.axis, *probe.leading))
         for name, sweep in sweeps.items():
             found[name] = records.Group(sweep.rows, sweep.shapes, (sweep.axis,))
         known[own] = found, state

@@ -155,6 +155,9 @@ class Base(Execution):
     """Steps between probes."""
     evaluate_every: int = 50
     """Steps between evaluations on the whole test set."""
+    watch: int = 0
+    """Steps between rows of the flight recorder (0: none): norms, rotation and update of each
+    layer's kernel, and the critical step, each row at the cost of about six forward passes."""
 
     def check(self) -> None:
         for field in dataclasses.fields(self):
@@ -170,6 +173,7 @@ class Base(Execution):
         most = {"steps": MOST, "seeds": MOST_SEEDS, "probe_every": MOST, "evaluate_every": MOST}
         for name, limit in most.items():
             require_range(option_name(name), getattr(self, name), 1, limit)
+        require_range("--watch", self.watch, 0, MOST)
         require("--seed", self.seed, 0 <= self.seed < LARGEST_WHOLE, "from 0 to 2147483647")
         for drop in self.lr_drops:
             require("--lr-drops", drop, math.isfinite(drop), "finite")

@@ -102,7 +102,7 @@ def read(path: Path, page_folder: Path) -> FinishedRun:
 
 
 LATE = 0.1  # share of the steps over which minibatches are averaged
-AXES = (("step",), ("test_step",), ("probe_step",))
+AXES = (("step",), ("test_step",), ("probe_step",), ("watch_step",))
 TRAINING = {"optimizer": "{}", "lr": "learning rate {}", "steps": "{} steps"}
 TRAINING |= {"batch_size": "batch {}"}
 # What an arm varies in place of an option of the run, by the name of its axis.
@@ -137,7 +137,7 @@ def ends(run: Run) -> dict[str, dict[str, End]]:
     if not lead or lead[-1] != "seed":
         return {}
     names = [name for name in charts.drawable(run) if run[name].dims[len(lead) :] in AXES]
-    names.sort(key=lambda name: run[name].dims[-1] == "probe_step")
+    names.sort(key=lambda name: run[name].dims[-1] in ("probe_step", "watch_step"))
     found: dict[str, dict[str, End]] = {}
     arms = {index[:-1]: arm for index, arm in charts.name_arms(run).items()}
     for name in names:

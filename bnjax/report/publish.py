@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bnjax import draw
+from bnjax.draw.recorded import WATCHED, recording
 from bnjax.errors import RunError, UsageError, told
 from bnjax.frame import folder, results
 from bnjax.frame.files import plain
@@ -77,7 +78,10 @@ def publish(study: Study, published: Published, path: Path, listeners: Sequence[
 def draw_figures(
     study: Study, run: Run, published: Published, place: Path, failed: dict[str, Exception]
 ) -> Iterator[tuple[Any, list[Path]]]:
-    for name, figure in parts(study, "FIGURES", failed):
+    figures = parts(study, "FIGURES", failed)
+    if WATCHED in run:
+        figures.append((recording.__name__, recording))
+    for name, figure in figures:
         with draw.quiet(), noting(failed, f"figure {name}"), draw.styled():
             found = figure(run, published)
             for drawing in [found] if hasattr(found, "save") else found:

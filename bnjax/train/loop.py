@@ -107,6 +107,7 @@ class Measurement(NamedTuple):
     leading: tuple[str, ...] = ()  # axes of all its fields before those that they declare
     # Of state, batch and gradient: the shapes of what it returns, where tracing it takes long.
     shapes: Callable[..., PyTree] | None = None
+    axis: str = "probe_step"  # the name of the axis of its steps
 
 
 class Progress(NamedTuple):

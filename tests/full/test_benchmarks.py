@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import run as bench
 import tune_chunk
+import watch
 from jobs import BnjaxJobs, forward_flops
 
 
@@ -23,6 +24,13 @@ def test_every_job_runs_and_leaves_a_table(tmp_path, capsys):
 def test_points_at_a_time_are_timed_beside_the_choice(capsys):
     tune_chunk.main(["--toy"])
     assert "| perceptron 4, batch 8 | 1 |" in capsys.readouterr().out
+
+
+def test_a_watched_step_is_timed_beside_a_plain_one(capsys):
+    watch.main(["--toy"])
+    printed = capsys.readouterr().out
+    assert "| VGG-5 ×1/16, batch 4 |" in printed
+    assert "| GPT 1 × 8, batch 2 × 4 |" in printed
 
 
 def test_operations_are_counted_by_the_textbook():

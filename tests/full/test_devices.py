@@ -195,3 +195,45 @@ with jax.set_mesh(mesh):
 def test_probes_measure_on_an_explicit_mesh_what_they_do_on_one_device():
     said = run_python(["-c", DIVIDED], 2, 300)
     assert said.count("same numbers") == 2
+
+
+RECORDED = """
+import json, sys, jax, jax.numpy as jnp, optax
+import bnjax
+
+kind = {"auto": jax.sharding.AxisType.Auto, "explicit": jax.sharding.AxisType.Explicit}[sys.argv[1]]
+mesh = jax.make_mesh((len(jax.devices()),), ("data",), axis_types=(kind,))
+spec = jax.sharding.PartitionSpec
+curvature = jnp.linspace(1.0, 8.0, 8)
+
+def loss(params, targets):
+    return 0.5 * jnp.sum(curvature * (params - targets) ** 2)
+
+with jax.set_mesh(mesh):
+    divided = jax.sharding.NamedSharding(mesh, spec("data"))
+    params, targets, curvature = jax.device_put(
+        (jnp.ones(8), jnp.linspace(0.0, 0.5, 8), curvature), divided
+    )
+    optimizer = bnjax.watch(
+        optax.adamw(0.1), 0.1, 1e-4, b1=0.9, loss=loss, every=1, critical_every=2, rows=5
+    )
+
+    @jax.jit
+    def step(carry, _):
+        params, state = carry
+        gradient = jax.grad(loss)(params, targets)
+        updates, state = optimizer.update(gradient, state, params, targets=targets)
+        return (optax.apply_updates(params, updates), state), None
+
+    carry, _ = jax.lax.scan(step, (params, optimizer.init(params)), length=4)
+rows = carry[1].recorder.rows._asdict()
+print(json.dumps({name: jnp.ravel(values).tolist()[:4] for name, values in rows.items()}))
+"""
+
+
+@pytest.mark.parametrize("kind", ["auto", "explicit"])
+def test_a_recorder_sees_weights_that_are_divided_over_devices(kind):
+    one, four = (json.loads(run_python(["-c", RECORDED, kind], n, 300)) for n in (1, 4))
+    for name, values in one.items():
+        np.testing.assert_allclose(four[name], values, rtol=1e-5, err_msg=name)
+    assert np.isfinite(one["critical_sharpness"][0])

@@ -68,6 +68,7 @@ class Options(
             "steps": more * self.steps,
             "probe_every": more * self.probe_every,
             "evaluate_every": more * self.evaluate_every,
+            "watch": more * self.watch,
         }
 
 
