@@ -77,7 +77,8 @@ class Optimization(NamedTuple):
     def equilibrium(self) -> Scalar:
         r"""The angle per step of a scale-invariant group at rest.
 
-        $\sqrt{2\,lr\,wd/(1+b)}$ of SGD, $\sqrt{2\,lr\,wd\,(1-b)/(1+b)}$ of AdamW; NaN without decay.
+        $\sqrt{2\,lr\,wd/(1+b)}$ of SGD, $\sqrt{2\,lr\,wd\,(1-b)/(1+b)}$ of AdamW; NaN
+        without decay.
 
         Source: Kosson et al. 2024 (2305.17212).
         """

@@ -9,8 +9,8 @@
 # %% [markdown]
 # # A flight recorder
 #
-# `bnjax.watch(optimizer, …)` is an optax optimiser with a recorder in its state. It trains the same,
-# bit for bit. Here it rides in a small transformer whose learning rate is too large, and shows that
+# `bnjax.watch(optimizer, …)` is an optax optimiser with a recorder in its state. It trains the
+# same, bit for bit. Here it rides in a small transformer whose learning rate is too large, and shows that
 # the run will fail before its loss does.
 #
 # Install bnjax from its checkout, `pip install -e ".[notebooks]"`, or as in [the first
