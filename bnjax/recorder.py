@@ -113,10 +113,10 @@ class Recorder(NamedTuple):
     """
 
     step: Index  # updates so far
-    steps: Int[Array | np.ndarray, " row"]  # the update of each row, from 0; −1 of an empty one
+    steps: Int[Array, " row"]  # the update of each row, from 0; −1 of an empty one
     groups: dict[str, Index]  # place of each group along the axis of the arrays
     rows: Recording  # arrays `[row]` and `[row, group]`
-    saturation: dict[str, Float[Array | np.ndarray, " row"]]  # by the name of the activation
+    saturation: dict[str, Float[Array, " row"]]  # by the name of the activation
 
     def to_xarray(self) -> Any:
         """An `xarray.Dataset` with the axes `step` and `group`, in the order of the steps.
@@ -351,8 +351,8 @@ def watch(
             def written() -> Recorder:
                 # Computed again: if the recorder read the update that trains, the compiler would
                 # keep it for both, and round it otherwise than without a recorder.
-                again = optimizer.update(gradient, state.inner, params, **extra)
-                return write(recorder, gradient, params, *again, batch, shown)
+                again, inner = optimizer.update(gradient, state.inner, params, **extra)
+                return write(recorder, gradient, params, again, inner, batch, shown)
 
             recorder = lax.cond(due, written, lambda: state.recorder)
         return updates, WatchState(inner, recorder._replace(step=recorder.step + 1))

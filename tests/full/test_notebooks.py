@@ -17,6 +17,7 @@ TINY += ["--batch-size", "32", "--evaluate-every", "8"]
 TOY = {
     "add_a_normaliser": {"options": TINY},
     "figure_in_five_cells": {"options": TINY},
+    "flight_recorder": {"examples": 32, "width": 8, "steps": 12},
     "probe_your_own_model": {"examples": 32, "width": 8, "steps": 5},
 }
 
