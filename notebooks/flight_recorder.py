@@ -74,8 +74,8 @@ optimizer = bnjax.watch(
     weight_decay=0.0,
     groups={f"layer {i}": f"dense{i}/*" for i in (1, 2, 3, 4)},
     loss=loss,
-    every=5,
-    critical_every=5,
+    every=10,
+    critical_every=10,
 )
 
 
