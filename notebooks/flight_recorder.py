@@ -117,7 +117,7 @@ display(state.recorder.plot())
 # * **f, critical sharpness**: after the first steps it lies on the line 2/lr. Gradient descent is
 #   at its edge of stability: the larger the learning rate, the flatter the places that it can stay
 #   in. The dotted line, ΔᵀHΔ/Δᵀg, is the same: along a step the loss is a parabola.
-# * **a, the loss** jumps once at the start, when the sharpness meets the line, and then says nothing
+# * **a, the loss** jumps once at the start, when the sharpness meets the line, then says nothing
 #   for almost two hundred steps: it is as flat as that of a run which has converged. After step
 #   200 it jumps again and again, and the sharpness leaves its line by factors.
 # * **d, update over weight** grows with the learning rate, and tells the layer that moves most.

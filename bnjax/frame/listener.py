@@ -104,7 +104,7 @@ REFRESH, NOTEBOOK_REFRESH = 0.1, 0.25  # seconds
 BLOCKS = "▁▂▃▄▅▆▇█"
 CURVE_WIDTH = 32  # characters
 MOST_VALUES = 4  # of each probe
-STEPS = ("step", "test_step", "probe_step")  # axes along training
+STEPS = ("step", "test_step", "probe_step", "watch_step")  # axes along training
 
 
 def arrived(record: Record) -> int:
