@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 RUNS := $(VENV)/.installed
 STAMP := $(VENV)/.installed-dev
 
-.PHONY: landscape test test-full test-versions lint format lock docs tune bench clean
+.PHONY: landscape data test test-full test-versions lint format lock audit docs tune bench clean
 
 landscape: $(RUNS)
 	$(BIN)/python experiments/landscape.py
@@ -32,7 +32,6 @@ $(PARTS:%=test-%): test-%: $(STAMP)
 
 # The tests under the oldest versions that are allowed and the newest there are, on several Pythons.
 test-versions: $(STAMP)
-	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/python tests/versions.py
 
 lint: $(STAMP)
@@ -61,26 +60,46 @@ benchmarks/.torch/bin/python:
 	$(shell sh tools/find_python.sh 3.11) -m venv benchmarks/.torch
 	benchmarks/.torch/bin/python -m pip install --quiet torch==2.13.0 numpy matplotlib pillow scikit-learn
 
-# The stamps are written last, so an interrupted installation is taken up again. What runs the
-# experiments is installed first; what tests and documents them, only where it is asked for.
-$(STAMP): $(RUNS)
-	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable ".[dev]"
+# Each file that is installed has one of the digests in a lock; bnjax itself comes last, and brings
+# nothing. The stamps are written last, so an interrupted installation is taken up again. What runs
+# the studies is installed first; data sets, tests and documents, only where they are asked for.
+INSTALL = $(BIN)/python -m pip install --quiet --no-build-isolation
+LOCKED = $(INSTALL) --require-hashes --requirement
+
+$(STAMP): $(RUNS) requirements-dev.lock
+	@echo "installing what tests and documents bnjax into $(VENV) (about 0.9 GB more), once"
+	$(LOCKED) requirements-dev.lock
 	touch $(STAMP)
 
-$(RUNS): requirements.txt requirements.lock pyproject.toml
+# Readers of data sets that tensorflow-datasets has prepared, such as CIFAR-10 (about 0.3 GB).
+data: $(RUNS)
+	$(LOCKED) requirements-data.lock
+
+$(RUNS): requirements-build.lock requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: bnjax needs 3.11 or later, here is $$(python3 --version 2>&1): install a newer Python with venv, or call: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: bnjax needs 3.11 or later, $(PYTHON) is $$($(PYTHON) --version 2>&1): call: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }
-	@echo "installing JAX, Flax and what draws into $(VENV) (about 1.3 GB), once; the rest of the command starts after it"
+	@echo "installing JAX, Flax and what draws into $(VENV) (about 1.0 GB), once; the rest of the command starts after it"
 	@begun=$$(date +%s); $(PYTHON) -m venv $(VENV) && \
-	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable . && \
+	$(LOCKED) requirements-build.lock && \
+	$(LOCKED) requirements.lock && \
+	$(INSTALL) --no-deps --editable . && \
 	echo "installed $$(du -sm $(VENV) | cut -f1) MB in $$(( $$(date +%s) - begun )) s"
 	@touch $(RUNS)
 
-# One lock for every Python and platform; `uv` resolves it, pip installs from it.
+# The same versions for every Python and platform: `uv` resolves them, pip installs them. The locks
+# for running and for building are parts of the one for developing.
+RESOLVE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet
+PART = $(RESOLVE) --constraint requirements-dev.lock
 lock: $(STAMP)
-	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --universal --python-version 3.11 --extra dev --upgrade \
-	  --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock pyproject.toml
+	$(RESOLVE) --upgrade --extra dev --group build --output-file requirements-dev.lock pyproject.toml
+	$(PART) --extra studies --output-file requirements.lock pyproject.toml
+	$(PART) --extra studies,data --output-file requirements-data.lock pyproject.toml
+	$(PART) --group build --output-file requirements-build.lock
+
+# Known vulnerabilities of the locked packages, by the advisories of PyPI.
+audit: $(STAMP)
+	$(BIN)/python tools/audit.py
 
 clean:
 	rm -rf $(VENV) .versions build dist *.egg-info

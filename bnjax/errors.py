@@ -3,7 +3,8 @@
 Every message is one line that names the value, what is legal, and the remedy.
 """
 
-from collections.abc import Container
+import contextlib
+from collections.abc import Container, Iterator
 
 
 class UsageError(ValueError):
@@ -12,6 +13,31 @@ class UsageError(ValueError):
 
 class RunError(RuntimeError):
     """A file, data set or run folder is not as it must be (exit status 1)."""
+
+
+class MissingPackage(RunError, ImportError):
+    """A package that is not installed; the message has the command that installs it.
+
+    Example:
+      >>> raise MissingPackage("xarray", "plot")
+      Traceback (most recent call last):
+      bnjax.errors.MissingPackage: xarray is not installed: pip install "bnjax[plot]"
+    """
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f'{package} is not installed: pip install "bnjax[{extra}]"')
+
+
+@contextlib.contextmanager
+def needs(extra: str) -> Iterator[None]:
+    """Turn an import that fails inside the block into a `MissingPackage` of this extra."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "bnjax"):
+            raise
+        raise MissingPackage(package, extra) from error
 
 
 def told(error: BaseException, most: int = 200) -> str:

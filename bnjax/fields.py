@@ -21,7 +21,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from bnjax.arithmetic import trees
-from bnjax.errors import UsageError
+from bnjax.errors import UsageError, needs
 
 AXIS_LABELS = {
     "norm": "normaliser",
@@ -175,6 +175,7 @@ def to_xarray(measured: Any) -> Any:
 
     Raises:
       UsageError: nothing was measured, or measurements differ in kind, shapes or steps.
+      MissingPackage: xarray is not installed.
 
     Example:
       >>> import jax.numpy as jnp
@@ -185,7 +186,8 @@ def to_xarray(measured: Any) -> Any:
       >>> to_xarray(lines)["smoothness"].max("step_size").round(3).to_series().to_dict()
       {0: 3.0, 10: 5.0}
     """
-    import xarray  # takes a second to import, and probes need none
+    with needs("plot"):
+        import xarray  # takes a second to import, and probes need none
 
     if isinstance(measured, xarray.Dataset):
         return measured

@@ -21,9 +21,8 @@ from bnjax.arithmetic.layers import describe
 from bnjax.arithmetic.moments import accumulator
 from bnjax.data import Batch, Dataset
 from bnjax.errors import UsageError
-from bnjax.models import Model, Network
 from bnjax.probes.composite import Composite
-from bnjax.types import BatchStats, Labels, Logits, Loss, Params, PRNGKey, Scalar
+from bnjax.types import BatchStats, Labels, Logits, Loss, Network, Params, PRNGKey, Scalar
 
 Statistics: TypeAlias = Literal["batch", "running", "frozen", "recalibrated"]
 
@@ -222,19 +221,6 @@ def check_classes(labels: Array, num_classes: int) -> None:
             f"labels are from {low} to {high}: of {num_classes} classes they must be from 0 to "
             f"{num_classes - 1}"
         )
-
-
-@functools.lru_cache(maxsize=64)
-def count_outputs(model: Model, image_shape: tuple[int, ...], dtype: jnp.dtype, train: bool) -> int:
-    """The number of logits of an image; nothing is computed."""
-
-    def logits(params: Params, batch_stats: BatchStats, images: Array) -> Logits:
-        key = jax.random.key(0)
-        return model.apply(params, batch_stats, images, train=train, key=key)[0]
-
-    images = jax.ShapeDtypeStruct((2, *image_shape), dtype)
-    shapes = model.shapes(image_shape, dtype)
-    return int(jax.eval_shape(logits, **shapes, images=images).shape[-1])
 
 
 def guess_classes(dataset: Dataset) -> float:
@@ -456,9 +442,8 @@ def on_batch(
         raise UsageError(f"the batch has images {images.shape}: give at least one")
     train = statistics == "batch"
     are_known = jnp.issubdtype(labels.dtype, jnp.integer) and has_value(labels)
-    if isinstance(model, Model) and are_known:  # of others when the loss is called
-        dtype = jnp.dtype(images.dtype)
-        check_classes(labels, count_outputs(model.initialised, images.shape[1:], dtype, train))
+    if hasattr(model, "count_outputs") and are_known:  # of others when the loss is called
+        check_classes(labels, model.count_outputs(images.shape[1:], images.dtype, train))
     if statistics in ("batch", "frozen"):
         check_batch_size(batch_stats, images.shape[0])
     if isinstance(weight_decay, float | int) and not weight_decay >= 0:  # not of a traced one

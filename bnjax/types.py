@@ -4,7 +4,7 @@ Shapes are checked when the tests run (jaxtyping and beartype), and cost nothing
 """
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Integer, Key, UInt8
@@ -29,3 +29,29 @@ Logits: TypeAlias = Float[Array, "batch *positions num_classes"]
 Points: TypeAlias = Float[Array | np.ndarray, " num_step_sizes"]
 Flag: TypeAlias = Bool[Array, ""]
 Index: TypeAlias = Int[Array, ""]
+
+
+@runtime_checkable
+class Network(Protocol):
+    """All that a loss on a batch asks of a model; `bnjax.models.Model` says what arguments are."""
+
+    def apply(
+        self,
+        params: Params,
+        batch_stats: BatchStats,
+        images: Inputs,
+        *,
+        train: bool,
+        key: PRNGKey | None = None,
+    ) -> tuple[Logits, BatchStats]:
+        """Logits, and the running statistics after this batch."""
+
+    def moments(
+        self,
+        params: Params,
+        batch_stats: BatchStats,
+        images: Inputs,
+        *,
+        key: PRNGKey | None = None,
+    ) -> BatchStats:
+        """The statistics of this very batch, in the structure of `batch_stats`."""

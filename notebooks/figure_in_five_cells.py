@@ -34,7 +34,8 @@ if importlib.util.find_spec("bnjax") is None:
     places = [here, *here.parents, *(found.parent for found in here.glob("*/pyproject.toml"))]
     checkout = next((place for place in places if (place / "bnjax" / "probes").is_dir()), None)
     assert checkout, "no checkout here: upload a zip of it, or start Jupyter inside it"
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", str(checkout)], check=True)
+    install = [sys.executable, "-m", "pip", "install", "--quiet", f"{checkout}[studies,data]"]
+    subprocess.run(install, check=True)
     importlib.invalidate_caches()
 
 # %% [markdown]

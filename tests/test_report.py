@@ -280,10 +280,25 @@ def test_names_of_two_drawings_do_not_meet():
     assert "url(#a)" not in made
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-8-sig", "iso-8859-1", "koi8-r"])
+@pytest.mark.parametrize("entity", ["", '<!ENTITY a "b">', '<!ENTITY % a "b">'])
+def test_entities_are_refused_in_any_encoding(encoding, entity):
+    declared = encoding.removesuffix("-sig")
+    text = f'<?xml version="1.0" encoding="{declared}"?><!DOCTYPE svg [{entity}]>'
+    content = (text + SVG.format('<path d="M1 1"/>')).encode(encoding)
+    if entity:
+        with pytest.raises(RunError, match=r"f\.svg cannot be shown \(it declares entities\)"):
+            pack.inline(content, "p-", "t", "f.svg")
+    else:
+        assert '<path d="M1 1">' in pack.inline(content, "p-", "t", "f.svg")
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "no xml",
+        '<?xml version="1.0" encoding="banana"?>' + SVG.format(""),
+        '<?xml version="1.0" encoding="utf-7"?>' + SVG.format(""),
         "<html/>",
         '<svg xmlns="http://www.w3.org/2000/svg"/>',
         '<!DOCTYPE s [<!ENTITY a "b">]>' + SVG.format("&a;"),
@@ -318,6 +333,27 @@ def test_a_damaged_run_gets_a_line_and_no_page(run, tmp_path, capsys):
         assert "Traceback" not in error, done
         assert error.count("\n") == (status != 0), (done, error)
     assert statuses >= {0, 1}
+
+
+def test_a_report_follows_no_link_out_of_the_folder_of_a_run(run, tmp_path, capsys):
+    outside = tmp_path / "outside"
+    shutil.copytree(run, outside)
+    (run / "training.svg").unlink()
+    (run / "training.svg").symlink_to(outside / "training.svg")
+    (run / "models").symlink_to(outside, target_is_directory=True)
+    for name in ("training.svg", "models"):
+        out = tmp_path / f"{name}.html"
+        assert report_command.main([str(run), "--out", str(out)]) == 1
+        said = capsys.readouterr().err
+        assert re.fullmatch(rf"error: \S+/{name} is a symbolic link, .*\n", said)
+        assert not out.exists()
+        (run / name).unlink()
+        if name == "training.svg":
+            shutil.copy(outside / name, run)
+    way = tmp_path / "way"  # a link that leads to the folder was typed by a person
+    way.symlink_to(run.parents[1], target_is_directory=True)
+    typed = way / run.parent.name / run.name
+    assert report_command.main([str(typed), "--out", str(tmp_path / "typed.html")]) == 0
 
 
 def mutate(generator: random.Random, run: results.Run) -> results.Run:

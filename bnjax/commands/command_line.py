@@ -19,7 +19,7 @@ import tyro
 
 from bnjax.commands import vocabulary
 from bnjax.commands.config_file import CONFIG, with_config
-from bnjax.errors import UsageError
+from bnjax.errors import UsageError, needs
 from bnjax.frame import options as option_groups
 from bnjax.frame import study as studies
 from bnjax.frame.interrupts import INTERRUPTED, Interrupted
@@ -264,7 +264,8 @@ def guarded(act: Callable[[], int | None], arguments: Sequence[str]) -> int:
     """Do something for a person: whatever goes wrong becomes one line and an exit status."""
     hide_details()
     try:
-        return act() or 0
+        with needs("studies"):
+            return act() or 0
     except UsageError as error:
         return fail(error, arguments, status=2)
     except Interrupted as error:

@@ -12,7 +12,7 @@ import numpy as np
 
 from bnjax.choices import did_you_mean
 from bnjax.data.dataset import Dataset, binary, from_arrays
-from bnjax.errors import RunError, UsageError, told
+from bnjax.errors import MissingPackage, RunError, UsageError, needs, told
 
 EMBEDDED = ("digits", "digits16", "binary_digits")
 TFDS_DATASETS = ("mnist", "fashion_mnist", "cifar10", "cifar100")
@@ -49,6 +49,8 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None, *, seed: int
     Raises:
       UsageError: unknown name, or `data_dir` is not a folder.
       RunError: the set is not prepared there, or the folder is damaged.
+      MissingPackage: its reader is not installed: `bnjax[studies]` for digits, `bnjax[data]` for
+        tensorflow-datasets.
 
     Example:
       >>> load("digits").train.pixels.shape
@@ -78,7 +80,8 @@ def load_digits(name: str) -> Dataset:
         note = "scikit-learn's digits, 8×8 binary pixels"
         first, second = ((pixels[rows, ..., None], labels[rows]) for rows in (train, test))
         return binary(name, first, second, note)
-    from PIL import Image
+    with needs("studies"):
+        from PIL import Image
 
     # Pillow resizes bytes in integer arithmetic: the same pixels on every machine.
     size, method = 16 if name == "digits16" else 32, Image.Resampling.BILINEAR
@@ -93,9 +96,9 @@ def load_digits(name: str) -> Dataset:
 def small_digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The digits `[1797, 8, 8]` uint8, their labels, and the rows of both splits."""
     spec = importlib.util.find_spec("sklearn")  # read from the package without importing it
-    assert spec is not None
-    assert spec.origin is not None
-    file = Path(spec.origin).with_name("datasets") / "data" / "digits.csv.gz"
+    if spec is None:
+        raise MissingPackage("scikit-learn", "studies")
+    file = Path(str(spec.origin)).with_name("datasets") / "data" / "digits.csv.gz"
     table = np.loadtxt(file, delimiter=",", dtype=np.int64)  # 64 pixels from 0 to 16, and a label
     pixels = np.rint(table[:, :64] * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8)
     tested = np.unpackbits(np.frombuffer(bytes.fromhex(TEST_DIGITS), np.uint8))[: len(table)]
@@ -158,7 +161,8 @@ def load_tfds(name: str, data_dir: str | os.PathLike[str] | None) -> Dataset:
     if not (folder / name).is_dir():
         raise RunError(f"data set {name} is not in {folder}: {remedy}")
     # Imported late: it costs most of a second, and digits does not need it.
-    import tensorflow_datasets as tfds
+    with needs("data"):
+        import tensorflow_datasets as tfds
 
     try:
         builder = tfds.builder(name, data_dir=folder)

@@ -9,40 +9,43 @@ panel.legend()
 drawing.save(folder)  # sharpness.png, .pdf, .svg, .csv
 """
 
-import bnjax.draw.without_settings  # noqa: F401  # before anything imports matplotlib
-from bnjax.draw.arms import (
-    bands,
-    curves,
-    loss_label,
-    mark_ends,
-    network,
-    optimizer,
-    progress,
-    running_medians,
-    setting,
-    spread,
-    subject,
-    training,
-    unit,
-    untrained,
-)
-from bnjax.draw.drawing import (
-    COLUMNS,
-    LOOKS,
-    PUBLISHED,
-    PUBLISHED_NOTE,
-    STEP,
-    Drawing,
-    Look,
-    Panel,
-    Series,
-    Table,
-    plain_log_ticks,
-    quiet,
-    shades,
-    shared_levels,
-    styled,
-)
+from bnjax.errors import needs
+
+with needs("plot"):
+    import bnjax.draw.without_settings  # noqa: F401  # before anything imports matplotlib
+    from bnjax.draw.arms import (
+        bands,
+        curves,
+        loss_label,
+        mark_ends,
+        network,
+        optimizer,
+        progress,
+        running_medians,
+        setting,
+        spread,
+        subject,
+        training,
+        unit,
+        untrained,
+    )
+    from bnjax.draw.drawing import (
+        COLUMNS,
+        LOOKS,
+        PUBLISHED,
+        PUBLISHED_NOTE,
+        STEP,
+        Drawing,
+        Look,
+        Panel,
+        Series,
+        Table,
+        plain_log_ticks,
+        quiet,
+        shades,
+        shared_levels,
+        styled,
+    )
 
 __all__ = [
     "COLUMNS", "LOOKS", "PUBLISHED", "PUBLISHED_NOTE", "STEP", "Drawing", "Look", "Panel",

@@ -31,7 +31,6 @@ from bnjax.draw.recorded import WATCHED, recording
 from bnjax.errors import UsageError
 from bnjax.fields import to_xarray
 from bnjax.frame import results
-from bnjax.frame import study as studies
 from bnjax.frame.results import Run
 from bnjax.probes.rounding import RESOLVED
 from bnjax.probes.spectrum import density
@@ -111,6 +110,8 @@ def figure_of(run: Run, name: str) -> Drawing:
     made_by = re.match(r"bnjax/studies/(\w+) ", str(run.facts.get("script", "")))
     if not made_by:
         raise UsageError("the run is of a study of another file: its figures lie in its folder")
+    from bnjax.frame import study as studies  # needs more packages than drawing does
+
     known = []
     for draw in (*studies.find(made_by[1]).part("FIGURES"), *(recording,) * (WATCHED in run)):
         found = draw(run, {})

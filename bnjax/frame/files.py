@@ -18,6 +18,7 @@ import numpy as np
 from bnjax.errors import RunError
 from bnjax.frame import disk
 
+METRICS, RESULTS = "metrics.jsonl", "results.nc"
 LARGEST_DOCUMENT = 16 * 2**20  # bytes of a JSON document
 LARGEST_ARRAYS = 8 * 2**30  # bytes of a file of arrays
 MOST_MEMBERS = 100_000
@@ -196,7 +197,7 @@ def refuse_links(folder: Path, *, deep: bool = True) -> None:
         if path.is_symlink():
             raise RunError(
                 f"{path} is a symbolic link, and could lead anywhere: put what it points to in "
-                "its place, or give another --out"
+                "its place, or give another folder"
             )
 
 

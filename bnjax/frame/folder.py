@@ -22,13 +22,12 @@ from filelock import FileLock, Timeout
 
 from bnjax.errors import RunError
 from bnjax.frame import disk, files
-from bnjax.frame.files import ForeignFormat, plain, read_sealed, write_sealed
+from bnjax.frame.files import METRICS, RESULTS, ForeignFormat, plain, read_sealed, write_sealed
 from bnjax.frame.messages import printable, warn
 from bnjax.frame.options import EXECUTION
 from bnjax.frame.study import plugin_digests
 
-CONFIG, METRICS, RESULTS = "config.json", "metrics.jsonl", "results.nc"
-SUMMARY, CHECKPOINTS, MODELS = "summary.json", "checkpoints", "models"
+CONFIG, SUMMARY, CHECKPOINTS, MODELS = "config.json", "summary.json", "checkpoints", "models"
 SESSIONS = "sessions.jsonl"
 FORMAT = 2
 LONGEST_NAME = 100

@@ -9,6 +9,7 @@ import hashlib
 import importlib.metadata
 import os
 import platform
+import stat
 import sys
 import warnings
 import zlib
@@ -193,7 +194,8 @@ def enable() -> None:
     """Keep compiled programs in `$BNJAX_CACHE_DIR`, else `$XDG_CACHE_HOME/bnjax`, up to 2 GiB.
 
     Each processor and each jaxlib has a folder of its own in there. The folder is the user's own
-    and never part of a run: what lies there is trusted code. A folder that JAX was told of already
+    and never part of a run. What lies there is trusted code, so a folder of another owner, or one
+    that others can write to, is refused. A folder that JAX was told of already
     (`JAX_COMPILATION_CACHE_DIR`) is left in force, and an empty `BNJAX_CACHE_DIR` switches the
     cache off.
     """
@@ -209,19 +211,28 @@ def enable() -> None:
         kept = Path(chosen) / processor_and_version()
         for folder in (kept.parent, kept):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            refuse_foreign(folder)
         # JAX would wait ten seconds for it, at every program.
         with FileLock(kept / ".lockfile", timeout=1):
             pass
     except (OSError, RuntimeError) as error:  # a read-only home, or none at all; a lock held
         warn(
             f"compiled programs are not kept, each start compiles anew ({error}): set "
-            "BNJAX_CACHE_DIR to a folder that can be written, or to nothing"
+            "BNJAX_CACHE_DIR to a folder of your own, or to nothing"
         )
         return
     jax.config.update("jax_compilation_cache_dir", str(kept))
     jax.config.update("jax_compilation_cache_max_size", MAX_BYTES)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     drop_damaged(kept)
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Refuse a folder in which somebody else could have put programs."""
+    found = folder.stat()
+    if hasattr(os, "getuid") and (found.st_uid != os.getuid() or found.st_mode & 0o022):
+        mode = stat.filemode(found.st_mode)
+        raise OSError(f"{folder} is {mode} of user {found.st_uid}: others could change them")
 
 
 DAMAGED = "Error reading persistent compilation cache entry"

@@ -393,8 +393,8 @@ class EventFiles(Listener):
             from tensorboardX import SummaryWriter
         except ImportError as error:
             raise UsageError(
-                "--tensorboard needs the package tensorboardX: pip install tensorboardX, or leave "
-                "the option out"
+                "--tensorboard needs the package tensorboardX: pip install "
+                '"bnjax[tensorboard]", or leave the option out'
             ) from error
         self.writer = SummaryWriter
         self.folder = folder / FOLDER

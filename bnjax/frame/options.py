@@ -18,8 +18,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import tyro
-
 from bnjax.choices import (
     COLOUR_DATASETS,
     EMBEDDED,
@@ -31,7 +29,10 @@ from bnjax.choices import (
     PixelScale,
     Precision,
 )
-from bnjax.errors import UsageError, require
+from bnjax.errors import UsageError, needs, require
+
+with needs("studies"):
+    import tyro
 
 MOST = 10**8  # steps
 MOST_SEEDS = 10_000

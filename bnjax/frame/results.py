@@ -18,7 +18,6 @@ import xarray
 
 from bnjax.errors import RunError
 from bnjax.frame import disk, files
-from bnjax.frame import folder as folders
 from bnjax.frame.files import plain
 
 FORMAT: Any = "NETCDF3_64BIT"
@@ -100,9 +99,9 @@ def late(values: xarray.DataArray, axis: str, share: float = 0.25) -> xarray.Dat
 
 def write(run: Run, folder: Path) -> None:
     """Write `results.nc` and `metrics.jsonl`, each whole or not at all."""
-    disk.write(folder / folders.RESULTS, encode(run))
+    disk.write(folder / files.RESULTS, encode(run))
     rows = (json.dumps(row, allow_nan=False) + "\n" for row in metric_rows(run))
-    disk.write(folder / folders.METRICS, "".join(rows).encode())
+    disk.write(folder / files.METRICS, "".join(rows).encode())
 
 
 def read(folder: Path) -> Run:
@@ -117,7 +116,7 @@ def read(folder: Path) -> Run:
     Raises:
       RunError: a file is missing or damaged.
     """
-    path = folder / folders.RESULTS
+    path = folder / files.RESULTS
     try:
         return parse(files.read(path, files.LARGEST_ARRAYS))
     except Exception as error:  # a damaged file raises errors of many kinds

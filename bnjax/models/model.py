@@ -2,8 +2,9 @@
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -19,32 +20,6 @@ from bnjax.errors import UsageError
 from bnjax.models.calls import NO_KEY, Output, call_of, logits_of
 from bnjax.models.layers import Convolution, Dense
 from bnjax.types import BatchStats, Inputs, Logits, Params, PRNGKey
-
-
-@runtime_checkable
-class Network(Protocol):
-    """All that a loss on a batch asks of a model: see `Model` for what each argument is."""
-
-    def apply(
-        self,
-        params: Params,
-        batch_stats: BatchStats,
-        images: Inputs,
-        *,
-        train: bool,
-        key: PRNGKey | None = None,
-    ) -> tuple[Logits, BatchStats]:
-        """Logits, and the running statistics after this batch."""
-
-    def moments(
-        self,
-        params: Params,
-        batch_stats: BatchStats,
-        images: Inputs,
-        *,
-        key: PRNGKey | None = None,
-    ) -> BatchStats:
-        """The statistics of this very batch, in the structure of `batch_stats`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,6 +131,10 @@ class Model:
         """
         images = jax.ShapeDtypeStruct((2, *image_shape), dtype)
         return jax.eval_shape(self.init, jax.random.key(0), images)
+
+    def count_outputs(self, image_shape: tuple[int, ...], dtype: DTypeLike, train: bool) -> int:
+        """The number of logits of an image; nothing is computed."""
+        return count_logits(self.initialised, image_shape, jnp.dtype(dtype), train)
 
     def apply(
         self,
@@ -306,6 +285,17 @@ class Model:
         if train and not has_flag:
             check_taken(batch_stats, updated.get("batch_stats", {}))
         return outputs, dict(updated)
+
+
+@functools.lru_cache(maxsize=64)
+def count_logits(model: Model, image_shape: tuple[int, ...], dtype: jnp.dtype, train: bool) -> int:
+    def logits(params: Params, batch_stats: BatchStats, images: Array) -> Logits:
+        key = jax.random.key(0)
+        return model.apply(params, batch_stats, images, train=train, key=key)[0]
+
+    images = jax.ShapeDtypeStruct((2, *image_shape), dtype)
+    shapes = model.shapes(image_shape, dtype)
+    return int(jax.eval_shape(logits, **shapes, images=images).shape[-1])
 
 
 def cast_floating(arrays: Any, dtype: str) -> Any:

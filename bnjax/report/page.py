@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from bnjax.errors import RunError, UsageError
+from bnjax.errors import RunError, UsageError, needs
 from bnjax.frame import files, folder, results
 from bnjax.frame import study as studies
 from bnjax.frame.disk import replacing
@@ -69,7 +69,8 @@ def load_figures(place: Path, described: Iterable[Mapping[str, Any]]) -> list[Fi
 
 
 def read(path: Path, page_folder: Path) -> FinishedRun:
-    """A finished run from its folder, every file compared with its digest."""
+    """A finished run from its folder without links, every file compared with its digest."""
+    files.refuse_links(Path(os.path.realpath(path)))
     record = folder.read_config(path)
     if not folder.is_finished(path):
         raise RunError(f"{path} is not finished: repeat the command that made it")
@@ -508,8 +509,9 @@ def text(name: str) -> str:
 @functools.cache
 def environment() -> Any:
     """Templates that escape everything, control characters and turned writing too."""
-    import jinja2
-    from markupsafe import Markup
+    with needs("studies"):
+        import jinja2
+        from markupsafe import Markup
 
     def finalize(value: Any) -> Any:
         return value if isinstance(value, Markup) else printable(value, LONGEST)

@@ -83,6 +83,41 @@ def test_where_nothing_can_be_kept_it_is_said_and_the_run_goes_on(
     assert said.count("\n") == 1
 
 
+@pytest.mark.parametrize("which", ["chosen", "own"])
+@pytest.mark.parametrize("mode", [0o775, 0o757, 0o777, 0o755])
+def test_a_folder_that_others_can_write_to_is_refused(
+    tmp_path, monkeypatch, capsys, which, mode
+):
+    place = tmp_path / "programs"
+    own = place / layout.processor_and_version()
+    own.mkdir(parents=True)
+    changed = place if which == "chosen" else own
+    changed.chmod(mode)
+    monkeypatch.setenv("BNJAX_CACHE_DIR", str(place))
+    layout.enable()
+    if mode == 0o755:
+        assert jax.config.jax_compilation_cache_dir == str(own)
+        return
+    refused(capsys, changed)
+
+
+def refused(capsys, folder):
+    assert jax.config.jax_compilation_cache_dir is None
+    said = capsys.readouterr().err
+    assert said.startswith("warning: compiled programs are not kept, each start compiles anew (")
+    assert f"({folder} is d" in said
+    assert "others could change them): set BNJAX_CACHE_DIR to a folder of your own" in said
+    assert said.count("\n") == 1
+
+
+def test_a_folder_of_another_user_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("BNJAX_CACHE_DIR", str(tmp_path))
+    me = layout.os.getuid()
+    monkeypatch.setattr(layout.os, "getuid", lambda: me + 1)
+    layout.enable()
+    refused(capsys, tmp_path)
+
+
 @pytest.fixture
 def fresh_cache():
     """A JAX that opens the folder it is told of, whatever it opened before."""
