@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 LOCK = Path(__file__).parents[1] / "requirements-dev.lock"
-AUDIT = "pip_audit --disable-pip --require-hashes --progress-spinner off --format json".split()
+AUDIT = ["pip_audit", "--disable-pip", "--require-hashes", "--progress-spinner", "off"]
+AUDIT += ["--format", "json", "--requirement", str(LOCK)]
 
 
 def judge(found: str, complaint: str) -> tuple[str, int]:
@@ -37,7 +38,7 @@ def judge(found: str, complaint: str) -> tuple[str, int]:
 
 def main() -> int:
     """Ask for all packages; the exit status."""
-    call = [sys.executable, "-m", *AUDIT, "--requirement", str(LOCK)]
+    call = [sys.executable, "-m", *AUDIT]
     done = subprocess.run(call, capture_output=True, text=True, check=False)
     lines, status = judge(done.stdout, done.stderr)
     print(lines, file=sys.stderr if lines.startswith("error: ") else sys.stdout)

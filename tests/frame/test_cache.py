@@ -85,9 +85,7 @@ def test_where_nothing_can_be_kept_it_is_said_and_the_run_goes_on(
 
 @pytest.mark.parametrize("which", ["chosen", "own"])
 @pytest.mark.parametrize("mode", [0o775, 0o757, 0o777, 0o755])
-def test_a_folder_that_others_can_write_to_is_refused(
-    tmp_path, monkeypatch, capsys, which, mode
-):
+def test_a_folder_that_others_can_write_to_is_refused(tmp_path, monkeypatch, capsys, which, mode):
     place = tmp_path / "programs"
     own = place / layout.processor_and_version()
     own.mkdir(parents=True)

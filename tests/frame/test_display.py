@@ -133,7 +133,7 @@ def test_without_the_package_a_line_says_what_to_install(toy, tmp_path, monkeypa
     monkeypatch.setitem(__import__("sys").modules, "tensorboardX", None)
     out = tmp_path / "runs"
     assert command_line.main(STUDY, [*TOY, "--tensorboard", "--out", str(out)]) == 2
-    assert "pip install \"bnjax[tensorboard]\"" in capsys.readouterr().err
+    assert 'pip install "bnjax[tensorboard]"' in capsys.readouterr().err
     assert not out.exists()
 
 

@@ -67,7 +67,8 @@ def test_a_wheel_has_the_studies_the_templates_the_command_and_its_types(package
     entry_points = archive.read(f"bnjax-{bnjax.__version__}.dist-info/entry_points.txt")
     assert b"bnjax = bnjax.__main__:main" in entry_points
     top = f"bnjax-{bnjax.__version__}/"
-    inside = {name.removeprefix(top) for name in tarfile.open(sources).getnames()}
+    with tarfile.open(sources) as opened:
+        inside = {name.removeprefix(top) for name in opened.getnames()}
     assert wanted | {"README.md", "LICENSE", "pyproject.toml", "experiments/landscape.py"} <= inside
 
 
@@ -253,7 +254,8 @@ def test_with_the_packages_of_plots_alone_a_probe_draws(environment, tmp_path):
 
 
 def test_the_packages_of_studies_run_one_to_its_page(environment, tmp_path):
-    tiny = "--preset toy --model mlp --width 0.1 --steps 6 --probe-every 2 --batch-size 32".split()
+    tiny = ["--preset", "toy", "--model", "mlp", "--width", "0.1", "--steps", "6"]
+    tiny += ["--probe-every", "2", "--batch-size", "32"]
     done = run(environment("studies"), tmp_path, "-m", "bnjax", "landscape", *tiny)
     assert done.returncode == 0, done.stderr
     (page,) = tmp_path.glob("runs/landscape/*/report.html")
