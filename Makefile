@@ -67,7 +67,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --no-build-isolation
 LOCKED = $(INSTALL) --require-hashes --requirement
 
 $(STAMP): $(RUNS) requirements-dev.lock
-	@echo "installing what tests and documents bnjax into $(VENV) (about 0.9 GB more), once"
+	@echo "installing what tests and documents bnjax into $(VENV) (about 0.7 GB more), once"
 	$(LOCKED) requirements-dev.lock
 	touch $(STAMP)
 

@@ -5,13 +5,12 @@ import sys
 from bnjax.errors import MissingPackage
 
 
-def main() -> int:
-    """Run the command; its exit status. In an installation without studies, say so in one line."""
+def main() -> int | str:
+    """Run the command; its exit status, or one line where packages of the command are missing."""
     try:
         from bnjax.commands.program import main as run
     except MissingPackage as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return f"error: {error}"
     return run()
 
 

@@ -335,22 +335,22 @@ def test_a_damaged_run_gets_a_line_and_no_page(run, tmp_path, capsys):
     assert statuses >= {0, 1}
 
 
-def test_a_report_follows_no_link_out_of_the_folder_of_a_run(run, tmp_path, capsys):
-    outside = tmp_path / "outside"
-    shutil.copytree(run, outside)
-    (run / "training.svg").unlink()
-    (run / "training.svg").symlink_to(outside / "training.svg")
-    (run / "models").symlink_to(outside, target_is_directory=True)
-    for name in ("training.svg", "models"):
-        out = tmp_path / f"{name}.html"
-        assert report_command.main([str(run), "--out", str(out)]) == 1
-        said = capsys.readouterr().err
-        assert re.fullmatch(rf"error: \S+/{name} is a symbolic link, .*\n", said)
-        assert not out.exists()
+@pytest.mark.parametrize("name", ["training.svg", "results.nc", "models"])
+def test_a_report_follows_no_link_out_of_the_folder_of_a_run(run, tmp_path, capsys, name):
+    outside = shutil.copytree(run, tmp_path / "outside")
+    if name == "models":
+        (run / name).symlink_to(outside, target_is_directory=True)
+    else:
         (run / name).unlink()
-        if name == "training.svg":
-            shutil.copy(outside / name, run)
-    way = tmp_path / "way"  # a link that leads to the folder was typed by a person
+        (run / name).symlink_to(outside / name)
+    assert report_command.main([str(run), "--out", str(tmp_path / "page.html")]) == 1
+    said = capsys.readouterr().err
+    assert re.fullmatch(rf"error: \S+/{name} is a symbolic link, .*\n", said)
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_a_link_that_a_person_typed_is_followed(run, tmp_path):
+    way = tmp_path / "way"
     way.symlink_to(run.parents[1], target_is_directory=True)
     typed = way / run.parent.name / run.name
     assert report_command.main([str(typed), "--out", str(tmp_path / "typed.html")]) == 0
