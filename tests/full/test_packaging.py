@@ -261,9 +261,3 @@ def test_the_packages_of_studies_run_one_to_its_page(environment, tmp_path):
     assert done.returncode == 0, done.stderr
     (page,) = tmp_path.glob("runs/landscape/*/report.html")
     assert page.stat().st_size > 10**5
-    missing = run(
-        environment("studies"), tmp_path, "-m", "bnjax", "landscape", *tiny, "--tensorboard"
-    )
-    assert missing.returncode == 2
-    assert 'pip install "bnjax[tensorboard]"' in missing.stderr
-    assert missing.stderr.count("\n") == 1
