@@ -3,7 +3,6 @@
 Reading a prepared folder needs no TensorFlow; only its first preparation does.
 """
 
-import contextlib
 import importlib.util
 import os
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from bnjax.choices import did_you_mean
 from bnjax.data.dataset import Dataset, binary, from_arrays
+from bnjax.data.shards import read
 from bnjax.errors import MissingPackage, RunError, UsageError, needs, told
 
 EMBEDDED = ("digits", "digits16", "binary_digits")
@@ -149,22 +149,28 @@ def make_gaussian(
 def load_tfds(name: str, data_dir: str | os.PathLike[str] | None) -> Dataset:
     """Read a prepared tensorflow-datasets folder; images smaller than 32×32 are padded with 0.
 
-    `binary_mnist` is `mnist` at 28×28 pixels, each 0 or 1.
+    Its files may be array_record or, tensorflow-datasets' own choice, tfrecord. `binary_mnist` is
+    `mnist` at 28×28 pixels, each 0 or 1.
     """
     folder = resolve_data_dir(data_dir)
     is_binary, name = name == "binary_mnist", name.removeprefix("binary_")
-    remedy = (
-        f'prepare it with `pip install tensorflow && python -c "import tensorflow_datasets as t; '
-        f"t.builder('{name}', data_dir='{folder}').download_and_prepare()\"`, "
-        "or give the folder that holds it as data_dir (on a command line --data-dir)"
+    prepare = (
+        f'prepare it with `pip install tensorflow importlib_resources && python -c "import tensorflow_datasets as t; '
+        f"t.builder('{name}', data_dir='{folder}', file_format='array_record')"
+        '.download_and_prepare()"`'
     )
+    elsewhere = "or give the folder that holds it as data_dir (on a command line --data-dir)"
     if not (folder / name).is_dir():
-        raise RunError(f"data set {name} is not in {folder}: {remedy}")
+        raise RunError(f"data set {name} is not in {folder}: {prepare}, {elsewhere}")
+    remedy = f"remove it and {prepare}, {elsewhere}"
     # Imported late: it costs most of a second, and digits does not need it.
     with needs("data"):
         import tensorflow_datasets as tfds
 
     try:
+        for path in sorted((folder / name).rglob("*")):  # a pipe would block
+            if not (path.is_file() or path.is_dir()):
+                raise ValueError(f"{path.name} is no plain file")
         builder = tfds.builder(name, data_dir=folder)
         size = 28 if is_binary else 32
         train, test = (read_split(builder, split, size) for split in ("train", "test"))
@@ -192,9 +198,11 @@ def resolve_data_dir(data_dir: str | os.PathLike[str] | None) -> Path:
 
 def read_split(builder: object, split: str, size: int) -> tuple[np.ndarray, np.ndarray]:
     """All images `[num_images, height, width, channels]`, padded to `size`, and labels."""
-    with contextlib.redirect_stderr(None):
-        source = builder.as_data_source(split=split)  # type: ignore[attr-defined]
-    records = source.__getitems__(range(len(source)))
+    info = builder.info.splits[split]  # type: ignore[attr-defined]
+    shards = zip(info.filepaths, info.shard_lengths, strict=True)
+    contents = [content for path, count in shards for content in read(Path(path), count)]
+    decode = builder.info.features.deserialize_example_np  # type: ignore[attr-defined]
+    records = [decode(content) for content in contents]
     pixels = np.stack([record["image"] for record in records])
     labels = np.array([record["label"] for record in records])
     margin = [max(0, size - own) for own in pixels.shape[1:3]]
