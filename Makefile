@@ -22,7 +22,7 @@ test-full: $(STAMP)
 	$(PYTEST) -m full
 
 # The full column of trials, hours; each part alone is e.g. `make test-kill`. Both write a table.
-PARTS := kill points damage locks signals disk resume memory inputs layouts processes power mixing soak
+PARTS := kill points damage locks signals disk resume memory inputs layouts processes power mixing drawing soak
 .PHONY: test-all $(PARTS:%=test-%)
 test-all: $(STAMP)
 	$(BIN)/python tests/full/faults/run_all.py

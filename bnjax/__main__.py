@@ -5,13 +5,22 @@ import sys
 from bnjax.errors import MissingPackage
 
 
-def main() -> int | str:
-    """Run the command; its exit status, or one line where packages of the command are missing."""
+def main(*words: str) -> int | str:
+    """Run the process's command line behind some words.
+
+    Its exit status; one line where packages of the command are missing, or a signal comes while it
+    loads.
+    """
     try:
-        from bnjax.commands.program import main as run
+        from bnjax.commands import program
+
+        sys.argv[1:1] = words
+        return program.main()
     except MissingPackage as error:
         return f"error: {error}"
-    return run()
+    except KeyboardInterrupt:
+        print("interrupted before anything began: give the same command again", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

@@ -2,8 +2,7 @@
 
 import sys
 
-from bnjax.commands.command_line import main
-from bnjax.studies.batchnorm_only import STUDY
+from bnjax.__main__ import main
 
 if __name__ == "__main__":
-    sys.exit(main(STUDY))
+    sys.exit(main("batchnorm_only"))

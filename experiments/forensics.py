@@ -2,8 +2,7 @@
 
 import sys
 
-from bnjax.commands.command_line import main
-from bnjax.studies.forensics import STUDY
+from bnjax.__main__ import main
 
 if __name__ == "__main__":
-    sys.exit(main(STUDY))
+    sys.exit(main("forensics"))

@@ -2,7 +2,7 @@
 
 import sys
 
-from bnjax.commands.report import main
+from bnjax.__main__ import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("report"))

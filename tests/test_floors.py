@@ -20,7 +20,8 @@ FLOORS = (
     {"report"},
     {"commands"},
     {"studies"},
-    {"experiments", "__main__"},
+    {"__main__"},
+    {"experiments"},
 )
 FLOOR = {name: level for level, names in enumerate(FLOORS) for name in names}
 FILES = sorted([*(ROOT / "bnjax").rglob("*.py"), *(ROOT / "experiments").glob("*.py")])
@@ -37,7 +38,16 @@ ONLY = {
     "markupsafe": {"report"},
     "plotly": {"report"},
 }
-MAY_PRINT_AND_OPEN = {"frame", "judge", "draw", "report", "commands", "studies", "experiments"}
+MAY_PRINT_AND_OPEN = {
+    "__main__",
+    "frame",
+    "judge",
+    "draw",
+    "report",
+    "commands",
+    "studies",
+    "experiments",
+}
 
 
 def home(path: Path) -> str:

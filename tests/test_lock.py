@@ -1,7 +1,11 @@
 """One process for a run folder: real processes, killed and alive."""
 
+import contextlib
+import errno
+import fcntl
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,26 +18,38 @@ from bnjax.errors import RunError
 from bnjax.frame.folder import hold
 
 HOLDER = """
-import sys, time
+import errno, fcntl, sys, time
 from pathlib import Path
-from bnjax.frame.folder import hold
+from bnjax.frame.folder import hold, staying
+def missing(*_): raise OSError(errno.ENOSYS, "Function not implemented")
+if sys.argv[2:]: fcntl.flock = missing
 with hold(Path(sys.argv[1])):
     Path(sys.argv[1]).mkdir(parents=True, exist_ok=True)
-    print("held", flush=True)
-    time.sleep(60)
+    with staying(Path(sys.argv[1])):
+        print("held", flush=True)
+        time.sleep(60)
 """
+
+
+@contextlib.contextmanager
+def holding(root, *words):
+    """Another process that holds the lock of `root/runs/x/digest`."""
+    folder = root / "runs" / "x" / "digest"
+    command = [sys.executable, "-W", "error", "-c", HOLDER, str(folder), *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout.readline() == b"held\n"
+        yield folder, process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
 
 
 @pytest.fixture
 def holder(tmp_path):
-    """Another process that holds the lock of `tmp_path/runs/x/digest`."""
-    folder = tmp_path / "runs" / "x" / "digest"
-    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(folder)], stdout=subprocess.PIPE)
-    assert process.stdout.readline() == b"held\n"
-    yield folder, process
-    process.kill()
-    process.wait()
-    process.stdout.close()
+    with holding(tmp_path) as held:
+        yield held
 
 
 def test_the_second_process_is_told_at_once_who_has_the_folder(holder):
@@ -100,3 +116,46 @@ def test_a_place_where_nothing_can_be_made_is_refused(tmp_path):
     place = tmp_path / "file" / "x" / "digest"
     with pytest.raises(RunError, match=r"cannot lock .* give another --out"), hold(place):
         pytest.fail("locked below a file")
+
+
+def test_a_folder_is_in_use_though_its_locks_were_removed_or_it_was_moved(holder):
+    folder, process = holder
+    shutil.rmtree(folder.parents[1] / ".locks")
+    with pytest.raises(RunError, match="in use by another process"), hold(folder):
+        pytest.fail("two processes have the folder")
+    moved = folder.rename(folder.with_name("moved"))
+    with pytest.raises(RunError, match="in use by another process"), hold(moved):
+        pytest.fail("two processes have the folder")
+    process.kill()
+    process.wait()
+    with hold(moved):
+        pass
+
+
+@pytest.fixture
+def no_flock(monkeypatch):
+    """A file system without locks."""
+
+    def missing(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", missing)
+
+
+def test_without_locks_of_the_system_a_dead_owners_folder_is_taken_over_too(no_flock, tmp_path):
+    with holding(tmp_path, "without flock") as (folder, process):
+        with pytest.raises(RunError, match=rf"in use by process {process.pid} "), hold(folder):
+            pytest.fail("two processes have the folder")
+        process.kill()
+        process.wait()
+        with hold(folder):
+            pass
+
+
+def test_a_lock_that_another_machine_left_is_named_with_the_remedy(no_flock, tmp_path):
+    with holding(tmp_path, "without flock") as (folder, _):
+        lock = folder.parents[1] / ".locks" / "x-digest.lock"
+        pid, _, *rest = lock.read_text().splitlines()
+        lock.write_text("\n".join([pid, "elsewhere", *rest, ""]))
+        with pytest.raises(RunError, match=rf"if it has ended, remove {lock}"), hold(folder):
+            pytest.fail("two processes have the folder")

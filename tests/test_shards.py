@@ -168,7 +168,10 @@ def test_what_is_missing_or_too_little_is_said(folder, tmp_path, spoil, message,
         (lambda path: os.truncate(path, path.stat().st_size - 3), "is cut off"),
         (lambda path: os.truncate(path, 7), "is cut off"),
         (lambda path: path.write_bytes(b"\xff" * 100), "is cut off"),
-        (lambda path: path.write_bytes(struct.pack("<QI", 99_999, 0) + bytes(10**6)), "a record of"),
+        (
+            lambda path: path.write_bytes(struct.pack("<QI", 99_999, 0) + bytes(10**6)),
+            "a record of",
+        ),
     ],
 )
 def test_damage_of_the_usual_format_is_found(folder, tmp_path, spoil, message):

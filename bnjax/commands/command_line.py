@@ -4,12 +4,14 @@ JAX is imported once the options are parsed, so that `--help` and wrong calls ar
 """
 
 import contextlib
+import dataclasses
 import functools
 import importlib
 import importlib.util
 import io
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -19,7 +21,8 @@ import tyro
 
 from bnjax.commands import vocabulary
 from bnjax.commands.config_file import CONFIG, with_config
-from bnjax.errors import UsageError, needs
+from bnjax.errors import UsageError, needs, told
+from bnjax.frame import disk, messages
 from bnjax.frame import options as option_groups
 from bnjax.frame import study as studies
 from bnjax.frame.interrupts import INTERRUPTED, Interrupted
@@ -94,7 +97,7 @@ def parse_options(
     defaults = {} if default is None else {"default": default}
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # what tyro says takes many lines
-            return tyro.cli(kind, args=list(arguments), **defaults)
+            return expand_homes(tyro.cli(kind, args=list(arguments), **defaults))
     except SystemExit:
         said = " ".join(arguments)
         wrong = vocabulary.explain(options, arguments, name)
@@ -118,6 +121,21 @@ def typed() -> list[str]:
     return sys.argv[1:]
 
 
+def expand_homes(options: Any) -> Any:
+    """The options with `~` in paths as a shell expands it, which leaves `--out=~/runs` as it is."""
+
+    def expand(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(expand, value))
+        return value.expanduser() if isinstance(value, Path) else value
+
+    try:
+        changes = {f.name: expand(getattr(options, f.name)) for f in dataclasses.fields(options)}
+    except RuntimeError as error:
+        raise UsageError(f"a path begins with ~ and is nobody's home: {told(error)}") from error
+    return dataclasses.replace(options, **changes)
+
+
 def given(arguments: Sequence[str], option: str) -> str:
     """The value of an option on a command line that is not parsed yet; empty if it is not there."""
     for position, argument in enumerate(arguments):
@@ -129,6 +147,7 @@ def given(arguments: Sequence[str], option: str) -> str:
 
 
 PUBLISH = "bnjax.report.publish"
+ONE_RUN = threading.RLock()  # of a process: displays, warnings and styles are one for all threads
 HUGE_PAGES = "glibc.malloc.hugetlb=1"
 LEVEL = "--xla_backend_optimization_level"  # LLVM's
 AUTOTUNE = "--xla_gpu_autotune_level"
@@ -207,6 +226,8 @@ def act(study: Study, arguments: Sequence[str]) -> None:
 def start(study: str | Study, *arguments: str, listeners: Sequence[Any] = ()) -> Path:
     """Run a study from Python: what its command line does, but errors are raised.
 
+    A call from a second thread waits until the first one has ended: a run uses all cores.
+
     Args:
       study: its name, e.g. `landscape`, or one of your own.
       arguments: as on its command line.
@@ -228,13 +249,14 @@ def start(study: str | Study, *arguments: str, listeners: Sequence[Any] = ()) ->
     """
     if isinstance(study, str):
         study = studies.find(study)
-    options = prepare(study, arguments)
-    if options.plan:
-        raise UsageError("--plan begins no run: give it on the command line, where it prints")
-    from bnjax.frame.run import run
-    from bnjax.report.publish import publish
+    with ONE_RUN:
+        options = prepare(study, arguments)
+        if options.plan:
+            raise UsageError("--plan begins no run: give it on the command line, where it prints")
+        from bnjax.frame.run import run
+        from bnjax.report.publish import publish
 
-    return run(study, options, publish, listeners=listeners, ends_process=False)
+        return run(study, options, publish, listeners=listeners, ends_process=False)
 
 
 def prepare(study: Study, arguments: Sequence[str]) -> Any:
@@ -263,8 +285,17 @@ def settle(study: Study, options: Any) -> Any:
 def guarded(act: Callable[[], int | None], arguments: Sequence[str]) -> int:
     """Do something for a person: whatever goes wrong becomes one line and an exit status."""
     hide_details()
+    os.environ.pop("MPLBACKEND", None)  # figures are files: a backend that is not here is no matter
+    status = answered(act, arguments)
+    if lost := messages.lost_output():
+        complain(f"standard output was lost on the way ({lost}): give a file with room")
+        return status or 1
+    return status
+
+
+def answered(act: Callable[[], int | None], arguments: Sequence[str]) -> int:
     try:
-        with needs("studies"):
+        with needs("studies"), disk.naming_errors():
             return act() or 0
     except UsageError as error:
         return fail(error, arguments, status=2)
@@ -287,13 +318,23 @@ def fail(error: Exception, arguments: Sequence[str], status: int) -> int:
     """Say in one line what went wrong; with `--debug`, raise it instead."""
     if "--debug" in arguments:
         raise error
-    known = type(error).__module__ == "bnjax.errors"
     message = " ".join(str(error).split())
-    kind = "" if known else f"{type(error).__name__}: "
-    hint = "" if known else " (--debug shows where)"
-    if not known and "jax" in sys.modules:
-        from bnjax.frame import processes
+    if type(error).__module__ == "bnjax.errors":
+        complain(message)
+    elif settings := blamed(message):
+        complain(
+            f"{', '.join(settings)} does not serve ({told(error, 500)}): unset it, or change it"
+        )
+    else:
+        if "jax" in sys.modules:
+            from bnjax.frame import processes
 
-        message = processes.explain(error) if processes.several() else message
-    complain(f"{kind}{message}{hint}")
+            message = processes.explain(error) if processes.several() else message
+        complain(f"{type(error).__name__}: {message} (--debug shows where)")
     return status
+
+
+def blamed(message: str) -> list[str]:
+    """The variables of the environment that an error of JAX names, with their values."""
+    names = [name for name in os.environ if name.startswith(("JAX_", "XLA_"))]
+    return [f"{name}={os.environ[name]}" for name in names if name.lower() in message.lower()]

@@ -1,6 +1,7 @@
 """What bnjax finds on this machine, and whether it computes what it should."""
 
 import importlib.util
+import math
 import os
 import platform
 import shutil
@@ -16,6 +17,7 @@ import numpy as np
 from bnjax.data import sources
 from bnjax.errors import RunError
 from bnjax.frame import layout
+from bnjax.frame.arm import machine_memory
 from bnjax.frame.fingerprint import fingerprint
 
 EXTRAS = {"tensorboardX": "--tensorboard", "tensorflow": "preparing data sets"}
@@ -79,12 +81,12 @@ def why_not_writable(folder: Path) -> str:
 
 
 def memory() -> str:
-    known = hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names
-    here = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if known else 0
+    here = machine_memory()
     stats = jax.local_devices()[0].memory_stats() or {}
     limit = stats.get("bytes_limit")
     device = f", {limit / 2**30:.0f} GiB on the device" if limit else ""
-    return f"{here / 2**30:.0f} GiB of memory{device}"
+    known = f"{here / 2**30:.0f} GiB of" if math.isfinite(here) else "unknown"
+    return f"{known} memory{device}"
 
 
 def precision() -> Finding:

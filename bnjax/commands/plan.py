@@ -104,8 +104,10 @@ def plan_arm(study: Study, options: Any, arm: Arm, axes: Mapping[str, np.ndarray
         call = functools.partial(probe.measure, state, batch, gradient)
         part, values = measure(name, len(rows[name]), call)
         parts.append(part)
-        for row in rows[name].values():  # sweeps may ask for what the probes measured
-            records.put(record, [records.Entry(name, row, values)])
+        if rows[name]:  # sweeps may ask for what the probes measured
+            records.put(record, [records.Entry(name, 0, values)])
+        for field in layout[name].shapes._fields:
+            record[f"{name}_{field}"][:] = record[f"{name}_{field}"][:1]
     parts += [measure_sweep(name, sweep, state, record) for name, sweep in sweeps.items()]
 
     moving = [state]

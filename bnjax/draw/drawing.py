@@ -127,9 +127,9 @@ def styled() -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Within the block the NaN of a diverged arm raises no warning."""
+    """Within the block no warning tells of the NaN, zeros and infinities of a diverged arm."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "All-NaN|Mean of empty|invalid value", RuntimeWarning)
+        warnings.filterwarnings("ignore", category=RuntimeWarning)
         yield
 
 
@@ -522,10 +522,15 @@ class Panel:
         """Finish the panel: `title`, `xlabel`, `ylim`, `xscale`, … as `Axes.set` takes them.
 
         `log` makes the y axis logarithmic, unless nothing positive and finite was drawn (all
-        diverged). `steps` sets the limits of the x axis, with room for whole markers. `grid` is
+        diverged). Limits that are not finite, or are one, are left out. `steps` sets the limits of the
+        x axis, with room for whole markers. `grid` is
         `False`, or `"x"` or `"y"` for one axis. `xticks=(places, names)` names the places.
         """
         named = {axis for axis in ("xticks", "yticks") if isinstance(properties.get(axis), tuple)}
+        for axis in {"xlim", "ylim"} & {*properties}:
+            ends = [end for end in properties[axis] if end is not None]
+            if not np.isfinite(ends).all() or len({*ends}) < len(ends):
+                del properties[axis]
         self.axes.set(**{name: properties[name] for name in properties if name not in named})
         if grid is not True:
             self.axes.grid(visible=False)

@@ -504,7 +504,9 @@ def density_panel(panel: Panel, nodes: Any, weights: Any, largest: Any, look: Lo
     grid = np.linspace(low - 0.06 * span, high + 0.06 * span, GRID, dtype=nodes.dtype)
     values = np.asarray(density(nodes, weights, grid, BROADENING * span))
     panel.line(grid, values, "density", look._replace(line="-"), legend=False)
-    panel.set(yscale="log", ylim=(LOWEST * values.max(), 3 * values.max()))
+    top = values.max()
+    if 0 < top < math.inf:
+        panel.set(yscale="log", ylim=(LOWEST * top, 3 * top))
     ticks: Any = {"marker": "|", "markersize": 8, "color": "0.15", "height": 0.035}
     panel.marks(largest[np.isfinite(largest)], "largest eigenvalues", **ticks)
 

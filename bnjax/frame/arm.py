@@ -3,6 +3,8 @@
 import dataclasses
 import functools
 import itertools
+import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, Literal, NamedTuple, ParamSpec, TypeVar
@@ -17,6 +19,7 @@ from bnjax.choices import did_you_mean
 from bnjax.data import Batch, Dataset, Pipeline, Split
 from bnjax.errors import UsageError, require
 from bnjax.frame import folder
+from bnjax.frame.options import require_single
 from bnjax.frame.study import Study
 from bnjax.losses import OBJECTIVES, Objective
 from bnjax.models import Model
@@ -133,7 +136,9 @@ def make_arm(
     dataset = study.part("arm_data", arm_data)(own, dataset)
     pipeline = data.make_pipeline(dataset, own.batch_size, augmented=own.augment)
     select = study.part("select", lambda options, shapes, seed: EVERYTHING)
-    selection = select(own, model.shapes(dataset.train.pixels.shape[1:])["params"], seed)
+    shapes = model.shapes(dataset.train.pixels.shape[1:])["params"]
+    require_room(own.model, shapes)
+    selection = select(own, shapes, seed)
     return Arm(values, seed, own, model, dataset, pipeline, selection, watched)
 
 
@@ -150,6 +155,31 @@ def watched_layers(study: Study, options: Any, dataset: Dataset) -> tuple[str, .
     networks = [make_network(study, options, dataset, values) for values in arm_values(options)]
     found = [once(models.layer_names, one.initialised, image_shape) for one in networks]
     return tuple(dict.fromkeys(itertools.chain(*found)))
+
+
+def require_room(name: str, shapes: Any) -> None:
+    """Refuse a network whose parameters, gradient and update are more than there is memory."""
+    needed, room = (
+        3 * sum(math.prod(one.shape) for one in jax.tree.leaves(shapes)) * 4,
+        device_memory(),
+    )
+    if needed > room:
+        raise UsageError(
+            f"--model {name}: parameters, gradient and update take {needed / 2**30:,.0f} GiB, there "
+            f"are {room / 2**30:,.0f}: give a smaller --width, --depth or --hidden"
+        )
+
+
+def device_memory() -> float:
+    """Bytes of the device; of a CPU those of the machine."""
+    limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
+    return float(limit) if limit else machine_memory()
+
+
+def machine_memory() -> float:
+    """Bytes of memory of this machine; infinite where they are not known."""
+    known = hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names
+    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) if known else math.inf
 
 
 def arm_data(options: Any, dataset: Dataset) -> Dataset:
@@ -189,6 +219,7 @@ def check_networks(study: Study, options: Any) -> None:
         if (seen := str(sorted(vars(own).items(), key=str)) + norm) not in checked:
             checked.add(seen)
             build(own, norm, 10)
+            require_single("--lr of an arm", own.lr)
             check_batch(own, models.norms.by_name(norm))
 
 

@@ -83,14 +83,19 @@ def write_files(folder: Path, run: str, step: int, arrays: dict[str, np.ndarray]
 def restore(checkpoints: Checkpoints, template: Any) -> tuple[int, Any]:
     """The newest sound checkpoint, or step 0 and the template itself if there is none.
 
+    Older ones are looked at, too, so that all damage is said.
+
     Where the template has numpy arrays the tree has writable numpy arrays; elsewhere jax arrays
     with the sharding of the template. A sound checkpoint that does not fit it is a `RunError`.
     """
     expected = host_arrays(template)
+    found: tuple[int, Any] | None = None
     for step in steps(checkpoints.folder):
         folder = checkpoints.folder / str(step)
         try:
             manifest = check(folder, checkpoints.run)
+            if found is not None:
+                continue
             check_fit(folder, manifest.arrays, expected)
             arrays = read_arrays(folder, manifest, expected)
         except files.ForeignFormat as error:  # not ours to rename
@@ -110,8 +115,8 @@ def restore(checkpoints: Checkpoints, template: Any) -> tuple[int, Any]:
 
             leaves, structure = jax.tree.flatten(template)
             placed = [place(*pair) for pair in zip(arrays.values(), leaves, strict=True)]
-            return step, jax.tree.unflatten(structure, placed)
-    return 0, template
+            found = step, jax.tree.unflatten(structure, placed)
+    return found or (0, template)
 
 
 def steps(folder: Path) -> list[int]:

@@ -10,6 +10,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from bnjax.errors import RunError, told
+
 TEMPORARY = ".tmp"  # suffix of an unfinished file or folder; its name begins with a dot
 
 
@@ -60,9 +62,26 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         publish(temporary, path)
+    except OSError as error:  # writing and flushing name no file
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
     finally:
         if temporary.exists():
             unlink(temporary)
+
+
+@contextlib.contextmanager
+def naming_errors() -> Iterator[None]:
+    """Within the block an error of the system becomes a `RunError` with the file and a remedy."""
+    try:
+        yield
+    except OSError as error:
+        file = f"{error.filename}: " if error.filename else ""
+        raise RunError(
+            f"{file}{error.strerror or told(error)}: make room or mend that; the same command "
+            "continues"
+        ) from error
 
 
 def temporary_name(path: Path) -> Path:

@@ -14,6 +14,7 @@ import os
 import re
 import socket
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -147,15 +148,14 @@ def open_folder(
             disk.remove_leftovers(place)
     except OSError as error:
         raise RunError(f"cannot make {folder} ({error.strerror}): give another --out") from error
-    record = Description(
-        study,
-        plain(vars(options)),
-        plugin_digests(options.plugins),
-        plain(fingerprint),
-        options.seeds * math.prod(map(len, options.factors.values())),
-        [],
-    )
+    record = describe(study, options, fingerprint)
     if not (folder / CONFIG).exists():
+        if saved(folder):
+            record = record._replace(continued=[{CONFIG: "was lost, and written again"}])
+            say(
+                f"{folder} has checkpoints and no {CONFIG}: it is written again; under what they "
+                "were made is not known, so the run may be a mixture: --fresh begins anew"
+            )
         write_config(folder, record)
         return folder
     found = read_config(folder)
@@ -223,6 +223,44 @@ def refuse_changes(
         say(f"{folder} was continued under other {', '.join(sorted(mixed))}, see {CONFIG}")
 
 
+def heal_config(folder: Path, study: str, options: Any, say: Callable[[str], None] = warn) -> None:
+    """Set a damaged `config.json` aside; that of a finished run is written again from its results.
+
+    That of an unfinished run `open_folder` writes.
+    """
+    if not folder.exists() or not (damage := config_damage(folder)):
+        return
+    aside = ""
+    if (folder / CONFIG).exists():
+        aside = f"; it is now {disk.set_aside(folder / CONFIG).name}"
+    say(f"{folder / CONFIG} does not serve: {damage}{aside}; it is written again")
+    if is_finished(folder) and RESULTS not in damaged_results(folder):
+        from bnjax.frame import results
+
+        facts = dict(results.read(folder).facts)
+        write_config(folder, describe(study, options, facts))
+
+
+def config_damage(folder: Path) -> str:
+    """Why `config.json` does not serve; one of another version is not damaged."""
+    try:
+        read_config(folder)
+    except RunError as error:
+        return "" if isinstance(error.__cause__, ForeignFormat) else reason(error)
+    return ""
+
+
+def describe(study: str, options: Any, fingerprint: Mapping[str, Any]) -> Description:
+    return Description(
+        study,
+        plain(vars(options)),
+        plugin_digests(options.plugins),
+        plain(fingerprint),
+        options.seeds * math.prod(map(len, options.factors.values())),
+        [],
+    )
+
+
 def write_config(folder: Path, record: Description) -> None:
     write_sealed(folder / CONFIG, FORMAT, record)
 
@@ -246,7 +284,8 @@ def read_config(folder: Path) -> Description:
         ) from error
     except ValueError as error:
         raise RunError(
-            f"{folder / CONFIG} does not serve ({error}): restore it, or begin anew with --fresh"
+            f"{folder / CONFIG} does not serve ({error}): the command that made it writes it again, "
+            "and begins anew with --fresh"
         ) from error
     return found
 
@@ -374,14 +413,18 @@ def hold(folder: Path) -> Iterator[None]:
     try:
         try:
             lock.parent.mkdir(parents=True, exist_ok=True)
-            held = FileLock(lock, timeout=0).acquire()
+            with warnings.catch_warnings():  # the file itself is the lock where there is no other
+                warnings.filterwarnings("ignore", "flock not supported", UserWarning)
+                held = FileLock(lock, timeout=0).acquire()
         except Timeout as error:
-            remedy = "wait until that ends, or give another --out"
-            raise RunError(f"{folder} is in use by {find_owner(owner)}: {remedy}") from error
+            raise in_use(folder) from error
         except OSError as error:
             reason = error.strerror or error
             raise RunError(f"cannot lock {folder} ({reason}): give another --out") from error
         with held:
+            if folder.exists():
+                with staying(folder):  # who has it may have lost its `.locks`
+                    pass
             with contextlib.suppress(OSError):  # a full disk spoils only the others' message
                 owner.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
             try:
@@ -395,6 +438,47 @@ def hold(folder: Path) -> Iterator[None]:
             for place in new:
                 with contextlib.suppress(OSError):  # others have locks or runs there
                     place.rmdir()
+
+
+@contextlib.contextmanager
+def staying(folder: Path, *, owner: bool = True) -> Iterator[Callable[[], None]]:
+    """Within the block what is yielded refuses to go on in a folder that is no longer this one.
+
+    The owner locks the folder itself, too: `.locks` may be removed under way.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if owner:
+            import fcntl
+
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise in_use(folder) from error
+            except OSError:  # not on this file system
+                pass
+
+        def check() -> None:
+            with contextlib.suppress(OSError):
+                if os.path.samestat(os.stat(folder), os.fstat(descriptor)):
+                    return
+            raise RunError(
+                f"{folder} was moved or removed while it was in use: put it back, and the same "
+                "command continues"
+            )
+
+        yield check
+    finally:
+        os.close(descriptor)
+
+
+def in_use(folder: Path) -> RunError:
+    lock, owner = lock_files(folder)
+    remedy = "wait until that ends, or give another --out"
+    with contextlib.suppress(OSError):
+        if lock.stat().st_size:  # on a file system without locks the file itself is the lock
+            remedy += f"; if it has ended, remove {lock}"
+    return RunError(f"{folder} is in use by {find_owner(owner)}: {remedy}")
 
 
 def user(folder: Path) -> str:
@@ -457,8 +541,6 @@ class Verdict(NamedTuple):
 
 def verify(path: Path) -> Verdict:
     """Compare a run folder with its digests; files that no run writes are not judged."""
-    from bnjax.frame import checkpoints  # loads JAX, which reading results does not need
-
     finished = is_finished(path)
     damage: dict[Path, str] = {}
     files = 0
@@ -474,14 +556,21 @@ def verify(path: Path) -> Verdict:
         damage |= {path / name: what for name, what in broken.items()}
         if SUMMARY not in broken:
             files += 1 + len(read_summary(path).files) - len(broken)
-    sound = 0
-    for place in saved(path, damage):
-        run = f"{original_name(path)}/{place.parent.name}"
-        if not (what := checkpoints.find_damage(place, run)):
-            sound += 1
-        elif place.exists():  # a run that goes on drops its older checkpoints
-            damage[place] = what
-    return Verdict(damage, files, sound, finished)
+    places = saved(path, damage)
+    broken_checkpoints = damaged_checkpoints(path, places)
+    sound = sum(place.exists() for place in places) - len(broken_checkpoints)
+    return Verdict({**damage, **broken_checkpoints}, files, sound, finished)
+
+
+def damaged_checkpoints(path: Path, places: Sequence[Path]) -> dict[Path, str]:
+    from bnjax.frame import checkpoints  # loads JAX, which reading results does not need
+
+    found = {}
+    for place in places:
+        what = checkpoints.find_damage(place, f"{original_name(path)}/{place.parent.name}")
+        if what and place.exists():  # a run that goes on drops its older checkpoints
+            found[place] = what
+    return found
 
 
 def reason(error: RunError) -> str:
@@ -518,9 +607,9 @@ def damaged_results(path: Path) -> dict[str, str]:
 
 def is_measured(path: Path) -> bool:
     """Whether a run is finished, and all but what is drawn from its measurements is sound."""
-    if not is_finished(path):
+    if not is_finished(path) or config_damage(path):
         return False
-    read_config(path)  # refuses one that is damaged
+    read_config(path)  # refuses one of another version
     measured = (SUMMARY, METRICS, RESULTS)
     return not any(
         name in measured or name.startswith(f"{MODELS}/") for name in damaged_results(path)
@@ -530,6 +619,11 @@ def is_measured(path: Path) -> bool:
 def is_incomplete(path: Path) -> bool:
     """Whether something of a finished run is damaged, or a claim or a figure failed."""
     return bool(damaged_results(path)) or bool(read_summary(path).failed)
+
+
+def is_sound(path: Path) -> bool:
+    """Whether nothing of a finished run, checkpoints included, is to be done again or said."""
+    return not is_incomplete(path) and not damaged_checkpoints(path, saved(path))
 
 
 def set_damaged_aside(path: Path, say: Callable[[str], None]) -> None:
@@ -542,3 +636,5 @@ def set_damaged_aside(path: Path, say: Callable[[str], None]) -> None:
         if (path / name).exists():
             aside = f"; it is now {disk.set_aside(path / name).name}"
         say(f"{path / name}: {what}{aside}; it is written again")
+    for place, what in damaged_checkpoints(path, saved(path)).items():
+        say(f"checkpoint {place} is damaged: {what}; it is now {disk.set_aside(place).name}")

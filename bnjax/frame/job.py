@@ -64,6 +64,7 @@ class Execution(NamedTuple):
     # Refuses an empty record whose shapes are not those that its fields declare.
     check: Callable[[records.Layout, records.Record], None] = lambda layout, record: None
     known: dict[str, Any] | None = None  # shapes of arms that were set up, see `set_up`
+    check_place: Callable[[], None] = lambda: None  # refuses a run folder that was moved
 
 
 def plan(options: Any) -> list[Job]:
@@ -169,6 +170,7 @@ def run_arm(
         records.put(record, pending)
         pending.clear()
         if execution.writes:
+            execution.check_place()
             checkpoints.save(saved, done, {"state": state, "record": record})
         saved_at, saved_step = time.monotonic(), done
         took = saved_at - begun

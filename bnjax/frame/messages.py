@@ -23,13 +23,30 @@ SPELLED = dict(zip("▁▂▃▄▅▆▇█", "12345678", strict=True)) | {
 
 
 class Stream(io.FileIO):
-    """A standard stream; once its reader has left, as `head` does, it drops what is written."""
+    """A standard stream that drops what it cannot write, so that a run goes on.
+
+    `lost` says why, as of a full disk; it stays empty if the reader has left, as `head` does.
+    """
+
+    lost = ""
 
     def write(self, data: Any) -> int:
         try:
             return super().write(data)
         except BrokenPipeError:
-            return memoryview(data).nbytes
+            pass
+        except OSError as error:
+            self.lost = error.strerror or str(error)
+        return memoryview(data).nbytes
+
+
+def lost_output() -> str:
+    """Why some of standard output was lost; empty if nothing was."""
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    if not isinstance(raw, Stream):
+        return ""
+    sys.stdout.flush()
+    return raw.lost
 
 
 def open_streams() -> None:

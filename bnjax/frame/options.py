@@ -12,7 +12,9 @@ The settings of publications stand at the end. Nothing here imports JAX: options
 `--help` is printed without it.
 """
 
+import ctypes
 import dataclasses
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,15 +32,18 @@ from bnjax.choices import (
     Precision,
 )
 from bnjax.errors import UsageError, needs, require
+from bnjax.frame.messages import printable
 
 with needs("studies"):
     import tyro
 
-MOST = 10**8  # steps
+MOST = 10**7  # steps
 MOST_SEEDS = 10_000
 MOST_DEVICES = 65_536
 MOST_HIDDEN = 65_536  # channels of a layer
 LARGEST_WHOLE = 2**31
+LEAST_SINGLE, LARGEST_SINGLE = 1.2e-38, 3.4e38  # that float32 holds with all its digits
+LONGEST_NAME, LONGEST_PATH = 255, 4000  # bytes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,6 +96,11 @@ class Execution:
         require_range("--heartbeat-seconds", self.heartbeat_seconds, 5, 3600)
         require_range("--data-devices", self.data_devices, 1, MOST_DEVICES)
         require_range("--probe-devices", self.probe_devices, 1, MOST_DEVICES)
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            for one in value if isinstance(value, tuple) else (value,):
+                if isinstance(one, Path):
+                    require_path(option_name(field.name), one)
 
 
 EXECUTION = frozenset(field.name for field in dataclasses.fields(Execution))
@@ -166,6 +176,9 @@ class Base(Execution):
             whole = value if isinstance(value, tuple) else (value,)
             legal = all(not isinstance(n, int) or abs(n) < LARGEST_WHOLE for n in whole)
             require(option_name(field.name), value, legal, f"below {LARGEST_WHOLE}")
+            for number in whole:
+                if isinstance(number, float) and number and math.isfinite(number):
+                    require_single(option_name(field.name), number)
         require("--width", self.width, 0 < self.width <= 16, "above 0 and at most 16, e.g. 0.25")
         decay = self.weight_decay
         require("--weight-decay", decay, 0 <= decay < math.inf, "0 or more")
@@ -378,6 +391,26 @@ def require_range(option: str, value: int | float, least: int, most: int) -> Non
     require(option, value, least <= value <= most, f"from {least} to {most}")
 
 
+def require_single(option: str, value: float) -> None:
+    """Refuse a number that would be 0 or infinite in float32, in which networks compute."""
+    legal = LEAST_SINGLE <= abs(value) <= LARGEST_SINGLE
+    expected = f"from {LEAST_SINGLE:g} to {LARGEST_SINGLE:g} in size: float32 has no other number"
+    require(option, value, legal, expected)
+
+
+def require_path(option: str, path: Path) -> None:
+    """Refuse a path that is no text, or that file systems do not hold."""
+    text = str(path)
+    try:
+        names = [name.encode() for name in text.split("/")]
+        legal = "\0" not in text and max(map(len, names)) <= LONGEST_NAME
+        legal = legal and len(text.encode()) <= LONGEST_PATH
+    except UnicodeEncodeError:
+        legal = False
+    expected = f"a path in UTF-8, each name of at most {LONGEST_NAME} bytes"
+    require(option, printable(path, 100), legal, expected)
+
+
 def require_distinct(option: str, values: Sequence[Any], expected: str) -> None:
     legal = len(set(values)) == len(values) > 0
     require(option, " ".join(map(str, values)), legal, expected)
@@ -391,12 +424,31 @@ def require_multiples(multiples: Sequence[float], *, least: Literal[1, 2] = 1) -
       Traceback (most recent call last):
       bnjax.errors.UsageError: --multiples 1: must be 2 or more above 0, rising, e.g. 0.5 1 2 4
     """
-    legal = list(multiples) == sorted(set(multiples)) and len(multiples) >= least
-    legal = legal and all(0 < multiple < math.inf for multiple in multiples)
+    legal = len(multiples) >= least and are_steps(multiples)
     shown = " ".join(f"{multiple:g}" for multiple in multiples)
     some = "2 or more above 0, rising, e.g. 0.5 1 2 4"
     one = "one or more above 0, rising, e.g. 0.1 1 10"
     require("--multiples", shown, legal, some if least > 1 else one)
+
+
+def are_steps(sizes: Sequence[float]) -> bool:
+    """Whether numbers are positive, finite and rising in float32, too.
+
+    Example:
+      >>> are_steps([0.5, 1.0]), are_steps([1.0, 1.0 + 1e-9]), are_steps([1e-46, 1.0])
+      (True, False, False)
+    """
+    singles = [ctypes.c_float(size).value for size in sizes]
+    rising = all(low < high for low, high in itertools.pairwise(singles))
+    return rising and all(LEAST_SINGLE <= size <= LARGEST_SINGLE for size in singles)
+
+
+def require_steps(rates: float | tuple[float, ...], steps: Sequence[float]) -> None:
+    """Refuse step sizes, in units of each rate, that float32 does not tell apart or hold."""
+    for rate in rates if isinstance(rates, tuple) else (rates,):
+        shown = f"{steps[0]:g} … {steps[-1]:g} times --lr {rate:g}"
+        expected = f"rising in float32, from {LEAST_SINGLE:g} to {LARGEST_SINGLE:g}"
+        require("step sizes", shown, are_steps([rate * step for step in steps]), expected)
 
 
 # Their §2 and appendix A: VGG on CIFAR-10, 15,000 steps of plain SGD; the depth is not stated, but

@@ -5,6 +5,7 @@ stacked with others at any moment. A measurement is named `<probe>_<field>`. The
 become one `xarray.Dataset`, whose axes are those that the fields declare (`bnjax.fields`).
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -19,6 +20,7 @@ from bnjax.frame.arm import arm_values, make_arm
 from bnjax.frame.study import Study
 
 Record: TypeAlias = dict[str, np.ndarray]
+LARGEST_VARIABLE = 2 * 2**30  # bytes, in netCDF 3 as scipy writes it
 
 
 class Group(NamedTuple):
@@ -54,8 +56,19 @@ def empty(layout: Layout) -> Record:
             )
         for field, leaf in group.shapes._asdict().items():
             dtype = np.promote_types(leaf.dtype, np.float32)
+            require_size(f"{probe}_{field}", group.rows * math.prod(leaf.shape) * dtype.itemsize)
             record[f"{probe}_{field}"] = np.full((group.rows, *leaf.shape), np.nan, dtype)
     return record
+
+
+def require_size(name: str, size: int) -> None:
+    """Refuse a variable that the results could not hold, before it is measured."""
+    if size >= LARGEST_VARIABLE:
+        raise UsageError(
+            f"{name} of all arms would take {size / 2**30:.3g} GiB, and results.nc holds less than "
+            f"{LARGEST_VARIABLE // 2**30} GiB of each: give fewer --steps or --seeds, or a larger "
+            "--probe-every"
+        )
 
 
 def put(record: Record, entries: Iterable[Entry]) -> None:
@@ -149,6 +162,9 @@ def check(
 ) -> None:
     """Refuse a record of one arm whose arrays do not have the axes that its fields declare."""
     outer = (*options.factors, "seed")
+    jobs = math.prod(len(axes[axis]) for axis in outer)
+    for name, values in published(record).items():
+        require_size(name, jobs * values.nbytes)
     for probe, group in layout.items():
         if probe.startswith("_") or probe in ("train", "test"):
             continue

@@ -59,6 +59,7 @@ def run(
     published = read_published(options.published) if options.published else {}
     redraws = bool(published) or options.redraw
     with contextlib.ExitStack() as held:
+        held.enter_context(disk.naming_errors())
         watch = held.enter_context(processes.watched(options.heartbeat_seconds))
 
         def is_measured() -> bool:
@@ -67,9 +68,11 @@ def run(
 
         def begin() -> int:
             """Whether the run is measured; asked, and the folder locked, by one process."""
-            if is_measured() and not redraws and not folder.is_incomplete(path):
+            if is_measured() and not redraws and folder.is_sound(path):
                 return 1
             held.enter_context(folder.hold(path))
+            if not options.fresh:
+                folder.heal_config(path, study.name, options)
             return int(is_measured())  # perhaps by a process that has ended just now
 
         finished = processes.agree(begin)
@@ -87,7 +90,7 @@ def run(
                     folder.note_session(path, folder.Session(seconds, layout.most_memory()))
 
             try:
-                complete(study, options, console, who, watch, stop, listeners, write)
+                complete(held, study, options, console, who, watch, stop, listeners, write)
                 note()
             except Interrupted:
                 note()
@@ -112,8 +115,11 @@ def run(
                     f"the code of the study ({', '.join(sorted(others))}) has changed since: "
                     "--redraw draws and judges anew what was measured"
                 )
-            if redraws or folder.is_incomplete(path):
+            incomplete = folder.is_incomplete(path)
+            if redraws or not folder.is_sound(path):
+                held.enter_context(folder.staying(path))
                 folder.set_damaged_aside(path, warn)
+            if redraws or incomplete:
                 write(listeners)
     if who.writes:
         summary = folder.read_summary(path)
@@ -127,6 +133,7 @@ def run(
 
 
 def complete(
+    held: contextlib.ExitStack,
     study: Study,
     options: Any,
     console: Any,
@@ -171,6 +178,7 @@ def complete(
         return 0
 
     processes.agree(open_folder)
+    check_place = held.enter_context(folder.staying(path, owner=who.writes))
     if who.writes:
         count = facts["num_devices"]
         devices = facts["device"] if count == 1 else f"{count} × {facts['device']}"
@@ -201,7 +209,14 @@ def complete(
 
         def work(one: job.Job, mesh: Mesh | None) -> records.Record:
             execution = job.Execution(
-                told_all, mesh, stops_at, who.together, who.writes_jobs, check=check, known=known
+                told_all,
+                mesh,
+                stops_at,
+                who.together,
+                who.writes_jobs,
+                check=check,
+                known=known,
+                check_place=check_place,
             )
             return job.run_job(study, options, dataset, path, one, execution)
 
@@ -228,6 +243,7 @@ def complete(
             from bnjax.frame import results  # loads xarray, which nothing before needs
 
             measured = records.to_dataset(study, options, axes, shapes, finished)
+            check_place()
             results.write(results.Run(measured, run_options(options), plain(facts)), path)
             write(listeners)
         processes.wait_for_all("results", watch)

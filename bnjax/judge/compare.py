@@ -182,7 +182,7 @@ def seed_ratios(
         left, right = at_pairs(*own, arms, pairing, chance, axis)
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = left / right
-        ratio = ratio[np.isfinite(ratio) & (left > 0) & (right > 0)]
+        ratio = ratio[np.isfinite(ratio) & (ratio > 0) & (left > 0)]
         enough = min(len(left), ratio.size) >= pairing.minimum
         # In logarithms: of an even number, too, swapped arms have the reciprocal median.
         found.append(float(np.exp(np.median(np.log(ratio)))) if enough else np.nan)

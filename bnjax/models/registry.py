@@ -15,6 +15,7 @@ from bnjax.models.small import alexnet, deep_linear, lenet, mlp
 from bnjax.models.vgg import vgg5, vgg11, vgg13, vgg16, vgg19, vgg38
 
 OPTIONS = ("width", "dropout", "depth", "hidden")
+DEEPEST = 1000  # weight layers; the deepest that was published for these studies has 866
 
 
 class Family(NamedTuple):
@@ -133,6 +134,8 @@ def by_name(
         raise UsageError(f"model {name!r} is not known: choose from {', '.join(FAMILIES)}{near}")
     build, options, usual = FAMILIES[name]
     check_size(num_classes, width, dropout)  # of families without these options, too
+    if depth is not None and depth > DEEPEST:
+        raise UsageError(f"depth {depth} must be at most {DEEPEST}")
     if depth is not None and usual is None:
         deep = [other for other, family in FAMILIES.items() if family.depth is not None]
         raise UsageError(

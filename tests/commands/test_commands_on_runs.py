@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -16,10 +17,12 @@ import pytest
 from conftest import make_toy
 from toy_runs import STUDY, TOY, look, stop_at
 
+import bnjax
 from bnjax.commands import command_line, program
 from bnjax.errors import RunError, UsageError
 from bnjax.frame import files, folder, stored_options
 from bnjax.frame import study as studies
+from bnjax.frame.listener import Listener
 
 ROOT = Path(__file__).parents[2]
 
@@ -406,15 +409,6 @@ def test_a_damaged_run_of_other_versions_is_refused_and_left_alone(toy, runs, ca
     assert look(root) == before
 
 
-def test_a_finished_run_without_its_config_json_is_not_returned_as_if_good(toy, runs, capsys):
-    root, run = runs
-    (run / "config.json").write_text("{}")
-    before = look(root)
-    assert again(root) == 1
-    assert "config.json does not serve" in capsys.readouterr().err
-    assert look(root) == before
-
-
 def test_figures_of_a_finished_run_are_drawn_again_by_one_process_at_a_time_and_are_sound(
     toy, runs, tmp_path, capsys, call
 ):
@@ -498,3 +492,124 @@ def test_no_control_character_of_a_folder_reaches_the_terminal(toy_runs, runs, t
     for text in capsys.readouterr():
         assert text.replace("\n", "").isprintable()
         assert r"\x1b" in text
+
+
+@pytest.mark.parametrize("content", [None, "", '{"format": 2}', "\x00" * 100])
+def test_a_damaged_description_of_a_finished_run_is_written_again(toy, runs, capsys, call, content):
+    root, run = runs
+    before = folder.read_config(run)
+    path = run / "config.json"
+    path.unlink() if content is None else path.write_text(content)
+    status, _, error = call("resume", run)
+    assert status != 0
+    assert again(root) == 0
+    captured = capsys.readouterr()
+    assert f"warning: {path} does not serve: " in captured.err
+    assert ("it is now config.json.old1" in captured.err) == (content is not None)
+    assert "seed 0: step" not in captured.out  # nothing is trained again
+    after = folder.read_config(run)
+    assert after.fingerprint == before.fingerprint
+    assert after._replace(options={}) == before._replace(options={})
+    assert call("verify", run)[0] == 0
+
+
+@pytest.mark.parametrize("content", [None, "{"])
+def test_that_of_an_unfinished_run_too_and_what_is_not_known_is_said(
+    toy, tmp_path, monkeypatch, capsys, content
+):
+    with monkeypatch.context() as patch:
+        stop_at(patch, 3)
+        assert again(tmp_path) == 130
+    (run,) = (tmp_path / "lp_norms").iterdir()
+    path = run / "config.json"
+    path.unlink() if content is None else path.write_text(content)
+    capsys.readouterr()
+    assert again(tmp_path) == 0
+    error = capsys.readouterr().err
+    assert "has checkpoints and no config.json: it is written again; under what they" in error
+    assert folder.read_config(run).continued == [{"config.json": "was lost, and written again"}]
+
+
+def test_a_damaged_checkpoint_of_a_finished_run_is_said_once_and_set_aside(toy, runs, capsys, call):
+    root, run = runs
+    for step in (3, 4):
+        (run / f"checkpoints/batch-0/{step}/state.npz").write_bytes(b"")
+    assert again(root) == 0
+    error = capsys.readouterr().err
+    for step in (3, 4):
+        assert f"checkpoint {run}/checkpoints/batch-0/{step} is damaged: state.npz has 0" in error
+        assert f"it is now {step}.old1" in error
+    assert call("verify", run)[0] == 0
+    assert again(root) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert "finished before" in captured.out
+
+
+def test_an_older_damaged_checkpoint_of_a_finished_arm_is_said_and_set_aside(
+    toy, tmp_path, monkeypatch, capsys
+):
+    with monkeypatch.context() as patch:
+        stop_at(patch, 7)
+        assert again(tmp_path) == 130
+    (run,) = (tmp_path / "lp_norms").iterdir()
+    older, newest = sorted((run / "checkpoints/none-0").iterdir())
+    assert newest.name == "4"  # the arm is done
+    (older / "state.npz").write_bytes(b"")
+    capsys.readouterr()
+    assert again(tmp_path) == 0
+    assert f"checkpoint {older} is damaged: " in capsys.readouterr().err
+    assert older.with_name(f"{older.name}.old1").exists()
+
+
+def test_calls_from_several_threads_wait_for_each_other(toy, tmp_path):
+    rates = ["0.1", "0.2", "0.1"]
+    with ThreadPoolExecutor(len(rates)) as pool:
+        calls = [
+            pool.submit(bnjax.start, STUDY, *TOY, "--lr", rate, "--out", str(tmp_path))
+            for rate in rates
+        ]
+        first, second, third = (call.result() for call in calls)
+    assert first == third != second
+    for path in (first, second):
+        assert folder.read_summary(path).failed == {}
+        assert not folder.verify(path).damage
+
+
+class Move(Listener):
+    """Moves the run's folder away when so many steps are done."""
+
+    def __init__(self, root, after, act):
+        self.root, self.after, self.act = root, after, act
+
+    def advance(self, arm, done, record):
+        self.after -= 1
+        if self.after == 0:
+            (run,) = (self.root / "lp_norms").iterdir()
+            self.act(run, self.root / "moved")
+
+
+@pytest.mark.parametrize("after", [1, 6, 8])
+def test_a_folder_that_is_moved_while_it_runs_is_not_begun_anew_beside(
+    toy, tmp_path, monkeypatch, after
+):
+    monkeypatch.setattr(layout, "SIDE_BY_SIDE", layout.ALONE)
+    root = tmp_path / "runs"
+    call = [STUDY, *TOY, "--out", str(root)]
+    with pytest.raises(RunError, match="was moved or removed while it was in use: put it back"):
+        bnjax.start(*call, listeners=[Move(root, after, Path.rename)])
+    moved = root / "moved"
+    assert [path.name for path in root.iterdir() if path.name != ".locks"] == ["moved"]
+    assert not folder.verify(moved).finished
+    (root / "lp_norms").mkdir()
+    moved.rename(root / "lp_norms" / folder.digest(command_line.prepare(STUDY, call[1:])))
+    whole = bnjax.start(STUDY, *TOY, "--out", str(tmp_path / "whole"))
+    for name in ("metrics.jsonl", "results.nc"):
+        assert (bnjax.start(*call) / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_a_home_is_expanded_as_a_shell_does(toy, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert command_line.main(STUDY, [*TOY, "--out=~/runs"]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]

@@ -37,7 +37,21 @@ LANDSCAPE = [
     (["--model", "perceptron"], "registers; did you mean mlp?"),
     (["--max-step", "0.1"], "--max-step 0.1: must be above --min-step 0.5"),
     (["--min-step", "0"], "--min-step 0.0"),
-    (["--steps", "0"], "--steps 0: must be from 1 to 100000000"),
+    (["--steps", "0"], "--steps 0: must be from 1 to 10000000"),
+    (["--steps", "100000000"], "--steps 100000000: must be from 1 to 10000000"),
+    (["--lr", "1e-46"], "--lr 1e-46: must be from 1.2e-38 to 3.4e+38 in size: float32 has no"),
+    (["--lr", "1e39"], "--lr 1e+39: must be from 1.2e-38"),
+    (["--weight-decay", "1e-50"], "--weight-decay 1e-50: must be from 1.2e-38"),
+    (["--kernel-penalty", "1e300"], "--kernel-penalty 1e+300: must be from 1.2e-38"),
+    (["--multiples", "1", "1.0000000000000002"], "--multiples 1 1: must be 2 or more above 0"),
+    (["--lr", "1e-30", "--multiples", "1e-20", "1"], "step sizes 1e-20 … 1 times --lr 1e-30: must"),
+    (["--max-step", "0.50000001"], "step sizes 0.5 … 0.5 times --lr 0.05: must be rising in float"),
+    (["--model", "mlp", "--depth", "1000000"], "depth 1000000 must be at most 1000"),
+    (["--out", "a\0b"], r"--out a\x00b: must be a path in UTF-8, each name of at most 255 bytes"),
+    (["--out", "a\udcff"], r"--out a\udcff: must be a path in UTF-8"),
+    (["--out", "é" * 128], "must be a path in UTF-8, each name of at most 255 bytes"),
+    (["--out", "a/" * 3000], "must be a path in UTF-8"),
+    (["--out", "~nobody-of-that-name/runs"], "a path begins with ~ and is nobody's home"),
     (["--seeds", "0"], "--seeds 0"),
     (["--seed", "-1"], "--seed -1"),
     (["--width", "inf"], "--width inf"),
@@ -107,7 +121,8 @@ def test_it_gives_one_line_and_writes_nothing(
     if "must be from" in message and "=" in message:  # it is refused beside the data
         request.getfixturevalue("toy")
     out = tmp_path / "runs"
-    assert command_line.main(studies.find(name), [*arguments, "--out", str(out)]) == 2
+    call = arguments if "--out" in arguments else [*arguments, "--out", str(out)]
+    assert command_line.main(studies.find(name), call) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith("error: ")
     assert message in captured.err

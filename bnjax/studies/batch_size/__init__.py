@@ -50,6 +50,8 @@ class Options(
         require("--batch-sizes", shown, legal, f"divisors of the largest, {sizes[-1]}")
         require("--reference-batch", self.reference_batch, self.reference_batch >= 1, "1 or more")
         options.require_multiples(self.multiples, least=2)
+        for size in sizes:
+            options.require_steps(self.settings({"batch_size": size})["lr"], self.multiples)
         most = self.steps * sizes[-1] // sizes[0]
         expected = f"at most {options.MOST} at the smallest batch, which takes {most}"
         require("--steps", self.steps, most <= options.MOST, expected)

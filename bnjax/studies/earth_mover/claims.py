@@ -136,6 +136,8 @@ class Slope(Ratio):
         dims = run["earth_mover_dimension"].sel(norm=arms[0]).isel(seed=0, probe_step=0).values
         if len(np.unique(dims)) < 2:
             return Measured([], [f"all shown layers have the dimension {dims[0]:g}"])
+        if not (dims > 0).all():
+            return Measured([], ["a layer has no dimension"])
         ratios = layer_ratios(run, quantity, arms)
         if not (np.isfinite(ratios) & (ratios > 0)).all():
             return Measured([], ["a layer has no ratio at equal step"])

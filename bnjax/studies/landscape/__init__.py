@@ -18,7 +18,7 @@ of 4,096, and a penalty of 2e-4 · Σ kernel² in the loss.
 
 import dataclasses
 import math
-from typing import Literal
+from typing import Any, Literal
 
 from bnjax.choices import Statistics
 from bnjax.errors import UsageError, require
@@ -60,7 +60,7 @@ class Line(options.ProbePrecision):
     chunk: Literal["auto"] | int = "auto"
     """Points measured at a time; auto: one on a CPU, what fits the cache on an accelerator."""
 
-    def check(self) -> None:
+    def check(self: Any) -> None:
         require("--min-step", self.min_step, 0 < self.min_step < math.inf, "above 0 and finite")
         legal = self.min_step < self.max_step < math.inf
         require("--max-step", self.max_step, legal, f"above --min-step {self.min_step} and finite")
@@ -76,6 +76,9 @@ class Line(options.ProbePrecision):
                         f"{options.option_name(name)} is not used beside --multiples "
                         f"{' '.join(f'{one:g}' for one in self.multiples)}: give other multiples"
                     )
+        ratio = (self.max_step / self.min_step) ** (1 / (self.points - 1))
+        spaced = [self.min_step * ratio**place for place in range(self.points)]
+        options.require_steps(self.lr, self.multiples or spaced)
         most = len(self.multiples) or self.points
         legal = self.chunk == "auto" or 1 <= int(self.chunk) <= most
         require("--chunk", self.chunk, legal, f"auto, or from 1 to {most}")

@@ -75,11 +75,11 @@ PARTS = {
     "inputs": Part(
         "command lines, run folders, archives and tables that are damaged or hostile: one line, "
         "nothing written elsewhere",
-        ("tests/test_calls.py", "tests/test_fuzz.py"),
+        ("tests/full/test_calls.py", "tests/full/test_fuzz.py"),
     ),
     "layouts": Part(
         "saved on 1, 2, 4, 8 devices, restored on each: every bit; 8 devices give the numbers of 1",
-        ("tests/test_devices.py",),
+        ("tests/full/test_devices.py",),
         workers=1,
     ),
     "processes": Part(
@@ -97,6 +97,11 @@ PARTS = {
         "imports, the working folder, the home): the same command refuses, says what differs, or "
         "ends bit for bit as an unbroken run",
         ("tests/full/faults/test_mixing.py",),
+    ),
+    "drawing": Part(
+        "every figure drawn, every claim judged and the page made from arrays of zeros, NaN, "
+        "infinities, one step, one arm, a diverged arm and the like: arrays kept, nothing fails",
+        ("tests/full/test_odd_arrays.py",),
     ),
     "soak": Part(
         "soak, seconds: memory ≤ 64 MB above warm, handles and threads flat but while a "

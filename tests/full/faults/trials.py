@@ -34,6 +34,7 @@ PROMISED = {
     "processes": Trials(6, 100),
     "power": Trials(200, 5000),
     "mixing": Trials(8, 30),
+    "drawing": Trials(54, 272),  # studies × kinds of odd arrays
     "soak": Trials(0, 7200),  # seconds, beyond 2,000 steps
 }
 
