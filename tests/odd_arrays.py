@@ -1,4 +1,4 @@
-"""Kept runs of every study with arrays that nobody wishes for: zeros, NaN, one step, a dead arm, …"""
+"""Kept runs of every study with arrays that nobody wishes for: zeros, NaN, one step, …"""
 
 import gzip
 from collections.abc import Callable

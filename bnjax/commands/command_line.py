@@ -273,6 +273,7 @@ def settle(study: Study, options: Any) -> Any:
     layout.prepare(options.data_devices, options.probe_devices, options.deterministic)
     if options.distributed:
         processes.join(options.heartbeat_seconds)
+    layout.require_platform()
     studies.load_plugins(options.plugins)
     option_groups.check(options)
     with studies.answering_for_plugins():

@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -66,7 +67,7 @@ def read_tfrecord(path: Path) -> list[bytes]:
 
 def table() -> np.ndarray:
     """CRC-32C of each byte alone, uint32 `[256]`."""
-    found = np.arange(256, dtype=np.uint32)
+    found: Any = np.arange(256, dtype=np.uint32)
     for _ in range(8):
         found = (found >> 1) ^ np.where(found & 1, np.uint32(0x82F63B78), np.uint32(0))
     return found
@@ -85,7 +86,8 @@ def checksums(texts: Sequence[bytes]) -> np.ndarray:
     order = np.argsort(-sizes, kind="stable")
     starts = (np.cumsum(sizes) - sizes)[order]
     flat = np.frombuffer(b"".join(texts), np.uint8)
-    of_byte, found = table(), np.full(len(texts), 0xFFFFFFFF, np.uint32)
+    of_byte = table()
+    found: Any = np.full(len(texts), 0xFFFFFFFF, np.uint32)
     longer = np.searchsorted(-sizes[order], -np.arange(sizes.max(initial=0)))  # than each place
     for place, count in enumerate(longer.tolist()):  # these are the first ones
         own = found[:count]

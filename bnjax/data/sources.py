@@ -155,7 +155,8 @@ def load_tfds(name: str, data_dir: str | os.PathLike[str] | None) -> Dataset:
     folder = resolve_data_dir(data_dir)
     is_binary, name = name == "binary_mnist", name.removeprefix("binary_")
     prepare = (
-        f'prepare it with `pip install tensorflow importlib_resources && python -c "import tensorflow_datasets as t; '
+        "prepare it with `pip install tensorflow importlib_resources && python -c "
+        '"import tensorflow_datasets as t; '
         f"t.builder('{name}', data_dir='{folder}', file_format='array_record')"
         '.download_and_prepare()"`'
     )

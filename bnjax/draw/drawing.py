@@ -208,7 +208,9 @@ def finish(drawn: Figure) -> None:
         for axis in (panel.xaxis, panel.yaxis):
             locator = axis.get_major_locator()
             low, high = sorted(axis.get_view_interval())
-            if axis.get_scale() == "log" and type(locator) is LogLocator:
+            if axis.get_scale() == "log" and not np.isfinite(axis.get_minpos()):
+                (panel.set_xlim if axis is panel.xaxis else panel.set_ylim)(0.1, 1.0)
+            elif axis.get_scale() == "log" and type(locator) is LogLocator:
                 if (
                     getattr(axis.get_transform(), "base", 0) == 10
                     and low > 0
@@ -420,7 +422,7 @@ class Panel:
         Contours are those of logarithms: between two points they lie at equal ratios. Rows of kind
         `grid`. `shared_levels` gives the levels of several panels.
         """
-        if not np.isfinite(values).any():
+        if not is_plane(x, y, values):
             return self.note("nothing measured")
         shown, edges = np.ma.masked_invalid(logarithms(values)), np.log10(levels)
         self.axes.contourf(x, y, shown, edges, cmap=COLOURS, extend="both")
@@ -435,7 +437,7 @@ class Panel:
 
         The panel needs `Drawing(…, subplot_kw={"projection": "3d"})`. Rows of kind `grid`.
         """
-        if not np.isfinite(values).any():
+        if not is_plane(x, y, values):
             return self.note("nothing measured")
         axes: Any = self.axes
         low, high = np.log10(levels[[0, -1]])
@@ -522,9 +524,9 @@ class Panel:
         """Finish the panel: `title`, `xlabel`, `ylim`, `xscale`, … as `Axes.set` takes them.
 
         `log` makes the y axis logarithmic, unless nothing positive and finite was drawn (all
-        diverged). Limits that are not finite, or are one, are left out. `steps` sets the limits of the
-        x axis, with room for whole markers. `grid` is
-        `False`, or `"x"` or `"y"` for one axis. `xticks=(places, names)` names the places.
+        diverged). Limits that are not finite, or equal, are left out. `steps` sets the limits of
+        the x axis, with room for whole markers. `grid` is `False`, or
+        `"x"` or `"y"` for one axis. `xticks=(places, names)` names the places.
         """
         named = {axis for axis in ("xticks", "yticks") if isinstance(properties.get(axis), tuple)}
         for axis in {"xlim", "ylim"} & {*properties}:
@@ -617,6 +619,12 @@ def positive(columns: Mapping[str, np.ndarray]) -> bool:
     found = [columns[name] for name in ("y", "low", "high") if name in columns]
     numbers = [each for each in found if each.dtype.kind in "fiu"]
     return any(bool(np.any(np.isfinite(each) & (each > 0))) for each in numbers)
+
+
+def is_plane(x: Any, y: Any, values: Any) -> bool:
+    """Whether something was measured over axes that have places, and more than one."""
+    known = all(np.isfinite(axis).all() and np.ptp(axis) > 0 for axis in map(np.asarray, (x, y)))
+    return known and bool(np.isfinite(values).any())
 
 
 def cells(centres: np.ndarray) -> np.ndarray:

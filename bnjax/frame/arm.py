@@ -165,8 +165,8 @@ def require_room(name: str, shapes: Any) -> None:
     )
     if needed > room:
         raise UsageError(
-            f"--model {name}: parameters, gradient and update take {needed / 2**30:,.0f} GiB, there "
-            f"are {room / 2**30:,.0f}: give a smaller --width, --depth or --hidden"
+            f"--model {name}: parameters, gradient and update take {needed / 2**30:,.0f} GiB, of "
+            f"{room / 2**30:,.0f}: give a smaller --width, --depth or --hidden"
         )
 
 

@@ -284,8 +284,8 @@ def read_config(folder: Path) -> Description:
         ) from error
     except ValueError as error:
         raise RunError(
-            f"{folder / CONFIG} does not serve ({error}): the command that made it writes it again, "
-            "and begins anew with --fresh"
+            f"{folder / CONFIG} does not serve ({error}): the command that made it writes it "
+            "again, and begins anew with --fresh"
         ) from error
     return found
 

@@ -22,7 +22,7 @@ import numpy as np
 from filelock import FileLock
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from bnjax.errors import UsageError
+from bnjax.errors import RunError, UsageError, told
 from bnjax.frame.messages import warn
 from bnjax.types import PyTree
 
@@ -83,6 +83,20 @@ def prepare(data: int, probe: int, deterministic: bool = False) -> None:
     add_flags(*ONE_ORDER)
     threads = max(2 * devices, int(os.environ.get("NPROC") or 0))
     os.environ["NPROC"] = str(min(threads, MOST_THREADS))
+
+
+def require_platform() -> None:
+    """Refuse a platform of the environment that is not on this machine."""
+    chosen = os.environ.get("JAX_PLATFORMS", "")
+    if chosen in ("", "cpu"):
+        return
+    try:
+        jax.devices()
+    except Exception as error:  # JAX raises errors of many kinds, some without a word
+        raise RunError(
+            f"JAX_PLATFORMS={chosen} does not serve ({told(error)}): unset it, or change it "
+            "to what is here, e.g. cpu"
+        ) from error
 
 
 def add_flags(*flags: str) -> None:

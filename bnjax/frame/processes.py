@@ -45,6 +45,12 @@ def join(heartbeat_seconds: int) -> None:
                 f"JAX_NUM_PROCESSES={count} JAX_PROCESS_ID={own}: must be a number of processes "
                 "and one from 0 up to it"
             )
+        host, _, port = os.environ["JAX_COORDINATOR_ADDRESS"].rpartition(":")
+        if not (host and port.isdecimal() and 0 < int(port) < 65536):
+            raise UsageError(
+                f"JAX_COORDINATOR_ADDRESS={os.environ['JAX_COORDINATOR_ADDRESS']}: must be "
+                "host:port of process 0, e.g. localhost:1234"
+            )
         given = {
             "coordinator_address": os.environ["JAX_COORDINATOR_ADDRESS"],
             "num_processes": int(count),
@@ -64,7 +70,11 @@ def join(heartbeat_seconds: int) -> None:
             "a TPU pod, or set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID"
         ) from error
     except RuntimeError as error:
-        raise RunError(f"--distributed cannot join the job ({error}): {AGAIN}") from error
+        place = os.environ.get("JAX_COORDINATOR_ADDRESS", "found by JAX")
+        raise RunError(
+            f"--distributed cannot join the job (JAX_COORDINATOR_ADDRESS={place}: "
+            f"{told(error, 300)}): {AGAIN}"
+        ) from error
 
 
 def several() -> bool:

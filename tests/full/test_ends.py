@@ -14,7 +14,19 @@ import pytest
 from bnjax.frame import folder
 
 ROOT = Path(__file__).parents[2]
-TOY = "landscape --preset toy --norms batch --seeds 1 --steps 2 --probe-every 1".split()
+TOY = [
+    "landscape",
+    "--preset",
+    "toy",
+    "--norms",
+    "batch",
+    "--seeds",
+    "1",
+    "--steps",
+    "2",
+    "--probe-every",
+    "1",
+]
 
 
 def environment(**changes):
@@ -24,7 +36,7 @@ def environment(**changes):
 
 
 def command(*words, shell="", **changes):
-    """Run `bnjax` to its end, perhaps by the words of a shell; its status and its standard error."""
+    """Run `bnjax` to its end, perhaps by the words of a shell; its status and error stream."""
     call = [sys.executable, "-m", "bnjax", *map(str, words)]
     call = ["bash", "-c", f'set -o pipefail; "$@" {shell}', "bash", *call] if shell else call
     done = subprocess.run(

@@ -79,8 +79,9 @@ def draw_inputs(panel: Panel, run: Run, norm: str) -> None:
         level, shown = float(own["percentile"]), own[np.isfinite(own)]
         width = 1.6 if level == 50 else 0.8
         panel.line(steps, own, f"percentile {level:g}", look, linewidth=width, legend=False)
-        at = float(shown["probe_step"][-1]), float(shown[-1])
-        panel.note(f"{level:g}th", at, "data", **small)
+        if len(shown):
+            at = float(shown["probe_step"][-1]), float(shown[-1])
+            panel.note(f"{level:g}th", at, "data", **small)
     draw.mark_ends(panel, run, norm)
     panel.set(ylabel=f"input to sigmoid {place} of the last hidden layer")
 
