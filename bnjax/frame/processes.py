@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -51,6 +52,8 @@ def join(heartbeat_seconds: int) -> None:
                 f"JAX_COORDINATOR_ADDRESS={os.environ['JAX_COORDINATOR_ADDRESS']}: must be "
                 "host:port of process 0, e.g. localhost:1234"
             )
+        if int(own):
+            await_coordinator(host, int(port), max(60, heartbeat_seconds))
         given = {
             "coordinator_address": os.environ["JAX_COORDINATOR_ADDRESS"],
             "num_processes": int(count),
@@ -75,6 +78,22 @@ def join(heartbeat_seconds: int) -> None:
             f"--distributed cannot join the job (JAX_COORDINATOR_ADDRESS={place}: "
             f"{told(error, 300)}): {AGAIN}"
         ) from error
+
+
+def await_coordinator(host: str, port: int, seconds: float) -> None:
+    """Wait until process 0 listens: where it does not, JAX aborts the process without an error."""
+    latest = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection((host.strip("[]"), port), timeout=5).close()
+            return
+        except OSError as error:
+            if time.monotonic() > latest:
+                raise RunError(
+                    f"JAX_COORDINATOR_ADDRESS={host}:{port}: process 0 has not answered for "
+                    f"{seconds:g} s ({error.strerror or error}): start it, or give its address"
+                ) from error
+        time.sleep(0.2)
 
 
 def several() -> bool:

@@ -500,8 +500,7 @@ def test_a_damaged_description_of_a_finished_run_is_written_again(toy, runs, cap
     before = folder.read_config(run)
     path = run / "config.json"
     path.unlink() if content is None else path.write_text(content)
-    status, _, error = call("resume", run)
-    assert status != 0
+    assert call("resume", run)[0] != 0
     assert again(root) == 0
     captured = capsys.readouterr()
     assert f"warning: {path} does not serve: " in captured.err

@@ -11,22 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from bnjax.frame import folder
+from bnjax.errors import RunError
+from bnjax.frame import folder, processes
 
 ROOT = Path(__file__).parents[2]
-TOY = [
-    "landscape",
-    "--preset",
-    "toy",
-    "--norms",
-    "batch",
-    "--seeds",
-    "1",
-    "--steps",
-    "2",
-    "--probe-every",
-    "1",
-]
+TOY = ["landscape", "--preset", "toy", "--norms", "batch", "--seeds", "1", "--steps", "2"]
 
 
 def environment(**changes):
@@ -125,13 +114,12 @@ def test_an_address_of_a_coordinator_that_is_none_is_named(tmp_path, address):
     assert f"JAX_COORDINATOR_ADDRESS={address}" in the_line(error)
 
 
-def test_a_coordinator_that_does_not_answer_is_named(tmp_path):
+def test_a_coordinator_that_does_not_answer_is_named():
     with socket.socket() as taken:
         taken.bind(("localhost", 0))
-        address = f"localhost:{taken.getsockname()[1]}"
-        status, error = command(*TOY, "--distributed", "--out", tmp_path, **job(address, 1))
-    assert status == 1
-    assert f"JAX_COORDINATOR_ADDRESS={address}" in error.splitlines()[-1]
+        port = taken.getsockname()[1]
+        with pytest.raises(RunError, match=rf"JAX_COORDINATOR_ADDRESS=localhost:{port}: process 0"):
+            processes.await_coordinator("localhost", port, 0.1)
 
 
 @pytest.mark.parametrize("start", [["-m", "bnjax", *TOY], ["experiments/landscape.py", *TOY[1:]]])
