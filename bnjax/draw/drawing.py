@@ -130,6 +130,7 @@ def quiet() -> Iterator[None]:
     """Within the block no warning tells of the NaN, zeros and infinities of a diverged arm."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=RuntimeWarning)
+        warnings.filterwarnings("ignore", "constrained_layout not applied", UserWarning)
         yield
 
 
@@ -354,7 +355,7 @@ class Panel:
         style = {"linestyle": look.line, "linewidth": 1.3, "capsize": 2.5, **style}
         style = {"marker": True, "markersize": 4.5, **style}
         style = self._keep("range", series, look, style, x=x, y=y, low=low, high=high)
-        self.axes.errorbar(x, y, yerr=np.stack([y - low, high - y]), **style)
+        self.axes.errorbar(x, y, yerr=np.stack([y - low, high - y]).clip(0), **style)
 
     @styled()
     def band(
