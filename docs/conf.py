@@ -1,12 +1,14 @@
 """How Sphinx builds these pages: `sphinx-build -W --keep-going -b html docs docs/_build/html`.
 
-The page of a study is `bnjax/studies/<name>/page.md`. Each build copies it to `docs/studies/`, so
-that a new study needs no entry here.
+The page of a study is `bnjax/studies/<name>/page.md`, that of a notebook is made of its `.ipynb`.
+Each build writes them to `docs/studies/` and `docs/notebooks/`, so that a new one needs no entry
+here.
 """
 
 import os
 import re
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,11 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path[:0] = [str(ROOT), str(HERE)]
 
-from bnjax import __version__  # noqa: E402
+import notebook_pages  # noqa: E402
 
+from bnjax import __version__, norms  # noqa: E402
+
+sys.modules["bnjax.norms"] = norms  # users type `bnjax.norms.batch_norm`; Sphinx imports its module
 project = "bnjax"
 copyright = "the bnjax authors, Apache-2.0"
 release = __version__
@@ -25,13 +30,14 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
     "mathml",
     "docstrings",
 ]
 exclude_patterns = ["_build"]
 html_math_renderer = "mathml"
 html_theme = "furo"
-html_title = "bnjax"
+html_title = f"bnjax {release}"  # on every page
 html_copy_source = False
 myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 3
@@ -41,9 +47,12 @@ napoleon_numpy_docstring = False
 napoleon_custom_sections = ["Source", ("Arguments that its methods share", "params_style")]
 napoleon_attr_annotations = False  # `docstrings` says the shapes
 napoleon_use_ivar = True
-autodoc_typehints = "none"  # shapes and dtypes are in the text
+python_maximum_signature_line_length = 88
+python_use_unqualified_type_names = True
+viewcode_line_numbers = True
 
-STUDIES = ROOT / "bnjax" / "studies"
+STUDIES, NOTEBOOKS = ROOT / "bnjax" / "studies", ROOT / "notebooks"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LINK = re.compile(r"(!?)\[([^]]*)\]\((?!https?:|#)([^)#\s]+)(#[^)]*)?\)")
 
 
@@ -64,6 +73,10 @@ def relink(text: str, place: Path, page: Path) -> str:
         target = (place / name).resolve()
         if target.name == "page.md" and target.parent.parent == STUDIES:
             target = HERE / "studies" / f"{target.parent.name}.md"
+        elif target.parent == NOTEBOOKS and target.suffix == ".ipynb":
+            target = HERE / "notebooks" / f"{target.stem}.md"
+        elif target == ROOT / "CHANGELOG.md":
+            target = HERE / "changelog.md"
         elif not target.exists():  # code that looks like a link
             return link[0]
         elif target.suffix == ".md" and HERE not in target.parents:
@@ -78,8 +91,24 @@ def write_studies(app: Sphinx) -> None:
     from bnjax.frame import study
 
     folder = Path(app.srcdir) / "studies"
+    write_pages(folder, {name: study_page(study.find(name), folder) for name in study.names()})
+
+
+def write_notebooks(app: Sphinx) -> None:
+    """A page for each notebook, with its pictures."""
+    folder = Path(app.srcdir) / "notebooks"
+    repository = PROJECT.get("urls", {}).get("Repository", "")
+    pages = {}
+    for path in NOTEBOOKS.glob("*.ipynb"):
+        folder.mkdir(exist_ok=True)
+        text = notebook_pages.page(path, folder, repository)
+        pages[path.stem] = relink(text, NOTEBOOKS, folder)
+    write_pages(folder, pages)
+
+
+def write_pages(folder: Path, pages: dict[str, str]) -> None:
+    """Have these pages in a folder and no others; those that are as they were keep their time."""
     folder.mkdir(exist_ok=True)
-    pages = {name: study_page(study.find(name), folder) for name in study.names()}
     for path in folder.glob("*.md"):
         if path.stem not in pages:
             path.unlink()
@@ -107,7 +136,7 @@ def study_page(study: Any, folder: Path) -> str:
 def read_page(app: Sphinx, page: str, source: list[str]) -> None:
     """Change the links of a page before it is parsed."""
     place = (Path(app.srcdir) / page).parent
-    if place.name != "studies":  # its links are changed
+    if place.name not in ("studies", "notebooks"):  # their links are changed
         source[0] = relink(source[0], place, place)
 
 
@@ -120,6 +149,7 @@ def read_included(app: Sphinx, path: Path, page: str, content: list[str]) -> Non
 def setup(app: Sphinx) -> dict[str, Any]:
     """Connect them."""
     app.connect("builder-inited", write_studies)
+    app.connect("builder-inited", write_notebooks)
     app.connect("source-read", read_page)
     app.connect("include-read", read_included)
     return {"parallel_read_safe": True}

@@ -2,10 +2,12 @@
 
 They are written to be read as they stand. Here stars and bars that reStructuredText would read as
 markup are escaped, `$x$` becomes a formula, and the comments behind the fields of a NamedTuple or a
-dataclass become a list below its docstring.
+dataclass become a list below its docstring. Signatures have their types as the source names them,
+`params: Params`, each a link to where it is explained.
 """
 
 import ast
+import dataclasses
 import inspect
 import re
 import textwrap
@@ -13,7 +15,9 @@ import typing
 from typing import Any
 
 from sphinx.application import Sphinx
+from sphinx.util.inspect import stringify_signature
 
+MOST_ARGUMENTS = 12  # of a class; one with more has only the list of its fields
 PART = re.compile(r"(`+[^`]+`+)|\$([^$]+)\$", re.DOTALL)
 MARKUP = re.compile(r"([*|]|_(?=\W|$)|\\)")
 
@@ -64,8 +68,8 @@ def convert(lines: list[str]) -> list[str]:
     return converted
 
 
-def field_comments(cls: type) -> dict[str, str]:
-    """The comment behind, or else directly above, each annotated field of a class."""
+def fields(cls: type) -> dict[str, tuple[str, str]]:
+    """Each annotated field of a class: its type, and the comment behind or else directly above."""
     try:
         source = textwrap.dedent(inspect.getsource(cls))
     except (OSError, TypeError):
@@ -83,7 +87,7 @@ def field_comments(cls: type) -> dict[str, str]:
         while first >= 0 and lines[first].strip().startswith("# "):
             above.insert(0, lines[first].strip().removeprefix("# "))
             first -= 1
-        found[node.target.id] = comment or " ".join(above)
+        found[node.target.id] = ast.unparse(node.annotation), comment or " ".join(above)
     return found
 
 
@@ -103,15 +107,55 @@ def describe(app: Sphinx, what: str, name: str, found: Any, options: Any, lines:
         return
     documented, hints = "\n".join(lines), typing.get_type_hints(found)
     rows = []
-    for field, comment in field_comments(found).items():
-        parts = filter(None, (shape(hints.get(field)), restructure(comment)))
+    for field, (hint, comment) in fields(found).items():
+        kind = shape(hints.get(field)) or f"``{hint}``"
+        parts = filter(None, (kind, restructure(comment)))
         if f"{field}:" not in documented and (text := ", ".join(parts)):
             rows.append(f"  {field}: {text}")
     if rows:
         lines += ["", "Attributes:", *rows, ""]
 
 
+def annotations(function: Any) -> dict[str, str]:
+    """The types of a function's arguments, and of its result under `return`, as in its source."""
+    (node,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
+    assert isinstance(node, ast.FunctionDef)
+    arguments = [found for found in ast.walk(node.args) if isinstance(found, ast.arg)]
+    known = {found.arg: found.annotation for found in arguments} | {"return": node.returns}
+    for name in ast.walk(node):  # classes by the name that Sphinx links; it shows the last word
+        if isinstance(name, ast.Name):
+            cls = function.__globals__.get(name.id)
+            if inspect.isclass(cls) and cls.__module__.startswith("bnjax."):
+                name.id = f"{cls.__module__}.{cls.__qualname__}"
+    texts = {name: ast.unparse(hint) for name, hint in known.items() if hint}
+    return {name: text.replace("' ", "'") for name, text in texts.items()}
+
+
+def sign(
+    app: Sphinx, what: str, name: str, found: Any, options: Any, arguments: str, result: str
+) -> tuple[str, str] | None:
+    """The signature of a function, a method or a class."""
+    del app, name, options, arguments, result
+    if what not in ("function", "method", "class"):
+        return None
+    made = found.__init__ if what == "class" else inspect.unwrap(found)
+    is_record = hasattr(found, "_fields") or dataclasses.is_dataclass(found)
+    types = {} if is_record or not inspect.isfunction(made) else annotations(made)
+    signature = inspect.signature(found)
+    parameters = [
+        parameter.replace(annotation=types.get(parameter.name, parameter.empty))
+        for parameter in signature.parameters.values()
+        if parameter.name != "self"
+    ]
+    if what == "class" and len(parameters) > MOST_ARGUMENTS:
+        return "", ""
+    signature = signature.replace(parameters=parameters)
+    text = stringify_signature(signature, show_return_annotation=False)
+    return text, "" if what == "class" else types.get("return", "")
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Connect before napoleon, which listens at the usual priority."""
     app.connect("autodoc-process-docstring", describe, priority=400)
+    app.connect("autodoc-process-signature", sign)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -9,12 +9,15 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 import types
+from html.parser import HTMLParser
 from pathlib import Path
 
 import jax
 import pytest
 
+import bnjax
 from bnjax.commands import command_line, program
 from bnjax.frame import options
 from bnjax.frame import study as studies
@@ -24,6 +27,7 @@ DOCS, API = ROOT / "docs", sorted((ROOT / "docs" / "api").glob("*.md"))
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
     *sorted(path for path in DOCS.glob("[!_]*.md")),
+    *sorted((DOCS / "concepts").glob("*.md")),
     *API,
     *sorted((ROOT / "bnjax" / "studies").glob("*/page.md")),
 ]
@@ -33,6 +37,8 @@ CALL = re.compile(r"(?:python experiments/(\w+)\.py|(?<![\w./])bnjax ([a-z]\w*))
 OPTIONAL = ("equinox", "haiku")  # libraries of models, which bnjax does not need
 OWN_PROCESS = "jax_num_cpu_devices"  # such a block wants a process that has computed nothing yet
 PUBLIC = ("draw", "data", "losses", "models", "norms", "probes", "train")
+NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+LONGEST_CONCEPT = 330  # words: a screen and a half with the picture
 
 
 def name_of(page: Path) -> str:
@@ -178,12 +184,21 @@ def test_a_study_has_a_page_that_says_its_command_and_its_own_options(name):
 
 def documented() -> list[tuple[str, object]]:
     """The functions on the pages of the API."""
-    found = []
-    for page in API:
-        for name in re.findall(r"^\.\. autofunction:: (\S+)", page.read_text(), re.MULTILINE):
-            module, _, function = name.rpartition(".")
-            found.append((name, getattr(importlib.import_module(module), function)))
-    return found
+    text = "".join(page.read_text() for page in API)
+    names = re.findall(r"^\.\. autofunction:: (\S+)", text, re.MULTILINE)
+    return [(name, as_typed(name)) for name in names]
+
+
+def as_typed(name: str) -> object:
+    """What a user gets who types this name."""
+    module, _, last = name.rpartition(".")
+    return getattr(package_of(module.removeprefix("bnjax.")), last)
+
+
+def package_of(name: str) -> types.ModuleType:
+    """A package of bnjax by its name as users type it."""
+    module = {"bnjax": "bnjax", "norms": "bnjax.models.norms"}.get(name, f"bnjax.{name}")
+    return importlib.import_module(module)
 
 
 @pytest.mark.parametrize(
@@ -203,9 +218,7 @@ def test_a_public_docstring_has_arguments_results_and_errors(name, function):
 @pytest.mark.parametrize("package", PUBLIC)
 def test_every_public_name_is_on_a_page_of_the_api(package):
     pages = "".join(page.read_text() for page in API)
-    module = importlib.import_module(
-        {"norms": "bnjax.models.norms"}.get(package, f"bnjax.{package}")
-    )
+    module = package_of(package)
     own = [name for name, value in vars(module).items() if is_of(value, module)]
     for name in getattr(module, "__all__", own):
         if not inspect.ismodule(getattr(module, name)):
@@ -216,6 +229,53 @@ def is_of(value: object, module: types.ModuleType) -> bool:
     return (inspect.isfunction(value) or inspect.isclass(value)) and (
         value.__module__ == module.__name__
     )
+
+
+def test_a_page_of_the_api_has_each_name_as_it_is_typed():
+    text = "".join(page.read_text() for page in API)
+    named = re.findall(r"^\.\. auto(?:function|class|data):: (\S+)", text, re.MULTILINE)
+    for name in named:
+        last, found = name.rpartition(".")[2], as_typed(name)
+        packages = {package: package_of(package) for package in PUBLIC}
+        typed = {f"bnjax.{p}.{last}" for p, of in packages.items() if getattr(of, last, 0) is found}
+        assert name in typed or not typed, f"{name}: {typed}"
+    assert "bnjax.probes.line" in named
+
+
+def test_every_type_that_signatures_name_is_explained():
+    page = (DOCS / "api" / "types.md").read_text()
+    names = re.findall(
+        r"^(\w+): TypeAlias", (ROOT / "bnjax" / "types.py").read_text(), re.MULTILINE
+    )
+    assert "Params" in names
+    assert set(re.findall(r"^\.\. py:type:: bnjax\.types\.(\w+)", page, re.MULTILINE)) == set(names)
+
+
+@each(sorted((DOCS / "concepts").glob("*.md")))
+def test_a_concept_is_short_and_has_one_picture_that_a_command_makes(page):
+    text = page.read_text()
+    (picture,) = re.findall(r"!\[[^]]+\]\(../../figures/(\S+)\)", text)
+    assert len(re.findall(r"\w+", prose(page))) < LONGEST_CONCEPT
+    rows = (ROOT / "figures" / "README.md").read_text().splitlines()
+    (row,) = [row for row in rows if row.startswith(f"| [{picture}]")]
+    if called := commands(page):
+        (study, arguments), *_ = called
+        assert f"`python experiments/{' '.join([f'{study}.py', *arguments])}`" in row
+    else:
+        assert f"`python tools/run_page.py docs/concepts/{page.name}`" in row
+    assert page.stem in (DOCS / "concepts.md").read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_numbers_of_kept_arrays_are_those_of_the_verdicts(page):
+    verdicts = (DOCS / "verdicts.md").read_text()
+    for paragraph in re.split(r"\n\s*\n|\n(?=[*#] )", page.read_text()):
+        if found := re.search(r"verdicts\.md#(\w+)", paragraph):
+            section = verdicts.partition(f"## [{found[1]}]")[2].partition("\n## ")[0]
+            known = {f"{float(n):g}" for n in re.findall(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?", section)}
+            words = re.sub(r"`[^`]*`|\]\([^)]*\)|CIFAR-10", "", paragraph)
+            for number in re.findall(r"(?<![\w.])\d+\.\d+(?:e[+-]?\d+)?", words):
+                assert f"{float(number):g}" in known, f"{number}: {paragraph}"
 
 
 def test_every_figure_of_the_gallery_is_on_a_page_and_has_a_row():
@@ -243,16 +303,94 @@ def test_figures_of_the_gallery_are_named_by_study_and_data(monkeypatch, name, s
     assert target_name(study, stem, data, alone=study in ("lp_norms", "sigmoid_mnist")) == name
 
 
-def test_the_pages_build_without_warnings(tmp_path):
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The pages, built without a warning."""
     for package in ("sphinx", "myst_parser", "furo"):
         pytest.importorskip(package, reason="pip install 'bnjax[docs]'")
+    place = tmp_path_factory.mktemp("docs")
     call = ["-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "-d"]
-    call = [sys.executable, *call, tmp_path / "doctrees", DOCS, tmp_path / "html"]
+    call = [sys.executable, *call, place / "doctrees", DOCS, place / "html"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(call, capture_output=True, text=True, cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stderr
+    return place / "html"
+
+
+class Signatures(HTMLParser):
+    """The text of each signature of a page, by the name that it explains."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.found: dict[str, str] = {}
+        self.name = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "dt":
+            self.name = dict(attrs).get("id") or ""
+            self.found[self.name] = ""
+
+    def handle_endtag(self, tag):
+        self.name = "" if tag == "dt" else self.name
+
+    def handle_data(self, data):
+        if self.name:
+            self.found[self.name] += data
+
+
+def test_pages_fetch_nothing_and_say_their_version(built):
     loaded = r"<(?:script|link|img)[^>]*(?:src|href)=\"https?://[^\"]*"
-    for page in (tmp_path / "html").rglob("*.html"):
-        assert not re.findall(loaded, page.read_text()), page  # nothing comes from elsewhere
+    for page in built.rglob("*.html"):
+        text = page.read_text()
+        assert not re.findall(loaded, text), page  # nothing comes from elsewhere
+        assert f"bnjax {bnjax.__version__}" in text, page
+        assert str(ROOT) not in text, page
     for name in studies.names():
-        assert (tmp_path / "html" / "studies" / f"{name}.html").exists()
+        assert (built / "studies" / f"{name}.html").exists()
+
+
+def test_a_function_has_its_types_and_its_source(built):
+    pages = {page: page.read_text() for page in (built / "api").glob("*.html")}
+    signatures = {k: v for text in pages.values() for k, v in Signatures(text).found.items()}
+    for name, function in documented():
+        text = " ".join(signatures[name].split())
+        assert "[source]" in text, name
+        hints = inspect.unwrap(function).__annotations__
+        assert text.count(":") >= len(set(hints) - {"return"}), name
+        assert ("return" in hints) == ("→" in text), name
+    line = " ".join(signatures["bnjax.probes.line"].split())
+    assert "loss: Loss, params: Params, step_sizes: Points, *" in line
+    assert "direction: Params | None = None" in line
+    assert line.endswith("→ Line[source]¶")
+    linked = pages[built / "api" / "probes.html"]
+    assert 'href="types.html#bnjax.types.Params"' in linked
+    assert "../_modules/bnjax/probes/line.html#line" in linked
+    assert "def line(" in re.sub(
+        "<[^>]+>", "", (built / "_modules/bnjax/probes/line.html").read_text()
+    )
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_is_a_page_that_opens_in_colab(built, name):
+    text = (built / "notebooks" / f"{name}.html").read_text()
+    assert 'alt="Open in Colab"' in text
+    assert "\x1b" not in text
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    repository = project.get("urls", {}).get("Repository", "").removeprefix("https://github.com/")
+    address = f"github/{repository}/blob/main/notebooks/{name}.ipynb" if repository else ""
+    assert f'href="https://colab.research.google.com/{address}"' in text
+    pictures = re.findall(rf'src="(../_images/{name}_\w+\.png)"', text)
+    outputs = (ROOT / "notebooks" / f"{name}.ipynb").read_text().count('"image/png"')
+    assert len(pictures) == outputs
+    for picture in pictures:
+        assert (built / "notebooks" / picture).stat().st_size > 1000
+
+
+def test_a_badge_leads_to_the_notebook_in_the_repository(monkeypatch):
+    monkeypatch.syspath_prepend(DOCS)
+    badge = importlib.import_module("notebook_pages").badge
+    assert badge("a.ipynb", "https://github.com/x/y").endswith(
+        "(https://colab.research.google.com/github/x/y/blob/main/notebooks/a.ipynb)"
+    )
+    assert "Upload notebook" in badge("a.ipynb", "")

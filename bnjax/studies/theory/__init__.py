@@ -1,6 +1,6 @@
 """The theorems of Santurkar et al. 2018 (4.1, 4.2, 4.4) on real layers along training.
 
-    python experiments/theory.py --layers conv2 conv8 --channels 0 1 2 3
+    python experiments/theory.py --layers conv2 conv4 --channels 0 1 2 3
     python experiments/theory.py --model dln                     # the deep linear network
     python experiments/theory.py --preset paper --data-dir DIR   # CIFAR-10, VGG-16, 15,000 steps
 
