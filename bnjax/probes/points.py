@@ -132,8 +132,8 @@ def code_of(loss: Any) -> Hashable:
     """What is the same in closures that are made at one place of a program."""
     loss = loss.outputs if isinstance(loss, Composite) else loss
     loss = loss.func if isinstance(loss, functools.partial) else inspect.unwrap(loss)
-    found: Hashable = getattr(loss, "__code__", type(loss))
-    return found
+    code: Any = getattr(loss, "__code__", type(loss))
+    return code  # type: ignore[no-any-return]
 
 
 WIDE = (np.dtype("float32"), np.dtype("float64"))
