@@ -5,6 +5,7 @@ python tools/run_page.py docs/concepts/invariance.md    # figures/invariance.png
 
 import contextlib
 import re
+import runpy
 import shutil
 import sys
 import tempfile
@@ -15,11 +16,11 @@ PROGRAM = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def main(page: Path) -> None:
-    """Run all programs in one namespace, in a folder of their own."""
-    programs, names = PROGRAM.findall(page.read_text(encoding="utf-8")), {"__name__": "page"}
+    """Run all programs as one, in a folder of their own."""
+    programs = PROGRAM.findall(page.read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):
-        for program in programs:
-            exec(compile(program, str(page), "exec"), names)
+        Path("page.py").write_text("\n".join(programs), encoding="utf-8")
+        runpy.run_path("page.py")
         drawn = max(Path().glob("*.png"), key=lambda path: path.stat().st_mtime_ns)
         shutil.copyfile(drawn, FIGURES / f"{page.stem}.png")
 

@@ -94,7 +94,16 @@ def settings() -> dict[str, str]:
     All of them, for neither library tells which differ from their defaults.
     """
     known = {**jax.config.values, **flax_settings()}
-    return {name: str(known[name]) for name in sorted(known) if not WITHOUT_EFFECT.fullmatch(name)}
+    return {
+        setting_name(name): str(known[name])
+        for name in sorted(known)
+        if not WITHOUT_EFFECT.fullmatch(name)
+    }
+
+
+def setting_name(name: str) -> str:
+    """A setting's name with its library in front, which a few of JAX's lack."""
+    return name if name.startswith(("jax_", "flax_", "nnx_")) else f"jax_{name}"
 
 
 def refuse_other_processes(own: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ from toy_runs import STUDY, TOY, look, stop_at
 import bnjax
 from bnjax.commands import command_line, program
 from bnjax.errors import RunError, UsageError
-from bnjax.frame import files, folder, stored_options
+from bnjax.frame import files, folder, layout, stored_options
 from bnjax.frame import study as studies
 from bnjax.frame.listener import Listener
 

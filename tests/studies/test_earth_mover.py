@@ -207,7 +207,7 @@ def test_some_pixels_stand_for_all_and_are_the_same_before_and_after():
 
 @pytest.mark.parametrize("option", ["directions", "pixels"])
 def test_impossible_numbers_are_refused(option):
-    with pytest.raises(UsageError, match=f"{option}=0 must be 1 or more"):
+    with pytest.raises(UsageError, match=f"{option}=0 must be a whole number, 1 or more"):
         earth_mover(KEY, jnp.ones((2, 2)), jnp.ones((2, 2)), **{option: 0})
 
 

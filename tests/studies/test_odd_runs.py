@@ -30,7 +30,18 @@ def test_every_claim_has_a_verdict_whatever_was_measured(name):
 TINY = ("--model", "lenet", "--width", "0.25", "--dataset", "digits16", "--batch-size", "16")
 CALLS = {
     "shift": ("--steps", "4", "--probe-every", "2", "--layers", "conv1", "conv2"),
-    "spectrum": ("--steps", "4", "--probe-every", "1", "--lr", "100", "--images", "16"),
+    "spectrum": (
+        "--steps",
+        "4",
+        "--probe-every",
+        "1",
+        "--lr",
+        "100",
+        "--images",
+        "16",
+        "--chunk",
+        "16",
+    ),
 }
 
 

@@ -429,7 +429,7 @@ LINEAR = ["--model", "dln", "--dataset", "gaussian"]
     [
         (["--multiples", "1", "0.1"], "--multiples 1 0.1: must be one or more above 0, rising"),
         (["--multiples", "0"], "--multiples 0: must be"),
-        (["--initializers", "he"], "invalid choice 'he' for argument '--initializers'"),
+        (["--initializers", "he"], "--initializers he: must be some of glorot_uniform"),
         (["--optimizers", "sgd", "sgd"], "optimizer sgd sgd: must be one or more different values"),
         (["--optimizers", "adamw"], "--optimizers adamw: must be given a --weight-decay"),
         (["--shift", "9"], "--shift 9: must be from 1 to 8 pixels"),
