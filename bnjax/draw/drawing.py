@@ -160,7 +160,7 @@ def place(axes: Axes, names: list[Annotation]) -> None:
         taken.append(move(name, *ways[int(np.argmin(costs))]))
 
 
-def spread(names: list[Annotation]) -> None:
+def stack_up(names: list[Annotation]) -> None:
     """Move names beside a panel up until none covers the one below; the layout must be done."""
     top = -math.inf
     for name in sorted(names, key=lambda one: one.get_window_extent().y0):
@@ -787,7 +787,7 @@ class Drawing:
         self.figure.set_layout_engine("none")
         for panel in self.panels:
             place(panel.axes, panel.names)
-            spread(panel.outside)
+            stack_up(panel.outside)
         self._finished = True
         return self.figure
 
