@@ -70,7 +70,6 @@ def audit(options: Options) -> Any:
     require("--draws", options.draws, options.draws >= 2, "2 or more, e.g. 8")
     require("--batches", options.batches, options.batches >= 1, "1 or more")
     option_groups.Network.check(options)
-    option_groups.Network.check(options)
     studies.load_plugins(options.plugins)
     import jax
     import jax.numpy as jnp
