@@ -97,7 +97,8 @@ for number in range(steps):
 # ## What it showed
 #
 # The critical step η_c is the least step along the optimiser's own direction that raises the loss.
-# The critical sharpness 2/η_c, over 2/lr, is lr/η_c: at 1 each step only just fails to raise it.
+# The critical sharpness 2/η_c, over 2/lr, is lr/η_c: at 1 a step ends at the loss that it began
+# with.
 
 # %%
 rows = state.recorder.to_xarray()

@@ -84,9 +84,9 @@ if devices[0].platform == "cpu" and not smaller:
 where = []
 if "--dataset" not in smaller:
     data = folder / "data"
-    if not (data / "cifar10").is_dir():
+    if not [*data.glob("cifar10/[0-9]*/dataset_info.json")]:  # written last, so it is whole
         if importlib.util.find_spec("tensorflow") is None:
-            install("tensorflow")
+            install("tensorflow", "importlib_resources")
         prepare = f"t.builder('cifar10', data_dir={str(data)!r}).download_and_prepare()"
         subprocess.run(
             [sys.executable, "-c", f"import tensorflow_datasets as t; {prepare}"], check=True
@@ -110,7 +110,8 @@ if runs.is_dir():
 # over 2 % of the time; the last two are kept, each with a digest. Interrupt the cell, lose the
 # session, close the lid: this cell continues. At most the work since the last checkpoint on the
 # Drive is lost. (A new session may bring another version of JAX. The run is then refused with a
-# line that says so: `install` the old version, or begin anew with `--fresh`.)
+# line that says so: `install` the old version, go on with `--accept-changes`, or begin anew with
+# `--fresh`.)
 
 # %%
 import bnjax
