@@ -110,7 +110,7 @@ def test_adam_at_b1_of_0_9_has_its_edge_at_38_over_lr():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_at_the_edge_the_critical_sharpness_is_2_over_lr_minus_decay(kind):
-    """There θ → −θ at every step, so that the step ends at equal loss: η_c is lr."""
+    """There θ → −θ at every step, so that the step ends at equal loss."""
     build, momentum, averaged = KINDS[kind]
     curvature = edges(momentum, averaged).momentum_edge
 
