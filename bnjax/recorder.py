@@ -241,8 +241,9 @@ def watch(
       `line`.
 
     Raises:
-      UsageError: at once, or by `init`, a hyperparameter that is neither given nor in the state, or
-        a value that cannot be; by `update`, missing params or arguments of the loss.
+      UsageError: at once, or by `init`, a hyperparameter that is neither given nor in the state, a
+        value that cannot be, or an optimiser or loss that is none; by `update`, missing params or
+        arguments of the loss.
 
     Source: Kalra et al. 2026 (2601.16979) for critical sharpness; Kosson et al. 2024 (2305.17212)
     for rotation; saturation as for DyT in 2604.23434.
@@ -260,6 +261,19 @@ def watch(
         require(name, value, isinstance(value, int) and value >= 1, "a whole number, 1 or more")
     legal = critical_every % every == 0
     require("critical_every", critical_every, legal, f"a multiple of every={every}")
+    given_numbers = {"learning_rate": learning_rate, "weight_decay": weight_decay}
+    for name, given in {**given_numbers, "momentum": momentum, "b1": b1}.items():
+        numeric = isinstance(given, int | float) or given is None or hasattr(given, "dtype")
+        require(name, given, numeric or callable(given), "a number or its schedule")
+        require(name, given, not (isinstance(given, int | float) and given < 0), "0 or more")
+    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+        raise UsageError(
+            f"optimizer is {optimizer!r:.60}: give one of optax, e.g. optax.adam(1e-3)"
+        )
+    if not (loss is None or callable(loss)):
+        raise UsageError(
+            f"loss is {loss!r:.60}: give a function, e.g. loss(params, images, labels)"
+        )
     if momentum is not None and b1 is not None:
         raise UsageError("momentum and b1 are both given: momentum is of SGD, b1 of Adam")
     optimizer = optax.with_extra_args_support(optimizer)

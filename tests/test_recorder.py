@@ -540,6 +540,7 @@ def test_a_rate_of_zero_has_no_critical_step():
             lambda: watch(optax.sgd(0.1), 0.1, 0.0, every=3, critical_every=4),
             "a multiple of every=3",
         ),
+        (lambda: watch(optax.sgd(0.1), -0.1, 0.0), "learning_rate -0.1: must be 0 or more"),
         (lambda: watch(optax.sgd(0.1), 0.1, 0.0, groups=["conv/*"]), "fits no name"),
         (lambda: watch(optax.sgd(0.1), 0.1, 0.0, groups={}), "groups has no leaf"),
         (lambda: watch(optax.sgd(0.1), 0.1, 0.0, decays="conv/*"), "fits no name"),

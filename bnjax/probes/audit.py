@@ -23,7 +23,16 @@ from bnjax.arithmetic import trees
 from bnjax.arithmetic.layers import Parameter, describe
 from bnjax.convolution.convolution import outside_loops
 from bnjax.errors import require
-from bnjax.probes.points import check_function, check_params, check_scalar, dtype_of, is_a, kind_of
+from bnjax.probes.points import (
+    check_counts,
+    check_function,
+    check_key,
+    check_params,
+    check_scalar,
+    dtype_of,
+    is_a,
+    kind_of,
+)
 from bnjax.probes.rounding import coarsest_epsilon
 from bnjax.types import Params, PRNGKey
 
@@ -198,7 +207,7 @@ def audit(
 
     Raises:
       UsageError: the loss returns no scalar, or is another function at each call; `params` have no
-        floating-point array, or a narrow one; a number is outside of its range.
+        floating-point array, or a narrow one; `key` is no key; a number is outside of its range.
 
     Source: Kunin et al. 2021 (2012.04728): symmetries of scale, shift and rescaling as
     ⟨Tθ, ∇L⟩ = 0. Arora et al. 2019 (1812.03981) for scales.
@@ -211,7 +220,7 @@ def audit(
       >>> audit(loss, params, jax.random.key(0)).scale_invariant
       ('w',)
     """
-    require("draws", draws, draws >= 2, "2 or more, e.g. 8")
+    check_counts(2, draws=draws)
     angle = None
     if learning_rate is not None:
         angle = equilibrium_angle(learning_rate, weight_decay, momentum=momentum, b1=b1) or None
@@ -245,6 +254,7 @@ class _Model:
         self, loss: Callable[..., Any], params: Params, key: PRNGKey, batches: Sequence[Any]
     ) -> None:
         check_function(loss, "the loss")
+        check_key(key)
         self.leaves, structure = jax.tree.flatten(params)
         self.names = trees.leaf_names(params)
         floating = [is_a(jnp.floating, leaf) and np.size(leaf) > 0 for leaf in self.leaves]

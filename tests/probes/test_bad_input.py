@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 import jaxtyping
 import numpy as np
+import optax
 import pytest
 
+import bnjax
 from bnjax import probes
 from bnjax.errors import UsageError
 
@@ -333,6 +335,7 @@ KEYS = {
     "filter_direction": lambda key: probes.filter_direction(key, {"kernel": jnp.ones((2, 2))}),
     "earth_mover": lambda key: probes.earth_mover(key, jnp.ones((2, 2)), jnp.ones((2, 2))),
     "line": lambda key: probes.line(quadratic, jnp.ones(3), STEPS, random_key=key),
+    "audit": lambda key: probes.audit(quadratic, jnp.ones(3), key, draws=2),
 }
 
 
@@ -357,3 +360,26 @@ def test_counts_are_whole_numbers(name, count):
     options = {"lanczos_steps": 2, "top": 1, name: count}
     with pytest.raises(UsageError, match=rf"{name}={count} must be a whole number, [12] or more"):
         probes.spectrum(quadratic, jnp.ones(3), KEY, **options)
+
+
+@pytest.mark.parametrize("draws", [2.5, 1, "3", None])
+def test_draws_of_an_audit_are_whole_numbers(draws):
+    with pytest.raises(UsageError, match=f"draws={draws} must be a whole number, 2 or more"):
+        probes.audit(quadratic, jnp.ones(3), KEY, draws=draws)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"learning_rate": "0.1"}, "learning_rate 0.1: must be a number or its schedule"),
+        (
+            {"optimizer": optax.sgd},
+            "optimizer is <function sgd.*: give one of optax",
+        ),
+        ({"loss": 3}, "loss is 3: give a function"),
+    ],
+)
+def test_a_recorder_wants_an_optimiser_numbers_and_a_function(arguments, message):
+    given = {"optimizer": optax.sgd(0.1), "learning_rate": 0.1, "weight_decay": 0.0, **arguments}
+    with pytest.raises(UsageError, match=message):
+        bnjax.watch(**given)
