@@ -10,7 +10,6 @@
 import dataclasses
 import json
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -138,7 +137,7 @@ def as_json(found: Any) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = command_line.typed() if arguments is None else arguments
 
     def act() -> None:
         options = command_line.parse_options(Options, arguments, "audit", __doc__ or "")
