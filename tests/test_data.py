@@ -153,7 +153,7 @@ def test_a_missing_or_broken_folder_is_one_line_with_a_remedy(tmp_path, monkeypa
     for error, place, message in [
         (UsageError, ("foo",), "dataset 'foo' is not known"),
         (UsageError, ("cifar10", tmp_path / "nowhere"), "nowhere is not a folder"),
-        (RunError, ("cifar10", tmp_path), r"cifar10 is not in .*pip install tensorflow"),
+        (RunError, ("cifar10", tmp_path), r"cifar10 is not in .*pip install .bnjax\[prepare\]"),
         (RunError, ("cifar10", tmp_path / "broken"), r"cifar10 cannot be read"),
         (RunError, ("mnist",), "elsewhere"),
     ]:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from bnjax import data
 from bnjax.data import shards
-from bnjax.errors import RunError
+from bnjax.errors import MissingPackage, RunError
 
 ROOT = Path(__file__).parents[1]
 COMMAND = re.compile(r'python -c "(import tensorflow_datasets.*?)"')
@@ -80,6 +80,18 @@ def test_the_command_in_the_documents_does_the_same(tmp_path, folder):
     assert "'cifar10', data_dir='DIR'" in code
     prepare(code.replace("cifar10", "mnist").replace("DIR", str(tmp_path)))
     assert_read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "module", ["array_record.python.array_record_module", "tensorflow_datasets"]
+)
+def test_a_reader_that_is_not_installed_is_named_and_the_folder_is_not_blamed(
+    folder, monkeypatch, module
+):
+    monkeypatch.setitem(sys.modules, module, None)
+    package = module.partition(".")[0]
+    with pytest.raises(MissingPackage, match=rf'^{package} is not installed: .*"bnjax\[data\]"$'):
+        data.load("mnist", folder)
 
 
 def slow_checksum(text):

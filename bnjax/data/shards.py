@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from bnjax.errors import needs
+
 LARGEST_SHARD = 8 * 2**30  # bytes
 LARGEST_RECORD = 2**16  # bytes; a colour image of 32×32 pixels has some 2,500
 
@@ -20,6 +22,7 @@ def read(path: Path, count: int) -> list[bytes]:
 
     Raises:
       ValueError: it is missing or damaged, or has another number of records.
+      MissingPackage: the reader of ArrayRecord is not installed.
     """
     if not path.is_file():
         raise ValueError(f"{path.name} is missing")
@@ -29,7 +32,8 @@ def read(path: Path, count: int) -> list[bytes]:
         found = read_tfrecord(path)
         held = len(found)
     elif ".array_record" in path.name:
-        from array_record.python.array_record_module import ArrayRecordReader
+        with needs("data"):
+            from array_record.python.array_record_module import ArrayRecordReader
 
         reader = ArrayRecordReader(str(path))
         held = reader.num_records()

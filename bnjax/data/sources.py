@@ -155,7 +155,7 @@ def load_tfds(name: str, data_dir: str | os.PathLike[str] | None) -> Dataset:
     folder = resolve_data_dir(data_dir)
     is_binary, name = name == "binary_mnist", name.removeprefix("binary_")
     prepare = (
-        "prepare it with `pip install tensorflow importlib_resources && python -c "
+        "prepare it with `pip install 'bnjax[prepare]' && python -c "
         '"import tensorflow_datasets as t; '
         f"t.builder('{name}', data_dir='{folder}', file_format='array_record')"
         '.download_and_prepare()"`'
@@ -176,6 +176,8 @@ def load_tfds(name: str, data_dir: str | os.PathLike[str] | None) -> Dataset:
         size = 28 if is_binary else 32
         train, test = (read_split(builder, split, size) for split in ("train", "test"))
         num_classes = builder.info.features["label"].num_classes
+    except MissingPackage:  # the folder is not to blame
+        raise
     except Exception as error:  # TFDS, array-record and decoders raise errors of every kind
         raise RunError(f"{folder / name} cannot be read ({told(error)}): {remedy}") from error
     note = describe(name, builder)
