@@ -171,6 +171,7 @@ def open_folder(
         )
     if changed and changed not in found.continued:
         write_config(folder, found._replace(continued=[*found.continued, changed]))
+    say_mixture(folder, found, say)
     if deciding:
         say(f"{folder} was begun under {said}: it continues, and {CONFIG} records these changes")
     elif said:
@@ -219,8 +220,16 @@ def refuse_changes(
         )
     if deciding:
         say(f"{folder} was made under {said}")
-    if mixed := {key for one in record.continued for key in one} - LAYOUT - TOLD:
-        say(f"{folder} was continued under other {', '.join(sorted(mixed))}, see {CONFIG}")
+    say_mixture(folder, record, say)
+
+
+def say_mixture(folder: Path, record: Description, say: Callable[[str], None]) -> None:
+    """Say under what else than at its start a run was continued before."""
+    mixed = {key for one in record.continued for key in one} - LAYOUT - TOLD
+    if CONFIG in mixed:
+        say(f"{folder} lost its {CONFIG} under way: under what it was begun is not known")
+    if others := mixed - {CONFIG}:
+        say(f"{folder} was continued under other {', '.join(sorted(others))}, see {CONFIG}")
 
 
 def heal_config(folder: Path, study: str, options: Any, say: Callable[[str], None] = warn) -> None:

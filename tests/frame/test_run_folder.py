@@ -94,6 +94,21 @@ def test_a_change_that_is_accepted_is_said_and_recorded(tmp_path):
     assert folder.read_config(path).continued == [{"data": "1"}]
     with pytest.raises(RunError, match="--accept-changes"):  # accepted once is not for ever
         opened(tmp_path, {"data": "1", "cores": 2})
+    opened(tmp_path, {"data": "0", "cores": 2}, say=said.append)  # the data of its start again
+    assert said[1:] == [f"{path} was continued under other data, see config.json"]
+
+
+def test_a_run_that_lost_its_description_says_so_each_time(tmp_path):
+    said = []
+    path = opened(tmp_path, {"data": "0"})
+    (path / "checkpoints" / "none-0" / "1").mkdir(parents=True)
+    (path / "config.json").unlink()
+    for _ in range(2):
+        opened(tmp_path, {"data": "0"}, say=said.append)
+    assert "so the run may be a mixture" in said[0]
+    assert said[1:] == [
+        f"{path} lost its config.json under way: under what it was begun is not known"
+    ]
 
 
 def test_another_commit_is_recorded_and_no_difference(tmp_path):
