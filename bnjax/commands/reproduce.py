@@ -75,6 +75,9 @@ class Options:
     """CSV of published curves to draw beside the measured ones (panel,series,step,low,high)."""
     out: Path = Path("runs")
     """Folder of all runs."""
+    accept_changes: bool = False
+    """Go on with parts, and take finished ones, though data, code, settings or versions have
+    changed; the change is recorded."""
     debug: bool = False
     """Show tracebacks."""
 
@@ -93,6 +96,7 @@ def configure(part: Part, options: Options) -> tuple[Study, Any]:
         data_dir=None if embedded else options.data_dir,
         published=options.published,
         out=options.out,
+        accept_changes=options.accept_changes,
         debug=options.debug,
         **part.options,
     )

@@ -61,6 +61,9 @@ def test_what_is_given_takes_the_place_of_the_presets():
     _, linear = reproduce.configure(parts["landscape-dln"], given)
     assert (linear.model, linear.dataset, linear.steps) == ("dln", "gaussian_positive", 77)
     assert parts["shift"].study is shift.STUDY
+    assert not chosen.accept_changes
+    accepting = dataclasses.replace(given, accept_changes=True)
+    assert reproduce.configure(parts["shift"], accepting)[1].accept_changes
 
 
 def test_a_part_that_does_not_exist_is_refused_with_those_that_do():
