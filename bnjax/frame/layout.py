@@ -22,7 +22,7 @@ import numpy as np
 from filelock import FileLock
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from bnjax.errors import RunError, UsageError, told
+from bnjax.errors import RunError, UsageError, require, told
 from bnjax.frame.messages import warn
 from bnjax.types import PyTree
 
@@ -79,10 +79,11 @@ def prepare(data: int, probe: int, deterministic: bool = False) -> None:
     devices = data * probe
     if devices == 1:
         return
+    threads = os.environ.get("NPROC") or "0"
+    require("NPROC", threads, threads.isdecimal(), "a whole number of threads, or not set")
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     add_flags(*ONE_ORDER)
-    threads = max(2 * devices, int(os.environ.get("NPROC") or 0))
-    os.environ["NPROC"] = str(min(threads, MOST_THREADS))
+    os.environ["NPROC"] = str(min(max(2 * devices, int(threads)), MOST_THREADS))
 
 
 def require_platform() -> None:

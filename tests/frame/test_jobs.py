@@ -16,7 +16,7 @@ from toy_runs import STUDY, TOY, figure
 
 from bnjax import data, models
 from bnjax.commands import command_line
-from bnjax.errors import RunError
+from bnjax.errors import RunError, UsageError
 from bnjax.frame import checkpoints, job, layout, listener, results
 from bnjax.frame.arm import compile_program
 from bnjax.studies import landscape
@@ -186,6 +186,12 @@ def test_all_arms_of_a_seed_come_before_those_of_the_next():
     )
     assert done == ["none, seed 0", "batch, seed 0", "none, seed 1", "batch, seed 1"]
     assert len(found) == len(jobs)
+
+
+def test_a_number_of_threads_that_is_none_is_named(monkeypatch):
+    monkeypatch.setenv("NPROC", "banana")
+    with pytest.raises(UsageError, match=r"NPROC banana: must be a whole number of threads"):
+        layout.prepare(2, 1)
 
 
 def test_two_jobs_at_once_share_a_cpu():
