@@ -2,7 +2,7 @@
 
 import sys
 
-from bnjax.errors import MissingPackage
+from bnjax.errors import MissingPackage, needs
 
 
 def main(*words: str) -> int | str:
@@ -12,10 +12,11 @@ def main(*words: str) -> int | str:
     loads.
     """
     try:
-        from bnjax.commands import program
+        with needs("studies"):
+            from bnjax.commands import program
 
-        sys.argv[1:1] = words
-        return program.main()
+            sys.argv[1:1] = words
+            return program.main()
     except MissingPackage as error:
         return f"error: {error}"
     except KeyboardInterrupt:

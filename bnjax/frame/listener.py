@@ -60,10 +60,17 @@ class Listener:
 
 
 class Meanwhile(Listener):
-    """Does something once, in a thread of its own, when the first arm has begun to train."""
+    """Does something once, in a thread of its own, when the first arm has begun to train.
+
+    It is done ahead of time: an error is left to whoever does it again.
+    """
 
     def __init__(self, act: Callable[[], Any]) -> None:
-        thread = threading.Thread(target=act, daemon=True)
+        def attempt() -> None:
+            with contextlib.suppress(Exception):
+                act()
+
+        thread = threading.Thread(target=attempt, daemon=True)
         self._start = functools.cache(thread.start)
 
     def begin(self, arm: Arm, step: int, loss: float) -> None:

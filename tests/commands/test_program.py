@@ -27,6 +27,14 @@ def test_it_says_what_there_is(tmp_path, monkeypatch, capsys, arguments):
     assert ("A microscope for normalisation." in said) == bool(arguments)
 
 
+def test_a_package_that_one_command_lacks_is_one_line():
+    code = "import sys; sys.modules['filelock'] = None; sys.argv = ['bnjax', 'report']; "
+    code += "from bnjax.__main__ import main; sys.exit(main())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == 'error: filelock is not installed: pip install "bnjax[studies]"\n'
+
+
 def test_a_study_by_its_name_is_its_script_and_its_runs_are_listed(
     toy_runs, tmp_path, monkeypatch, capsys
 ):

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import re
 import struct
+import threading
 
 import numpy as np
 import pytest
@@ -313,6 +314,21 @@ def test_of_many_arms_only_those_under_way_keep_a_bar():
     shown.finish(an_arm("none"), record)
     visible = [task.description for task in bars.tasks if task.visible]
     assert visible == ["all arms", "batch, seed 0"]
+
+
+def test_what_fails_ahead_of_time_says_nothing_until_it_is_done_again():
+    begun = threading.Event()
+
+    def load():
+        begun.set()
+        raise ModuleNotFoundError("No module named 'matplotlib'")
+
+    meanwhile = listener.Meanwhile(load)
+    meanwhile.advance(an_arm("none"), 1, a_record(2, 1))
+    assert begun.wait(10)
+    for thread in threading.enumerate():
+        if thread.daemon and thread.name.endswith("(attempt)"):
+            thread.join(10)
 
 
 @pytest.mark.parametrize("values", [[], [np.nan], [-1.0, 0.0], [np.inf]])
