@@ -48,7 +48,9 @@ LAYOUT = frozenset({
 })  # fmt: skip
 # Recorded, and no difference: the code that decides numbers is told by `code`.
 TOLD = frozenset({"commit", "script"})
+ALWAYS_TOLD = frozenset({"data", "code"})  # a run that does not tell them is not taken for the same
 MOST_TOLD = 6  # differences
+LOST = {CONFIG: "was lost, and written again"}  # among what differed when a run was continued
 VERDICT = ("identifier", "sentence", "source", "rule", "measured", "published", "verdict", "reason")
 NUMBER = {"name", "estimate", "low", "high", "n", "unit", "threshold"}
 FIGURE_WORDS = ("name", "title", "text", "source", "caption")
@@ -151,7 +153,7 @@ def open_folder(
     record = describe(study, options, fingerprint)
     if not (folder / CONFIG).exists():
         if saved(folder):
-            record = record._replace(continued=[{CONFIG: "was lost, and written again"}])
+            record = record._replace(continued=[LOST])
             say(
                 f"{folder} has checkpoints and no {CONFIG}: it is written again; under what they "
                 "were made is not known, so the run may be a mixture: --fresh begins anew"
@@ -185,14 +187,14 @@ def open_folder(
 def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
     """The entries of a fingerprint that differ from those of an earlier start.
 
-    An entry that is not known now is not compared; nor is a setting that was not known before: JAX
-    knows some once a module of its own is imported, and until then they have their defaults.
+    An entry that is not known now is not compared; nor is one that was not known before, but data
+    and code: JAX knows some of its settings once a module of its own is imported, and until then
+    they have their defaults.
     """
-    late = re.compile(r"(jax|flax|nnx)_.*")
     return {
         name: value
         for name, value in now.items()
-        if before.get(name) != value and (name in before or not late.fullmatch(name))
+        if before.get(name) != value and (name in before or name in ALWAYS_TOLD)
     }
 
 
@@ -227,7 +229,7 @@ def say_mixture(folder: Path, record: Description, say: Callable[[str], None]) -
     """Say under what else than at its start a run was continued before."""
     mixed = {key for one in record.continued for key in one} - LAYOUT - TOLD
     if CONFIG in mixed:
-        say(f"{folder} lost its {CONFIG} under way: under what it was begun is not known")
+        say(f"{folder} lost its {CONFIG} once: not all is known under what it was made")
     if others := mixed - {CONFIG}:
         say(f"{folder} was continued under other {', '.join(sorted(others))}, see {CONFIG}")
 
@@ -235,7 +237,7 @@ def say_mixture(folder: Path, record: Description, say: Callable[[str], None]) -
 def heal_config(folder: Path, study: str, options: Any, say: Callable[[str], None] = warn) -> None:
     """Set a damaged `config.json` aside; that of a finished run is written again from its results.
 
-    That of an unfinished run `open_folder` writes.
+    These do not tell the settings of JAX. That of an unfinished run `open_folder` writes.
     """
     if not folder.exists() or not (damage := config_damage(folder)):
         return
@@ -247,7 +249,7 @@ def heal_config(folder: Path, study: str, options: Any, say: Callable[[str], Non
         from bnjax.frame import results
 
         facts = dict(results.read(folder).facts)
-        write_config(folder, describe(study, options, facts))
+        write_config(folder, describe(study, options, facts)._replace(continued=[LOST]))
 
 
 def config_damage(folder: Path) -> str:

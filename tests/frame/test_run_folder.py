@@ -107,7 +107,7 @@ def test_a_run_that_lost_its_description_says_so_each_time(tmp_path):
         opened(tmp_path, {"data": "0"}, say=said.append)
     assert "so the run may be a mixture" in said[0]
     assert said[1:] == [
-        f"{path} lost its config.json under way: under what it was begun is not known"
+        f"{path} lost its config.json once: not all is known under what it was made"
     ]
 
 
