@@ -29,8 +29,11 @@ class Stream(io.FileIO):
     """
 
     lost = ""
+    was_closed = False  # when the process began
 
     def write(self, data: Any) -> int:
+        if self.was_closed:
+            self.lost = "it is closed"
         try:
             return super().write(data)
         except BrokenPipeError:
@@ -65,8 +68,10 @@ def open_streams() -> None:
             continue
         if given:
             given.flush()
+        raw = Stream(number, "w", closefd=False)
+        raw.was_closed = given is None
         stream = io.TextIOWrapper(
-            io.BufferedWriter(Stream(number, "w", closefd=False)),
+            io.BufferedWriter(raw),
             given.encoding if given else "utf-8",
             "spelled",
             line_buffering=bool(given and given.line_buffering),

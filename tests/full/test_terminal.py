@@ -47,10 +47,10 @@ def test_a_reader_that_leaves_is_no_error(made, command):
 
 
 def test_a_run_goes_on_after_its_reader_has_left_and_without_any_stream(made, tmp_path):
-    for number, streams in enumerate(("| true", "<&- >&- 2>&-", "2>&-")):
+    for number, (streams, status) in enumerate([("| true", 0), ("<&- >&- 2>&-", 1), ("2>&-", 0)]):
         place = tmp_path / str(number)
         place.mkdir()
-        assert shell(f"{BNJAX} {TOY} {streams}", place).returncode == 0
+        assert shell(f"{BNJAX} {TOY} {streams}", place).returncode == status
         run = run_of(place)
         assert folder.verify(run).damage == {}
         assert (run / folder.RESULTS).read_bytes() == (run_of(made) / folder.RESULTS).read_bytes()
