@@ -39,7 +39,7 @@ def asked(*extras: str) -> list[str]:
     for extra in extras:
         for text in EXTRAS[extra]:
             one = Requirement(text)
-            found += asked(*one.extras) if one.name == "bnjax" else [text]
+            found += asked(*sorted(one.extras)) if one.name == "bnjax" else [text]
     return list(dict.fromkeys(found))
 
 
