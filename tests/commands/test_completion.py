@@ -45,7 +45,8 @@ def complete(request, tmp_path, capsys):
             [shell, *flags, "-c", asked], capture_output=True, text=True, cwd=tmp_path, timeout=60
         )
         assert (done.returncode, done.stderr) == (0, "")
-        return done.stdout.split()
+        # `compgen` of zsh leaves it to `compadd` to compare with the word that is begun.
+        return [found for found in done.stdout.split() if found.startswith(words[-1])]
 
     return complete
 
