@@ -15,6 +15,13 @@ class RunError(RuntimeError):
     """A file, data set or run folder is not as it must be (exit status 1)."""
 
 
+# What the extras of bnjax bring, by the names that are imported.
+BROUGHT = frozenset({
+    "array_record", "filelock", "flax", "jinja2", "matplotlib", "pandas", "PIL", "plotly", "rich",
+    "sklearn", "tensorflow_datasets", "tyro", "xarray", "yaml",
+})  # fmt: skip
+
+
 class MissingPackage(RunError, ImportError):
     """A package that is not installed; the message has the command that installs it.
 
@@ -30,12 +37,15 @@ class MissingPackage(RunError, ImportError):
 
 @contextlib.contextmanager
 def needs(extra: str) -> Iterator[None]:
-    """Turn an import that fails inside the block into a `MissingPackage` of this extra."""
+    """Turn an import that fails inside the block into a `MissingPackage` of this extra.
+
+    A package that no extra brings, as of a study of somebody else, stays the error that it is.
+    """
     try:
         yield
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        if package in ("", "bnjax"):
+        if package not in BROUGHT:
             raise
         raise MissingPackage(package, extra) from error
 

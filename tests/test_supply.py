@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from bnjax import errors
+
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 BUILD = PROJECT["dependency-groups"]["build"]
@@ -127,3 +129,20 @@ def test_an_audit_is_sound_only_if_every_package_was_looked_up(
     assert said in lines
     assert lines.count("\n") == 0
     assert code == status
+
+
+def test_a_missing_package_of_somebody_else_is_not_said_to_be_in_an_extra():
+    said = r'pip install "bnjax\[plot\]"'
+    with pytest.raises(errors.MissingPackage, match=said), errors.needs("plot"):
+        raise ModuleNotFoundError("No module named 'xarray.core'", name="xarray.core")
+    with pytest.raises(ModuleNotFoundError, match="foreign") as caught, errors.needs("studies"):
+        importlib.import_module("foreign_package_that_nobody_has")
+    assert not isinstance(caught.value, errors.MissingPackage)
+
+
+def test_packages_of_the_extras_are_known_by_the_names_that_are_imported():
+    brought = {re.match(r"[\w-]+", line)[0] for line in asked("studies", "data")}
+    own = {re.match(r"[\w-]+", line)[0] for line in asked()}
+    names = {"pyyaml": "yaml", "pillow": "PIL", "scikit-learn": "sklearn"}
+    found = {names.get(name, name.replace("-", "_")) for name in brought - own}
+    assert found | {"pandas"} == errors.BROUGHT  # which xarray brings
