@@ -68,6 +68,9 @@ def audit(options: Options) -> Any:
     """The `Audit` of a network of bnjax."""
     require("--draws", options.draws, options.draws >= 2, "2 or more, e.g. 8")
     require("--batches", options.batches, options.batches >= 1, "1 or more")
+    decays = options.weight_decay or options.momentum or options.b1 is not None
+    expected = "given with --weight-decay, --momentum or --b1, e.g. 0.1"
+    require("--lr", options.lr, not decays or options.lr is not None, expected)
     option_groups.Network.check(options)
     studies.load_plugins(options.plugins)
     import jax

@@ -222,6 +222,9 @@ def audit(
     """
     check_counts(2, draws=draws)
     angle = None
+    decays = weight_decay != 0 or momentum != 0 or b1 is not None
+    expected = "given with weight_decay, momentum or b1, e.g. 0.1"
+    require("learning_rate", learning_rate, not decays or learning_rate is not None, expected)
     if learning_rate is not None:
         angle = equilibrium_angle(learning_rate, weight_decay, momentum=momentum, b1=b1) or None
     model = _Model(loss, params, key, batches)

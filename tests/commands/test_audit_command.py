@@ -74,6 +74,7 @@ def test_a_norm_of_a_plugin_is_audited(capsys, tmp_path, monkeypatch):
         (["--batches", "100000"], "--batches 100000: must be at most 89"),
         (["--batch-size", "0"], "batch_size=0 must be from 1 to 1437"),
         (["--lr", "0"], "learning_rate 0.0: must be above 0"),
+        (["--b1", "0.9"], "--lr None: must be given with --weight-decay, --momentum or --b1"),
         (["--bogus"], "--bogus: audit has no such option"),
     ],
 )

@@ -541,6 +541,7 @@ def test_the_limits_follow_the_coarsest_arithmetic_of_the_loss():
     [
         ({"draws": 1}, "draws=1 must be a whole number, 2 or more"),
         ({"learning_rate": 0.0}, "learning_rate 0.0: must be above 0"),
+        ({"momentum": 0.9}, "learning_rate None: must be given with weight_decay, momentum or b1"),
         ({"learning_rate": 0.1, "momentum": 1.0}, "momentum 1.0: must be 0 or more and below 1"),
         ({"learning_rate": 0.1, "b1": -1.0}, "b1 -1.0: must be 0 or more and below 1"),
         ({"learning_rate": 0.1, "weight_decay": -1.0}, "weight_decay -1.0: must be 0 or more"),
