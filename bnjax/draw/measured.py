@@ -471,7 +471,9 @@ def matrix_of(run: Run) -> str:
     """The name of the matrix whose eigenvalues a run has; studies have the Hessian's."""
     if "spectrum_curvature" not in run.data:
         return MATRICES[0]
-    return MATRICES[int(run["spectrum_curvature"].values.flat[0])]
+    known = run["spectrum_curvature"].values
+    known = known[np.isfinite(known)]  # NaN where every arm has diverged before the first probe
+    return MATRICES[int(known[0]) if known.size else 0]
 
 
 def finish_spectrum(panels: Sequence[Panel], run: Run) -> None:

@@ -32,10 +32,11 @@ from bnjax.choices import (
     Precision,
 )
 from bnjax.errors import UsageError, needs, require
-from bnjax.frame.messages import printable
 
 with needs("studies"):
     import tyro
+
+    from bnjax.frame.messages import printable
 
 MOST = 10**7  # steps
 MOST_SEEDS = 10_000

@@ -128,7 +128,8 @@ def read(folder: Path) -> Run:
 def encode(run: Run) -> bytes:
     """A run as the bytes of a `results.nc`."""
     attrs = {"options": json.dumps(dict(run.options)), "facts": json.dumps(dict(run.facts))}
-    return bytes(run.data.assign_attrs(attrs).to_netcdf(engine="scipy", format=FORMAT))
+    data = run.data.drop_encoding().assign_attrs(attrs)  # of a part of a run it would not fit
+    return bytes(data.to_netcdf(engine="scipy", format=FORMAT))
 
 
 def parse(content: bytes) -> Run:

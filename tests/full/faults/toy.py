@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bnjax.frame import checkpoints
+from bnjax.frame.folder import SESSIONS
 from faults.nursery import Ended, Nursery, Process
 
 STEPS = 20
@@ -31,13 +32,18 @@ class Toy:
         self.entries = entries(place / "reference")
         assert_same_outcome(outcome(place / "first"), self.reference)
 
-    def start(self, out: Path, faults: dict[str, Any] | None = None) -> Process:
+    def start(
+        self, out: Path, faults: dict[str, Any] | None = None, more: Sequence[str] = ()
+    ) -> Process:
         """Start the command, with faults in its way."""
-        return self.nursery.start([*self.arguments, "--out", out], {**HOOKS, **(faults or {})})
+        arguments = [*self.arguments, *more, "--out", out]
+        return self.nursery.start(arguments, {**HOOKS, **(faults or {})})
 
-    def run(self, out: Path, faults: dict[str, Any] | None = None) -> Ended:
+    def run(
+        self, out: Path, faults: dict[str, Any] | None = None, more: Sequence[str] = ()
+    ) -> Ended:
         """The command to its end, which has to be a good one."""
-        ended = self.start(out, faults).end()
+        ended = self.start(out, faults, more).end()
         assert ended.status == 0, ended
         return ended
 
@@ -70,11 +76,14 @@ class Outcome(NamedTuple):
 
 
 def files(out: Path) -> dict[str, bytes]:
-    """The files of the one run below a root that have their final names, checkpoints aside."""
+    """The files of the one run below a root that have their final names, checkpoints aside.
+
+    Nor what says how long the run took, which is never twice the same.
+    """
     return {
         path.name: path.read_bytes()
         for path in run_folder(out).iterdir()
-        if path.is_file() and not path.name.startswith(".")
+        if path.is_file() and not path.name.startswith(".") and path.name != SESSIONS
     }
 
 
@@ -140,6 +149,8 @@ def entries(out: Path) -> list[str]:
     """All names below a root, those of checkpoints but the last left out."""
     found = []
     for path in sorted(out.rglob("*")):
+        if path.name == SESSIONS:
+            continue
         parts = path.relative_to(out).parts
         if "checkpoints" in parts[2:3] and len(parts) > 4:
             if not parts[4].isdigit():
