@@ -67,7 +67,7 @@ class GPT(nn.Module):
     def __call__(self, tokens: jax.Array) -> jax.Array:
         places = jnp.arange(tokens.shape[1])
         x = nn.Embed(self.vocabulary, self.width)(tokens)
-        x = x + nn.Embed(tokens.shape[1], self.width)(places)
+        x = x + nn.Embed(tokens.shape[1], self.width)(places)[None]
         for _ in range(self.blocks):
             x = Block(self.width, self.heads)(x)
         return nn.Dense(self.vocabulary)(nn.LayerNorm()(x))

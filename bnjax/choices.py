@@ -98,8 +98,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
       '; did you mean batch?'
       >>> did_you_mean("bogus", ["none", "batch"])
       ''
+      >>> did_you_mean("none,batch", ["none", "batch"])
+      '; give several with spaces between them'
     """
     names = {letters(name): name for name in known}
+    if "," in word and {*map(letters, word.split(","))} <= {*names}:
+        return "; give several with spaces between them"
     also = ALSO_CALLED.get(letters(word), "")
     near = [letters(also)] if also in names.values() else []
     near = near or difflib.get_close_matches(letters(word), names, 1)

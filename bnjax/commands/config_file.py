@@ -68,7 +68,9 @@ def read(study: Study, path: Path) -> tuple[dict[Any, Any], bool]:
     try:
         content = yaml.safe_load(files.read(path, LARGEST, follow=True))
     except (ValueError, yaml.YAMLError, RecursionError) as error:
-        raise UsageError(f"--config {path}: cannot be read ({told(error)}): {REMEDY}") from error
+        mark, why = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        where = f"line {mark.line + 1}: {why}" if mark and why else told(error)
+        raise UsageError(f"--config {path}: cannot be read ({where}): {REMEDY}") from error
     if isinstance(content, dict) and isinstance(content.get("options"), dict):
         if content.get("study") != study.name:
             raise UsageError(

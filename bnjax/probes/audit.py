@@ -766,7 +766,11 @@ def table(found: Audit) -> str:
     """The audit as text; rows of blocks that differ in numbers alone are one, with the largest."""
     alike: dict[Any, list[Group]] = defaultdict(list)
     for row in found.groups:
-        name, note = (re.sub(r"\d+", "#", text) for text in (row.parameter, row.note))
+        # Names of numbers alone, as of lists, say nothing about who is alike.
+        name, note = (
+            re.sub(r"\d+", "#", text) if re.search("[a-zA-Z]", text) else text
+            for text in (row.parameter, row.note)
+        )
         alike[name, note, row.parts, row.number, row.total, row.kind, row.broken_by].append(row)
     lines = [["parameter", "parts", "kind", "broken by", *COLUMNS]]
     for (name, *_), rows in alike.items():

@@ -77,7 +77,7 @@ def test_a_runs_own_config_json_makes_the_same_run(toy, tmp_path, monkeypatch, c
         ("norms: [none, --plugins, evil.py]", "norms: a value may not begin with --"),
         ("plugins: evil.py", "files that would be run: give --plugins on the command line"),
         ("plugins=evil.py: null", "plugins=evil.py: landscape has no such option"),
-        ("a: b: c", "cannot be read (mapping values are not allowed here"),
+        ("a: b: c", "cannot be read (line 1: mapping values are not allowed here)"),
         ("- lr", "has no options by name, such as `lr: 0.1`"),
         ("", "has no options by name"),
         ("[" * 5000, "cannot be read ("),

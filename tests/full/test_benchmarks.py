@@ -3,6 +3,7 @@
 import importlib.util
 import json
 
+import jax
 import numpy as np
 import pytest
 import run as bench
@@ -27,7 +28,8 @@ def test_points_at_a_time_are_timed_beside_the_choice(capsys):
 
 
 def test_a_watched_step_is_timed_beside_a_plain_one(capsys):
-    watch.main(["--toy"])
+    with jax.numpy_dtype_promotion("standard"):  # of optax's Adam
+        watch.main(["--toy"])
     printed = capsys.readouterr().out
     assert "| VGG-5 ×1/16, batch 4 |" in printed
     assert "| GPT 1 × 8, batch 2 × 4 |" in printed
