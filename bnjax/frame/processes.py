@@ -53,7 +53,7 @@ def join(heartbeat_seconds: int) -> None:
                 "host:port of process 0, e.g. localhost:1234"
             )
         if int(own):
-            await_coordinator(host, int(port), max(60, heartbeat_seconds))
+            await_coordinator(host, int(port), float(max(60, heartbeat_seconds)))
         given = {
             "coordinator_address": os.environ["JAX_COORDINATOR_ADDRESS"],
             "num_processes": int(count),
