@@ -115,6 +115,7 @@ def run(
                     f"the code of the study ({', '.join(sorted(others))}) has changed since: "
                     "--redraw draws and judges anew what was measured"
                 )
+            disk.remove_leftovers(path)
             incomplete = folder.is_incomplete(path)
             if redraws or not folder.is_sound(path):
                 held.enter_context(folder.staying(path))

@@ -47,9 +47,9 @@ class Toy:
         assert ended.status == 0, ended
         return ended
 
-    def finish(self, out: Path) -> None:
+    def finish(self, out: Path, more: Sequence[str] = ()) -> None:
         """The same command again ends with the results of an unbroken run, and nothing else."""
-        self.run(out)
+        self.run(out, more=more)
         self.check(out)
 
     def check(self, out: Path) -> None:
