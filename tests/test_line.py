@@ -242,7 +242,10 @@ for chunk in (1, 2):
     one, eight = (line(step_sizes=step_sizes, chunk=chunk, mesh=m) for m in (None, mesh))
     chex.assert_trees_all_close(one, eight, rtol=1e-9)
 """
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    environment = os.environ | {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "JAX_ENABLE_X64": "1",
+    }
     place = Path(__file__).parent
     subprocess.run([sys.executable, "-c", program], cwd=place, env=environment, check=True)
 
