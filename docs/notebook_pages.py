@@ -34,7 +34,7 @@ def page(path: Path, folder: Path, repository: str) -> str:
         shown = map(output, cell.get("outputs", ()))
         for place, (kind, found) in enumerate(itertools.groupby(shown, operator.itemgetter(0))):
             contents = [content for _, content in found]
-            if kind == "text/plain":  # what was printed line by line is one block
+            if kind == "text/plain":  # printed lines become one block
                 parts.append(fenced("".join(contents), "text"))
             for copy, content in enumerate(contents if kind == "image/png" else ()):
                 picture = folder / f"{path.stem}_{number}_{place}_{copy}.png"

@@ -131,7 +131,7 @@ drawn = Image.open(run / "landscape.png").convert("RGB")
 display(drawn.quantize(64))  # of few colours, so that the notebook stays small
 
 # %% [markdown]
-# **8. Verdicts.** Each claim, what was measured, and the verdict of a rule fixed in advance.
+# **8. Verdicts.** Each claim, its measured numbers, and the verdict of a rule fixed in advance.
 
 # %%
 for claim in json.loads((run / "summary.json").read_text())["verdicts"]:

@@ -62,7 +62,7 @@ class Listener:
 class Meanwhile(Listener):
     """Does something once, in a thread of its own, when the first arm has begun to train.
 
-    It is done ahead of time: an error is left to whoever does it again.
+    This happens ahead of time. An error is silent here: the same work raises it later, where it is needed.
     """
 
     def __init__(self, act: Callable[[], Any]) -> None:

@@ -113,7 +113,7 @@ def run(
             if others and not redraws:
                 warn(
                     f"the code of the study ({', '.join(sorted(others))}) has changed since: "
-                    "--redraw draws and judges anew what was measured"
+                    "--redraw draws and judges the same arrays again"
                 )
             disk.remove_leftovers(path)
             incomplete = folder.is_incomplete(path)

@@ -101,7 +101,7 @@ class Audit(NamedTuple):
       zero: the largest ‖θ‖‖g‖ of a leaf, over that of all leaves, at which its gradient is
         rounding, epsilon^(5/6).
       draws: points at which loss and gradient were finite.
-      notes: what was not looked for.
+      notes: symmetries that the audit did not look for.
     """
 
     groups: tuple[Group, ...]

@@ -212,7 +212,7 @@ def test_code_that_changed_is_said_and_redraws_what_was_measured(
     monkeypatch.setattr(Study, "script", "own.py 000000000000")
     assert run(OWN, tmp_path) == 0
     assert "test_own_study.py" in (said := capsys.readouterr().err)
-    assert "has changed since: --redraw draws and judges anew what was measured" in said
+    assert "has changed since: --redraw draws and judges the same arrays again" in said
     assert (path / "figure.png").read_bytes() == picture
     other = having(
         FIGURES=(lambda run, published: Drawing(b"other"),),

@@ -97,7 +97,7 @@ def test_on_an_index_page_the_links_of_the_readme_lead_to_the_repository(describ
     assert links.sub("", shown) == links.sub("", readme)
 
 
-# --- environments that hold only what was asked for
+# --- environments that hold only the chosen extras
 
 
 def asked(described, extras):
