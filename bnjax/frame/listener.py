@@ -62,7 +62,8 @@ class Listener:
 class Meanwhile(Listener):
     """Does something once, in a thread of its own, when the first arm has begun to train.
 
-    This happens ahead of time. An error is silent here: the same work raises it later, where it is needed.
+    This happens ahead of time. An error is silent here: the same work raises it later, where it is
+    needed.
     """
 
     def __init__(self, act: Callable[[], Any]) -> None:
