@@ -2,10 +2,10 @@
 
     python benchmarks/watch.py [--toy]
 
-The step is one compiled program with donated state, as a user's loop has it. Four times are taken
-in turn: of the step without a recorder, and of the watched step where nothing is due, where a row
-is, and where a row with a critical step is. The cost at the defaults is their mean over
-`critical_every` steps.
+The step is one compiled program with donated state, as a user's loop has it. The watched step is
+timed where nothing is due, where a row is, and where a row with a critical step is, each right
+after a step without a recorder; the differences are shown. The cost at the defaults is their mean
+over `critical_every` steps.
 """
 
 import argparse
@@ -116,14 +116,14 @@ class Costs(NamedTuple):
     """Of one network: milliseconds of a step, compile seconds, bytes of the recorder."""
 
     plain: float
-    parts: dict[str, float]
+    parts: dict[str, float]  # beyond the step without a recorder just before
     compile_seconds: tuple[float, float]  # without and with
     recorder_bytes: int
 
     @property
     def share(self) -> float:
         """Time that the recorder takes at the defaults, over that of training."""
-        nothing, row, critical = (self.parts[name] - self.plain for name in PARTS)
+        nothing, row, critical = (self.parts[name] for name in PARTS)
         critical_steps = 1 / CRITICAL_EVERY
         rows = 1 / EVERY - critical_steps
         mean = (1 - rows - critical_steps) * nothing + rows * row + critical_steps * critical
@@ -163,14 +163,15 @@ def measure(case: Case, repeats: int) -> Costs:
         kept[which] = jax.block_until_ready((step, watched_step)[which](params, state))
         return time.perf_counter() - begun
 
-    times: dict[str, list[float]] = {name: [] for name in ("plain", *PARTS)}
+    plain_times: list[float] = []
+    beyond: dict[str, list[float]] = {name: [] for name in PARTS}
     for _ in range(repeats + 1):
-        times["plain"].append(seconds(0))
         for name, at in PARTS.items():
-            times[name].append(seconds(1, at))
-    medians = {name: 1e3 * statistics.median(taken[1:]) for name, taken in times.items()}
+            plain_times.append(1e3 * seconds(0))
+            beyond[name].append(1e3 * seconds(1, at) - plain_times[-1])
+    medians = {name: statistics.median(taken[1:]) for name, taken in beyond.items()}
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(kept[1][1].recorder))
-    return Costs(medians.pop("plain"), medians, (first, second), size)
+    return Costs(statistics.median(plain_times[3:]), medians, (first, second), size)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -179,7 +180,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--toy", action="store_true", help="small networks, to see that it runs")
     parser.add_argument("--repeats", type=int, help="times of each kind")
     options = parser.parse_args(argv)
-    repeats = options.repeats or (2 if options.toy else 60)
+    repeats = options.repeats or (2 if options.toy else 100)
     print(
         f"{jax.devices()[0].device_kind}, jax {jax.__version__}; milliseconds, medians of {repeats}"
     )
@@ -190,7 +191,7 @@ def main(argv: list[str] | None = None) -> None:
     print("|---" * (len(PARTS) + 5) + "|")
     for case in cases(options.toy):
         found = measure(case, repeats)
-        times = (f"{one:.2f}" for one in (found.plain, *found.parts.values()))
+        times = (f"{found.plain:.2f}", *(f"{one:+.2f}" for one in found.parts.values()))
         compiled = ", ".join(f"{one:.1f}" for one in found.compile_seconds)
         cells = (
             case.name,

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 
 from bnjax import fields
 from bnjax.arithmetic import euclidean, trees
@@ -114,7 +114,7 @@ class Recorder(NamedTuple):
 
     step: Index  # updates so far
     steps: Int[Array, " row"]  # the update of each row, from 0; −1 of an empty one
-    groups: dict[str, Index]  # place of each group along the axis of the arrays
+    names: UInt8[Array, "group byte"]  # of the groups, in UTF-8: a pytree has no room for text
     rows: Recording  # arrays `[row]` and `[row, group]`
     saturation: dict[str, Float[Array, " row"]]  # by the name of the activation
 
@@ -128,9 +128,8 @@ class Recorder(NamedTuple):
         order = np.argsort(steps)[np.count_nonzero(steps < 0) :]
         if not len(order):
             raise UsageError("nothing was recorded yet: call update first")
-        groups = sorted(self.groups, key=lambda name: int(self.groups[name]))
         rows = Recording(*(np.asarray(values)[order] for values in self.rows))
-        data = fields.to_xarray(rows).assign_coords(step=steps[order], group=groups)
+        data = fields.to_xarray(rows).assign_coords(step=steps[order], group=decoded(self.names))
         data["step"].attrs["long_name"] = fields.AXIS_LABELS["step"]
         if self.saturation:
             shares = np.stack([np.asarray(share)[order] for share in self.saturation.values()], 1)
@@ -201,7 +200,7 @@ def watch(
     groups: Groups | None = None,
     loss: Callable[..., Scalar] | None = None,
     activations: Sequence[str] = (),
-    every: int = 10,
+    every: int = 20,
     critical_every: int = 200,
     rows: int = 1000,
 ) -> optax.GradientTransformationExtraArgs:
@@ -293,10 +292,9 @@ def watch(
             lambda tree: record(tree, tree, tree, here, groups=names, decays=moved), params
         )
         empty = jax.tree.map(lambda value: jnp.full((rows, *value.shape), jnp.nan, dtype), row)
-        places = {name: jnp.asarray(place, jnp.int32) for place, name in enumerate(names)}
         shares = {name: jnp.full((rows,), jnp.nan, dtype) for name in activations}
         steps = jnp.full((rows,), -1, jnp.int32)
-        return WatchState(state, Recorder(zero, steps, places, empty, shares))
+        return WatchState(state, Recorder(zero, steps, encoded(names), empty, shares))
 
     def write(
         recorder: Recorder,
@@ -354,13 +352,8 @@ def watch(
                 )
         batch = {name: extra[name] for name in arguments}
         shown = {name: shown[name] for name in activations}
-        updates, inner = optimizer.update(gradient, state.inner, params, **extra)
-        recorder = state.recorder
-        due = recorder.step % every == 0
-        if not isinstance(due, jax.core.Tracer):
-            if due:
-                recorder = compiled(recorder, gradient, params, updates, inner, batch, shown)
-        else:
+        recorder, due = state.recorder, state.recorder.step % every == 0
+        if isinstance(due, jax.core.Tracer):
 
             def written() -> Recorder:
                 # Computed again: if the recorder read the update that trains, the compiler would
@@ -369,6 +362,15 @@ def watch(
                 return write(recorder, gradient, params, again, inner, batch, shown)
 
             recorder = lax.cond(due, written, lambda: state.recorder)
+            # The update waits for the recorder. Without an order between both, the compiler copies
+            # all weights and states at every step: the recorder reads what a donated update
+            # overwrites.
+            ordered, _ = lax.optimization_barrier((state.inner, recorder.steps))
+            updates, inner = optimizer.update(gradient, ordered, params, **extra)
+        else:
+            updates, inner = optimizer.update(gradient, state.inner, params, **extra)
+            if due:
+                recorder = compiled(recorder, gradient, params, updates, inner, batch, shown)
         return updates, WatchState(inner, recorder._replace(step=recorder.step + 1))
 
     return optax.GradientTransformationExtraArgs(init, update)
@@ -407,17 +409,14 @@ def record(
         {name: wide(leaf, dtype) for name, leaf in floating(trees.named_leaves(tree)).items()}
         for tree in trees_of
     ]
-    columns = []
-    for names in groups.values():
-        own = [name for name in names if name in named[1]]
-        if not own:
-            columns.append((jnp.asarray(jnp.nan, dtype),) * 6)
-            continue
-        g, w, u, turned = ([tree[name] for name in own] for tree in named)
-        size, change, angle = norm(w), norm(u), rotation(w, turned)
-        rest = optimization.equilibrium if set(own) <= set(decays) else jnp.nan
-        columns.append((norm(g), size, change, change / size, angle, angle / rest))
-    by_group = [jnp.stack(column) for column in zip(*columns, strict=True)]
+    by_leaf = compare(*([*tree.values()] for tree in named))
+    leaves = [*named[1]]
+    members = np.array([[leaf in names for leaf in leaves] for names in groups.values()])
+    own = jax.vmap(functools.partial(of_group, by_leaf))(jnp.asarray(members))
+    size, change = own.weight, own.update
+    decayed = np.array([set(names) & {*leaves} <= set(decays) for names in groups.values()])
+    rest = jnp.where(jnp.asarray(decayed), optimization.equilibrium, jnp.nan)
+    by_group = (own.gradient, size, change, change / size, own.angle, own.angle / rest)
     values = dict(zip(Recording._fields, by_group, strict=False))
     values |= dict.fromkeys(CRITICAL, jnp.asarray(jnp.nan, dtype))
     if loss is not None:
@@ -426,6 +425,67 @@ def record(
     for name in ("learning_rate", "edge", "momentum_edge"):
         values[name] = wide(getattr(optimization, name), dtype)
     return Recording(**values)
+
+
+class Lengths(NamedTuple):
+    """Norms of parts of vectors g, w, u, and of the change d = w′ − w along and across w."""
+
+    gradient: Array
+    weight: Array
+    update: Array
+    along: Array  # ⟨w, d⟩/‖w‖, with its sign
+    across: Array
+
+    @property
+    def angle(self) -> Array:
+        """From w to w′ in radians; NaN where w is 0.
+
+        An arccosine would lose angles below 3e-4 in float32.
+        """
+        angle = jnp.arctan2(self.across, self.weight + self.along)
+        return jnp.where(self.weight > 0, angle, jnp.nan)
+
+
+def compare(*leaves: Sequence[Array]) -> Lengths:
+    """The lengths of each leaf, `[leaf]`, from leaves of g, w, u and w′.
+
+    Leaves of one shape are measured together, else the compiler takes seconds for a transformer.
+    """
+    shapes: dict[tuple[int, ...], list[int]] = {}
+    for place, leaf in enumerate(leaves[1]):
+        shapes.setdefault(leaf.shape, []).append(place)
+
+    def of_shape(places: Sequence[int]) -> Lengths:
+        g, w, u, turned = (jnp.stack([tree[place] for place in places]) for tree in leaves)
+        axes = range(1, w.ndim)
+        length = euclidean.norm(w, axes)
+        ahead = w / jnp.expand_dims(jnp.where(length > 0, length, 1), axes)
+        change = turned - w
+        along = jnp.sum(ahead * change, axes)
+        across = euclidean.norm(change - jnp.expand_dims(along, axes) * ahead, axes)
+        return Lengths(euclidean.norm(g, axes), length, euclidean.norm(u, axes), along, across)
+
+    order = np.argsort([place for places in shapes.values() for place in places])
+    found = [of_shape(places) for places in shapes.values()]
+    return Lengths(*(jnp.concatenate(parts)[order] for parts in zip(*found, strict=True)))
+
+
+def of_group(leaves: Lengths, members: Array) -> Lengths:
+    """The lengths of a group from those of its leaves; NaN where it has none.
+
+    A leaf's change along the group is its share of the group's direction; what its own direction
+    has beyond that is across the group.
+    """
+    norms = [
+        euclidean.norm(jnp.where(members, lengths, 0))
+        for lengths in (leaves.gradient, leaves.weight, leaves.update)
+    ]
+    share = leaves.weight / jnp.where(norms[1] > 0, norms[1], 1)
+    along = jnp.sum(jnp.where(members, leaves.along * share, 0))
+    beyond = jnp.stack([leaves.across, leaves.along - along * share])
+    across = euclidean.norm(jnp.where(members, beyond, 0))
+    lengths = (*norms, along, across)
+    return Lengths(*(jnp.where(members.any(), length, jnp.nan) for length in lengths))
 
 
 CRITICAL = ("loss", "critical_step", "critical_sharpness", "curvature")
@@ -541,25 +601,6 @@ def critical_multiple(steps: Array, losses: Array) -> Scalar:
     return jnp.where(jnp.isfinite(losses[0]), multiple, jnp.nan)
 
 
-def rotation(before: Sequence[Array], after: Sequence[Array]) -> Scalar:
-    """The angle between two vectors given in parts, in radians; NaN where the first is 0.
-
-    By the parts of the difference along and across the first one: an arccosine would lose angles
-    below 3e-4 in float32.
-    """
-    length = norm(before)
-    ahead = [leaf / length for leaf in before]
-    change = [b - a for a, b in zip(before, after, strict=True)]
-    along = functools.reduce(jnp.add, (jnp.sum(a * d) for a, d in zip(ahead, change, strict=True)))
-    across = norm([d - along * a for a, d in zip(ahead, change, strict=True)])
-    return jnp.where(length > 0, jnp.arctan2(across, length + along), jnp.nan)
-
-
-def norm(leaves: Sequence[Array]) -> Scalar:
-    """The Euclidean norm of a vector given in parts; no square overflows or vanishes."""
-    return euclidean.norm(jnp.stack([euclidean.norm(leaf) for leaf in leaves]))
-
-
 def saturation(x: Array) -> Scalar:
     """The share of inputs of tanh, erf or sigmoid at which these are nearly flat."""
     return jnp.mean(jnp.abs(x) > SATURATED, dtype=accumulator(x.dtype))
@@ -605,6 +646,18 @@ def decaying(params: Params, decays: trees.Parameters | None) -> set[str]:
     """The names of the leaves that weight decay moves."""
     names = trees.leaf_names(params)
     return set(names if decays is None else trees.selected_names(params, decays))
+
+
+def encoded(names: Collection[str]) -> UInt8[Array, "group byte"]:
+    """Names as bytes of one length."""
+    texts = [name.encode() for name in names]
+    length = max(map(len, texts))
+    return jnp.asarray([[*text.ljust(length, b"\0")] for text in texts], jnp.uint8)
+
+
+def decoded(names: UInt8[Array, "group byte"]) -> list[str]:
+    """The names again."""
+    return [bytes(row).rstrip(b"\0").decode() for row in np.asarray(names)]
 
 
 def argument_names(loss: Callable[..., Any]) -> tuple[str, ...]:

@@ -394,6 +394,19 @@ def test_the_trained_parameters_are_those_without_it_bit_for_bit(name, way):
     assert measured.values.tolist() == [step % 4 == 0 for step in range(0, steps, 2)]
 
 
+def test_a_step_with_donated_state_copies_no_weights_for_the_recorder():
+    def step(params, state):
+        gradient = jax.grad(cross_entropy)(params, INPUTS, LABELS)
+        updates, state = optimizer.update(gradient, state, params, images=INPUTS, labels=LABELS)
+        return optax.apply_updates(params, updates), state
+
+    optimizer = watch(optax.adamw(0.01), 0.01, 1e-4, b1=0.9, loss=cross_entropy)
+    lowered = jax.jit(step, donate_argnums=(0, 1)).lower(PERCEPTRON, optimizer.init(PERCEPTRON))
+    _, program = lowered.compile().as_text().split("ENTRY")
+    assert program.count(" conditional(") == 1
+    assert program.count(" copy(") <= 2  # of 12 weights and moments
+
+
 def test_rows_are_those_of_a_loop_that_measures_by_hand():
     optimizer = watch(optax.sgd(0.3), 0.3, 0.0, loss=cross_entropy, every=5, critical_every=10)
     _, state = train(optimizer, "scan", 21)
