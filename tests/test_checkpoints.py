@@ -191,13 +191,13 @@ def test_a_state_of_another_shape_or_type_is_refused_not_cast(copy, record, mess
     assert checkpoints.steps(saved.folder) == [30, 20]
 
 
-@pytest.mark.parametrize(("number", "reader"), [(1, "bnjax 0.1"), (3, "another version of bnjax")])
+@pytest.mark.parametrize(("number", "reader"), [(1, "bnjax 0.1"), (4, "another version of bnjax")])
 def test_a_checkpoint_of_another_format_is_refused_not_set_aside(copy, number, reader):
     saved, said = copy
     place = saved.folder / "30" / checkpoints.MANIFEST
     content = {**checkpoints.read_manifest(saved.folder / "30")._asdict(), "format": number}
     place.write_text(files.seal(content))
-    refusal = rf"30: it is of {reader} \(format {number}, here 2\): go on .* or .* --fresh"
+    refusal = rf"30: it is of {reader} \(format {number}, here 3\): go on .* or .* --fresh"
     with pytest.raises(RunError, match=refusal):
         checkpoints.restore(saved, tree(0))
     assert checkpoints.find_damage(place.parent, RUN).startswith(f"it is of {reader}")

@@ -158,7 +158,8 @@ def suit_xla(arguments: Sequence[str], environment: MutableMapping[str, str] = o
 
     On a CPU, at LLVM's level 1, programs compile in a third less time and run no slower: the work
     is in libraries. Where there may be a GPU that level stays, and short presets choose its kernels
-    without timing them, which takes most of a cold start.
+    without timing them, which takes most of a cold start. A run that is resumed has its kernels
+    chosen as when it was begun.
 
     XLA's temporaries on a CPU are fresh memory at every call, and their page faults cost up to a
     fifth of a run (`benchmarks/README.md`). glibc 2.35 or later reads the setting at the start of a
@@ -170,6 +171,8 @@ def suit_xla(arguments: Sequence[str], environment: MutableMapping[str, str] = o
     on_cpu = platforms == "cpu" or not (platforms or plugins or tpu)
     preset, file = given(arguments, "--preset"), given(arguments, "--config")
     short = preset in ("", "quick", "toy") and not file
+    if arguments[:1] == ["resume"]:
+        short = was_untuned(arguments[1:])
     on_gpu = platforms in ("cuda", "gpu") or (plugins and not platforms and not tpu)
     wanted = f"{LEVEL}=1" if on_cpu else f"{AUTOTUNE}=0" if on_gpu and short else ""
     if wanted and wanted.partition("=")[0] not in flags:
@@ -184,6 +187,17 @@ def suit_xla(arguments: Sequence[str], environment: MutableMapping[str, str] = o
         tunables = ":".join(filter(None, (tunables, HUGE_PAGES)))
         again = [sys.executable, *sys.orig_argv[1:]]
         os.execve(sys.executable, again, {**environment, "GLIBC_TUNABLES": tunables})
+
+
+def was_untuned(arguments: Sequence[str]) -> bool:
+    """Whether the run of a folder among some arguments was begun with kernels chosen untimed."""
+    for argument in arguments:
+        with contextlib.suppress(RuntimeError, OSError, ImportError):  # said when it is resumed
+            from bnjax.frame import folder
+
+            found = folder.read_config(Path(argument).expanduser()).fingerprint
+            return f"{AUTOTUNE}=0" in str(found.get("XLA_FLAGS")).split()
+    return False
 
 
 def main(study: Study, arguments: Sequence[str] | None = None) -> int:
@@ -336,6 +350,12 @@ def fail(error: Exception, arguments: Sequence[str], status: int) -> int:
 
 
 def blamed(message: str) -> list[str]:
-    """The variables of the environment that an error of JAX names, with their values."""
-    names = [name for name in os.environ if name.startswith(("JAX_", "XLA_"))]
-    return [f"{name}={os.environ[name]}" for name in names if name.lower() in message.lower()]
+    """The variables of the environment that an error of JAX names, with what a user gave them."""
+    given = {name: value for name, value in os.environ.items() if name.startswith(("JAX_", "XLA_"))}
+    if "jax" in sys.modules and "XLA_FLAGS" in given:
+        from bnjax.frame import layout
+
+        own = {f"{LEVEL}=1", f"{AUTOTUNE}=0", *layout.DETERMINISTIC, *layout.ONE_ORDER}
+        flags = [flag for flag in given["XLA_FLAGS"].split() if flag not in own]
+        given["XLA_FLAGS"] = " ".join(flags)
+    return [f"{n}={value}" for n, value in given.items() if value and n.lower() in message.lower()]

@@ -122,7 +122,7 @@ def compilations() -> Finding:
 
 
 def data_set(name: str, folder: Path) -> Finding:
-    if name not in sources.EMBEDDED and not (folder / name).is_dir():
+    if name not in sources.EMBEDDED and not os.path.isdir(folder / name):
         return Finding(name, f"not prepared in {folder}")
     try:
         found = sources.load(name, folder)

@@ -21,7 +21,7 @@ from bnjax.frame import files, folder, job, layout, messages, records
 from bnjax.frame.arm import Arm, make_arm
 from bnjax.frame.layout import make_layout
 from bnjax.frame.messages import printable
-from bnjax.frame.run import compare_finished
+from bnjax.frame.run import compare
 from bnjax.frame.study import Study
 from bnjax.train import TrainState
 from bnjax.train.loop import Sweep
@@ -159,8 +159,10 @@ def show(study: Study, options: Any) -> None:
     layout.enable()
     console = messages.terminal()
     path = options.out / study.name / folder.digest(options)
-    if folder.is_finished(path) and not options.fresh:
-        compare_finished(study, options, layout.ALONE, path)
+    finished = folder.is_finished(path) and not options.fresh
+    if finished or (not options.fresh and (path / folder.CONFIG).exists()):
+        compare(study, options, layout.ALONE, path)  # refuses what the run itself would refuse
+    if finished:
         console.print(f"finished before: {printable(path)}; it took")
         show_taken(path)
         return

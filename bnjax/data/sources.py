@@ -161,7 +161,7 @@ def load_tfds(name: str, data_dir: str | os.PathLike[str] | None) -> Dataset:
         '.download_and_prepare()"`'
     )
     elsewhere = "or give the folder that holds it as data_dir (on a command line --data-dir)"
-    if not (folder / name).is_dir():
+    if not os.path.isdir(folder / name):  # a name may be too long for `Path.is_dir`
         raise RunError(f"data set {name} is not in {folder}: {prepare}, {elsewhere}")
     remedy = f"remove it and {prepare}, {elsewhere}"
     # Imported late: it costs most of a second, and digits does not need it.
@@ -194,7 +194,7 @@ def resolve_data_dir(data_dir: str | os.PathLike[str] | None) -> Path:
     if data_dir is None:
         return Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
     folder = Path(data_dir).expanduser()
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise UsageError(f"data_dir={folder} is not a folder: give one with prepared data sets")
     return folder
 

@@ -1,15 +1,16 @@
 """Checkpoints of one arm: its training state and everything it measured so far.
 
 A checkpoint is a folder named by its step. `state.npz` holds the arrays, named by their paths in
-the pytree; `MANIFEST.json` holds digests of that file and of each array. The folder gets its name
-when both are on the disk. `restore` takes the newest sound checkpoint; a damaged one is reported
-and renamed, never deleted.
+the pytree; `MANIFEST.json` holds digests of that file and of each array, and a copy of the run's
+`config.json`. The folder gets its name when both are on the disk. `restore` takes the newest sound
+checkpoint; a damaged one is reported and renamed, never deleted.
 """
 
 import contextlib
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from bnjax.errors import RunError, told
 from bnjax.frame import disk, files
 from bnjax.frame.messages import warn
 
-FORMAT = 2
+FORMAT = 3
 STATE, MANIFEST = "state.npz", "MANIFEST.json"
 # The flag of a record, and the digest of its value when the arm is done.
 COMPLETE = "record/complete"
@@ -32,6 +33,7 @@ class Checkpoints(NamedTuple):
     run: str  # name of the arm and its configuration
     say: Callable[[str], None] = warn  # reports each damaged checkpoint
     kept: int = 2  # an older one serves if the newest is damaged
+    config: Mapping[str, Any] = MappingProxyType({})  # content of the run's `config.json`
 
 
 class Manifest(NamedTuple):
@@ -41,6 +43,7 @@ class Manifest(NamedTuple):
     step: int
     files: dict[str, dict[str, Any]]  # by relative path: size in bytes, SHA-256
     arrays: dict[str, dict[str, Any]]  # by name: shape, dtype, SHA-256 of the C-ordered bytes
+    config: dict[str, Any]  # content of the run's `config.json` when it was saved
 
 
 def save(checkpoints: Checkpoints, step: int, tree: Any) -> None:
@@ -56,7 +59,7 @@ def save(checkpoints: Checkpoints, step: int, tree: Any) -> None:
         disk.make_folder(checkpoints.folder)
         disk.remove_leftovers(checkpoints.folder)
         disk.make_directory(temporary)
-        write_files(temporary, checkpoints.run, step, arrays)
+        write_files(temporary, checkpoints, step, arrays)
         if final.exists():  # of an attempt before the run went back to an older checkpoint
             disk.set_aside(final)
         disk.publish(temporary, final)
@@ -71,10 +74,13 @@ def save(checkpoints: Checkpoints, step: int, tree: Any) -> None:
         ) from error
 
 
-def write_files(folder: Path, run: str, step: int, arrays: dict[str, np.ndarray]) -> None:
+def write_files(
+    folder: Path, checkpoints: Checkpoints, step: int, arrays: dict[str, np.ndarray]
+) -> None:
     state = files.pack({name: storable(array) for name, array in arrays.items()})
     entry = {"size": len(state), "sha256": hashlib.sha256(state).hexdigest()}
-    manifest = Manifest(run, step, {STATE: entry}, describe(arrays))
+    config = dict(checkpoints.config)
+    manifest = Manifest(checkpoints.run, step, {STATE: entry}, describe(arrays), config)
     disk.write_file(folder / STATE, state)
     sealed = files.seal({"format": FORMAT, **manifest._asdict()})
     disk.write_file(folder / MANIFEST, sealed.encode())

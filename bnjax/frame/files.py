@@ -271,12 +271,17 @@ def read_sealed(path: Path, number: int, kind: type[Record]) -> Record:
         raise ValueError("it is nested too deeply") from error
     if type(found) is not int or found != number:
         raise ForeignFormat(found, number)
+    return build(kind, {name: value for name, value in content.items() if name != "format"})
+
+
+def build(kind: type[Record], content: Mapping[str, Any]) -> Record:
+    """A NamedTuple of values from a file, their names and types as annotated; else `ValueError`."""
     hints = typing.get_type_hints(kind)
-    if content.keys() != {"format", *hints} or any(
+    if content.keys() != hints.keys() or any(
         type(content[name]) is not (typing.get_origin(hint) or hint) for name, hint in hints.items()
     ):
         raise ValueError("it has other entries than ours, or values of other types")
-    return kind(**{name: content[name] for name in hints})
+    return kind(**content)
 
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -45,8 +45,12 @@ WITHOUT_EFFECT = re.compile(
     r"|jax_enable_(recoverability|preemption_service)"
     r"|flax_(filter_frames|profile|use_orbax_checkpointing|max_repr_depth)"
 )
-# Parts of `bnjax` that no measurement goes through.
-APART = ("commands", "draw", "judge", "report")
+# Parts of `bnjax` that no measurement goes through. Those in the frame show what was measured, or
+# read curves for a figure: what measures calls them and takes no number from them.
+APART = (
+    "commands", "draw", "judge", "report",
+    "frame/listener.py", "frame/messages.py", "frame/published_curves.py",
+)  # fmt: skip
 LONGEST = 2**16  # bytes in which processes tell each other
 
 
@@ -129,7 +133,8 @@ def code(study: Study, plugins: Iterable[Path]) -> dict[str, str]:
     files outside bnjax are told by their versions.
     """
     roots = [*study.measuring, *(Path(path).resolve() for path in plugins)]
-    own = [path for path in PACKAGE.rglob("*.py") if part_of(path) not in (*APART, "studies")]
+    apart = [PACKAGE / part for part in (*APART, "studies")]
+    own = [path for path in PACKAGE.rglob("*.py") if not {path, *path.parents} & {*apart}]
     followed, _ = follow(roots)
     contents = {path: path.read_bytes() for path in {*own, *followed}}
     if study.file is not None and not hasattr(study.home, "__path__"):
@@ -175,11 +180,6 @@ def names_defined(statement: ast.stmt) -> set[str]:
         return {statement.name}
     targets = getattr(statement, "targets", [getattr(statement, "target", None)])
     return {target.id for target in targets if isinstance(target, ast.Name)}
-
-
-def part_of(path: Path) -> str:
-    """The part of bnjax in which one of its files lies, `frame` or `losses.py`."""
-    return path.relative_to(PACKAGE).parts[0]
 
 
 def is_installed(path: Path) -> bool:

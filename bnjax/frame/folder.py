@@ -51,6 +51,7 @@ TOLD = frozenset({"commit", "script"})
 ALWAYS_TOLD = frozenset({"data", "code"})  # a run that does not tell them is not taken for the same
 MOST_TOLD = 6  # differences
 LOST = {CONFIG: "was lost, and written again"}  # among what differed when a run was continued
+ANEW = "begin anew with --fresh (the folder is renamed, not deleted) or another --out"
 VERDICT = ("identifier", "sentence", "source", "rule", "measured", "published", "verdict", "reason")
 NUMBER = {"name", "estimate", "low", "high", "n", "unit", "threshold"}
 FIGURE_WORDS = ("name", "title", "text", "source", "caption")
@@ -137,7 +138,7 @@ def open_folder(
 
     Under another fingerprint a run that was begun goes on where that differs in `LAYOUT` alone, or
     where changes are accepted: this is said, and recorded under `continued`. Else it is a
-    `RunError`.
+    `RunError`. Where `config.json` was lost, see `heal_config`.
     """
     folder = root / study / digest(options)
     files.refuse_links(folder.parent, deep=False)
@@ -154,27 +155,15 @@ def open_folder(
     if not (folder / CONFIG).exists():
         if saved(folder):
             record = record._replace(continued=[LOST])
-            say(
-                f"{folder} has checkpoints and no {CONFIG}: it is written again; under what they "
-                "were made is not known, so the run may be a mixture: --fresh begins anew"
-            )
         write_config(folder, record)
+        say_mixture(folder, record, say)
         return folder
-    found = read_config(folder)
-    changed = differing(found.fingerprint, record.fingerprint)
-    said = told_changes(found.fingerprint, changed)
-    deciding = changed.keys() - LAYOUT - TOLD
-    if deciding and not accept_changes:
-        state = "a damaged" if is_finished(folder) else "an unfinished"
-        raise RunError(
-            f"{folder} holds {state} run made under {said}: continue it as it was begun, begin "
-            "anew with --fresh (the folder is renamed, not deleted) or another --out, or go on "
-            "with --accept-changes"
-        )
+    found, changed = compare(folder, record.fingerprint, accept_changes=accept_changes)
     if changed and changed not in found.continued:
         write_config(folder, found._replace(continued=[*found.continued, changed]))
     say_mixture(folder, found, say)
-    if deciding:
+    said = told_changes(found.fingerprint, changed)
+    if deciding(changed):
         say(f"{folder} was begun under {said}: it continues, and {CONFIG} records these changes")
     elif said:
         say(
@@ -206,23 +195,35 @@ def told_changes(before: Mapping[str, Any], changed: Mapping[str, Any]) -> str:
     return ", ".join([*said, *more])
 
 
-def refuse_changes(
-    folder: Path, now: Mapping[str, Any], *, accept_changes: bool, say: Callable[[str], None] = warn
-) -> None:
-    """Refuse to answer with a finished run where now its numbers would be others."""
+def deciding(changed: Mapping[str, Any]) -> dict[str, Any]:
+    """The differences of fingerprints that decide numbers."""
+    return {name: changed[name] for name in changed if name not in LAYOUT | TOLD}
+
+
+def compare(
+    folder: Path, now: Mapping[str, Any], *, accept_changes: bool, answers: bool = False
+) -> tuple[Description, dict[str, Any]]:
+    """How a run was begun, and what differs now; changes that decide numbers are refused.
+
+    Args:
+      folder: of the run.
+      now: today's fingerprint.
+      accept_changes: refuse none.
+      answers: whether the run is finished, and taken as the result.
+    """
     record = read_config(folder)
     changed = differing(record.fingerprint, plain(now))
-    deciding = {name: changed[name] for name in changed if name not in LAYOUT | TOLD}
-    said = told_changes(record.fingerprint, deciding)
-    if deciding and not accept_changes:
+    if deciding(changed) and not accept_changes:
+        state = "a finished" if answers else "a damaged" if is_finished(folder) else "an unfinished"
+        said = told_changes(record.fingerprint, changed)
+        first, last = f"continue it as it was begun, {ANEW}", "go on with"
+        if answers:
+            first = f"{ANEW}, judge and draw what it measured with --redraw"
+            last = "take it as it is with"
         raise RunError(
-            f"{folder} holds a finished run made under {said}: begin anew with --fresh (the folder "
-            "is renamed, not deleted) or another --out, judge and draw what it measured with "
-            "--redraw, or take it as it is with --accept-changes"
+            f"{folder} holds {state} run made under {said}: {first}, or {last} --accept-changes"
         )
-    if deciding:
-        say(f"{folder} was made under {said}")
-    say_mixture(folder, record, say)
+    return record, changed
 
 
 def say_mixture(folder: Path, record: Description, say: Callable[[str], None]) -> None:
@@ -234,22 +235,52 @@ def say_mixture(folder: Path, record: Description, say: Callable[[str], None]) -
         say(f"{folder} was continued under other {', '.join(sorted(others))}, see {CONFIG}")
 
 
-def heal_config(folder: Path, study: str, options: Any, say: Callable[[str], None] = warn) -> None:
-    """Set a damaged `config.json` aside; that of a finished run is written again from its results.
+def heal_config(
+    folder: Path,
+    study: str,
+    options: Any,
+    *,
+    accept_changes: bool = False,
+    say: Callable[[str], None] = warn,
+) -> None:
+    """Write a lost or damaged `config.json` again, from the copies in checkpoints.
 
-    These do not tell the settings of JAX. That of an unfinished run `open_folder` writes.
+    Without a copy nobody knows under what settings the run was begun: to go on is a change. Once it
+    is accepted, `config.json` is written for a finished run from its results, and for an unfinished
+    one by `open_folder`.
     """
     if not folder.exists() or not (damage := config_damage(folder)):
         return
+    record = max(saved_configs(folder), key=lambda copy: len(copy.continued), default=None)
+    if record is None and not accept_changes and (saved(folder) or is_finished(folder)):
+        raise RunError(
+            f"{folder / CONFIG} does not serve ({damage}) and no checkpoint has a copy of it, so "
+            f"under what the run was begun is not known: {ANEW}, or go on with --accept-changes"
+        )
+    if record is None and is_finished(folder) and RESULTS not in damaged_results(folder):
+        from bnjax.frame import results
+
+        facts = dict(results.read(folder).facts)
+        record = describe(study, options, facts)._replace(continued=[LOST])
     aside = ""
     if (folder / CONFIG).exists():
         aside = f"; it is now {disk.set_aside(folder / CONFIG).name}"
     say(f"{folder / CONFIG} does not serve: {damage}{aside}; it is written again")
-    if is_finished(folder) and RESULTS not in damaged_results(folder):
-        from bnjax.frame import results
+    if record is not None:
+        write_config(folder, record)
 
-        facts = dict(results.read(folder).facts)
-        write_config(folder, describe(study, options, facts)._replace(continued=[LOST]))
+
+def saved_configs(folder: Path) -> list[Description]:
+    """The sound copies of `config.json` in the checkpoints of a run."""
+    from bnjax.frame import checkpoints
+
+    found = []
+    for place in saved(folder):
+        with contextlib.suppress(ValueError):
+            copy = files.build(Description, checkpoints.read_manifest(place).config)
+            check_config(folder, copy)
+            found.append(copy)
+    return found
 
 
 def config_damage(folder: Path) -> str:
@@ -280,15 +311,7 @@ def read_config(folder: Path) -> Description:
     """Read `config.json`; a `RunError` if it does not serve, or is not that of this folder."""
     try:
         found = read_sealed(folder / CONFIG, FORMAT, Description)
-        if not all(isinstance(digest, str) for digest in found.plugins) or not all(
-            isinstance(differs, dict) for differs in found.continued
-        ):
-            raise ValueError("it has values of other types than ours")
-        here = Path(os.path.abspath(folder))
-        if here.parent.name != found.study:
-            raise ValueError(f"it is of the study {found.study}")
-        if (own := digest_of(found.options, found.plugins)) != original_name(here):
-            raise ValueError(f"it is of the run {own}")
+        check_config(folder, found)
     except ForeignFormat as error:
         raise RunError(
             f"{folder / CONFIG}: {error}: read it with that version, or begin anew with --fresh"
@@ -299,6 +322,19 @@ def read_config(folder: Path) -> Description:
             "again, and begins anew with --fresh"
         ) from error
     return found
+
+
+def check_config(folder: Path, found: Description) -> None:
+    """Refuse the description of another run as a `ValueError`."""
+    if not all(isinstance(digest, str) for digest in found.plugins) or not all(
+        isinstance(differs, dict) for differs in found.continued
+    ):
+        raise ValueError("it has values of other types than ours")
+    here = Path(os.path.abspath(folder))
+    if here.parent.name != found.study:
+        raise ValueError(f"it is of the study {found.study}")
+    if (own := digest_of(found.options, found.plugins)) != original_name(here):
+        raise ValueError(f"it is of the run {own}")
 
 
 def write_summary(
@@ -616,36 +652,32 @@ def damaged_results(path: Path) -> dict[str, str]:
     return {name: "has no digest" for name in expected} | files.find_damage(path, summary.files)
 
 
-def is_measured(path: Path) -> bool:
-    """Whether a run is finished, and all but what is drawn from its measurements is sound."""
+class Flaws(NamedTuple):
+    """What of a finished run is to be done again or said."""
+
+    results: dict[str, str]  # damaged files, by name
+    checkpoints: dict[Path, str]  # damaged ones
+    failed: dict[str, str]  # claims and figures
+
+
+def find_flaws(path: Path) -> Flaws | None:
+    """The flaws of a run whose measurements are all sound; None if it is no such run."""
     if not is_finished(path) or config_damage(path):
-        return False
+        return None
     read_config(path)  # refuses one of another version
-    measured = (SUMMARY, METRICS, RESULTS)
-    return not any(
-        name in measured or name.startswith(f"{MODELS}/") for name in damaged_results(path)
-    )
+    damaged, measured = damaged_results(path), (SUMMARY, METRICS, RESULTS)
+    if any(name in measured or name.startswith(f"{MODELS}/") for name in damaged):
+        return None
+    return Flaws(damaged, damaged_checkpoints(path, saved(path)), read_summary(path).failed)
 
 
-def is_incomplete(path: Path) -> bool:
-    """Whether something of a finished run is damaged, or a claim or a figure failed."""
-    return bool(damaged_results(path)) or bool(read_summary(path).failed)
-
-
-def is_sound(path: Path) -> bool:
-    """Whether nothing of a finished run, checkpoints included, is to be done again or said."""
-    return not is_incomplete(path) and not damaged_checkpoints(path, saved(path))
-
-
-def set_damaged_aside(path: Path, say: Callable[[str], None]) -> None:
+def set_damaged_aside(path: Path, flaws: Flaws, say: Callable[[str], None]) -> None:
     """Rename what is damaged of a finished run, so that it is written again; say so."""
-    if not is_finished(path):
-        return
     files.refuse_links(path)
-    for name, what in damaged_results(path).items():
+    for name, what in flaws.results.items():
         aside = ""
         if (path / name).exists():
             aside = f"; it is now {disk.set_aside(path / name).name}"
         say(f"{path / name}: {what}{aside}; it is written again")
-    for place, what in damaged_checkpoints(path, saved(path)).items():
+    for place, what in flaws.checkpoints.items():
         say(f"checkpoint {place} is damaged: {what}; it is now {disk.set_aside(place).name}")

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -65,6 +65,7 @@ class Execution(NamedTuple):
     check: Callable[[records.Layout, records.Record], None] = lambda layout, record: None
     known: dict[str, Any] | None = None  # shapes of arms that were set up, see `set_up`
     check_place: Callable[[], None] = lambda: None  # refuses a run folder that was moved
+    config: Mapping[str, Any] = MappingProxyType({})  # content of the run's `config.json`
 
 
 def plan(options: Any) -> list[Job]:
@@ -81,6 +82,7 @@ def run_job(
         path / folder.CHECKPOINTS / arm.folder,
         f"{path.name}/{arm.folder}",
         kept=options.checkpoints_kept,
+        config=execution.config,
     )
     while True:
         try:

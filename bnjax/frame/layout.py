@@ -32,6 +32,7 @@ ONE_ORDER = (
     "--xla_cpu_multi_thread_eigen=false",
     "--xla_cpu_enable_concurrency_optimized_scheduler=false",
 )
+DETERMINISTIC = ("--xla_gpu_exclude_nondeterministic_ops=true", "--xla_gpu_autotune_level=0")
 Job = TypeVar("Job")
 
 
@@ -75,7 +76,7 @@ def prepare(data: int, probe: int, deterministic: bool = False) -> None:
     no kernel is chosen by timing.
     """
     if deterministic:
-        add_flags("--xla_gpu_exclude_nondeterministic_ops=true", "--xla_gpu_autotune_level=0")
+        add_flags(*DETERMINISTIC)
     devices = data * probe
     if devices == 1:
         return
@@ -210,7 +211,8 @@ def enable() -> None:
 
     Each processor and each jaxlib has a folder of its own in there. The folder is the user's own
     and never part of a run. What lies there is trusted code, so a folder of another owner, or one
-    that others can write to, is refused. A folder that JAX was told of already
+    that others can write to, is refused; the group that Linux gives each user alone is none of
+    these, and loses the right to write. A folder that JAX was told of already
     (`JAX_COMPILATION_CACHE_DIR`) is left in force, and an empty `BNJAX_CACHE_DIR` switches the
     cache off.
     """
@@ -245,9 +247,26 @@ def enable() -> None:
 def refuse_foreign(folder: Path) -> None:
     """Refuse a folder in which somebody else could have put programs."""
     found = folder.stat()
-    if hasattr(os, "getuid") and (found.st_uid != os.getuid() or found.st_mode & 0o022):
+    if not hasattr(os, "getuid"):
+        return
+    own = found.st_uid == os.getuid()
+    if own and found.st_mode & 0o022 == 0o020 and is_private(found.st_gid):
+        folder.chmod(stat.S_IMODE(found.st_mode) & ~0o020)
+    elif not own or found.st_mode & 0o022:
         mode = stat.filemode(found.st_mode)
         raise OSError(f"{folder} is {mode} of user {found.st_uid}: others could change them")
+
+
+def is_private(group: int) -> bool:
+    """Whether a group has its user's name and no other member, as a user's own on Linux."""
+    import grp
+    import pwd
+
+    try:
+        found, name = grp.getgrgid(group), pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return False
+    return found.gr_name == name and not {*found.gr_mem} - {name}
 
 
 DAMAGED = "Error reading persistent compilation cache entry"

@@ -62,18 +62,21 @@ def run(
         held.enter_context(disk.naming_errors())
         watch = held.enter_context(processes.watched(options.heartbeat_seconds))
 
-        def is_measured() -> bool:
-            """Whether only verdicts, figures and page may be missing."""
-            return not options.fresh and folder.is_measured(path)
+        flaws: folder.Flaws | None = None
 
         def begin() -> int:
             """Whether the run is measured; asked, and the folder locked, by one process."""
-            if is_measured() and not redraws and folder.is_sound(path):
-                return 1
+            nonlocal flaws
+            if not options.fresh:
+                flaws = folder.find_flaws(path)
+                if flaws and not any(flaws) and not redraws:
+                    return 1
             held.enter_context(folder.hold(path))
             if not options.fresh:
-                folder.heal_config(path, study.name, options)
-            return int(is_measured())  # perhaps by a process that has ended just now
+                accepted = options.accept_changes
+                folder.heal_config(path, study.name, options, accept_changes=accepted)
+                flaws = folder.find_flaws(path)  # perhaps by a process that has ended just now
+            return int(flaws is not None)
 
         finished = processes.agree(begin)
         # After the lock: who does not get it is not kept waiting for the devices.
@@ -103,9 +106,9 @@ def run(
                     with contextlib.suppress(OSError):
                         disk.remove(path)
                 raise
-        elif who.writes:
+        elif flaws is not None:  # in the process that writes
             if not options.redraw:  # which takes the arrays as they are
-                compare_finished(study, options, who, path)
+                compare(study, options, who, path)
             console.print(f"finished before: {printable(path)}")
             if options.tensorboard:
                 warn("--tensorboard: event files are written while a run trains: add --fresh")
@@ -116,11 +119,10 @@ def run(
                     "--redraw draws and judges the same arrays again"
                 )
             disk.remove_leftovers(path)
-            incomplete = folder.is_incomplete(path)
-            if redraws or not folder.is_sound(path):
+            if redraws or any(flaws):
                 held.enter_context(folder.staying(path))
-                folder.set_damaged_aside(path, warn)
-            if redraws or incomplete:
+                folder.set_damaged_aside(path, flaws, warn)
+            if redraws or flaws.results or flaws.failed:
                 write(listeners)
     if who.writes:
         summary = folder.read_summary(path)
@@ -175,11 +177,14 @@ def complete(
             fresh=options.fresh,
             accept_changes=options.accept_changes,
         )
-        folder.set_damaged_aside(path, warn)
+        if folder.is_finished(path):
+            # A damaged checkpoint is set aside when its arm is restored.
+            folder.set_damaged_aside(path, folder.Flaws(folder.damaged_results(path), {}, {}), warn)
         return 0
 
     processes.agree(open_folder)
     check_place = held.enter_context(folder.staying(path, owner=who.writes))
+    config = folder.read_config(path)._asdict() if who.writes_jobs else {}
     if who.writes:
         count = facts["num_devices"]
         devices = facts["device"] if count == 1 else f"{count} × {facts['device']}"
@@ -218,6 +223,7 @@ def complete(
                 check=check,
                 known=known,
                 check_place=check_place,
+                config=config,
             )
             return job.run_job(study, options, dataset, path, one, execution)
 
@@ -252,8 +258,8 @@ def complete(
             raise Interrupted("after everything was done")
 
 
-def compare_finished(study: Study, options: Any, who: layout.Layout, path: Path) -> None:
-    """Refuse to answer with a finished run that other data, code, settings or versions made.
+def compare(study: Study, options: Any, who: layout.Layout, path: Path) -> None:
+    """Refuse a run, finished or not, that other data, code, settings or versions made.
 
     Where its data are no longer there, the rest is compared.
     """
@@ -263,7 +269,12 @@ def compare_finished(study: Study, options: Any, who: layout.Layout, path: Path)
         warn(f"the data of {path} are not compared: {error}")
         dataset = None
     now = {**fingerprint.of_run(study, options, dataset, who), **fingerprint.settings()}
-    folder.refuse_changes(path, now, accept_changes=options.accept_changes)
+    record, changed = folder.compare(
+        path, now, accept_changes=options.accept_changes, answers=folder.is_finished(path)
+    )
+    if deciding := folder.deciding(changed):
+        warn(f"{path} was made under {folder.told_changes(record.fingerprint, deciding)}")
+    folder.say_mixture(path, record, warn)
 
 
 def run_options(options: Any) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """`bnjax` verify, resume and list, and a finished run whose files were damaged."""
 
+import collections
 import dataclasses
 import json
 import os
@@ -20,7 +21,7 @@ from toy_runs import STUDY, TOY, look, stop_at
 import bnjax
 from bnjax.commands import command_line, program
 from bnjax.errors import RunError, UsageError
-from bnjax.frame import files, folder, layout, stored_options
+from bnjax.frame import checkpoints, files, fingerprint, folder, layout, stored_options
 from bnjax.frame import study as studies
 from bnjax.frame.listener import Listener
 
@@ -506,31 +507,85 @@ def test_a_damaged_description_of_a_finished_run_is_written_again(toy, runs, cap
     assert f"warning: {path} does not serve: " in captured.err
     assert ("it is now config.json.old1" in captured.err) == (content is not None)
     assert "seed 0: step" not in captured.out  # nothing is trained again
-    after = folder.read_config(run)
-    assert {"data", "code", "jax"} < after.fingerprint.keys()
-    assert after.fingerprint.items() < before.fingerprint.items()  # JAX's settings are in no result
-    assert after.continued == [folder.LOST]
-    assert f"{run} lost its config.json once: not all is known" in captured.err
-    rest = {"options": {}, "fingerprint": {}, "continued": []}
-    assert after._replace(**rest) == before._replace(**rest)
+    assert captured.err.count("\n") == 1
+    assert folder.read_config(run) == before
     assert call("verify", run)[0] == 0
 
 
 @pytest.mark.parametrize("content", [None, "{"])
-def test_that_of_an_unfinished_run_too_and_what_is_not_known_is_said(
+def test_where_results_alone_tell_of_a_finished_run_its_settings_are_not_known(
+    toy, runs, capsys, content
+):
+    root, run = runs
+    path, before = run / "config.json", folder.read_config(run)
+    shutil.rmtree(run / "checkpoints")
+    path.unlink() if content is None else path.write_text(content)
+    refused(root, capsys)
+    assert again(root, "--accept-changes") == 0
+    captured = capsys.readouterr()
+    assert "seed 0: step" not in captured.out  # nothing is trained again
+    after = folder.read_config(run)
+    assert {"data", "code", "jax"} < after.fingerprint.keys()
+    assert after.fingerprint.items() < before.fingerprint.items()  # JAX's settings are in no result
+    assert after.continued == [folder.LOST]
+    assert captured.err.count(f"{run} lost its config.json once: not all is known") == 1
+
+
+def refused(root, capsys):
+    """A run is not gone on with, and nothing of it is changed, since nothing tells its settings."""
+    before = look(root)
+    capsys.readouterr()
+    assert again(root) == 1
+    (error,) = capsys.readouterr().err.splitlines()
+    assert "config.json does not serve (" in error
+    assert "no checkpoint has a copy of it" in error
+    assert "begin anew with --fresh" in error
+    assert error.endswith("or go on with --accept-changes")
+    assert look(root) == before
+
+
+@pytest.mark.parametrize("content", [None, "{"])
+def test_that_of_an_unfinished_run_comes_from_its_checkpoints(
     toy, tmp_path, monkeypatch, capsys, content
 ):
     with monkeypatch.context() as patch:
         stop_at(patch, 3)
         assert again(tmp_path) == 130
     (run,) = (tmp_path / "lp_norms").iterdir()
-    path = run / "config.json"
+    path, before = run / "config.json", folder.read_config(run)
     path.unlink() if content is None else path.write_text(content)
-    capsys.readouterr()
-    assert again(tmp_path) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(fingerprint, "settings", lambda: {"jax_enable_x64": "other"})
+        assert again(tmp_path) == 1
     error = capsys.readouterr().err
-    assert "has checkpoints and no config.json: it is written again; under what they" in error
+    assert f"{path} does not serve: " in error
+    assert "an unfinished run made under jax_enable_x64 True (now other)" in error
+    assert folder.read_config(run) == before
+    path.unlink()
+    manifests = {place: checkpoints.read_manifest(place) for place in folder.saved(run)}
+    for change in ({"study": "x"}, {"jobs": "x"}, {"more": 1}):
+        for place, manifest in manifests.items():
+            changed = manifest._replace(config=manifest.config | change)
+            files.write_sealed(place / checkpoints.MANIFEST, checkpoints.FORMAT, changed)
+        assert folder.saved_configs(run) == []
+    refused(tmp_path, capsys)
+    assert again(tmp_path, "--accept-changes") == 0
+    assert f"{run} lost its config.json once: not all is known" in capsys.readouterr().err
     assert folder.read_config(run).continued == [folder.LOST]
+
+
+def test_a_run_that_is_finished_is_read_once_when_its_command_is_repeated(toy, runs, monkeypatch):
+    root, run = runs
+    counts = collections.Counter()
+
+    def digest(path, digest=files.file_digest):
+        counts[path.relative_to(run).as_posix()] += 1
+        return digest(path)
+
+    monkeypatch.setattr(files, "file_digest", digest)
+    assert again(root) == 0
+    assert {"results.nc", "metrics.jsonl", "figure.png"} < counts.keys()
+    assert set(counts.values()) == {1}
 
 
 def test_a_damaged_checkpoint_of_a_finished_run_is_said_once_and_set_aside(toy, runs, capsys, call):

@@ -4,7 +4,7 @@ import pytest
 from toy_runs import STUDY, TOY, look, stop_at
 
 from bnjax.commands import command_line, plan
-from bnjax.frame import folder
+from bnjax.frame import fingerprint, folder
 from bnjax.frame import study as studies
 from bnjax.studies import landscape
 
@@ -68,6 +68,28 @@ def test_after_a_run_a_plan_says_what_it_took(toy, tmp_path, monkeypatch, capsys
     (run / folder.SESSIONS).write_text("{}")
     assert command_line.main(STUDY, [*call, "--plan"]) == 0
     assert "time, memory: not recorded in its folder" in capsys.readouterr().out
+
+
+def test_a_plan_of_an_unfinished_run_says_that_to_go_on_would_be_refused(
+    toy, tmp_path, monkeypatch, capsys
+):
+    call = [*TOY, "--out", str(tmp_path)]
+    with monkeypatch.context() as patch:
+        stop_at(patch, 3)
+        assert command_line.main(STUDY, call) == 130
+    before = look(tmp_path)
+    assert command_line.main(STUDY, [*call, "--plan"]) == 0
+    assert "it was begun: what is done already is not taken off" in capsys.readouterr().out
+    monkeypatch.setattr(fingerprint, "version", lambda package: "99")
+    assert command_line.main(STUDY, [*call, "--plan"]) == 1
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert "holds an unfinished run made under bnjax " in error
+    assert error.count("\n") == 1
+    for option in ("--fresh", "--accept-changes"):
+        assert command_line.main(STUDY, [*call, "--plan", option]) == 0
+        assert "time: " in capsys.readouterr().out
+    assert look(tmp_path) == before
 
 
 @pytest.mark.parametrize(("took", "calls"), [([9.0, 1.5, 1.0], 3), ([9.0, 2.5], 2)])

@@ -10,9 +10,10 @@ from toy_runs import STUDY, TOY
 import bnjax
 from bnjax.commands import command_line, doctor, program
 from bnjax.errors import UsageError
-from bnjax.frame import results
+from bnjax.frame import folder, layout, results
 from bnjax.frame import study as studies
 from bnjax.frame.listener import Listener
+from bnjax.studies import landscape
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"]])
@@ -173,6 +174,32 @@ def test_the_doctor_finds_a_folder_that_cannot_be_written_and_leaves_nothing(
     assert "set BNJAX_CACHE_DIR to another folder" in found.found
 
 
+@pytest.mark.parametrize("name", ["TFDS_DATA_DIR", "JAX_COMPILATION_CACHE_DIR", "BNJAX_CACHE_DIR"])
+def test_the_doctor_goes_on_after_a_folder_whose_name_is_too_long(
+    monkeypatch, capsys, tmp_path, name
+):
+    long = str(tmp_path / ("x" * 300))
+    monkeypatch.setenv(name, long)
+    kept = doctor.jax.config.jax_compilation_cache_dir
+    if name.startswith("JAX"):
+        doctor.jax.config.update("jax_compilation_cache_dir", long)
+    elif name.startswith("BNJAX"):
+        doctor.jax.config.update("jax_compilation_cache_dir", None)
+    try:
+        status = program.main(["doctor", "--out", long])
+    finally:
+        doctor.jax.config.update("jax_compilation_cache_dir", kept)
+    out, error = capsys.readouterr()
+    lines = [line.split()[0] for line in out.splitlines()]
+    assert (status, lines[0], lines[-1]) == (1, "versions", "runs")
+    assert len(lines) == len(set(lines))
+    assert error.count("\n") == (name == "BNJAX_CACHE_DIR")
+    assert program.main(["doctor", "--data-dir", long]) == 2
+    assert capsys.readouterr().err == (
+        f"error: data_dir={long} is not a folder: give one with prepared data sets\n"
+    )
+
+
 def test_the_precision_of_products_is_measured(monkeypatch):
     real = doctor.jnp.matmul
     monkeypatch.setattr(
@@ -239,3 +266,30 @@ def test_programs_compile_cheaply_where_that_costs_nothing(
     environment = dict(given)
     command_line.suit_xla(["--preset", preset], environment)
     assert environment.get("XLA_FLAGS") == flags
+
+
+@pytest.mark.parametrize("flags", ["", UNTUNED, f"--a=b {UNTUNED}", UNTUNED.replace("0", "4")])
+def test_a_resumed_run_has_its_kernels_chosen_as_when_it_was_begun(monkeypatch, tmp_path, flags):
+    monkeypatch.setattr(os, "confstr", lambda name: None)
+    options = landscape.Options()
+    run = tmp_path / "landscape" / folder.digest(options)
+    run.mkdir(parents=True)
+    folder.write_config(run, folder.describe("landscape", options, {"XLA_FLAGS": flags}))
+    environment = {"JAX_PLATFORMS": "cuda"}
+    command_line.suit_xla(["resume", "--debug", str(run)], environment)
+    assert environment.get("XLA_FLAGS") == (UNTUNED if UNTUNED in flags else None)
+    environment = {"JAX_PLATFORMS": "cuda"}
+    command_line.suit_xla(["resume", str(tmp_path)], environment)
+    assert "XLA_FLAGS" not in environment
+
+
+def test_a_flag_that_nobody_gave_is_not_blamed(monkeypatch):
+    for name in [name for name in os.environ if name.startswith(("JAX_", "XLA_"))]:
+        monkeypatch.delenv(name)
+    own = " ".join([LEVEL_1, UNTUNED, *layout.DETERMINISTIC, *layout.ONE_ORDER])
+    message = "no kernel was found: set XLA_FLAGS=--xla_gpu_strict_conv_algorithm_picker=false"
+    monkeypatch.setenv("XLA_FLAGS", own)
+    assert command_line.blamed(message) == []
+    monkeypatch.setenv("XLA_FLAGS", f"{own} --a=b {LEVEL_1[:-1]}3")
+    assert command_line.blamed(message) == [f"XLA_FLAGS=--a=b {LEVEL_1[:-1]}3"]
+    assert command_line.blamed("another message") == []

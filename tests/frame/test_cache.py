@@ -1,7 +1,10 @@
 """Where compiled programs are kept."""
 
 import contextlib
+import grp
+import pwd
 import warnings
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -92,11 +95,48 @@ def test_a_folder_that_others_can_write_to_is_refused(tmp_path, monkeypatch, cap
     changed = place if which == "chosen" else own
     changed.chmod(mode)
     monkeypatch.setenv("BNJAX_CACHE_DIR", str(place))
+    monkeypatch.setattr(layout, "is_private", lambda group: False)
     layout.enable()
     if mode == 0o755:
         assert jax.config.jax_compilation_cache_dir == str(own)
         return
     refused(capsys, changed)
+
+
+@pytest.mark.parametrize("which", ["chosen", "own"])
+def test_the_group_of_the_user_alone_loses_the_right_to_write(tmp_path, monkeypatch, which):
+    own = tmp_path / "programs" / layout.processor_and_version()
+    own.mkdir(parents=True)
+    changed = own.parent if which == "chosen" else own
+    changed.chmod(0o775)
+    monkeypatch.setenv("BNJAX_CACHE_DIR", str(own.parent))
+    monkeypatch.setattr(layout, "is_private", lambda group: group == changed.stat().st_gid)
+    layout.enable()
+    assert jax.config.jax_compilation_cache_dir == str(own)
+    assert changed.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize(
+    ("name", "members", "private"),
+    [
+        ("ada", [], True),
+        ("ada", ["ada"], True),
+        ("ada", ["eve"], False),
+        ("users", [], False),
+        (None, [], False),
+    ],
+)
+def test_a_group_is_private_if_it_has_its_users_name_and_no_other_member(
+    monkeypatch, name, members, private
+):
+    def group(number):
+        if name is None:
+            raise KeyError(number)
+        return SimpleNamespace(gr_name=name, gr_mem=members)
+
+    monkeypatch.setattr(grp, "getgrgid", group)
+    monkeypatch.setattr(pwd, "getpwuid", lambda number: SimpleNamespace(pw_name="ada"))
+    assert layout.is_private(1) == private
 
 
 def refused(capsys, folder):

@@ -139,6 +139,7 @@ def test_of_a_study_in_one_file_what_claims_and_figures_alone_use_does_not_count
 
 PARTS = ("convolution/table.py", "data/batches.py", "frame/job.py", "losses.py", "probes/line.py")
 OTHER_PARTS = ("commands/plan.py", "draw/arms.py", "judge/kit.py", "report/page.py")
+OTHER_PARTS += ("frame/listener.py", "frame/messages.py", "frame/published_curves.py")
 OF_STUDIES = {
     "studies/landscape/measure.py": True,  # which batch_size imports
     "studies/batch_size/__init__.py": True,
