@@ -3,6 +3,7 @@
 They count as if they stood on the command line, before the options that are typed there.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -41,11 +42,15 @@ def with_config(study: Study, options: Sequence[Option], arguments: Sequence[str
     if is_run and "--preset" in typed:
         raise UsageError(f"--preset: {path} settles all that a preset does: leave one of them out")
     stored: list[str] = []
-    for key, value in values.items():
+    seen = set[str]()
+    for key, value in values:
         flag = f"--{canonical(str(key)).lstrip('-')}"
         if flag not in known or flag == CONFIG.name:
             near = did_you_mean(flag, known)
             raise UsageError(f"--config {path}: {key}: {study.name} has no such option{near}")
+        if known[flag].name in seen:
+            raise UsageError(f"--config {path}: {key} is there twice: leave one out")
+        seen.add(known[flag].name)
         if known[flag].name in typed:
             continue
         if known[flag].name == "--plugins" and value:
@@ -59,14 +64,15 @@ def with_config(study: Study, options: Sequence[Option], arguments: Sequence[str
     return [*stored, *rest]
 
 
-def read(study: Study, path: Path) -> tuple[dict[Any, Any], bool]:
+def read(study: Study, path: Path) -> tuple[list[tuple[Any, Any]], bool]:
     """The options in a file, and whether it is a run's own; how a run was carried out is left."""
     import yaml  # neither is needed without a file
 
     from bnjax.frame import files
 
     try:
-        content = yaml.safe_load(files.read(path, LARGEST, follow=True))
+        text = files.read(path, LARGEST, follow=True)
+        content = yaml.safe_load(text)
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         mark, why = getattr(error, "problem_mark", None), getattr(error, "problem", None)
         where = f"line {mark.line + 1}: {why}" if mark and why else told(error)
@@ -77,10 +83,15 @@ def read(study: Study, path: Path) -> tuple[dict[Any, Any], bool]:
                 f"--config {path}: it is of the study {content.get('study')}: give it to that one"
             )
         stored = content["options"].items()
-        return {name: value for name, value in stored if name not in option_groups.EXECUTION}, True
+        return [
+            (name, value) for name, value in stored if name not in option_groups.EXECUTION
+        ], True
     if not isinstance(content, dict):
         raise UsageError(f"--config {path}: has no options by name, such as `lr: 0.1`: {REMEDY}")
-    return content, False
+    # As a dictionary it has the last one of equal names alone.
+    names = [name.value for name, _ in yaml.compose(text, yaml.SafeLoader).value]
+    twice = [(name, None) for name, count in Counter(names).items() if count > 1]
+    return [*content.items(), *twice], False
 
 
 def words_of(flag: str, value: Any, path: Path) -> list[str]:

@@ -58,6 +58,7 @@ def report(options: Options) -> Path:
     target = options.out or (first if len(unique) == 1 else first.parents[1]) / page.PAGE
     if target.is_dir() or not target.absolute().parent.is_dir():
         raise UsageError(f"--out {target}: must be a file in a folder that exists")
+    refuse_files_of_runs(target, unique)
     published = read_published(options.published) if options.published else {}
     made = [read(Path(path), published, target.absolute().parent) for path in unique]
     pair = None
@@ -66,6 +67,17 @@ def report(options: Options) -> Path:
         pair = (a, b)
     write(page.render(made, pair), target)
     return target
+
+
+def refuse_files_of_runs(target: Path, shown: Sequence[str]) -> None:
+    """Refuse to write over what a run wrote, but for the page of a run that the new one shows."""
+    from bnjax.report import page
+
+    runs = (place for place in target.absolute().parents if (place / folder.CONFIG).exists())
+    if (place := next(runs, None)) is None:
+        return
+    if target.suffix != ".html" or (target.name == page.PAGE and str(place) not in shown):
+        raise UsageError(f"--out {target}: is in the run {place}: give a file elsewhere")
 
 
 def read(path: Path, published: Published, page_folder: Path) -> Any:
@@ -82,7 +94,7 @@ def read(path: Path, published: Published, page_folder: Path) -> Any:
         )
     from bnjax.report import publish
 
-    failed: dict[str, Exception] = {}
+    failed: dict[str, BaseException] = {}
     with tempfile.TemporaryDirectory(prefix="bnjax-report-") as name:
         place = Path(name)
         described = [
@@ -107,7 +119,7 @@ def write(text: str, target: Path) -> None:
         with folder.hold(own):
             page.save(text, target)
             if page.PAGE in folder.read_summary(own).files:
-                folder.renew_summary(own)
+                folder.renew_summary(own, page.PAGE)
     except OSError as error:
         raise RunError(f"cannot write {target} ({error.strerror}): give another --out") from error
 

@@ -55,6 +55,8 @@ def describe(path: Path) -> Run:
         record = folder.read_config(path)
         what = {name: record.options[name] for name in SHOWN if name in record.options}
         state = progress(path, record)
+        if mixed := folder.mixed(record):
+            state += f", continued under other {' '.join(sorted(mixed))}"
     except RunError as error:
         foreign = isinstance(error.__cause__, ForeignFormat)
         state = ("" if foreign else f"damaged: {folder.CONFIG}: ") + folder.reason(error)
@@ -132,6 +134,8 @@ def verify(path: Path) -> int:
         return 1
     for place, what in found.damage.items():
         print(printable(f"{place}: {what}"))
+    if path / folder.CONFIG not in found.damage:
+        folder.say_mixture(path, folder.read_config(path), lambda line: print(printable(line)))
     kind = "" if found.finished else ", not finished"
     verdict = "damaged" if found.damage else "sound"
     counts = f"{found.files} files, {found.checkpoints} checkpoints{kind}"

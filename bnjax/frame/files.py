@@ -301,6 +301,17 @@ def pack(arrays: Mapping[str, np.ndarray]) -> memoryview:
     return buffer.getbuffer()
 
 
+def read_attributes(path: Path, names: Iterable[str]) -> dict[str, str]:
+    """Texts that a netCDF file of version 3 has as attributes, its variables left on the disk."""
+    from scipy.io import netcdf_file
+
+    try:
+        with netcdf_file(path, mmap=True) as found:
+            return {name: getattr(found, name).decode() for name in names}
+    except Exception as error:  # scipy raises errors of many kinds
+        raise ValueError(str(error) or type(error).__name__) from error
+
+
 def read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         return read_arrays(path)

@@ -15,21 +15,22 @@ import re
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import jax
 import numpy as np
 
-from bnjax import losses
+from bnjax import losses, models
 from bnjax.data import Dataset
 from bnjax.data.dataset import content_digest
 from bnjax.errors import RunError
 from bnjax.frame import processes
 from bnjax.frame.folder import ENVIRONMENT, LAYOUT, TOLD, differing
 from bnjax.frame.layout import ALONE, Layout, cpu_lines, version
-from bnjax.frame.study import PACKAGE, PLACES, Study
+from bnjax.frame.study import PACKAGE, PLACES, Study, file_of, texts_of
 from bnjax.models.settings import flax_settings
 
 PACKAGES = ("bnjax", "jax", "jaxlib", "flax", "optax", "numpy")
@@ -62,7 +63,7 @@ def fingerprint(who: Layout = ALONE) -> dict[str, Any]:
     """
     (device,), mesh = jax.device_put(0).devices(), who.meshes[0]
     return {
-        **{package: version(package) for package in PACKAGES},
+        **{package: version_of(package) for package in PACKAGES},
         "python": platform.python_version(),
         "platform": device.platform,
         "device": device.device_kind,
@@ -80,9 +81,21 @@ def fingerprint(who: Layout = ALONE) -> dict[str, Any]:
     }
 
 
+def version_of(package: str) -> str:
+    """A version; where no package manager put the package, with twelve digits of its sources."""
+    file = getattr(sys.modules.get(package), "__file__", None)
+    home = Path(file or "").parent
+    if file is None or is_installed(home) or home == PACKAGE:  # bnjax is told by `code`
+        return version(package)
+    total = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(home.rglob("*.py"))))
+    return f"{version(package)} with sources {total.hexdigest()[:12]}"
+
+
 def of_run(study: Study, options: Any, dataset: Dataset | None, who: Layout) -> dict[str, Any]:
     """The fingerprint of a run; without a data set, of all but the data."""
-    found = {**fingerprint(who), "script": study.script, **code(study, options.plugins)}
+    makers = [models.norms.registry.REGISTRY[name] for name in options.norms]
+    makers.append(models.FAMILIES[options.model].build)
+    found = {**fingerprint(who), "script": study.script, **code(study, options.plugins, makers)}
     if dataset is not None:
         found |= {
             "dataset": dataset.note,
@@ -124,23 +137,31 @@ def refuse_other_processes(own: Mapping[str, Any]) -> None:
         )
 
 
-def code(study: Study, plugins: Iterable[Path]) -> dict[str, str]:
+def code(
+    study: Study, plugins: Iterable[Path], makers: Sequence[Callable[..., Any]] = ()
+) -> dict[str, str]:
     """Twelve digits of the SHA-256 of all code that measures, and versions of what it imports.
 
     `code` is the digest of bnjax's own modules but those that judge, draw and report; of the study
-    but its claims and figures; of the plugins; and of every local file that these import. Local is
+    but its claims and figures; of the plugins and of what makes norms and networks, which Python
+    may have registered without one; and of every local file that these import. Local is
     what lies neither in Python's library nor in `site-packages`; of what lies there, the imports of
     files outside bnjax are told by their versions.
     """
     roots = [*study.measuring, *(Path(path).resolve() for path in plugins)]
+    made = {file_of(make) for make in makers}
+    roots += [path for path in made if path and PACKAGE not in path.parents]
     apart = [PACKAGE / part for part in (*APART, "studies")]
     own = [path for path in PACKAGE.rglob("*.py") if not {path, *path.parents} & {*apart}]
     followed, _ = follow(roots)
     contents = {path: path.read_bytes() for path in {*own, *followed}}
     if study.file is not None and not hasattr(study.home, "__path__"):
         contents[study.file] = measuring_text(contents[study.file])
+    refuse_stale(contents)
     named = sorted((path.name, content) for path, content in contents.items())
-    named += [("", text.encode()) for text in study.texts]
+    seen = set[int]()
+    typed = [*study.texts, *(text for make in makers for text in texts_of(make, seen))]
+    named += [("", text.encode()) for text in typed]
     total = hashlib.sha256()
     for name, content in named:
         total.update(name.encode() + hashlib.sha256(content).digest())
@@ -149,6 +170,26 @@ def code(study: Study, plugins: Iterable[Path]) -> dict[str, str]:
     distributions = importlib.metadata.packages_distributions() if others else {}
     names = sorted({name for other in others for name in distributions.get(other, ())})
     return {"code": total.hexdigest()[:12], **{name: version(name) for name in names}}
+
+
+# By file: how its module was loaded when this process first looked, and the file's digest then.
+LOADED: dict[Path, tuple[object, bytes]] = {}
+
+
+def refuse_stale(contents: Mapping[Path, bytes]) -> None:
+    """Refuse files that are not any more what this process loaded: what runs is another code."""
+    modules = [vars(one) for one in [*sys.modules.values()] if isinstance(one, ModuleType)]
+    files = ((one.get("__file__"), one.get("__spec__")) for one in modules)
+    specs = {Path(file).resolve(): spec for file, spec in files if file}
+    for path in contents.keys() & specs.keys():
+        now = specs[path], hashlib.sha256(contents[path]).digest()
+        before = LOADED.setdefault(path, now)
+        if before[0] is now[0] and before != now:
+            raise RunError(
+                f"{path} was changed after this process had loaded it: start a new process (in a "
+                "notebook restart the kernel)"
+            )
+        LOADED[path] = now
 
 
 def measuring_text(source: bytes) -> bytes:
@@ -229,6 +270,10 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.ImportFrom):
             base = [node.module] if node.module else []
             yield from ((node.level, ".".join([*base, alias.name])) for alias in node.names)
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = ast.unparse(node.func).rpartition(".")[2]
+            if called in ("import_module", "__import__"):
+                yield 0, str(node.args[0].value)
 
 
 def locate(place: Path, names: Iterable[str]) -> Iterator[Path]:

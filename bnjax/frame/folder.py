@@ -226,12 +226,16 @@ def compare(
     return record, changed
 
 
+def mixed(record: Description) -> set[str]:
+    """What decides numbers and was another thing when a run was continued than at its start."""
+    return {key for one in record.continued for key in one} - LAYOUT - TOLD
+
+
 def say_mixture(folder: Path, record: Description, say: Callable[[str], None]) -> None:
     """Say under what else than at its start a run was continued before."""
-    mixed = {key for one in record.continued for key in one} - LAYOUT - TOLD
-    if CONFIG in mixed:
+    if CONFIG in mixed(record):
         say(f"{folder} lost its {CONFIG} once: not all is known under what it was made")
-    if others := mixed - {CONFIG}:
+    if others := mixed(record) - {CONFIG}:
         say(f"{folder} was continued under other {', '.join(sorted(others))}, see {CONFIG}")
 
 
@@ -350,10 +354,10 @@ def write_summary(
     write_sealed(folder / SUMMARY, FORMAT, Summary(*listed, question, source))
 
 
-def renew_summary(folder: Path) -> None:
-    """Take the digests again, after figures of a finished run were drawn anew."""
+def renew_summary(folder: Path, name: str) -> None:
+    """Take the digest of one file again, after it was written anew; the others keep theirs."""
     found = read_summary(folder)
-    renewed = found._replace(files=files.take(folder, found.files))
+    renewed = found._replace(files={**found.files, **files.take(folder, [name])})
     write_sealed(folder / SUMMARY, FORMAT, renewed)
 
 
@@ -649,7 +653,28 @@ def damaged_results(path: Path) -> dict[str, str]:
     except RunError as error:
         return {SUMMARY: reason(error)}
     expected = {METRICS, RESULTS} - set(summary.files)
-    return {name: "has no digest" for name in expected} | files.find_damage(path, summary.files)
+    found = {name: "has no digest" for name in expected} | files.find_damage(path, summary.files)
+    if RESULTS not in found and (why := foreign_results(path)):
+        found[RESULTS] = why
+    return found
+
+
+def foreign_results(path: Path) -> str:
+    """Why sound results are another run's than `config.json` says; empty if they are not."""
+    try:
+        record = read_config(path)
+        about = files.read_attributes(path / RESULTS, ("options", "facts"))
+        options, facts = map(files.parse_json, about.values())
+        for name, value in options.items():
+            if record.options.get(name) not in (value, [value]):
+                return f"is of a run with {name} {value}"[:200]
+        for name, value in differing(record.fingerprint, facts).items():
+            known = any(one.get(name) == value for one in record.continued)
+            if name not in LAYOUT | TOLD and not known:
+                return f"is of a run under {name} {value}"[:200]
+    except (RunError, AttributeError, KeyError, ValueError):  # said elsewhere, or no facts
+        pass
+    return ""
 
 
 class Flaws(NamedTuple):

@@ -50,6 +50,10 @@ class Job(NamedTuple):
     def label(self) -> str:
         return label_of(self.values, self.seed)
 
+    @property
+    def folder(self) -> str:
+        return folder.safe_name((*self.values.values(), self.seed))
+
 
 class Execution(NamedTuple):
     """How a job is carried out; nothing of it changes what is measured."""
@@ -70,7 +74,15 @@ class Execution(NamedTuple):
 
 def plan(options: Any) -> list[Job]:
     seeds = range(options.seed, options.seed + options.seeds)
-    return [Job(values, seed) for values in arm_values(options) for seed in seeds]
+    jobs = [Job(values, seed) for values in arm_values(options) for seed in seeds]
+    named: dict[str, Job] = {}  # some file systems take capital letters for small ones
+    for one in jobs:
+        if (other := named.setdefault(one.folder.casefold(), one)) is not one:
+            raise UsageError(
+                f"the arms {other.label} and {one.label} would have one folder, {one.folder}: give "
+                "their factors values that differ"
+            )
+    return jobs
 
 
 def run_job(
@@ -256,6 +268,9 @@ def set_up(
     program = build_program(arm, over)
     probes = dict(study.part("probes", lambda arm: {})(arm))
     sweeps: Mapping[str, Sweep] = study.part("after", lambda arm: {})(arm)
+    own = {"train", "test", *([recording.NAME] if arm.options.watch else [])}
+    if taken := probes.keys() & own | (own | probes.keys()) & sweeps.keys():
+        raise UsageError(f"two probes or sweeps are named {min(taken)}: give one another name")
     if arm.options.watch:
         probes[recording.NAME] = recording.recording(arm)
     probes["test"] = test_probe(arm, layout.place(arm.dataset.test, mesh), over)
@@ -267,7 +282,7 @@ def set_up(
         rows[name].pop(steps, None)
     begin = functools.partial(first_state, arm, arm.optimizer, program.batch)
     known = {} if known is None else known
-    if (own := repr(arm.values)) not in known:
+    if (values := repr(arm.values)) not in known:
         state, batch = jax.eval_shape(begin, arm.key("data"))
         gradient = jax.eval_shape(program.gradient, state, batch)
         _, metrics = jax.eval_shape(program.update, state, gradient)
@@ -278,8 +293,8 @@ def set_up(
             found[name] = records.Group(len(rows[name]), shapes, (probe.axis, *probe.leading))
         for name, sweep in sweeps.items():
             found[name] = records.Group(sweep.rows, sweep.shapes, (sweep.axis,))
-        known[own] = found, state
-    return SetUp(program, begin, probes, sweeps, rows, *known[own])
+        known[values] = found, state
+    return SetUp(program, begin, probes, sweeps, rows, *known[values])
 
 
 def run_jobs(

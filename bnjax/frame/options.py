@@ -189,7 +189,8 @@ class Base(Execution):
         for name, limit in most.items():
             require_range(option_name(name), getattr(self, name), 1, limit)
         require_range("--watch", self.watch, 0, MOST)
-        require("--seed", self.seed, 0 <= self.seed < LARGEST_WHOLE, "from 0 to 2147483647")
+        last = LARGEST_WHOLE - self.seeds
+        require("--seed", self.seed, 0 <= self.seed <= last, f"from 0 to {last}")
         for drop in self.lr_drops:
             require("--lr-drops", drop, math.isfinite(drop), "finite")
         drops = self.drop_steps

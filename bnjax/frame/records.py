@@ -56,8 +56,11 @@ def empty(layout: Layout) -> Record:
             )
         for field, leaf in group.shapes._asdict().items():
             dtype = np.promote_types(leaf.dtype, np.float32)
-            require_size(f"{probe}_{field}", group.rows * math.prod(leaf.shape) * dtype.itemsize)
-            record[f"{probe}_{field}"] = np.full((group.rows, *leaf.shape), np.nan, dtype)
+            name = f"{probe}_{field}"
+            if name in record:
+                raise UsageError(f"two measurements are named {name}: rename a probe or its field")
+            require_size(name, group.rows * math.prod(leaf.shape) * dtype.itemsize)
+            record[name] = np.full((group.rows, *leaf.shape), np.nan, dtype)
     return record
 
 

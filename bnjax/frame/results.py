@@ -6,6 +6,7 @@ file.
 """
 
 import dataclasses
+import hashlib
 import io
 import json
 import textwrap
@@ -98,8 +99,14 @@ def late(values: xarray.DataArray, axis: str, share: float = 0.25) -> xarray.Dat
 
 
 def write(run: Run, folder: Path) -> None:
-    """Write `results.nc` and `metrics.jsonl`, each whole or not at all."""
-    disk.write(folder / files.RESULTS, encode(run))
+    """Write `results.nc` and `metrics.jsonl`, each whole or not at all.
+
+    Results that differ, of a run whose other files were lost, are set aside.
+    """
+    path, content = folder / files.RESULTS, encode(run)
+    if path.is_file() and files.file_digest(path) != hashlib.sha256(content).hexdigest():
+        disk.set_aside(path)
+    disk.write(path, content)
     rows = (json.dumps(row, allow_nan=False) + "\n" for row in metric_rows(run))
     disk.write(folder / files.METRICS, "".join(rows).encode())
 

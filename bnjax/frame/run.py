@@ -54,6 +54,7 @@ def run(
     """
     begun = time.monotonic()
     layout.enable()
+    fingerprint.code(study, options.plugins)  # a file that is changed from now on is noticed
     console = messages.terminal()
     path = options.out / study.name / folder.digest(options)
     published = read_published(options.published) if options.published else {}
@@ -93,7 +94,7 @@ def run(
                     folder.note_session(path, folder.Session(seconds, layout.most_memory()))
 
             try:
-                complete(held, study, options, console, who, watch, stop, listeners, write)
+                complete(held, study, options, path, console, who, watch, stop, listeners, write)
                 note()
             except Interrupted:
                 note()
@@ -139,6 +140,7 @@ def complete(
     held: contextlib.ExitStack,
     study: Study,
     options: Any,
+    path: Path,
     console: Any,
     who: layout.Layout,
     watch: processes.Watch,
@@ -162,7 +164,8 @@ def complete(
     deciding = {**facts, **fingerprint.settings()}
     processes.all_do(lambda: fingerprint.refuse_other_processes(deciding), watch)
     axes = records.axis_values(study, options, dataset)
-    path = options.out / study.name / folder.digest(options)
+    if folder.digest(options) != path.name:
+        raise RunError("--plugins: a file was changed while the run began: start it again")
     events: Any = contextlib.nullcontext()
     if options.tensorboard and who.writes_jobs:
         own = EventFiles(path)

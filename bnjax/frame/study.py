@@ -30,7 +30,7 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from bnjax.choices import did_you_mean
@@ -148,14 +148,8 @@ class Study:
         found = set() if self.file is None else {self.file}
         if self.file is not None and hasattr(self.home, "__path__"):
             found |= set(self.file.parent.rglob("*.py"))
-        for part in (self.options, *self.parts.values()):
-            try:
-                path = Path(inspect.getfile(inspect.unwrap(part))).resolve()
-            except (TypeError, OSError):
-                continue
-            if PACKAGE not in path.parents:
-                found.add(path)
-        return sorted(found)
+        given = {file_of(part) for part in (self.options, *self.parts.values())}
+        return sorted(found | {path for path in given if path and PACKAGE not in path.parents})
 
     @property
     def measuring(self) -> list[Path]:
@@ -167,12 +161,9 @@ class Study:
 
     @property
     def texts(self) -> list[str]:
-        """The source of the parts that measure, as far as it is known, where they have no file."""
-        found = []
-        for part in map(self.part, MEASURING if self.file is None else ()):
-            with contextlib.suppress(TypeError, OSError):
-                found.append(inspect.getsource(part))
-        return found
+        """The source of the parts that measure where they have no file, see `texts_of`."""
+        seen = set[int]()
+        return [text for name in MEASURING for text in texts_of(self.part(name), seen)]
 
     @property
     def script(self) -> str:
@@ -188,6 +179,43 @@ class Study:
         foreign = [path for path in sources if PACKAGE not in path.parents]
         name = foreign[0].name if foreign else f"bnjax/studies/{self.name}"
         return f"{name} {digest[:12]}"
+
+
+def file_of(part: Any) -> Path | None:
+    """The file that a function or class is written in; None where it was typed."""
+    try:
+        path = Path(inspect.getfile(inspect.unwrap(getattr(part, "func", part)))).resolve()
+    except (TypeError, OSError):
+        return None
+    return path if path.is_file() else None
+
+
+def texts_of(part: Any, seen: set[int]) -> Iterator[str]:
+    """The source of a typed function or class, and of all that it uses; plain values as they are.
+
+    `seen` has the identities of what was told already.
+    """
+    part = inspect.unwrap(getattr(part, "func", part))
+    if id(part) in seen:
+        return
+    seen.add(id(part))
+    if isinstance(part, bool | int | float | complex | str | bytes):
+        yield repr(part)
+    if inspect.isclass(part) and file_of(part) is None:
+        for own in vars(part).values():
+            yield from texts_of(own, seen)
+    if inspect.isfunction(part) and file_of(part) is None:
+        with contextlib.suppress(TypeError, OSError):
+            yield inspect.getsource(part)
+        used = {**part.__globals__, **inspect.getclosurevars(part).nonlocals}
+        for name in sorted(names_in(part.__code__) & used.keys()):
+            yield from texts_of(used[name], seen)
+
+
+def names_in(code: CodeType) -> set[str]:
+    """The names that a function and those inside it read from around it."""
+    inner = (names_in(one) for one in code.co_consts if isinstance(one, CodeType))
+    return {*code.co_names, *code.co_freevars}.union(*inner)
 
 
 def names() -> list[str]:

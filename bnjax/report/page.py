@@ -1,6 +1,7 @@
 """One self-contained page from runs: it fetches nothing, and escapes all that a run says."""
 
 import base64
+import dataclasses
 import datetime
 import functools
 import html
@@ -78,10 +79,10 @@ def read(path: Path, page_folder: Path) -> FinishedRun:
     for name, what in damage.items():
         raise RunError(f"{path / name} {what}: the command that made it writes it again")
     summary = folder.read_summary(path)
+    run = with_config(results.read(path), record)
     finished = datetime.datetime.fromtimestamp(
         (path / folder.SUMMARY).stat().st_mtime, datetime.UTC
     )
-    run = results.read(path)
     try:
         way = os.path.relpath(path, page_folder).replace(os.sep, "/")
     except ValueError:  # on another drive
@@ -102,6 +103,16 @@ def read(path: Path, page_folder: Path) -> FinishedRun:
     )
 
 
+MIXED = "continued under other"
+
+
+def with_config(run: Run, record: folder.Description) -> Run:
+    """A run whose facts are also those of its `config.json`: settings, and what it mixes."""
+    mixed = " ".join(sorted(folder.mixed(record)))
+    more = {MIXED: mixed} if mixed else {}
+    return dataclasses.replace(run, facts={**record.fingerprint, **run.facts, **more})
+
+
 LATE = 0.1  # share of the steps over which minibatches are averaged
 AXES = (("step",), ("test_step",), ("probe_step",), ("watch_step",))
 TRAINING = {"optimizer": "{}", "lr": "learning rate {}", "steps": "{} steps"}
@@ -118,18 +129,21 @@ class End(NamedTuple):
     low: float
     high: float
     seeds: int
+    finite: int  # of them
 
     @property
     def text(self) -> str:
-        if not np.isfinite(self.middle):
+        if not self.finite:
             return "not finite"
         if self.seeds == 1:
             return f"{self.middle:.4g}"
-        return f"{self.middle:.4g} [{self.low:.4g}, {self.high:.4g}]"
+        lost = self.seeds - self.finite
+        more = f", {lost} of {self.seeds} seeds not finite" if lost else ""
+        return f"{self.middle:.4g} [{self.low:.4g}, {self.high:.4g}]{more}"
 
 
 def ends(run: Run) -> dict[str, dict[str, End]]:
-    """How each arm ended, by arm and quantity: median and range over seeds.
+    """How each arm ended, by arm and quantity: median and range over seeds that are finite.
 
     Minibatch numbers are means over the last tenth of the steps; test numbers those of the last
     evaluation; numbers of probes those of the last probe, where they are one number.
@@ -147,8 +161,10 @@ def ends(run: Run) -> dict[str, dict[str, End]]:
         means = last.mean(axis, dtype=np.float64, skipna=False).values
         for index, arm in arms.items():
             own = means[index]
-            finite = own[np.isfinite(own)] if np.isfinite(own).any() else np.array([np.nan])
-            end = End(float(np.median(finite)), float(finite.min()), float(finite.max()), len(own))
+            count = int(np.isfinite(own).sum())
+            finite = own[np.isfinite(own)] if count else np.array([np.nan])
+            low, middle, high = map(float, np.quantile(finite, (0, 0.5, 1)))
+            end = End(middle, low, high, len(own), count)
             quantities = found.setdefault(arm, {})
             label = printable(run[name].attrs.get("long_name") or name, 200)
             quantities[f"{label} ({name})" if label in quantities else label] = end
@@ -209,6 +225,7 @@ def facts(one: FinishedRun) -> list[tuple[str, str]]:
         "Precision": f"{precision}, {64 if found.get('float64') else 32} bits",
         "Versions": ", ".join(f"{name} {found[name]}" for name in VERSIONS if name in found),
         "Commit": value(found.get("commit") or "not known"),
+        "A mixture": f"continued under other {m}" if (m := found.get(MIXED)) else "",
         "Published curves": "drawn in the figures" if drawn else "none given",
         "Finished": one.date,
     }

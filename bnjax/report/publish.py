@@ -28,7 +28,7 @@ VERDICTS = ("supported", "not supported", "inconclusive")
 def publish(study: Study, published: Published, path: Path, listeners: Sequence[Listener]) -> None:
     """Judge and draw what a folder holds; the summary, written last, marks the run finished."""
     measured = results.read(path)
-    failed: dict[str, Exception] = {}
+    failed: dict[str, BaseException] = {}
     verdicts: list[dict[str, Any]] = []
     figures: list[dict[str, Any]] = []
     listener = together(*listeners)
@@ -53,7 +53,7 @@ def publish(study: Study, published: Published, path: Path, listeners: Sequence[
             digest=path.absolute().name,
             question=study.question,
             source=study.source,
-            run=measured,
+            run=page.with_config(measured, folder.read_config(path)),
             verdicts=verdicts,
             failed=reasons(failed),
             figures=page.load_figures(path, figures),
@@ -76,35 +76,38 @@ def publish(study: Study, published: Published, path: Path, listeners: Sequence[
 
 
 def draw_figures(
-    study: Study, run: Run, published: Published, place: Path, failed: dict[str, Exception]
+    study: Study, run: Run, published: Published, place: Path, failed: dict[str, BaseException]
 ) -> Iterator[tuple[Any, list[Path]]]:
-    figures = parts(study, "FIGURES", failed)
+    figures, drawn = parts(study, "FIGURES", failed), set[str]()
     if WATCHED in run:
         figures.append((recording.__name__, recording))
     for name, figure in figures:
         with draw.quiet(), noting(failed, f"figure {name}"), draw.styled():
             found = figure(run, published)
             for drawing in [found] if hasattr(found, "save") else found:
+                if drawing.name in drawn:
+                    raise UsageError(f"two figures are named {drawing.name}: rename one")
+                drawn.add(drawing.name)
                 yield drawing, drawing.save(place)
 
 
 @contextlib.contextmanager
-def noting(failed: dict[str, Exception], name: str) -> Any:
+def noting(failed: dict[str, BaseException], name: str) -> Any:
     """Within the block an error is noted under a name; the disk's and the memory's are raised."""
     try:
         yield
     except (OSError, MemoryError):
         raise
-    except Exception as error:  # whatever a claim or a figure raises
+    except (Exception, SystemExit) as error:  # whatever a claim or a figure raises
         failed[name] = error
 
 
-def reasons(failed: dict[str, Exception]) -> dict[str, str]:
+def reasons(failed: dict[str, BaseException]) -> dict[str, str]:
     """What failed and why, in words."""
     return {name: f"{type(error).__name__}: {told(error)}" for name, error in failed.items()}
 
 
-def parts(study: Study, name: str, failed: dict[str, Exception]) -> list[tuple[str, Any]]:
+def parts(study: Study, name: str, failed: dict[str, BaseException]) -> list[tuple[str, Any]]:
     found: Sequence[Any] = ()
     with noting(failed, name):  # a module that cannot be imported
         found = study.part(name, ())

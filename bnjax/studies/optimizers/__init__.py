@@ -47,7 +47,8 @@ class Setting(NamedTuple):
     def name(self) -> str:
         """One word that `parse` reads: `adam+he_normal+0.5+augmented`."""
         augment = "augmented" if self.augment else "plain"
-        return f"{self.optimizer}+{self.initializer}+{self.dropout:g}+{augment}"
+        dropout = repr(float(self.dropout)).removesuffix(".0")  # as short as it is exact
+        return f"{self.optimizer}+{self.initializer}+{dropout}+{augment}"
 
     def options(self, multiple: float) -> dict[str, Any]:
         """The options of a network at a multiple of the optimiser's usual learning rate."""
