@@ -341,7 +341,7 @@ def fail(error: Exception, arguments: Sequence[str], status: int) -> int:
             f"{', '.join(settings)} does not serve ({told(error, 500)}): unset it, or change it"
         )
     else:
-        if "jax" in sys.modules:
+        with contextlib.suppress(ImportError):  # a file may stand where the real JAX should
             from bnjax.frame import processes
 
             message = processes.explain(error) if processes.several() else message

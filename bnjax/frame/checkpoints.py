@@ -34,6 +34,7 @@ class Checkpoints(NamedTuple):
     say: Callable[[str], None] = warn  # reports each damaged checkpoint
     kept: int = 2  # an older one serves if the newest is damaged
     config: Mapping[str, Any] = MappingProxyType({})  # content of the run's `config.json`
+    begun: Mapping[str, Any] = MappingProxyType({})  # what of its fingerprint decides numbers
 
 
 class Manifest(NamedTuple):
@@ -99,7 +100,7 @@ def restore(checkpoints: Checkpoints, template: Any) -> tuple[int, Any]:
     for step in steps(checkpoints.folder):
         folder = checkpoints.folder / str(step)
         try:
-            manifest = check(folder, checkpoints.run)
+            manifest = check(folder, checkpoints.run, checkpoints.begun)
             if found is not None:
                 continue
             check_fit(folder, manifest.arrays, expected)
@@ -134,20 +135,27 @@ def steps(folder: Path) -> list[int]:
     return sorted((int(name) for name in numbers if str(int(name)) == name), reverse=True)
 
 
-def find_damage(folder: Path, run: str) -> str:
+def find_damage(folder: Path, run: str, begun: Mapping[str, Any] = MappingProxyType({})) -> str:
     """The damage of a checkpoint, judged by its files; empty if it is sound."""
     try:
-        check(folder, run)
+        check(folder, run, begun)
     except ValueError as error:
         return str(error)
     return ""
 
 
-def check(folder: Path, run: str) -> Manifest:
-    """The manifest of a checkpoint whose files are sound; a damaged one is a `ValueError`."""
+def check(folder: Path, run: str, begun: Mapping[str, Any]) -> Manifest:
+    """The manifest of a checkpoint whose files are sound; a damaged one is a `ValueError`.
+
+    So is one of a run that was begun under other data, code, settings or versions than `begun`.
+    """
     manifest = read_manifest(folder)
     if manifest.run != run:
         raise ValueError(f"it belongs to the run {manifest.run}, not to {run}")
+    theirs = manifest.config.get("fingerprint")
+    for name in begun.keys() & theirs.keys() if isinstance(theirs, dict) else ():
+        if theirs[name] != begun[name]:
+            raise ValueError(f"its run was begun under {name} {theirs[name]}"[:200])
     if str(manifest.step) != folder.name:
         raise ValueError(f"it is of step {manifest.step}")
     if different := {*files.names(folder)} ^ {*manifest.files, MANIFEST}:

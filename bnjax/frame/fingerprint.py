@@ -143,10 +143,10 @@ def code(
     """Twelve digits of the SHA-256 of all code that measures, and versions of what it imports.
 
     `code` is the digest of bnjax's own modules but those that judge, draw and report; of the study
-    but its claims and figures; of the plugins and of what makes norms and networks, which Python
-    may have registered without one; and of every local file that these import. Local is
-    what lies neither in Python's library nor in `site-packages`; of what lies there, the imports of
-    files outside bnjax are told by their versions.
+    but its claims and figures; of the plugins, and of the `makers` of norms and networks, which may
+    be registered without one; and of every local file that these import. Local is what lies neither
+    in Python's library nor in `site-packages`; of what lies there, the imports of files outside
+    bnjax are told by their versions.
     """
     roots = [*study.measuring, *(Path(path).resolve() for path in plugins)]
     made = {file_of(make) for make in makers}
@@ -190,6 +190,23 @@ def refuse_stale(contents: Mapping[Path, bytes]) -> None:
                 "notebook restart the kernel)"
             )
         LOADED[path] = now
+        if PACKAGE not in path.parents and not is_compiled(path, specs[path]):
+            raise RunError(
+                f"{path} is not what Python runs, which is a compiled file of the same time and "
+                f"size: remove {path.with_name('__pycache__')}"
+            )
+
+
+def is_compiled(path: Path, spec: Any) -> bool:
+    """Whether the compiled file that a module was loaded from, if any, is of its source."""
+    if type(getattr(spec, "loader", None)) is not importlib.machinery.SourceFileLoader:
+        return True
+    try:
+        loader = importlib.machinery.SourcelessFileLoader(spec.name, spec.cached or "")
+        compiled = loader.get_code(spec.name)
+    except (ImportError, OSError, EOFError):  # none, or one that does not serve
+        return True
+    return compiled == compile(path.read_bytes(), path, "exec", dont_inherit=True)
 
 
 def measuring_text(source: bytes) -> bytes:

@@ -616,9 +616,12 @@ def verify(path: Path) -> Verdict:
 def damaged_checkpoints(path: Path, places: Sequence[Path]) -> dict[Path, str]:
     from bnjax.frame import checkpoints  # loads JAX, which reading results does not need
 
-    found = {}
+    found, begun = {}, dict[str, Any]()
+    with contextlib.suppress(RunError):  # a description that does not serve is said elsewhere
+        begun = deciding(read_config(path).fingerprint)
     for place in places:
-        what = checkpoints.find_damage(place, f"{original_name(path)}/{place.parent.name}")
+        arm = f"{original_name(path)}/{place.parent.name}"
+        what = checkpoints.find_damage(place, arm, begun)
         if what and place.exists():  # a run that goes on drops its older checkpoints
             found[place] = what
     return found

@@ -95,6 +95,7 @@ def run_job(
         f"{path.name}/{arm.folder}",
         kept=options.checkpoints_kept,
         config=execution.config,
+        begun=folder.deciding(execution.config.get("fingerprint", {})),
     )
     while True:
         try:

@@ -75,6 +75,10 @@ def prepare(data: int, probe: int, deterministic: bool = False) -> None:
     Where a GPU has to be deterministic, operations without a deterministic kernel are replaced, and
     no kernel is chosen by timing.
     """
+    flags = os.environ.get("XLA_FLAGS", "").strip()
+    require(
+        "XLA_FLAGS", flags, flags[:1] in ("", "-"), "flags that begin with --, not a file's name"
+    )
     if deterministic:
         add_flags(*DETERMINISTIC)
     devices = data * probe

@@ -3,11 +3,14 @@
 import dataclasses
 import importlib
 import linecache
+import os
+import py_compile
 import re
 import shutil
 import subprocess
 import sys
 import types
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -101,6 +104,13 @@ def copy_entry(source, target):
     return lambda roots, run: shutil.copytree(run / source, run / target)
 
 
+def move_checkpoints(roots, run):
+    """Those of one arm of a run of the same options and of other data."""
+    arm = Path(folder.CHECKPOINTS, "none-0")
+    shutil.rmtree(run / arm)
+    shutil.copytree(only(roots / "other") / arm, run / arm)
+
+
 def swap_arms(roots, run):
     arms = run / folder.CHECKPOINTS
     for name, other in (("none-0", "x"), ("batch-0", "none-0"), ("x", "batch-0")):
@@ -111,6 +121,14 @@ def swap_arms(roots, run):
 MENDED = {
     "results of another seed": (move_results("seed"), "whole", "is of a run with seed 5"),
     "results of other data": (move_results("other"), "half", "is of a run under data "),
+    "checkpoints of other data": (move_checkpoints, "half", "its run was begun under data "),
+    "a begun run of other data": (
+        lambda roots, run: shutil.copytree(
+            only(roots / "other") / folder.CHECKPOINTS, run / folder.CHECKPOINTS, dirs_exist_ok=True
+        ),
+        "half",
+        "its run was begun under data ",
+    ),
     "arms swapped": (swap_arms, "half", "belongs to the run"),
     "a later step that is a copy": (
         copy_entry("checkpoints/none-0/3", "checkpoints/none-0/9"),
@@ -363,6 +381,19 @@ def test_code_that_changes_once_it_is_loaded_is_refused(toy, plugin, capsys):
     assert command_line.main(own(), [*call, "--fresh"]) == 0
 
 
+def test_a_compiled_file_of_the_same_time_and_size_is_no_other_code(toy, plugin, capsys):
+    """Python takes it for the source's, as after a copy that keeps times."""
+    module = plugin.with_name("attempted_value.py")
+    for text in ("SCALE = 0.7\n", "SCALE = 0.5\n"):
+        module.write_text(text)
+        os.utime(module, (1_600_000_000, 1_600_000_000))
+        if "7" in text:
+            py_compile.compile(str(module))
+    call = [*SHORT[2:], "--norms", "scaled", "--plugins", str(plugin)]
+    assert command_line.main(own(), [*call, "--out", str(plugin.parent / "runs")]) == 1
+    assert f"{module} is not what Python runs" in capsys.readouterr().err
+
+
 def test_a_plugin_that_is_edited_while_its_run_begins_gives_it_no_other_name(
     toy, plugin, monkeypatch, capsys, noise_dataset
 ):
@@ -375,6 +406,15 @@ def test_a_plugin_that_is_edited_while_its_run_begins_gives_it_no_other_name(
     assert command_line.main(own(), [*call, "--out", str(plugin.parent / "runs")]) == 1
     assert "was changed after this process had loaded it" in capsys.readouterr().err
     assert not list(plugin.parent.glob("runs/*/*/config.json"))
+
+
+def test_a_file_of_flags_is_refused(toy, tmp_path, monkeypatch, capsys):
+    """What it has could change from one session to the next, and its name would not."""
+    monkeypatch.setenv("XLA_FLAGS", str(tmp_path / "flags"))
+    assert command_line.main(own(), [*SHORT, "--out", str(tmp_path / "runs")]) == 2
+    assert (
+        f"XLA_FLAGS {tmp_path}/flags: must be flags that begin with --" in capsys.readouterr().err
+    )
 
 
 def test_a_package_that_no_package_manager_put_there_is_told_by_its_sources(tmp_path, monkeypatch):

@@ -112,7 +112,7 @@ PARTS = {
 HEAD = """# What the full column of trials found
 
 Written by `make test-all` and its parts (`make test-kill` and so on), each of which writes its own
-row. A trial is one fault, or one second of a soak.
+row. A trial is one fault, or one second of a soak. What was tried by hand: [attempts](ATTEMPTS.md).
 
 | part | promise | trials | failed | seconds | date | on |
 |---|---|---|---|---|---|---|
