@@ -152,8 +152,9 @@ def check(folder: Path, run: str, begun: Mapping[str, Any]) -> Manifest:
     manifest = read_manifest(folder)
     if manifest.run != run:
         raise ValueError(f"it belongs to the run {manifest.run}, not to {run}")
-    theirs = manifest.config.get("fingerprint")
-    for name in begun.keys() & theirs.keys() if isinstance(theirs, dict) else ():
+    found = manifest.config.get("fingerprint")
+    theirs: dict[str, Any] = found if isinstance(found, dict) else {}
+    for name in begun.keys() & theirs.keys():
         if theirs[name] != begun[name]:
             raise ValueError(f"its run was begun under {name} {theirs[name]}"[:200])
     if str(manifest.step) != folder.name:

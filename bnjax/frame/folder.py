@@ -38,7 +38,9 @@ NOT_IN_DIGEST = EXECUTION | {"preset", "data_dir", "yes"}
 # Read by XLA and the libraries that it calls, by NVIDIA's, and by `bnjax.convolution`.
 ENVIRONMENT = (
     "NPROC", "XLA_FLAGS", "LIBTPU_INIT_ARGS", "NVIDIA_TF32_OVERRIDE", "CUBLAS_WORKSPACE_CONFIG",
-    "ONEDNN_MAX_CPU_ISA", "BNJAX_WINOGRAD",
+    *(f"{library}_{name}" for library in ("ONEDNN", "DNNL")  # which has two names
+      for name in ("MAX_CPU_ISA", "CPU_ISA_HINTS", "DEFAULT_FPMATH_MODE")),
+    "BNJAX_WINOGRAD",
 )  # fmt: skip
 # What of a fingerprint may differ when a run goes on: results then agree to rounding, not bit for
 # bit.

@@ -54,7 +54,6 @@ def run(
     """
     begun = time.monotonic()
     layout.enable()
-    fingerprint.code(study, options.plugins)  # a file that is changed from now on is noticed
     console = messages.terminal()
     path = options.out / study.name / folder.digest(options)
     published = read_published(options.published) if options.published else {}
@@ -80,6 +79,7 @@ def run(
             return int(flaws is not None)
 
         finished = processes.agree(begin)
+        fingerprint.code(study, options.plugins)  # a file that is changed from now on is noticed
         # After the lock: who does not get it is not kept waiting for the devices.
         who = layout.make_layout(options.data_devices, options.probe_devices)
         tell_others = processes.find_stop_teller() if who.together else lambda: None
