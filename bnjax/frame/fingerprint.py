@@ -93,8 +93,8 @@ def version_of(package: str) -> str:
 
 def of_run(study: Study, options: Any, dataset: Dataset | None, who: Layout) -> dict[str, Any]:
     """The fingerprint of a run; without a data set, of all but the data."""
-    makers = [models.norms.registry.REGISTRY[name] for name in options.norms]
-    makers.append(models.FAMILIES[options.model].build)
+    norms, family = models.norms.registry.REGISTRY, models.FAMILIES[options.model]
+    makers: list[Callable[..., Any]] = [*(norms[name] for name in options.norms), family.build]
     found = {**fingerprint(who), "script": study.script, **code(study, options.plugins, makers)}
     if dataset is not None:
         found |= {

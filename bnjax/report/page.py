@@ -79,7 +79,7 @@ def read(path: Path, page_folder: Path) -> FinishedRun:
     for name, what in damage.items():
         raise RunError(f"{path / name} {what}: the command that made it writes it again")
     summary = folder.read_summary(path)
-    run = with_config(results.read(path), record)
+    run = with_config(results.read(path), path)
     finished = datetime.datetime.fromtimestamp(
         (path / folder.SUMMARY).stat().st_mtime, datetime.UTC
     )
@@ -106,8 +106,12 @@ def read(path: Path, page_folder: Path) -> FinishedRun:
 MIXED = "continued under other"
 
 
-def with_config(run: Run, record: folder.Description) -> Run:
+def with_config(run: Run, path: Path) -> Run:
     """A run whose facts are also those of its `config.json`: settings, and what it mixes."""
+    try:
+        record = folder.read_config(path)
+    except RunError:  # arrays alone
+        return run
     mixed = " ".join(sorted(folder.mixed(record)))
     more = {MIXED: mixed} if mixed else {}
     return dataclasses.replace(run, facts={**record.fingerprint, **run.facts, **more})

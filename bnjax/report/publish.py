@@ -53,7 +53,7 @@ def publish(study: Study, published: Published, path: Path, listeners: Sequence[
             digest=path.absolute().name,
             question=study.question,
             source=study.source,
-            run=page.with_config(measured, folder.read_config(path)),
+            run=page.with_config(measured, path),
             verdicts=verdicts,
             failed=reasons(failed),
             figures=page.load_figures(path, figures),
