@@ -150,9 +150,9 @@ class Recorder(NamedTuple):
     def line(self) -> str:
         """The newest row in a line, for a loop that prints as it runs; empty before the first.
 
-        Norms are those of all groups together, update/weight and rotation their medians. The last
-        critical sharpness is shown in units of its edge: above 1 a step raises the loss of its
-        batch.
+        Norms are those of all groups together, update/weight and rotation their medians, without
+        groups of weights that are 0, as biases are at first. The last critical sharpness is shown
+        in units of its edge: above 1 a step raises the loss of its batch.
         """
         steps = np.asarray(self.steps)
         if (steps < 0).all():
@@ -163,7 +163,7 @@ class Recorder(NamedTuple):
             "lr": row["learning_rate"],
             "‖g‖": np.sqrt(np.sum(np.square(row["gradient_norms"], dtype=float))),
             "‖w‖": np.sqrt(np.sum(np.square(row["weight_norms"], dtype=float))),
-            "update/weight": middle(row["update_ratios"]),
+            "update/weight": middle(row["update_ratios"][row["weight_norms"] != 0]),
             "rotation/equilibrium": middle(row["rotation_ratios"]),
         }
         sharpness = np.asarray(self.rows.critical_sharpness / self.rows.edge, float)

@@ -13,7 +13,9 @@ from jax import lax
 
 import bnjax
 from bnjax import recorder
+from bnjax.draw.recorded import legend_names, looks_of
 from bnjax.errors import UsageError
+from bnjax.fields import declared
 from bnjax.frame import checkpoints
 from bnjax.recorder import Optimization, Recording, watch
 
@@ -614,6 +616,14 @@ def test_a_loop_prints_the_newest_row_in_a_line():
     assert "equilibrium" not in line  # without decay there is none
 
 
+def test_the_line_leaves_weights_of_zero_out_of_its_medians():
+    params = {"bias": jnp.zeros(3), "kernel": jnp.full(3, 2.0), "shift": jnp.zeros(2)}
+    optimizer = watch(optax.sgd(RATE), RATE, 0.0)
+    _, state = optimizer.update(jax.tree.map(jnp.ones_like, params), optimizer.init(params), params)
+    assert np.isinf(state.recorder.to_xarray()["update_ratios"].sel(group="bias"))
+    assert "update/weight 0.05" in state.recorder.line()
+
+
 def test_without_a_loss_there_is_the_cheap_part_alone_and_a_figure_of_it():
     _, state = train(watch(optax.sgd(0.3), 0.3, 0.0, every=2), "jit", 7)
     found = state.recorder.to_xarray()
@@ -636,8 +646,34 @@ def test_a_figure_shows_the_edges_and_saturation():
         gradient = jax.grad(quadratic)(params)
         updates, state = optimizer.update(gradient, state, params, activations={"first": params})
         params = params + updates
-    drawn = {row[1] for row in bnjax.plot(state.recorder.to_xarray()).table()}
-    assert {"2/lr − wd", "edge with momentum", "first"} <= drawn
+    drawing = bnjax.plot(state.recorder.to_xarray())
+    assert {"2/lr − wd", "edge with momentum", "first"} <= {row[1] for row in drawing.table()}
+    named = ["2/η_c", "ΔᵀHΔ/Δᵀg", "2/lr − wd", "edge with momentum"]
+    assert [name for name, _ in drawing.panels[5].entries()] == named
+
+
+@pytest.mark.parametrize(
+    ("groups", "named"),
+    [
+        ([f"net/conv{i}/{leaf}" for i in range(8) for leaf in ("bias", "kernel")], 16),
+        ([f"net/conv{i}/{leaf}" for i in range(9) for leaf in ("bias", "kernel")], 2),
+        ([f"block/{leaf}" for leaf in "abcdefghijklmnop"], 16),
+        ([f"block{i}/dense{j}/kernel" for i in range(9) for j in range(3)], 3),
+        ([f"block{i}/{j}/{leaf}" for i in range(9) for j in range(30) for leaf in "ab"], 2),
+        ([f"block{name}/kernel/value" for name in map(chr, range(65, 91))], 1),
+    ],
+)
+def test_a_figure_names_every_group_or_its_kind_by_a_look_of_its_own(groups, named):
+    shapes = {(): (2,), ("group",): (2, len(groups))}
+    rows = Recording(*(np.ones(shapes[one.axes]) for one in declared(Recording).values()))
+    made = recorder.Recorder(2, np.arange(2), recorder.encoded(groups), rows, {})
+    panel = made.plot().panels[1]
+    entries = [name for name, _ in panel.entries()]
+    assert len(entries) == named
+    assert sum(int(name.partition(" × ")[2] or 1) for name in entries) == len(groups)
+    assert {series.name for series in panel.table} == set(groups)
+    looks = looks_of(list(dict.fromkeys(legend_names(groups))))
+    assert len({str(look) for look in looks.values()}) == len(looks) == named
 
 
 def test_the_recorder_needs_neither_flax_nor_what_draws():
@@ -650,6 +686,4 @@ def test_the_recorder_needs_neither_flax_nor_what_draws():
 
 
 def test_every_field_of_a_row_is_declared_with_its_axes():
-    from bnjax.fields import declared
-
     assert {one.axes for one in declared(Recording).values()} == {(), ("group",)}

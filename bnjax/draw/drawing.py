@@ -600,16 +600,21 @@ def short_names(names: Sequence[str]) -> list[str]:
       >>> short_names(["net/stage1/block1/conv1", "net/stage1/block1/conv2", "net/output"])
       ['stage1/…/conv1', 'stage1/…/conv2', 'output']
     """
-    paths = [str(name).split("/") for name in names]
-    same = itertools.takewhile(lambda parts: len(set(parts)) == 1, zip(*paths, strict=False))
-    shared = min([len(list(same)), *(len(path) - 1 for path in paths)])
-    whole = ["/".join(path[shared:]) for path in paths]
+    whole = unshared(names)
     for length in range(LONGEST_NAME, max(map(len, whole)) + 1):
         first, last = length // 2, (length - 1) // 2
         cut = [name if len(name) <= length else f"{name[:first]}…{name[-last:]}" for name in whole]
         if len(set(cut)) == len(set(whole)):
             return cut
     return whole
+
+
+def unshared(names: Sequence[str]) -> list[str]:
+    """Paths without the leading parts that all of them share."""
+    paths = [str(name).split("/") for name in names]
+    same = itertools.takewhile(lambda parts: len(set(parts)) == 1, zip(*paths, strict=False))
+    shared = min([len(list(same)), *(len(path) - 1 for path in paths)])
+    return ["/".join(path[shared:]) for path in paths]
 
 
 def one_line(text: str) -> str:
