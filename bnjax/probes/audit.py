@@ -49,6 +49,7 @@ MOST_PARTS = 2**14  # of a leaf: finer cuts are not looked at
 NEARLY = 0.1  # the largest κ that an ε may explain
 GROWTH = 10.0  # factor on weights, at which an ε counts a hundredth
 FALL = 30.0  # of κ at the least, for an ε to be its cause; that of a saturating unit falls tenfold
+TOGETHER = 0.1  # share of θ·g that may be left where another leaf makes up for it
 ROWS = 1.5  # numbers for each unknown of a search for pairs, at the least
 
 
@@ -69,7 +70,8 @@ class Group(NamedTuple):
         ±0.7; units of the loss.
       broken_by: empty where the symmetry is exact to rounding. `ε` of a normaliser: κ falls with
         the square of the weights' size. `missing norm`: most weights of this shape at the same
-        place in other blocks are scale-invariant.
+        place in other blocks are scale-invariant. A name, such as `bias`: of a smaller leaf, with
+        which together they are scale-invariant.
       norm: ‖w‖ of a part at the given parameters, the median over parts.
       effective_rate: lr / ‖w‖².
       angle: by which a step turns the weights at equilibrium, radians.
@@ -482,7 +484,8 @@ def of_leaf(model: _Model, seen: _Seen, leaf: int) -> list[Group]:
     if silent.any():
         note = f"no gradient at {silent.sum()} of {len(silent)} draws"
         return [unknown._replace(kappa=kappa, norm=norm, note=note)]
-    scales = excuse_epsilon(model, seen, leaf, scales)
+    partner = partner_of(model, seen, leaf)
+    scales = scales if partner else excuse_epsilon(model, seen, leaf, scales)
     rows = []
     for counts, chosen in finest(scales):
         kappa = float(scales[counts].kappa[chosen].max())
@@ -494,7 +497,8 @@ def of_leaf(model: _Model, seen: _Seen, leaf: int) -> list[Group]:
         first_order = np.abs(seen.sums[leaf][counts][:, 0][:, chosen]).sum(axis=1).max()
         rows.append(confirm(model, seen, row, functools.partial(times, leaf, factors), first_order))
     if not rows:
-        rows = [unknown._replace(kind="not scale-invariant", number=1, kappa=kappa, norm=norm)]
+        alone = unknown._replace(kind="not scale-invariant", number=1, kappa=kappa, norm=norm)
+        rows = [alone._replace(broken_by=partner)]
     shifts = states(model, seen, leaf, "shift")
     for counts, chosen in finest(shifts):
         steps = model.sizes[leaf] * spread_out(model.steps(chosen), start.shape)
@@ -502,6 +506,24 @@ def of_leaf(model: _Model, seen: _Seen, leaf: int) -> list[Group]:
         row = row._replace(kappa=float(shifts[counts].kappa[chosen].max()))
         rows.append(confirm(model, seen, row, functools.partial(plus, leaf, steps)))
     return rows + silent_parts(model, seen, leaf)
+
+
+def partner_of(model: _Model, seen: _Seen, leaf: int) -> str:
+    """A smaller leaf with which together it is scale-invariant, such as a bias before a norm.
+
+    By the part of its name that both do not share; empty if there is none. A small one may break
+    invariance by the square of its size over that of the weights, as an ε does.
+    """
+    along = np.array([[*sums.values()][-1].reshape(-1, 4)[:, 0] for sums in seen.sums])
+    left = np.abs(along + along[leaf])
+    found = (left <= TOGETHER * np.abs(along[leaf])).all(axis=1) & along.any(axis=1)
+    smaller = [model.start[other].size < model.start[leaf].size for other in range(len(along))]
+    for other in np.flatnonzero(found & smaller)[:1].tolist():
+        own, theirs = (model.name(one).split("/") for one in (leaf, other))
+        while own[:1] == theirs[:1] and len(theirs) > 1:
+            own, theirs = own[1:], theirs[1:]
+        return "/".join(theirs)
+    return ""
 
 
 def times(leaf: int, factors: np.ndarray, old: list[np.ndarray]) -> dict[int, np.ndarray]:
@@ -750,7 +772,7 @@ def mark_missing_norms(rows: list[Group], shapes: Mapping[str, tuple[int, ...]])
         if row.kind in ("scale-invariant", "not scale-invariant"):
             kinds[role(row)][row.parameter] = row.kind == "scale-invariant"
     for place, row in enumerate(rows):
-        if row.kind == "not scale-invariant":
+        if row.kind == "not scale-invariant" and not row.broken_by:
             twins = [normed for name, normed in kinds[role(row)].items() if name != row.parameter]
             if 2 * sum(twins) > len(twins):
                 note = f"{sum(twins)} of {len(twins)} like it are scale-invariant"

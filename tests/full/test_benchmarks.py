@@ -3,6 +3,7 @@
 import importlib.util
 import json
 
+import audits
 import jax
 import numpy as np
 import pytest
@@ -33,6 +34,15 @@ def test_a_watched_step_is_timed_beside_a_plain_one(capsys):
     printed = capsys.readouterr().out
     assert "| VGG-5 ×1/16, batch 4 |" in printed
     assert "| GPT 1 × 8, batch 2 × 4 |" in printed
+
+
+def test_audits_are_timed(capsys):
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        audits.main(["--toy"])
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split(" | ")[0] for line in printed[3:]] == [
+        "| transformer, none", "| perceptron", "| all"
+    ]  # fmt: skip
 
 
 def test_operations_are_counted_by_the_textbook():
