@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
+from jax.typing import DTypeLike
 from jaxtyping import Array, Int
 
 from bnjax.arithmetic import euclidean
@@ -138,6 +139,18 @@ def random_direction(key: PRNGKey, params: Params, length: Scalar) -> Params:
 def all_finite(tree: PyTree) -> Flag:
     """Whether no element of any leaf is NaN or infinite; boolean scalar on the device."""
     return jnp.isfinite(ravel(tree)[0]).all()
+
+
+def cast_floating(tree: PyTree, dtype: DTypeLike) -> Any:
+    """The tree in another type, but for whole numbers such as tokens.
+
+    Example:
+      >>> [leaf.dtype.name for leaf in cast_floating([np.ones(2), np.arange(2)], "float16")]
+      ['float16', 'int64']
+    """
+    return jax.tree.map(
+        lambda leaf: leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, tree
+    )
 
 
 def path_name(path: tuple) -> str:

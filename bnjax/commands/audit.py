@@ -12,9 +12,10 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from bnjax.choices import DatasetName, InitializerName
+from bnjax.choices import DatasetName
 from bnjax.commands import command_line
 from bnjax.commands.command_line import guarded
 from bnjax.errors import require
@@ -23,7 +24,7 @@ from bnjax.frame import study as studies
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options(option_groups.Network):
+class Options(option_groups.Network, option_groups.Initializer):
     """What to audit, and where."""
 
     model: str = "vgg5"
@@ -36,8 +37,6 @@ class Options(option_groups.Network):
     """Python files that register further normalisers or networks; they are run."""
     width: float = 0.25
     """Factor on the network's channels; 1 is the full network."""
-    initializer: InitializerName = "glorot_uniform"
-    """Initialisation of kernels."""
     dataset: DatasetName | None = None
     """Data set (default: digits; of dln gaussian, with the squared error)."""
     data_dir: Path | None = None
@@ -76,21 +75,15 @@ def audit(options: Options) -> Any:
     import jax
     import jax.numpy as jnp
 
-    from bnjax import data, losses, models, probes
+    from bnjax import data, losses, probes
+    from bnjax.arithmetic.trees import cast_floating
+    from bnjax.frame.arm import build_model
 
     with jax.enable_x64(True), studies.answering_for_plugins():
         name = options.dataset or ("gaussian" if options.model == "dln" else "digits")
         dataset = data.load(name, options.data_dir)
-        model = models.by_name(
-            options.model,
-            norm=models.norms.by_name(options.norm),
-            num_classes=dataset.num_classes,
-            initializer=options.initializer,
-            width=options.width,
-            depth=options.depth,
-            hidden=options.hidden,
-            bias_init=options.bias_init,
-        )
+        network = SimpleNamespace(**vars(options), dropout=0.0)  # its units would be random
+        model = build_model(network, options.norm, dataset.num_classes)
         size, split = options.batch_size, dataset.train
         pipeline = data.make_pipeline(dataset, size)
         most = split.labels.shape[0] // size
@@ -99,9 +92,11 @@ def audit(options: Options) -> Any:
         key = jax.random.key(options.seed)
         places = [slice(i * size, (i + 1) * size) for i in range(options.batches)]
         batches = [
-            (pipeline.standardise(split.pixels[at]), wide(split.labels[at])) for at in places
+            (pipeline.standardise(split.pixels[at]), cast_floating(split.labels[at], "float64"))
+            for at in places
         ]
-        variables = jax.tree.map(wide, model.init(key, batches[0][0].astype(jnp.float32)))
+        variables = model.init(key, batches[0][0].astype(jnp.float32))
+        variables = cast_floating(variables, "float64")
         objective = losses.squared_error if dataset.is_regression else losses.cross_entropy
 
         def loss(params: Any, images: Any, labels: Any) -> Any:
@@ -120,11 +115,6 @@ def audit(options: Options) -> Any:
             momentum=options.momentum,
             b1=options.b1,
         )
-
-
-def wide(leaf: Any) -> Any:
-    """Floating-point numbers in 64 bits; others as they are."""
-    return leaf.astype("float64") if leaf.dtype.kind == "f" else leaf
 
 
 def as_json(found: Any) -> str:

@@ -275,7 +275,7 @@ class Model:
     ) -> tuple[Any, dict[str, Any]]:
         """The outputs of the module, and the collections that it may write."""
         if self.compute_dtype:
-            params, images = cast_floating((params, images), self.compute_dtype)
+            params, images = trees.cast_floating((params, images), self.compute_dtype)
         variables = {"params": params, "batch_stats": batch_stats}
         args, kwargs, has_flag = call_of(self.module.__call__, (images,), train)
         with told_by_flax(key):
@@ -296,14 +296,6 @@ def count_logits(model: Model, image_shape: tuple[int, ...], dtype: jnp.dtype, t
     images = jax.ShapeDtypeStruct((2, *image_shape), dtype)
     shapes = model.shapes(image_shape, dtype)
     return int(jax.eval_shape(logits, **shapes, images=images).shape[-1])
-
-
-def cast_floating(arrays: Any, dtype: str) -> Any:
-    """Arrays in another type, but for whole numbers such as tokens."""
-    return jax.tree.map(
-        lambda leaf: leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf,
-        arrays,
-    )
 
 
 @contextlib.contextmanager

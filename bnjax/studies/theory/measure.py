@@ -126,9 +126,9 @@ def make_theory(
 
     @jax.jit
     def compiled(state: TrainState, batch: Batch) -> TheoryRow:
+        own_bits = state.params, state.batch_stats, batch.images, batch.labels
         params, batch_stats, images, labels = (
-            widen(tree, float64)
-            for tree in (state.params, state.batch_stats, batch.images, batch.labels)
+            trees.cast_floating(own_bits, jnp.float64) if float64 else own_bits
         )
         with jax.default_matmul_precision("highest"):
             found = intercept(model, layers, params, batch_stats, images, key=batch.key)
@@ -215,12 +215,3 @@ def normalised_row(measured: Theory, chosen: Array) -> TheoryRow:
         channel_alignment=measured.alignment[chosen],
         channel_quadratic=measured.quadratic,
     )
-
-
-def widen(tree: Any, float64: bool) -> Any:
-    """The tree with floating-point leaves in 64 bits, or as it is."""
-
-    def cast(leaf: Array) -> Array:
-        return leaf.astype(jnp.float64) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
-
-    return jax.tree.map(cast, tree) if float64 else tree
