@@ -56,6 +56,15 @@ def test_the_same_numbers_are_told_of_a_run_and_of_the_publication():
     assert found.published == told.format("7.69 / 0.0901", "1.62 / 0.117")
 
 
+@pytest.mark.parametrize(("early", "taken"), [(35, "over the run"), (34, "to step 1500")])
+def test_a_median_of_the_first_steps_says_what_was_taken(early, taken, monkeypatch):
+    monkeypatch.setattr(landscape, "EARLY", early)  # the last probe is at step 35
+    found = decided(a_line(3.0), landscape.CLAIMS)["fig4c-batch"]
+    head = "first / median {} / largest / median of the last quarter: "
+    assert head.format(taken) in found.measured
+    assert found.published.startswith(head.format("to step 1500"))
+
+
 def test_a_penalty_in_the_probed_loss_silences_no_claim():
     made = a_line(3.0)
     for name in ("line_loss", "line_losses"):

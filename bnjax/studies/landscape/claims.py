@@ -99,12 +99,16 @@ def rough(figure: str, says: str, quantity: Quantity) -> Ratio:
 
     def measured(run: Run, arms: tuple[str, ...]) -> str:
         names = SUMMED_UP.get((family(run), figure), ())
+        short = run["probe_step"].max() <= EARLY
+        titles = tuple(
+            "median over the run" if short and name == TO_EARLY else name for name in names
+        )
         rows: dict[str, tuple[float, ...]] = {}
         for norm in arms:
             curves = [c for c in quantity.of(run).sel(norm=norm) if np.isfinite(c).any()]
             numbers = [[float(SUMMARIES[name](curve)) for name in names] for curve in curves]
             rows |= {norm: tuple(np.median(numbers, axis=0))} if numbers and names else {}
-        return in_words(names, rows)
+        return in_words(titles, rows)
 
     def published(run: Run, norm: str) -> str:
         names, rows = (
