@@ -18,7 +18,7 @@ MODELS = (
     "alexnet", "mlp", "dln",
 )  # fmt: skip
 OptimizerName: TypeAlias = Literal[
-    "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"
+    "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "muon"
 ]
 InitializerName: TypeAlias = Literal[
     "glorot_uniform",

@@ -190,11 +190,46 @@ def test_optimisers_by_name_take_optaxs_step_and_decay_before_it(name, standard_
         "rmsprop": optax.rmsprop(0.1),
         "adam": optax.adam(0.1),
         "adamw": optax.adamw(0.1, weight_decay=0.01),
+        "muon": optax.nadamw(0.1, weight_decay=0.01),  # of what is no kernel
     }[name]
     state, expected_state = ours.init(params), reference.init(params)
     for gradient in gradients:
         updates, state = ours.update(gradient, state, params)
-        decay = 0.0 if name == "adamw" else 0.01  # whose decay is no part of the gradient
+        decay = 0.0 if name in ("adamw", "muon") else 0.01  # their decay is no part of the gradient
         decayed = jax.tree.map(lambda g, w, decay=decay: g + decay * w, gradient, params)
         expected, expected_state = reference.update(decayed, expected_state, params)
         chex.assert_trees_all_close(updates, expected, rtol=1e-12)
+
+
+def test_muon_turns_the_kernels_of_hidden_layers_by_all_directions_alike(standard_promotion):
+    shapes = {
+        "conv1": {"kernel": (3, 3, 4, 8), "bias": (8,)},
+        "block/query": {"kernel": (8, 2, 4)},
+        "stage": {"kernel": (3, 8, 8), "bias": (3, 8)},  # three layers of one shape
+        "embed": {"embedding": (9, 8)},
+        "output": {"kernel": (8, 5)},
+    }
+    random = np.random.default_rng(0)
+    params, gradient = (
+        {
+            layer: {name: jnp.asarray(random.normal(size=size)) for name, size in own.items()}
+            for layer, own in shapes.items()
+        }
+        for _ in range(2)
+    )
+    optimizer = optimizers.by_name("muon", 0.5, weight_decay=0.1)
+    update, _ = optimizer.update(gradient, optimizer.init(params), params)
+    adam = optax.nadamw(0.5, weight_decay=0.1)
+    plain, _ = adam.update(gradient, adam.init(params), params)
+    for layer, name in (("conv1", "bias"), ("embed", "embedding"), ("output", "kernel")):
+        chex.assert_trees_all_close(update[layer][name], plain[layer][name], rtol=1e-6)
+    bare = jax.tree.map(lambda step, w: step / -0.5 - 0.1 * w, update, params)
+    matrices = {
+        "convolution": bare["conv1"]["kernel"].reshape(36, 8),
+        "query": bare["block/query"]["kernel"].reshape(8, 8),
+        **{f"stage {i}": matrix for i, matrix in enumerate(bare["stage"]["kernel"])},
+    }
+    for name, matrix in matrices.items():
+        sizes = jnp.linalg.svd(matrix, compute_uv=False) / (0.2 * max(matrix.shape) ** 0.5)
+        assert (sizes > 0.6).all(), name
+        assert (sizes < 1.3).all(), name

@@ -26,7 +26,12 @@ SCALES = {
     "per_image": ", each image standardised",
     "unscaled": ", pixels 0 to 255",
 }
-OPTIMIZERS = {"sgd": "SGD", "momentum": "SGD with momentum", "nesterov": "Nesterov momentum"}
+OPTIMIZERS = {
+    "sgd": "SGD",
+    "momentum": "SGD with momentum",
+    "nesterov": "Nesterov momentum",
+    "adamw": "AdamW",
+}
 
 
 def network(options: Mapping[str, Any]) -> str:

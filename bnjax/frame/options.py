@@ -289,7 +289,8 @@ class Optimizer:
     """The optimiser."""
 
     optimizer: OptimizerName = "sgd"
-    """Optimiser; the publication: plain SGD. Momentum is 0.9."""
+    """Optimiser; the publication: plain SGD. Momentum is 0.9. muon is of kernels of hidden layers
+    (momentum 0.95, updates of Adam's size), Adam of all else."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,14 @@ import optax
 from jaxtyping import Array
 
 from bnjax.arithmetic import trees
+from bnjax.arithmetic.layers import describe
 from bnjax.choices import OptimizerName
 from bnjax.errors import UsageError
-from bnjax.types import PyTree
+from bnjax.train.parts import of_output
+from bnjax.types import Params, PyTree
 
 MOMENTUM = 0.9
+ADAMS_SIZE = 0.2  # root mean square of a typical update of Adam over its learning rate
 PLAIN: Mapping[str, Callable[[float | Array], optax.GradientTransformation]] = {
     "sgd": optax.sgd,
     "momentum": lambda lr: optax.sgd(lr, momentum=MOMENTUM),
@@ -72,8 +75,10 @@ def build(rule: Rule, lr: float) -> optax.GradientTransformation:
     at any rate.
 
     Args:
-      rule: its weight decay is added to the gradient before the optimiser sees it; `adamw` adds
-        it to the update, decoupled from the gradient.
+      rule: its weight decay is added to the gradient before the optimiser sees it; `adamw` and
+        `muon` add it to the update, decoupled from the gradient. `muon` orthogonalises the
+        momentum of kernels but the output's, with updates of Adam's size; all else, embeddings too,
+        is Adam's with Nesterov momentum, as in optax.
       lr: learning rate.
 
     Returns:
@@ -82,7 +87,8 @@ def build(rule: Rule, lr: float) -> optax.GradientTransformation:
     Raises:
       UsageError: unknown name.
 
-    Source: Loshchilov & Hutter 2019 for the decoupled decay.
+    Source: Loshchilov & Hutter 2019 for the decoupled decay; Liu et al. 2025 (2502.16982), §2.2,
+      for the size of Muon's updates.
 
     Example:
       >>> import jax.numpy as jnp
@@ -104,6 +110,10 @@ def build(rule: Rule, lr: float) -> optax.GradientTransformation:
     def make(lr: float | Array) -> optax.GradientTransformation:
         if rule.name == "adamw":
             chosen = optax.adamw(lr, weight_decay=rule.weight_decay, mask=mask)
+        elif rule.name == "muon":
+            # Of its own two decays optax masks one.
+            decay = optax.add_decayed_weights(-lr * rule.weight_decay, mask=mask)
+            chosen = optax.chain(muon(lr), decay)
         else:
             decay = optax.add_decayed_weights(rule.weight_decay, mask=mask)
             chosen = optax.chain(decay, PLAIN[rule.name](lr))
@@ -114,3 +124,37 @@ def build(rule: Rule, lr: float) -> optax.GradientTransformation:
         return optax.chain(chosen, optax.scale_by_schedule(schedule))
 
     return optax.inject_hyperparams(make)(lr=lr)
+
+
+def muon(lr: float | Array) -> optax.GradientTransformation:
+    """Muon of the kernels of hidden layers, Nesterov's Adam of all else; without decay."""
+
+    def of(tree: PyTree) -> optax.GradientTransformation:
+        # Told of the whole tree: optax hands on parts, in which a kernel has lost its bias.
+        axes = matrices(tree)
+        return optax.contrib.muon(lr, muon_weight_dimension_numbers=axes, consistent_rms=ADAMS_SIZE)
+
+    return optax.GradientTransformation(
+        lambda params: of(params).init(params),
+        lambda updates, state, params=None: of(updates).update(updates, state, params),
+    )
+
+
+def matrices(params: Params) -> PyTree:
+    """Which axes of each kernel are a matrix's rows and columns; None of all that is no kernel.
+
+    A convolution has a column for each output channel. Of the output, `output`, it is None, too:
+    Muon is for hidden layers.
+
+    Source: Jordan et al. 2024 (kellerjordan.github.io/posts/muon).
+    """
+    known = describe(params)
+
+    def of(path: tuple, leaf: Array) -> optax.contrib.MuonDimensionNumbers | None:
+        name = trees.path_name(path)
+        one = known[name]
+        if one.kind != "kernel" or not one.filter_axes or of_output(name):
+            return None
+        return optax.contrib.MuonDimensionNumbers(one.within_filter(leaf.ndim), one.filter_axes)
+
+    return jax.tree_util.tree_map_with_path(of, params)

@@ -67,7 +67,7 @@ LANDSCAPE = [
     (["--dataset", "cifar-10"], "gaussian gaussian_positive; did you mean cifar10?"),
     (
         ["--optimizer", "adamW"],
-        "must be one of sgd momentum nesterov adagrad rmsprop adam adamw; did",
+        "must be one of sgd momentum nesterov adagrad rmsprop adam adamw muon; did",
     ),
     (["--dataset", "binary_digits", "--pixel-scale", "unscaled"], "which has no grey levels"),
     (["--model", "dln", "--pixel-scale", "unscaled"], "which has no grey levels"),
