@@ -11,11 +11,11 @@ from typing import Literal, TypeAlias
 # The shipped normalisers and networks; `--plugins` registers others.
 NORMS = (
     "none", "batch", "layer", "group", "instance", "rms", "unitize", "weight_standard",
-    "weight_norm", "l1", "l2", "linf", "noisy_batch", "noise",
+    "weight_norm", "l1", "l2", "linf", "noisy_batch", "noise", "dyt", "derf", "skipinit",
 )  # fmt: skip
 MODELS = (
     "vgg5", "vgg11", "vgg13", "vgg16", "vgg19", "vgg38", "vgg38_residual", "resnet", "lenet",
-    "alexnet", "mlp", "dln",
+    "alexnet", "mlp", "dln", "gpt", "vit",
 )  # fmt: skip
 OptimizerName: TypeAlias = Literal[
     "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "muon"
@@ -36,7 +36,9 @@ ObjectiveName: TypeAlias = Literal["cross_entropy", "squared_error", "summed_squ
 DatasetName: TypeAlias = Literal[
     "digits",
     "digits16",
+    "digits8",
     "binary_digits",
+    "shakespeare",
     "mnist",
     "binary_mnist",
     "fashion_mnist",
@@ -44,10 +46,13 @@ DatasetName: TypeAlias = Literal[
     "cifar100",
     "gaussian",
     "gaussian_positive",
+    "mnist1d",
 ]
-EMBEDDED = ("digits", "digits16", "binary_digits")  # need no file
+EMBEDDED = ("digits", "digits16", "digits8", "binary_digits", "shakespeare")  # need no file
+TEXT_DATASETS = ("shakespeare",)  # tokens
 COLOUR_DATASETS = ("cifar10", "cifar100")  # 32×32 pixels
 LINEAR_DATASETS = ("gaussian", "gaussian_positive")  # for the deep linear network
+PlaceName: TypeAlias = Literal["pre", "post", "peri"]  # of normalisers beside a residual branch
 PixelScale: TypeAlias = Literal["standardised", "per_image", "unscaled"]
 # Of matrix products of 32 bits; bfloat16: of a whole network, whose parameters keep 32.
 Precision: TypeAlias = Literal["default", "high", "highest", "bfloat16"]
@@ -72,6 +77,8 @@ ALSO_CALLED = {
     "iters": "--steps",
     "linear": "dln",
     "ln": "layer",
+    "qknorm": "--qk-norm",
+    "transformer": "gpt",
     "log": "--out",
     "logdir": "--out",
     "network": "--model",

@@ -17,8 +17,8 @@ class RunError(RuntimeError):
 
 # What the extras of bnjax bring, by the names that are imported.
 BROUGHT = frozenset({
-    "array_record", "filelock", "flax", "jinja2", "matplotlib", "pandas", "PIL", "plotly", "rich",
-    "sklearn", "tensorflow_datasets", "tyro", "xarray", "yaml",
+    "array_record", "filelock", "flax", "jinja2", "matplotlib", "mnist1d", "pandas", "PIL",
+    "plotly", "rich", "sklearn", "tensorflow_datasets", "tyro", "xarray", "yaml",
 })  # fmt: skip
 
 

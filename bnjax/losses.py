@@ -4,6 +4,7 @@ The statistics that BatchNorm normalises with are an explicit choice here: a lan
 them (Ghorbani et al. 2019 measure another Hessian under running statistics).
 """
 
+import dataclasses
 import functools
 import math
 import re
@@ -82,6 +83,31 @@ class Objective(NamedTuple):
         kernels, _ = trees.partition(params, lambda name: known[name].kind == "kernel")
         return self.kernel_penalty * optax.tree.norm(kernels, squared=True)
 
+    def with_z_loss(self, coefficient: float) -> "Objective":
+        r"""The objective with C · (log Σ exp logits)² added to each cost; 0 leaves it as it is.
+
+        It holds the sum of a softmax near 1, where nothing else does. Labels are no longer drawn
+        from the cost: there is no Fisher.
+
+        Args:
+          coefficient: C, units of the loss; PaLM's is 1e-4.
+
+        Returns:
+          An `Objective`; chance is told without that term.
+
+        Source: Chowdhery et al. 2022 (2204.02311), §5; Wortsman et al. 2023 (2309.14322), §3.1.2.
+
+        Example:
+          >>> objective = cross_entropy.with_z_loss(2.0)
+          >>> logits, labels = jnp.zeros((1, 3)), jnp.array([0])
+          >>> more = objective(logits, labels) - cross_entropy(logits, labels)
+          >>> round(float(more), 4)  # 2 (ln 3)²
+          2.4139
+        """
+        if not coefficient:
+            return self
+        return self._replace(each=WithZLoss(self.each, coefficient), sample=None)
+
     def of_part(self, parts: int) -> "Objective":
         """The objective of one of some equal parts of a batch.
 
@@ -92,6 +118,18 @@ class Objective(NamedTuple):
           0.125
         """
         return self._replace(kernel_penalty=self.kernel_penalty / parts) if self.summed else self
+
+
+@dataclasses.dataclass(frozen=True)
+class WithZLoss:
+    """A cost of each example and C · (log Σ exp logits)²; equal ones share compiled programs."""
+
+    each: Callable[[Logits, Labels], Float[Array, " batch *positions"]]
+    coefficient: float
+
+    def __call__(self, logits: Logits, labels: Labels) -> Float[Array, " batch *positions"]:
+        sizes = jax.nn.logsumexp(logits, axis=-1)
+        return self.each(logits, labels) + self.coefficient * jnp.square(sizes)
 
 
 def each_cross_entropy(logits: Logits, labels: Labels) -> Float[Array, " batch *positions"]:

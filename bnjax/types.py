@@ -18,10 +18,11 @@ PRNGKey: TypeAlias = Key[Array, ""]
 Images: TypeAlias = Float[Array, "batch height width channels"]
 # What a model takes: images, or whole numbers such as tokens.
 Inputs: TypeAlias = Float[Array, " batch *example"] | Integer[Array, " batch *example"]
-# Grey levels 0 … 255, or floating-point inputs that are used as they are.
+# Grey levels 0 … 255; floating-point inputs or tokens, which are used as they are.
 Pixels: TypeAlias = (
     UInt8[Array, "num_images height width channels"]
     | Float[Array, "num_images height width channels"]
+    | Int[Array, "num_images length"]
 )
 # Classes, of an example or of each position in it; or targets, or shares of classes.
 Labels: TypeAlias = Int[Array, " batch *positions"] | Float[Array, "batch *positions num_classes"]

@@ -2,6 +2,8 @@
 
 import json
 import os
+import random
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +17,7 @@ from bnjax import data
 from bnjax.data import batches, sources
 from bnjax.data.dataset import channel_statistics, content_digest, from_arrays
 from bnjax.data.sources import REBUILT_CIFAR10, small_digits
-from bnjax.errors import RunError, UsageError
+from bnjax.errors import MissingPackage, RunError, UsageError
 
 PREPARED = Path(os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets")
 KEY = jax.random.key(7)
@@ -263,3 +265,37 @@ def test_each_image_may_be_standardised_by_itself(noise_dataset):
     expected = (own - own.mean(axes, keepdims=True)) / own.std(axes, keepdims=True)
     np.testing.assert_allclose(images[:2], expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(images[2], 0)
+
+
+def test_mnist1d_is_made_by_its_package_and_leaves_everybodys_random_numbers_alone(monkeypatch):
+    def make_dataset():
+        np.random.seed(42)  # noqa: NPY002
+        random.seed(42)
+        signals, classes = np.arange(280.0).reshape(7, 40), np.arange(7)
+        return {"x": signals[:5], "y": classes[:5], "x_test": signals[5:], "y_test": classes[5:]}
+
+    package = SimpleNamespace(make_dataset=make_dataset)
+    monkeypatch.setitem(sys.modules, "mnist1d", SimpleNamespace(data=package))
+    monkeypatch.setitem(sys.modules, "mnist1d.data", package)
+    before = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    found = data.load("mnist1d")
+    assert before == (random.getstate(), np.random.get_state()[1].tolist())  # noqa: NPY002
+    assert found.train.pixels.shape == (5, 1, 40, 1)
+    np.testing.assert_array_equal(found.test.labels, [5, 6])
+    assert (found.num_classes, found.is_regression) == (10, False)
+    np.testing.assert_array_equal(found.train.pixels[1].ravel(), np.arange(40, 80))
+
+
+def test_the_real_mnist1d_has_the_published_sizes():
+    pytest.importorskip("mnist1d", reason="pip install 'bnjax[mnist1d]'")
+    found = data.load("mnist1d")
+    assert found.train.pixels.shape == (4000, 1, 40, 1)
+    assert found.test.labels.shape == (1000,)
+    np.testing.assert_allclose(found.train.pixels.std(), 1, rtol=0.01)
+
+
+def test_a_data_set_whose_package_is_missing_names_the_command(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mnist1d", None)
+    monkeypatch.setitem(sys.modules, "mnist1d.data", None)
+    with pytest.raises(MissingPackage, match=r"pip install .bnjax\[mnist1d\]"):
+        data.load("mnist1d")

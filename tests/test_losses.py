@@ -56,6 +56,21 @@ def test_a_penalty_is_on_kernels_alone_and_in_the_gradient(problem, batch):
         objective.penalty({"norm": {"scale": jnp.ones(2)}})
 
 
+def test_a_z_loss_is_on_the_logits_of_each_example_and_equal_ones_share_programs(problem, batch):
+    model, params, batch_stats, bare = problem
+    objective = losses.cross_entropy.with_z_loss(0.3)
+    assert objective == losses.cross_entropy.with_z_loss(0.3)
+    assert hash(objective) == hash(losses.cross_entropy.with_z_loss(0.3))
+    assert losses.cross_entropy.with_z_loss(0.0) is losses.cross_entropy
+    loss = losses.on_batch(model, batch_stats, batch, objective=objective)
+    logits, _ = model.apply(params, batch_stats, batch.images, train=True)
+    sizes = np.log(np.exp(np.asarray(logits)).sum(-1))
+    np.testing.assert_allclose(loss(params), bare(params) + 0.3 * (sizes**2).mean(), rtol=1e-12)
+    tokens = jnp.stack([logits, logits])
+    labels = jnp.stack([batch.labels, batch.labels])
+    np.testing.assert_allclose(objective(tokens, labels), loss(params), rtol=1e-12)
+
+
 def test_recalibration_on_the_batch_itself_is_frozen_and_pools_several_batches(problem, batch):
     model, params, batch_stats, _ = problem
     one = losses.on_batch(

@@ -2,6 +2,7 @@
 
     bnjax audit --model vgg5 --norm batch
     bnjax audit --model resnet --depth 8 --norm layer --lr 0.1 --weight-decay 5e-4 --momentum 0.9
+    bnjax audit --model gpt --norm layer --place peri --qk-norm
     bnjax audit --plugins my_norm.py --norm tanh --json
 
 `bnjax.audit(loss, params, key)` audits any other model.
@@ -22,23 +23,28 @@ from bnjax.errors import require
 from bnjax.frame import options as option_groups
 from bnjax.frame import study as studies
 
+OWN_DATA = {"dln": "gaussian", "gpt": "shakespeare", "vit": "digits8"}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options(option_groups.Network, option_groups.Initializer):
+class Options(
+    option_groups.Network, option_groups.Initializer, option_groups.Attention, option_groups.Text
+):
     """What to audit, and where."""
 
     model: str = "vgg5"
-    """Network: vgg5 vgg11 vgg13 vgg16 vgg19 vgg38 vgg38_residual resnet lenet alexnet mlp dln, or
-    what --plugins add."""
+    """Network: vgg5 vgg11 vgg13 vgg16 vgg19 vgg38 vgg38_residual resnet lenet alexnet mlp dln gpt
+    vit, or what --plugins add."""
     norm: str = "batch"
     """Normaliser: none batch layer group instance rms unitize weight_standard weight_norm l1 l2
-    linf noisy_batch noise, or what --plugins add."""
+    linf noisy_batch noise dyt derf, of transformers skipinit, or what --plugins add."""
     plugins: tuple[Path, ...] = ()
     """Python files that register further normalisers or networks; they are run."""
     width: float = 0.25
     """Factor on the network's channels; 1 is the full network."""
     dataset: DatasetName | None = None
-    """Data set (default: digits; of dln gaussian, with the squared error)."""
+    """Data set (default: digits; of dln gaussian, with the squared error; of gpt shakespeare; of
+    vit digits8)."""
     data_dir: Path | None = None
     """Folder of prepared data sets (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets)."""
     batch_size: int = 16
@@ -70,18 +76,18 @@ def audit(options: Options) -> Any:
     decays = options.weight_decay or options.momentum or options.b1 is not None
     expected = "given with --weight-decay, --momentum or --b1, e.g. 0.1"
     require("--lr", options.lr, not decays or options.lr is not None, expected)
-    option_groups.Network.check(options)
+    for group in (option_groups.Network, option_groups.Text):
+        group.check(options)
     studies.load_plugins(options.plugins)
     import jax
-    import jax.numpy as jnp
 
     from bnjax import data, losses, probes
     from bnjax.arithmetic.trees import cast_floating
     from bnjax.frame.arm import build_model
 
     with jax.enable_x64(True), studies.answering_for_plugins():
-        name = options.dataset or ("gaussian" if options.model == "dln" else "digits")
-        dataset = data.load(name, options.data_dir)
+        name = options.dataset or OWN_DATA.get(options.model, "digits")
+        dataset = data.load(name, options.data_dir, context=options.context, text=options.text)
         network = SimpleNamespace(**vars(options), dropout=0.0)  # its units would be random
         model = build_model(network, options.norm, dataset.num_classes)
         size, split = options.batch_size, dataset.train
@@ -95,7 +101,7 @@ def audit(options: Options) -> Any:
             (pipeline.standardise(split.pixels[at]), cast_floating(split.labels[at], "float64"))
             for at in places
         ]
-        variables = model.init(key, batches[0][0].astype(jnp.float32))
+        variables = model.init(key, batches[0][0].astype(dataset.example[1]))
         variables = cast_floating(variables, "float64")
         objective = losses.squared_error if dataset.is_regression else losses.cross_entropy
 

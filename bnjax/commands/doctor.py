@@ -128,4 +128,4 @@ def data_set(name: str, folder: Path) -> Finding:
         found = sources.load(name, folder)
     except RunError as error:
         return Finding(name, str(error), sound=False)
-    return Finding(name, f"{found.note}; {len(found.train.labels):,} training images")
+    return Finding(name, f"{found.note}; {len(found.train.labels):,} training examples")

@@ -16,9 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from rich.table import Table
 
-from bnjax import data
 from bnjax.frame import files, folder, job, layout, messages, records
-from bnjax.frame.arm import Arm, make_arm
+from bnjax.frame.arm import Arm, load_data, make_arm
 from bnjax.frame.layout import make_layout
 from bnjax.frame.messages import printable
 from bnjax.frame.run import compare
@@ -68,7 +67,7 @@ class Plan(NamedTuple):
 
 def plan(study: Study, options: Any) -> Iterator[ArmPlan]:
     """Measure each arm of a run for its first seed; nothing is written."""
-    dataset = data.load(options.dataset, options.data_dir, seed=options.seed)
+    dataset = load_data(options)
     study.part("check", lambda options, dataset: None)(options, dataset)
     axes = records.axis_values(study, options, dataset)
     for values, seed in job.plan(options):

@@ -176,6 +176,8 @@ def resume(
             f"{path} reads data from {options.data_dir}: if you know that folder, add "
             f"--data-dir {options.data_dir}"
         )
+    if (text := getattr(options, "text", None)) is not None:
+        raise RunError(f"{path} was made with --text {text}, a file that would be read: {remedy}")
     options = dataclasses.replace(
         options,
         published=published or options.published,

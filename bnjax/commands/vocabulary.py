@@ -344,7 +344,9 @@ def help_text(option: Option, others: Mapping[str, Mapping[str, Any]]) -> str:
     for case, defaults in others.items():
         cases.setdefault(typed(defaults.get(option.name, option.default)), []).append(case)
     cases.pop(usual, None)
-    notes += [f"with {' or '.join(found)}: {value or 'none'}" for value, found in cases.items()]
+    for value, found in cases.items():
+        models = " or ".join(filter(None, (", ".join(found[:-1]), found[-1])))
+        notes.append(f"with {models}: {value or 'none'}")
     if option.flags[1:]:
         notes.append(f"also {', '.join(option.flags[1:])}")
     return f"{option.text} ({'; '.join(notes)})" if notes else option.text

@@ -15,7 +15,7 @@ from jaxtyping import Array, Int
 
 from bnjax.data.dataset import Batch, Dataset, Split
 from bnjax.errors import UsageError
-from bnjax.types import Images, Index, Pixels, PRNGKey, PyTree
+from bnjax.types import Images, Index, Inputs, Pixels, PRNGKey, PyTree
 
 SHIFT = 4  # pixels, the usual translation for CIFAR (He et al. 2016, §4.2)
 
@@ -38,16 +38,19 @@ def epoch_order(key: PRNGKey, epoch: Index | int, num_images: int) -> Int[Array,
 
 def standardise_pixels(
     pixels: Pixels, mean: tuple[float, ...], std: tuple[float, ...], dtype: jnp.dtype
-) -> Images:
+) -> Inputs:
     """Grey levels 0 … 255 to channels of mean 0 and deviation 1 over the training split.
 
     Without a mean each image is standardised by itself, over pixels and channels, and a deviation
-    below 1/√n of its n grey levels counts as that. Floating-point inputs are left as they are.
+    below 1/√n of its n grey levels counts as that. Floating-point inputs are left as they are, and
+    so are tokens.
 
     Source: `tf.image.per_image_standardization`, for single images.
     """
     if jnp.issubdtype(pixels.dtype, jnp.floating):
         return pixels.astype(dtype)
+    if jnp.issubdtype(pixels.dtype, jnp.signedinteger):
+        return pixels
     if not mean:
         levels = pixels.astype(dtype)
         axes = tuple(range(1, levels.ndim))
@@ -93,8 +96,11 @@ class Pipeline:
         """The last step whose batch begins in `epoch`."""
         return ((epoch + 1) * self.num_images - 1) // self.batch_size
 
-    def standardise(self, pixels: Pixels) -> Images:
-        """Pixels, uint8 or floating inputs, to images of mean 0 and deviation 1 in each channel."""
+    def standardise(self, pixels: Pixels) -> Inputs:
+        """Pixels, uint8 or floating inputs, to images of mean 0 and deviation 1 in each channel.
+
+        Tokens stay.
+        """
         return standardise_pixels(pixels, self.mean, self.std, jnp.dtype(self.dtype))
 
     @functools.partial(jax.jit, static_argnums=0)

@@ -20,6 +20,7 @@ class Split(NamedTuple):
     """Pixels `[num_images, height, width, channels]` uint8 and labels `[num_images]` int32.
 
     Of a regression: float32 inputs, used as they are, and float32 targets `[num_images, outputs]`.
+    Of a text: tokens `[num_windows, context]` int32, and as labels the tokens that follow them.
     """
 
     pixels: Pixels
@@ -42,10 +43,11 @@ class Dataset(NamedTuple):
     """A data set, whole, on the default device."""
 
     name: str
-    num_classes: int  # of a regression: outputs
+    num_classes: int  # of a regression: outputs; of a text: different tokens
     train: Split
     test: Split
-    # Per channel over the training split, in units of 255 grey levels; empty: of each image.
+    # Per channel over the training split, in units of 255 grey levels; empty: of each image, and of
+    # a text.
     mean: tuple[float, ...]
     std: tuple[float, ...]
     note: str  # a remark that every result must carry
@@ -54,6 +56,16 @@ class Dataset(NamedTuple):
     def is_regression(self) -> bool:
         """Whether the labels are targets, not classes."""
         return bool(jnp.issubdtype(self.train.labels.dtype, jnp.floating))
+
+    @property
+    def example(self) -> tuple[tuple[int, ...], np.dtype]:
+        """Shape and dtype of one example as a network gets it: an image is floating point.
+
+        `model.shapes(*dataset.example)` are the shapes of a network on these data.
+        """
+        pixels = self.train.pixels
+        is_text = jnp.issubdtype(pixels.dtype, jnp.signedinteger)
+        return pixels.shape[1:], np.dtype(pixels.dtype if is_text else np.float32)
 
     def scaled(self, scale: PixelScale) -> "Dataset":
         """The same data, whose images become what a scale says.
@@ -81,8 +93,9 @@ def from_arrays(
     Args:
       name: for records and messages.
       num_classes: labels are 0 … num_classes − 1; of a regression the number of outputs.
-      train: pixels `[num_images, height, width, channels]` uint8, labels `[num_images]`; or
-        floating-point inputs, which are not standardised, and targets `[num_images, num_classes]`.
+      train: pixels `[num_images, height, width, channels]` uint8, or floating-point inputs, which
+        are not standardised; and labels `[num_images]`, or of inputs targets
+        `[num_images, num_classes]`.
       test: as `train`.
       note: a remark that every result must carry, e.g. that it is a subset.
 
@@ -128,12 +141,12 @@ def binary(name: str, train: Arrays, test: Arrays, note: str) -> Dataset:
 
 def check_split(name: str, pixels: np.ndarray, labels: np.ndarray, num_classes: int) -> None:
     """Refuse arrays that are not images with a class, or targets, for each."""
-    regression = np.issubdtype(pixels.dtype, np.floating)
-    if pixels.ndim != 4 or not (regression or pixels.dtype == np.uint8):
+    inputs = np.issubdtype(pixels.dtype, np.floating)
+    regression = inputs and labels.ndim > 1
+    if pixels.ndim != 4 or not (inputs or pixels.dtype == np.uint8):
         raise UsageError(
             f"{name} pixels are {pixels.dtype} {pixels.shape}: give uint8 [num_images, height, "
-            "width, channels], e.g. (255 * images).astype(np.uint8), or float32 inputs of a "
-            "regression"
+            "width, channels], e.g. (255 * images).astype(np.uint8), or float32 inputs"
         )
     count = len(pixels)
     expected = (count, num_classes) if regression else (count,)

@@ -5,6 +5,7 @@ Reading a prepared folder needs no TensorFlow; only its first preparation does.
 
 import importlib.util
 import os
+import random
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,13 @@ import numpy as np
 from bnjax.choices import did_you_mean
 from bnjax.data.dataset import Dataset, binary, from_arrays
 from bnjax.data.shards import read
+from bnjax.data.text import CONTEXT, from_file, shakespeare
 from bnjax.errors import MissingPackage, RunError, UsageError, needs, told
 
-EMBEDDED = ("digits", "digits16", "binary_digits")
+EMBEDDED = ("digits", "digits16", "digits8", "binary_digits", "shakespeare")
 TFDS_DATASETS = ("mnist", "fashion_mnist", "cifar10", "cifar100")
-DATASETS = (*EMBEDDED, "gaussian", "gaussian_positive", *TFDS_DATASETS, "binary_mnist")
+MADE = ("gaussian", "gaussian_positive", "mnist1d")
+DATASETS = (*EMBEDDED, *MADE, *TFDS_DATASETS, "binary_mnist")
 # The rows of scikit-learn's digits that are tested, a bit each, as `train_test_split` draws them
 # with test_size=360, stratify=target, random_state=0. Importing that takes longer than reading.
 TEST_DIGITS = (
@@ -30,39 +33,54 @@ TEST_DIGITS = (
 REBUILT_CIFAR10 = "CIFAR-10 (rebuilt, 92 images JPEG-substituted)"
 
 
-def load(name: str, data_dir: str | os.PathLike[str] | None = None, *, seed: int = 0) -> Dataset:
+def load(
+    name: str,
+    data_dir: str | os.PathLike[str] | None = None,
+    *,
+    seed: int = 0,
+    context: int = CONTEXT,
+    text: str | os.PathLike[str] | None = None,
+) -> Dataset:
     """Load a data set whole, as arrays on the default device: uint8 images, or float32 inputs.
 
     Args:
-      name: one of `DATASETS`. `digits`, `digits16`, `binary_digits` and `gaussian…` need no file
-        and no download.
+      name: one of `DATASETS`. `digits…`, `binary_digits`, `shakespeare` and `gaussian…` need no
+        file and no download.
       data_dir: folder of prepared tensorflow-datasets; by default `$TFDS_DATA_DIR`, else
         `~/tensorflow_datasets`.
       seed: of `gaussian…`, see `make_gaussian`; other data sets have no seed.
+      context: characters of a window of `shakespeare`, see `bnjax.data.text.from_text`.
+      text: a file in UTF-8, which `shakespeare` is then.
 
     Returns:
       A `Dataset` with images of 32×32 pixels, 16×16 of `digits16`; CIFAR and digits have 3
       channels, MNIST has 1.
-      Binary images keep their own size, 28×28×1 or 8×8×1, for perceptrons. `gaussian…` has inputs
-      `[1000, 1, 1, 10]` and targets `[1000, 10]`, float32.
+      `digits8` and binary images keep their own size, 8×8×1 or 28×28×1. `gaussian…` has inputs
+      `[1000, 1, 1, 10]` and targets `[1000, 10]`, float32; `mnist1d` has inputs `[4000, 1, 40, 1]`
+      float32 and classes; `shakespeare` has tokens.
 
     Raises:
-      UsageError: unknown name, or `data_dir` is not a folder.
+      UsageError: unknown name, `data_dir` is not a folder, or a text or context of no use.
       RunError: the set is not prepared there, or the folder is damaged.
       MissingPackage: its reader is not installed: `bnjax[studies]` for digits, `bnjax[data]` for
-        tensorflow-datasets.
+        tensorflow-datasets, `bnjax[mnist1d]`.
 
     Example:
       >>> load("digits").train.pixels.shape
       (1437, 32, 32, 3)
 
-    Source: digits, scikit-learn (UCI, Alpaydin & Kaynak 1998); the others, tensorflow-datasets.
+    Source: digits, scikit-learn (UCI, Alpaydin & Kaynak 1998); Shakespeare, see
+      `bnjax.data.text.shakespeare`; the others, tensorflow-datasets.
     """
     if name not in DATASETS:
         near = did_you_mean(name, DATASETS)
         raise UsageError(f"dataset {name!r} is not known: choose from {', '.join(DATASETS)}{near}")
     if name in ("gaussian", "gaussian_positive"):
         return make_gaussian(seed, positive=name == "gaussian_positive")
+    if name == "mnist1d":
+        return make_mnist1d()
+    if name == "shakespeare":
+        return shakespeare(context) if text is None else from_file(text, context)
     if name in EMBEDDED:
         return load_digits(name)
     return load_tfds(name, data_dir)
@@ -71,8 +89,8 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None, *, seed: int
 def load_digits(name: str) -> Dataset:
     """Scikit-learn's 1,797 handwritten digits.
 
-    `digits` is enlarged from 8×8 to 32×32×3 pixels, `digits16` to 16×16×3; `binary_digits` has
-    8×8×1 pixels, each 0 or 1.
+    `digits` is enlarged from 8×8 to 32×32×3 pixels, `digits16` to 16×16×3; `digits8` has 8×8×1
+    pixels as they are, `binary_digits` each 0 or 1.
     The split is stratified and fixed: 1,437 for training, 360 for testing.
     """
     pixels, labels, train, test = small_digits()
@@ -80,6 +98,9 @@ def load_digits(name: str) -> Dataset:
         note = "scikit-learn's digits, 8×8 binary pixels"
         first, second = ((pixels[rows, ..., None], labels[rows]) for rows in (train, test))
         return binary(name, first, second, note)
+    if name == "digits8":
+        first, second = ((pixels[rows, ..., None], labels[rows]) for rows in (train, test))
+        return from_arrays(name, 10, first, second, "scikit-learn's digits, 8×8 pixels")
     with needs("studies"):
         from PIL import Image
 
@@ -144,6 +165,27 @@ def make_gaussian(
     note = f"Gaussian x, A x with {entries} entries, {num_examples:,} examples, seed {seed}"
     name = "gaussian_positive" if positive else "gaussian"
     return from_arrays(name, size, train, test, note)
+
+
+def make_mnist1d() -> Dataset:
+    """5,000 signals of 40 numbers, ten classes, as the package `mnist1d` makes them; no download.
+
+    Source: Greydanus & Kobak 2024 (2011.14439).
+    """
+    with needs("mnist1d"):
+        from mnist1d.data import make_dataset
+    # The package sets the random numbers of everybody.
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        made = make_dataset()
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+    train, test = (
+        (made[f"x{part}"].reshape(-1, 1, 40, 1).astype(np.float32), made[f"y{part}"])
+        for part in ("", "_test")
+    )
+    return from_arrays("mnist1d", 10, train, test, "MNIST-1D, 5,000 signals of 40 numbers")
 
 
 def load_tfds(name: str, data_dir: str | os.PathLike[str] | None) -> Dataset:

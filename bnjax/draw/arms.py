@@ -20,6 +20,8 @@ NETWORKS = {
     "lenet": "LeNet",
     "alexnet": "AlexNet",
     "mlp": "Perceptron",
+    "gpt": "GPT",
+    "vit": "ViT",
 }
 SCALES = {
     "standardised": "",
@@ -43,9 +45,13 @@ def network(options: Mapping[str, Any]) -> str:
     if model == "dln":
         return f"{depth} linear layers of 10×10"
     name = NETWORKS.get(model, model)
-    words = f"{name}-{depth}" if options["depth"] or model == "resnet" else name
+    numbered = model not in ("gpt", "vit") and (options["depth"] or model == "resnet")
+    words = f"{name}-{depth}" if numbered else name
     if family and "width" in family.options:
         words += f" ×{options['width']:g}"
+    if model in ("gpt", "vit"):  # other studies have no choice of a place
+        words += f", {depth} block{'s' * (depth != 1)}, {options.get('place', 'pre')}-norm"
+        words += ", QK-norm" * options.get("qk_norm", False)
     if head := options.get("hidden"):  # not every network has a choice
         words += f", head {'–'.join(map(str, head))}"
     if bias := options.get("bias_init"):

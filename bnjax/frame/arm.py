@@ -15,7 +15,7 @@ import optax
 
 from bnjax import data, models, train
 from bnjax.arithmetic.trees import EVERYTHING, Selection
-from bnjax.choices import did_you_mean
+from bnjax.choices import TEXT_DATASETS, did_you_mean
 from bnjax.data import Batch, Dataset, Pipeline, Split
 from bnjax.errors import UsageError, require
 from bnjax.frame import folder
@@ -66,9 +66,10 @@ class Arm(NamedTuple):
 
     @property
     def objective(self) -> Objective:
-        """The training loss, with its penalty on kernels."""
-        penalty = self.options.kernel_penalty
-        return OBJECTIVES[self.options.objective]._replace(kernel_penalty=penalty)
+        """The training loss, with its penalty on kernels and its z-loss."""
+        penalty, z_loss = self.options.kernel_penalty, getattr(self.options, "z_loss", 0.0)
+        objective = OBJECTIVES[self.options.objective]._replace(kernel_penalty=penalty)
+        return objective.with_z_loss(z_loss)
 
     def model_at(self, precision: str) -> Model:
         """The network in the arithmetic of a precision; `model` computes in 32 bits."""
@@ -136,7 +137,7 @@ def make_arm(
     dataset = study.part("arm_data", arm_data)(own, dataset)
     pipeline = data.make_pipeline(dataset, own.batch_size, augmented=own.augment)
     select = study.part("select", lambda options, shapes, seed: EVERYTHING)
-    shapes = model.shapes(dataset.train.pixels.shape[1:])["params"]
+    shapes = model.shapes(*dataset.example)["params"]
     require_room(own.model, shapes)
     selection = select(own, shapes, seed)
     return Arm(values, seed, own, model, dataset, pipeline, selection, watched)
@@ -151,9 +152,8 @@ def make_network(study: Study, options: Any, dataset: Dataset, values: Mapping[s
 
 def watched_layers(study: Study, options: Any, dataset: Dataset) -> tuple[str, ...]:
     """The weight layers of the networks of all arms, which may differ in depth."""
-    image_shape = dataset.train.pixels.shape[1:]
     networks = [make_network(study, options, dataset, values) for values in arm_values(options)]
-    found = [once(models.layer_names, one.initialised, image_shape) for one in networks]
+    found = [once(models.layer_names, one.initialised, *dataset.example) for one in networks]
     return tuple(dict.fromkeys(itertools.chain(*found)))
 
 
@@ -182,6 +182,18 @@ def machine_memory() -> float:
     return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) if known else math.inf
 
 
+def load_data(options: Any) -> Dataset:
+    """The data of a run."""
+    return data.load(
+        options.dataset, options.data_dir, seed=options.seed, **given(options, ("context", "text"))
+    )
+
+
+def given(options: Any, names: Sequence[str]) -> dict[str, Any]:
+    """Those of some options that a study has."""
+    return {name: getattr(options, name) for name in names if hasattr(options, name)}
+
+
 def arm_data(options: Any, dataset: Dataset) -> Dataset:
     """The data of a run in the scale that an arm sees them in."""
     return dataset.scaled(options.pixel_scale)
@@ -198,6 +210,7 @@ def build_model(options: Any, norm: str, num_classes: int) -> Model:
         dropout=options.dropout,
         hidden=options.hidden,
         bias_init=options.bias_init,
+        **given(options, ("place", "qk_norm", "heads")),
     )
 
 
@@ -278,6 +291,8 @@ def spread_layers(study: Study, options: Any) -> Any:
 
 def names_of(model: Model, options: Any) -> tuple[str, ...]:
     """The weight layers of the network of a run."""
+    if options.dataset in TEXT_DATASETS:
+        return models.layer_names(model, (options.context,), jnp.int32)
     return models.layer_names(model, (1, 1, 10) if options.model == "dln" else (32, 32, 3))
 
 

@@ -35,6 +35,11 @@ LONGEST_NAME = 100
 # How a run is carried out does not change its results, nor does where the data lie. What devices
 # change in the last bits is in the fingerprint.
 NOT_IN_DIGEST = EXECUTION | {"preset", "data_dir", "yes"}
+# Options that were added later: a run without them has the name that it had before.
+ADDED = {
+    "watch": 0, "place": "pre", "qk_norm": False, "heads": 4, "context": 64, "text": None,
+    "z_loss": 0.0,
+}  # fmt: skip
 # Read by XLA and the libraries that it calls, by NVIDIA's, and by `bnjax.convolution`.
 ENVIRONMENT = (
     "NPROC", "XLA_FLAGS", "LIBTPU_INIT_ARGS", "NVIDIA_TF32_OVERRIDE", "CUBLAS_WORKSPACE_CONFIG",
@@ -66,9 +71,11 @@ def digest(options: Any) -> str:
 
 def digest_of(options: Mapping[str, Any], plugins: Sequence[str]) -> str:
     """The digest of options that are plain values, from a file or not."""
-    fields = {key: plain(value) for key, value in options.items() if key not in NOT_IN_DIGEST}
-    if not fields.get("watch"):  # a run without it has the name that it had before there was one
-        fields.pop("watch", None)
+    fields = {
+        key: plain(value)
+        for key, value in options.items()
+        if key not in NOT_IN_DIGEST and not (key in ADDED and value == ADDED[key])
+    }
     fields["plugins"] = list(plugins)
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
 

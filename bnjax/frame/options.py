@@ -18,17 +18,21 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from bnjax.choices import (
     COLOUR_DATASETS,
     EMBEDDED,
     LINEAR_DATASETS,
+    MODELS,
+    TEXT_DATASETS,
     DatasetName,
     InitializerName,
     ObjectiveName,
     OptimizerName,
     PixelScale,
+    PlaceName,
     Precision,
 )
 from bnjax.errors import UsageError, needs, require
@@ -121,7 +125,8 @@ class Base(Execution):
     see that all works."""
     norms: tuple[str, ...] = ("none", "batch")
     """The arms: one network for each normaliser, alike in all else: none batch layer group instance
-    rms unitize weight_standard weight_norm l1 l2 linf noisy_batch noise, or what --plugins add."""
+    rms unitize weight_standard weight_norm l1 l2 linf noisy_batch noise dyt derf, of transformers
+    skipinit, or what --plugins add."""
     plugins: tuple[Path, ...] = ()
     """Python files that register further normalisers (bnjax.norms.register) or networks
     (bnjax.models.register); they are run."""
@@ -131,14 +136,16 @@ class Base(Execution):
     """The first seed."""
     model: str = "vgg11"
     """Network: vgg5 vgg11 vgg13 vgg16 vgg19 vgg38 vgg38_residual resnet lenet alexnet mlp, dln (the
-    deep linear one, 25 layers of 10×10, with presets of its own), or what --plugins add."""
+    deep linear one, 25 layers of 10×10, with presets of its own), the transformers gpt (of
+    characters, where a study has presets of it) and vit (of 4×4 patches), or what --plugins add."""
     width: float = 0.25
     """Factor on the network's channels; 1 is the full network."""
     dataset: DatasetName = "digits"
-    """Data set: digits (32×32 pixels), digits16 and binary_digits are embedded; gaussian and
-    gaussian_positive are generated (linear targets of a matrix with Gaussian or with positive
-    entries); the others are read from prepared tensorflow-datasets. binary_… have pixels 0 or 1
-    (8×8 and 28×28, for perceptrons)."""
+    """Data set: digits (32×32 pixels), digits16, digits8, binary_digits and shakespeare (text) are
+    embedded; gaussian and gaussian_positive are generated (linear targets of a matrix with Gaussian
+    or with positive entries), mnist1d by the package of that name; the others are read from
+    prepared tensorflow-datasets. binary_… have pixels 0 or 1 (8×8 and 28×28); these and mnist1d are
+    for perceptrons."""
     data_dir: Path | None = None
     """Folder of prepared data sets (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets)."""
     pixel_scale: PixelScale = "standardised"
@@ -214,7 +221,9 @@ class Base(Execution):
                 "network and the Gaussian data need each other; in studies that have presets "
                 "of it, --model dln alone chooses both"
             )
-        grey = not self.dataset.startswith("binary_") and self.dataset not in LINEAR_DATASETS
+        self.check_text()
+        without = (*LINEAR_DATASETS, *TEXT_DATASETS, "mnist1d")
+        grey = not self.dataset.startswith("binary_") and self.dataset not in without
         legal = grey or self.pixel_scale == "standardised"
         expected = f"standardised with --dataset {self.dataset}, which has no grey levels"
         require("--pixel-scale", self.pixel_scale, legal, expected)
@@ -226,6 +235,23 @@ class Base(Execution):
         legal = self.dataset not in LINEAR_DATASETS or self.objective != "cross_entropy"
         expected = "a squared error with --dataset gaussian…, which has no classes"
         require("--objective", self.objective, legal, expected)
+
+    def check_text(self) -> None:
+        """Refuse text where a study or a network is of images, and images where it is of text."""
+        is_text, takes_text = self.dataset in TEXT_DATASETS, isinstance(self, Transformer)
+        if not takes_text and (is_text or self.model == "gpt"):
+            raise UsageError(
+                f"--model {self.model} --dataset {self.dataset}: this study measures networks of "
+                "images alone, and gpt reads text: give another network and images"
+            )
+        if is_text != (self.model == "gpt") and self.model in MODELS:
+            raise UsageError(
+                f"--model {self.model} does not go with --dataset {self.dataset}: gpt and "
+                f"{' '.join(TEXT_DATASETS)} need each other, and --model gpt alone chooses both in "
+                "the presets quick and toy"
+            )
+        if is_text and getattr(self, "augment", False):
+            raise UsageError(f"--augment: --dataset {self.dataset} has no images: leave it out")
 
     @property
     def drop_steps(self) -> list[int]:
@@ -252,7 +278,8 @@ class Network:
     """Depth, head and first biases of a network."""
 
     depth: int | None = None
-    """Weight layers of resnet (6D + 2; default 20), mlp (4) and dln (25)."""
+    """Weight layers of resnet (6D + 2; default 20), mlp (4) and dln (25); blocks of gpt and vit
+    (4)."""
     hidden: tuple[int, ...] = ()
     """Channels of hidden dense layers before the classifier of vgg5 … vgg19, which --width does not
     scale, e.g. 4096 4096."""
@@ -264,6 +291,49 @@ class Network:
         shown = " ".join(map(str, self.hidden))
         require("--hidden", shown, legal, f"from 1 to {MOST_HIDDEN} each, e.g. 4096 4096")
         require("--bias-init", self.bias_init, math.isfinite(self.bias_init), "finite, e.g. 0.1")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Attention:
+    """How a transformer is built."""
+
+    place: PlaceName = "pre"
+    """Place of the normaliser n beside a branch f of gpt and vit: pre, x + f(n(x)); post,
+    n(x + f(x)); peri, x + n(f(n(x)))."""
+    qk_norm: bool = False
+    """RMSNorm of queries and keys, head by head."""
+    heads: int = 4
+    """Heads of the attention, which divide the channels (128 at --width 1)."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Text:
+    """The text that a transformer reads."""
+
+    context: int = 64
+    """Characters of a window of text."""
+    text: Path | None = None
+    """Text file in UTF-8 in place of Shakespeare."""
+
+    def check(self: Any) -> None:
+        require_range("--context", self.context, 2, MOST_HIDDEN)
+        if self.text is not None and self.dataset not in (None, *TEXT_DATASETS):
+            raise UsageError(
+                f"--text {self.text}: has no use with --dataset {self.dataset}: give --model gpt"
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Transformer(Attention, Text):
+    """Transformers, their text and loss. A study without this group is of images alone."""
+
+    z_loss: float = 0.0
+    """C of C·(log Σ exp logits)², added to each cost, also in recorded losses (PaLM: 1e-4)."""
+
+    def check(self: Any) -> None:
+        require("--z-loss", self.z_loss, 0 <= self.z_loss < math.inf, "0 or more and finite")
+        legal = not self.z_loss or self.objective == "cross_entropy"
+        require("--z-loss", self.z_loss, legal, "0 beside a squared error, which has no softmax")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -505,6 +575,24 @@ DEEP_LINEAR: Mapping[str, Any] = {
 DEEP_LINEAR_RATE = 1e-6
 DEEP_LINEAR_STEPS = 10_000
 
+# The transformer that nanoGPT gives for a CPU, on characters; a ViT of the same blocks.
+GPT: Mapping[str, Any] = {
+    "model": "gpt",
+    "dataset": "shakespeare",
+    "norms": ("none", "layer"),
+    "width": 1.0,
+    "batch_size": 12,
+    "steps": 160,
+    "evaluate_every": 80,
+}
+VIT: Mapping[str, Any] = {**GPT, "model": "vit", "dataset": "digits8", "batch_size": 128}
+TOY_TRANSFORMER: Mapping[str, Any] = {
+    "width": 0.125,
+    "depth": 1,
+    "batch_size": 4,
+    **{name: TOY[name] for name in ("steps", "probe_every", "evaluate_every")},
+}
+
 # Frankle et al. 2020: 160 epochs of batches of 128, lr divided by 10 at epochs 80 and 120. Their
 # inputs are standardised per pixel, here per channel.
 RESNET: Mapping[str, Any] = {
@@ -536,3 +624,25 @@ def deep_linear_presets(
         "quick dln": short,
         "paper dln": {**short, "steps": DEEP_LINEAR_STEPS, "probe_every": every},
     }
+
+
+def transformer_presets(
+    toy: Mapping[str, Any] = MappingProxyType({}), **quick: Any
+) -> dict[str, dict[str, Any]]:
+    """The presets `quick gpt`, `toy gpt`, `quick vit` and `toy vit`.
+
+    Args:
+      toy: what a study changes in the toys alone.
+      quick: what it changes in all of them, e.g. `lr=(0.5,)`.
+
+    Example:
+      >>> presets = transformer_presets(lr=0.5)
+      >>> [(name, preset["steps"], preset["lr"]) for name, preset in presets.items()][:2]
+      [('quick gpt', 160, 0.5), ('toy gpt', 6, 0.5)]
+    """
+    found = {}
+    for usual in (GPT, VIT):
+        name, short = usual["model"], {**usual, **quick}
+        found[f"quick {name}"] = short
+        found[f"toy {name}"] = {**short, **TOY_TRANSFORMER, **toy}
+    return found

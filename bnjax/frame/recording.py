@@ -42,7 +42,7 @@ def kernels(arm: Arm) -> tuple[tuple[str, tuple[str, ...]], ...]:
 
     None of a layer that other arms have.
     """
-    described = describe(arm.model.shapes(arm.dataset.train.pixels.shape[1:])["params"])
+    described = describe(arm.model.shapes(*arm.dataset.example)["params"])
     found = []
     for layer in arm.watched:
         own = [name for name in described if name.startswith(f"{layer}/")]

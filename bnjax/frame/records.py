@@ -139,7 +139,7 @@ def axis_values(study: Study, options: Any, dataset: Dataset) -> dict[str, np.nd
         ],
         "probe_step": [step for step in every_step[:-1] if step % options.probe_every == 0],
         "watch_step": [s for s in every_step[:-1] if options.watch and s % options.watch == 0],
-        "layer": models.layer_names(own.model, dataset.train.pixels.shape[1:]),
+        "layer": models.layer_names(own.model, *dataset.example),
         "group": own.watched,
         **study.part("axes", lambda options: {})(options),
     }

@@ -13,7 +13,6 @@ from typing import Any, TypeAlias
 
 from jax.sharding import Mesh
 
-from bnjax import data
 from bnjax.errors import RunError
 from bnjax.frame import (
     disk,
@@ -26,6 +25,7 @@ from bnjax.frame import (
     processes,
     records,
 )
+from bnjax.frame.arm import load_data
 from bnjax.frame.files import plain
 from bnjax.frame.interrupts import Interrupted, StopRequest, stop_on_signals
 from bnjax.frame.listener import EventFiles, Listener, together
@@ -149,7 +149,7 @@ def complete(
     write: Callable[[Sequence[Listener]], None],
 ) -> None:
     """Run what is not done yet in a folder that no other process uses."""
-    dataset = data.load(options.dataset, options.data_dir, seed=options.seed)
+    dataset = load_data(options)
     planned = job.plan(options)
     known: dict[str, Any] = {}
     for one in planned:  # refuses impossible batches before anything is written
@@ -267,7 +267,7 @@ def compare(study: Study, options: Any, who: layout.Layout, path: Path) -> None:
     Where its data are no longer there, the rest is compared.
     """
     try:
-        dataset = data.load(options.dataset, options.data_dir, seed=options.seed)
+        dataset = load_data(options)
     except RunError as error:
         warn(f"the data of {path} are not compared: {error}")
         dataset = None
@@ -285,7 +285,7 @@ def run_options(options: Any) -> dict[str, Any]:
 
     How a run is carried out, and where, is left out: equal runs have equal results, to the byte.
     """
-    apart = EXECUTION | {"data_dir"}
+    apart = EXECUTION | {"data_dir", "text"}
     found = {name: plain(value) for name, value in vars(options).items() if name not in apart}
     if isinstance(found.get("lr"), list) and len(found["lr"]) == 1:
         found["lr"] = found["lr"][0]

@@ -224,6 +224,9 @@ LABELS = {
     "unitize": "Unitization",
     "weight_standard": "weight standardisation",
     "weight_norm": "weight normalisation",
+    "dyt": "DyT",
+    "derf": "Derf",
+    "skipinit": "SkipInit",
 }
 
 

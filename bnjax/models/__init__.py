@@ -10,6 +10,7 @@ with needs("flax"):
     from bnjax.models.registry import FAMILIES, Family, by_name, register
     from bnjax.models.resnet import ResNet, resnet
     from bnjax.models.small import DeepLinear, alexnet, deep_linear, lenet, mlp
+    from bnjax.models.transformer import Transformer, gpt, vit
     from bnjax.models.vgg import VGG, VGG_DEPTHS, vgg, vgg5, vgg11, vgg13, vgg16, vgg19, vgg38
 
 __all__ = [
@@ -22,10 +23,12 @@ __all__ = [
     "Network",
     "Norm",
     "ResNet",
+    "Transformer",
     "adapters",
     "alexnet",
     "by_name",
     "deep_linear",
+    "gpt",
     "layer_names",
     "layers",
     "lenet",
@@ -40,4 +43,5 @@ __all__ = [
     "vgg16",
     "vgg19",
     "vgg38",
+    "vit",
 ]

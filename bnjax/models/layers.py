@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax.nn import initializers
 from jaxtyping import Array, Float
 
+from bnjax.arithmetic.moments import channelwise
 from bnjax.convolution.convolution import convolve
 from bnjax.errors import UsageError
 from bnjax.models.norms import Norm
@@ -71,14 +72,15 @@ class Dense(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "batch channels"], *, train: bool
-    ) -> Float[Array, "batch features"]:
-        """Vectors `[batch, channels]` to pre-activations."""
+        self, x: Float[Array, "*batch channels"], *, train: bool
+    ) -> Float[Array, "*batch features"]:
+        """Vectors `[batch, channels]`, or `[batch, length, channels]`, to pre-activations."""
         norm = self.norm.for_layer(self.name)
         kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features), x.dtype)
         x = x @ norm.kernel(kernel)
         if self.use_bias:
-            x = x + self.param("bias", nn.initializers.zeros, (self.features,), x.dtype)[None]
+            bias = self.param("bias", nn.initializers.zeros, (self.features,), x.dtype)
+            x = x + channelwise(bias, x)
         return norm.output(x, train=train)
 
 

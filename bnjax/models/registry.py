@@ -5,16 +5,30 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from bnjax.choices import did_you_mean
+from bnjax.choices import PlaceName, did_you_mean
 from bnjax.errors import UsageError, require_new_name, told
 from bnjax.models.layers import check_size
 from bnjax.models.model import Model
-from bnjax.models.norms import Norm, none
+from bnjax.models.norms import Norm, none, rms_norm
 from bnjax.models.resnet import resnet
 from bnjax.models.small import alexnet, deep_linear, lenet, mlp
+from bnjax.models.transformer import gpt, vit
 from bnjax.models.vgg import vgg5, vgg11, vgg13, vgg16, vgg19, vgg38
 
-OPTIONS = ("width", "dropout", "depth", "hidden")
+# Beside the depth, the options of families with their usual values, and what a family without one
+# lacks.
+USUAL: dict[str, Any] = {
+    "width": 1.0, "dropout": 0.0, "hidden": (), "place": "pre", "qk_norm": False, "heads": 4,
+}  # fmt: skip
+LACKS = {
+    "dropout": "no dropout",
+    "hidden": "no hidden layers to choose",
+    "place": "no residual branches with a place for normalisers",
+    "qk_norm": "no attention",
+    "heads": "no attention",
+}
+OPTIONS = (*USUAL, "depth")
+TRANSFORMER = ("width", "depth", "place", "qk_norm", "heads")
 DEEPEST = 1000  # weight layers; the deepest that was published for these studies has 866
 
 
@@ -24,7 +38,8 @@ class Family(NamedTuple):
     Attributes:
       build: `build(norm=, num_classes=, initializer=, …) -> Model` with a `Norm`, a name for
         `initializers.by_name`, and the options.
-      options: which of `width`, `dropout`, `depth` and `hidden` it takes.
+      options: which of `width`, `dropout`, `depth`, `hidden`, `place`, `heads` and `qk_norm` (a
+        `Norm`) it takes.
       depth: the usual depth, if the family has several.
     """
 
@@ -51,6 +66,8 @@ FAMILIES: dict[str, Family] = {
     "alexnet": Family(alexnet),
     "mlp": Family(mlp, ("width", "dropout", "depth"), depth=4),
     "dln": Family(linear, ("depth",), depth=25),
+    "gpt": Family(gpt, TRANSFORMER, depth=4),
+    "vit": Family(vit, TRANSFORMER, depth=4),
 }
 
 
@@ -83,7 +100,7 @@ def register(name: str, family: Family) -> None:
         raise UsageError(
             f"model {name!r}: give a usual depth if depth is among its options, and only then"
         )
-    usual = {"width": 1.0, "dropout": 0.0, "depth": family.depth, "hidden": ()}
+    usual = {**USUAL, "depth": family.depth, "qk_norm": none()}
     given = {option: usual[option] for option in family.options}
     try:
         made = family.build(norm=none(), num_classes=10, initializer="glorot_uniform", **given)
@@ -109,6 +126,9 @@ def by_name(
     dropout: float = 0.0,
     hidden: tuple[int, ...] = (),
     bias_init: float = 0.0,
+    place: PlaceName = "pre",
+    qk_norm: bool = False,
+    heads: int = 4,
 ) -> Model:
     """The network of that name.
 
@@ -122,6 +142,9 @@ def by_name(
       dropout: share dropped before dense layers.
       hidden: channels of hidden dense layers before the classifier.
       bias_init: initial value of the biases of weight layers, of any family.
+      place: of normalisers beside residual branches, of transformers.
+      qk_norm: RMSNorm of queries and keys, head by head.
+      heads: of the attention.
 
     Returns:
       A `Model`.
@@ -142,16 +165,21 @@ def by_name(
             f"model {name} has a depth of its own: leave depth {depth} out, or choose from "
             f"{', '.join(deep)}"
         )
-    if dropout and "dropout" not in options:
-        raise UsageError(f"model {name} has no dropout: leave dropout {dropout} out")
-    if hidden and "hidden" not in options:
-        headed = [other for other, family in FAMILIES.items() if "hidden" in family.options]
-        raise UsageError(
-            f"model {name} has no hidden layers to choose: leave hidden "
-            f"{' '.join(map(str, hidden))} out, or choose from {', '.join(headed)}"
-        )
-    known: dict[str, Any] = {"width": width, "dropout": dropout, "hidden": hidden}
+    known: dict[str, Any] = {
+        "width": width, "dropout": dropout, "hidden": hidden, "place": place, "qk_norm": qk_norm,
+        "heads": heads,
+    }  # fmt: skip
+    for option, what in LACKS.items():
+        value = known[option]
+        if option not in options and value != USUAL[option]:
+            shown = " ".join(map(str, value)) if isinstance(value, tuple) else value
+            having = [other for other, family in FAMILIES.items() if option in family.options]
+            raise UsageError(
+                f"model {name} has {what}: leave {option} {shown} out, or choose from "
+                f"{', '.join(having)}"
+            )
     known["depth"] = usual if depth is None else depth
+    known["qk_norm"] = rms_norm() if qk_norm else none()
     given: dict[str, Any] = {option: known[option] for option in options}
     model = build(norm=norm, num_classes=num_classes, initializer=initializer, **given)
     return dataclasses.replace(model, bias_init=bias_init)

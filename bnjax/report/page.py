@@ -294,7 +294,7 @@ def change(first: End, second: End) -> str:
     return f"{difference:+.3g}{share}"
 
 
-PLACEHOLDERS = {"data_dir": "DIR", "published": "CSV"}
+PLACEHOLDERS = {"data_dir": "DIR", "published": "CSV", "text": "FILE"}
 # Folders and display belong to the person who ran it; `deterministic` decides the last bits on a
 # GPU.
 LEFT_OUT = NOT_IN_DIGEST - {*PLACEHOLDERS, "yes", "deterministic"} | {"model"}
@@ -305,7 +305,7 @@ def command(name: str, options: Mapping[str, Any], study: Study | None, script: 
     """The command line of a run, shell-quoted: `bnjax landscape --lr 0.4`.
 
     The values of the study's presets are left out; a file that is not of bnjax is called by its
-    name. `DIR` and `CSV` stand for folders and files of the person who ran it.
+    name. `DIR`, `CSV` and `FILE` stand for folders and files of the person who ran it.
     """
     preset, model = str(options.get("preset", "")), str(options.get("model", ""))
     presets = study.presets if study is not None else {}

@@ -83,10 +83,11 @@ def test_usage_names_what_was_typed(called, expected, capsys, monkeypatch):
 
 def test_help_says_which_defaults_another_model_has(capsys):
     text = page(capsys, "--help")
-    assert "(default: 3; with another --model or --model dln: 1)" in paragraph(text, "--seeds")
-    assert "default: 0.05; with another --model: 0.1; with --model dln: 1e-06" in paragraph(
-        text, "--lr"
-    )
+    others = "another --model, --model dln, --model gpt or --model vit"
+    assert f"(default: 3; with {others}: 1)" in paragraph(text, "--seeds")
+    others = "another --model, --model gpt or --model vit"
+    expected = f"default: 0.05; with {others}: 0.1; with --model dln: 1e-06"
+    assert expected in paragraph(text, "--lr")
     assert "(default: vgg5)" in paragraph(text, "--model")
     text = page(capsys, "--help", "--model", "vgg11")
     assert "(default: 1)" in paragraph(text, "--seeds")

@@ -64,7 +64,7 @@ LANDSCAPE = [
     (["--model", "lenet", "--hidden", "9"], "model lenet has no hidden layers to choose: leave"),
     (["--bias-init", "nan"], "--bias-init nan: must be finite, e.g. 0.1"),
     (["--pixel-scale", "foo"], "--pixel-scale foo: must be one of standardised per_image unscaled"),
-    (["--dataset", "cifar-10"], "gaussian gaussian_positive; did you mean cifar10?"),
+    (["--dataset", "cifar-10"], "gaussian_positive mnist1d; did you mean cifar10?"),
     (
         ["--optimizer", "adamW"],
         "must be one of sgd momentum nesterov adagrad rmsprop adam adamw muon; did",
@@ -109,6 +109,40 @@ CALLS = [
     ("shift", ["--model", "vgg11", "--depth", "21"], "has a depth of its own"),
     ("shift", ["--layers", "conv12"], "--layers conv12: the model has conv1"),
     ("shift", ["--model", "dln", "--dataset", "digits"], "does not go with --dataset digits"),
+    ("shift", ["--model", "gpt", "--dataset", "digits"], "gpt and shakespeare need each other"),
+    (
+        "shift",
+        ["--model", "vgg5", "--dataset", "shakespeare"],
+        "vgg5 does not go with --dataset sh",
+    ),
+    ("shift", ["--model", "gpt", "--preset", "paper"], "chooses both in the presets quick and toy"),
+    ("shift", ["--model", "gpt", "--augment"], "--augment: --dataset shakespeare has no images"),
+    ("shift", ["--model", "gpt", "--pixel-scale", "unscaled"], "which has no grey levels"),
+    (
+        "shift",
+        ["--model", "gpt", "--heads", "5"],
+        "heads=5 must divide the 128 channels of width 1",
+    ),
+    ("shift", ["--model", "gpt", "--context", "1"], "--context 1: must be from 2 to 65536"),
+    (
+        "shift",
+        ["--model", "gpt", "--text", "no.txt"],
+        "text no.txt is not a file: give one in UTF-8",
+    ),
+    (
+        "shift",
+        ["--text", "no.txt"],
+        "--text no.txt: has no use with --dataset digits16: give --mod",
+    ),
+    (
+        "shift",
+        ["--qk-norm"],
+        "model vgg5 has no attention: leave qk_norm True out, or choose from g",
+    ),
+    ("shift", ["--z-loss", "-1"], "--z-loss -1.0: must be 0 or more and finite"),
+    ("shift", ["--norms", "skipinit"], "norm 'skipinit' scales the end of a residual branch"),
+    ("theory", ["--model", "gpt"], "this study measures networks of images alone, and gpt reads"),
+    ("optimizers", ["--dataset", "shakespeare"], "this study measures networks of images alone"),
 ]
 
 

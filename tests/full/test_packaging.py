@@ -63,6 +63,7 @@ def test_a_wheel_has_the_studies_the_templates_the_command_and_its_types(package
     names = set(archive.namelist())
     wanted = {f"bnjax/report/templates/{path.name}" for path in TEMPLATES.iterdir()}
     wanted |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "bnjax").rglob("*.py")}
+    wanted |= {"bnjax/data/shakespeare.txt.gz", "bnjax/data/SHAKESPEARE_LICENSE.txt"}
     assert wanted | {"bnjax/py.typed"} <= names
     entry_points = archive.read(f"bnjax-{bnjax.__version__}.dist-info/entry_points.txt")
     assert b"bnjax = bnjax.__main__:main" in entry_points

@@ -9,7 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import cast
-from made_transformers import BLOCKS, TOKENS, TRANSFORMERS, WIDTH, make_loss, make_params, rms, unit
+from made_transformers import (
+    BLOCKS,
+    TOKENS,
+    TRANSFORMERS,
+    VOCABULARY,
+    WIDTH,
+    make_loss,
+    make_params,
+    rms,
+    unit,
+)
 
 import bnjax
 from bnjax import losses, models, probes
@@ -129,6 +139,50 @@ def test_gammas_of_queries_and_keys_are_paired(audited):
     found = rows(audited("QK-norm"), "rescaling")
     for block in range(BLOCKS):
         assert f"block{block}/key_norm/scale [i] ↔ block{block}/query_norm/scale [i]" in found
+
+
+# The transformers of the zoo: place and normaliser, then exactly what is scale-invariant.
+ZOO = {
+    "peri-LN, QK-norm": (
+        {"norm": norms.layer_norm(0.0), "place": "peri", "qk_norm": norms.rms_norm(0.0)},
+        {
+            **dict.fromkeys(("attention/query", "attention/key"), "[:, 8 at a time]"),  # heads
+            **dict.fromkeys(("attention/out", "mlp/down"), "whole"),
+        },
+    ),
+    "pre-LN": ({"norm": norms.layer_norm(0.0)}, {}),
+    "DyT": ({"norm": norms.dyt()}, {}),
+    "Derf": ({"norm": norms.derf(), "place": "peri"}, {}),
+}
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_a_gpt_of_the_zoo_has_exactly_the_symmetries_of_its_normalisers(name):
+    options, invariant = ZOO[name]
+    options = {"num_classes": VOCABULARY, "width": 0.125, "heads": 2, "depth": 1, **options}
+    model = models.gpt(**options)
+    params = cast(model.init(KEY, TOKENS[:, :-1].astype(jnp.int32))["params"])
+
+    def loss(params, tokens):
+        batch = Batch(tokens[:, :-1], tokens[:, 1:])
+        return losses.on_batch(model, {}, batch)(params)
+
+    found = probes.audit(loss, params, KEY, batches=[TOKENS.astype(jnp.int32)])
+    scales = rows(found, "scale-invariant")
+    expected = {f"block1/{layer}/kernel": parts for layer, parts in invariant.items()}
+    assert {parameter: group.parts for parameter, group in scales.items()} == expected
+    for group in scales.values():
+        assert (group.number, group.broken_by) == (group.total, "")
+        assert max(group.kappa, group.change) < 1e-12
+    assert {"output/bias", "output/kernel"} <= rows(found, "shift-invariant").keys()
+    without_effect = set() if "qk_norm" in options else {"block1/attention/key/bias"}
+    assert rows(found, "no effect").keys() == without_effect
+    if name == "pre-LN":  # γ and β against the weights that read them
+        own = "block1/attention"
+        readers = ", ".join(f"{own}/{layer}/kernel [i, :]" for layer in ("key", "query", "value"))
+        pairs = rows(found, "rescaling")
+        assert f"{own}/norm/bias [i], {own}/norm/scale [i] ↔ {readers}" in pairs
+        assert "norm/bias [i], norm/scale [i] ↔ output/kernel [i, :]" in pairs
 
 
 def test_each_leaf_has_one_row_on_its_scale(audited):

@@ -14,6 +14,7 @@ from bnjax.models.norms.kernel import (
 )
 from bnjax.models.norms.noise import Noisy, noisy
 from bnjax.models.norms.norm import Norm, none, with_exceptions
+from bnjax.models.norms.pointwise import Pointwise, SkipInit, derf, dyt, skip_init
 from bnjax.models.norms.registry import REGISTRY, by_name, register
 from bnjax.models.norms.sample import SampleNorm, group_norm, instance_norm, layer_norm, rms_norm
 
@@ -23,12 +24,16 @@ __all__ = [
     "LpNorm",
     "Noisy",
     "Norm",
+    "Pointwise",
     "SampleNorm",
+    "SkipInit",
     "Unitization",
     "WeightNorm",
     "WeightStandardisation",
     "batch_norm",
     "by_name",
+    "derf",
+    "dyt",
     "group_norm",
     "instance_norm",
     "layer_norm",
@@ -37,6 +42,7 @@ __all__ = [
     "none",
     "register",
     "rms_norm",
+    "skip_init",
     "unitize",
     "weight_norm",
     "weight_standard",

@@ -26,6 +26,8 @@ class Norm(NamedTuple):
       cancels_bias: whether a constant added to a channel leaves the output as it was, so that the
         gradient of the layer's bias is rounding, as BatchNorm's is.
       exceptions: other normalisers for some layers, by the layer's name.
+      branch_end: whether it stands at the end of residual branches and nowhere else, whatever the
+        place of normalisers.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Norm(NamedTuple):
     batch_statistics: bool = False
     cancels_bias: bool = False
     exceptions: tuple[tuple[str, "Norm"], ...] = ()
+    branch_end: bool = False
 
     def for_layer(self, layer: str | None) -> "Norm":
         """The normaliser of one layer."""
@@ -48,12 +51,21 @@ class Norm(NamedTuple):
         return made
 
     def output(
-        self, x: Float[Array, "*batch channels"], *, train: bool
+        self, x: Float[Array, "*batch channels"], *, train: bool, name: str = "norm"
     ) -> Float[Array, "*batch channels"]:
-        """The output of a layer, from its affine output; called by a layer."""
+        """The output of a layer, from its affine output; called by a layer.
+
+        Raises:
+          UsageError: it belongs at the end of a branch, or returns another shape or dtype.
+        """
+        if self.branch_end:
+            raise UsageError(
+                f"norm {self.name!r} scales the end of a residual branch, and there is none here: "
+                "use it in bnjax.models.gpt or vit (--model gpt), or choose another norm"
+            )
         if self.build is None:
             return x
-        made = self.build(name="norm")(x, train=train)
+        made = self.build(name=name)(x, train=train)
         check_made(self.name, made, x)
         return made
 

@@ -15,6 +15,7 @@ from bnjax.models.norms.batch import batch_norm, lp_norm, unitize
 from bnjax.models.norms.kernel import weight_norm, weight_standard
 from bnjax.models.norms.noise import noisy
 from bnjax.models.norms.norm import Norm, check_made, none
+from bnjax.models.norms.pointwise import derf, dyt, skip_init
 from bnjax.models.norms.sample import group_norm, instance_norm, layer_norm, rms_norm
 from bnjax.types import Array, PRNGKey
 
@@ -33,6 +34,9 @@ REGISTRY: dict[str, Callable[[], Norm]] = {
     "linf": functools.partial(lp_norm, math.inf),
     "noisy_batch": lambda: noisy(batch_norm()),
     "noise": lambda: noisy(none()),
+    "dyt": dyt,
+    "derf": derf,
+    "skipinit": skip_init,
 }
 
 

@@ -3,6 +3,7 @@
     python experiments/landscape.py --lr 0.4
     python experiments/landscape.py --lr 0.05 0.1 0.2 --seeds 4     # a sweep
     python experiments/landscape.py --model dln                     # the deep linear network
+    python experiments/landscape.py --model gpt --norms none layer dyt     # of characters
     python experiments/landscape.py --preset paper --data-dir DIR   # CIFAR-10, VGG-16, 15,000 steps
     python experiments/landscape.py --preset published --data-dir DIR --published CSV
 
@@ -88,7 +89,7 @@ class Line(options.ProbePrecision):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options(Line, options.LearningRates, options.Training):
+class Options(Line, options.LearningRates, options.Transformer, options.Training):
     """Options of the landscape."""
 
     def check(self) -> None:
@@ -124,6 +125,7 @@ STUDY = Study(
             probe_every=20,
             paper_probe_every=50,
         ),
+        **options.transformer_presets(lr=(0.1,), probe_every=8, limits_every=0),
     },
     shown=("line_losses", "line_gradient_distances", "line_smoothness", "line_cosines"),
     axis_labels={"step_size": "step size η", "direction": "direction"},

@@ -85,7 +85,7 @@ def fewer_points(options: Any) -> dict[str, int] | None:
 
 def last_layer(arm: Arm) -> Callable[[str], bool]:
     """Whether a parameter belongs to the last layer, by its name."""
-    last = models.layer_names(arm.model, arm.dataset.train.pixels.shape[1:])[-1]
+    last = models.layer_names(arm.model, *arm.dataset.example)[-1]
     return once(begins_with, f"{last}/")
 
 

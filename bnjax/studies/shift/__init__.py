@@ -2,6 +2,7 @@
 
     python experiments/shift.py
     python experiments/shift.py --model dln                      # the deep linear network
+    python experiments/shift.py --model gpt                      # of characters
     python experiments/shift.py --preset paper --data-dir DIR    # CIFAR-10, VGG-16, lr 0.1 and 0.01
 
 At every probed step: the gradient of each layer before and after the layers below it took the
@@ -17,7 +18,7 @@ from bnjax.frame.study import Study
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options(options.ProbePrecision, options.LearningRates, options.Training):
+class Options(options.ProbePrecision, options.LearningRates, options.Transformer, options.Training):
     """Options of the shift."""
 
     layers: tuple[str, ...] = ("conv5", "conv8")
@@ -50,6 +51,12 @@ STUDY = Study(
             steps=1000,
             probe_every=20,
             paper_probe_every=50,
+        ),
+        **options.transformer_presets(
+            lr=(0.1,),
+            layers=("block2/attention/out", "block4/mlp/down"),
+            probe_every=8,
+            toy={"layers": ("block1/mlp/up",)},
         ),
     },
     shown=("shift_relative_distances", "shift_cosines"),

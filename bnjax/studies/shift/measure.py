@@ -38,7 +38,7 @@ def probes(arm: Arm) -> Mapping[str, Measurement]:
         arm.probed_loss(options.probe_precision),
         arm.optimizer,
         model=arm.model.initialised,
-        layers=models.layer_names(arm.model, arm.dataset.train.pixels.shape[1:]),
+        layers=models.layer_names(arm.model, *arm.dataset.example),
         reuse_gradient=arm.trains_in(options.probe_precision),
         precision=matrix_precision(options.probe_precision),
     )

@@ -2,6 +2,7 @@
 
     python experiments/spectrum.py --norms none batch
     python experiments/spectrum.py --images 512 --lanczos-steps 60 --vectors 3
+    python experiments/spectrum.py --model gpt
     python experiments/spectrum.py --preset paper --data-dir DIR     # CIFAR-10, the full network
 
 At every probed step, on a fixed part of the training set (the first --images of it, in pieces of
@@ -22,7 +23,7 @@ from bnjax.frame.study import Study
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options(options.ProbePrecision, options.LearningRate, options.Training):
+class Options(options.ProbePrecision, options.LearningRate, options.Transformer, options.Training):
     """Options of the spectrum."""
 
     lanczos_steps: int = 24
@@ -90,6 +91,14 @@ STUDY = Study(
             steps=2001,
             probe_every=200,
             paper_probe_every=500,
+        ),
+        **options.transformer_presets(
+            lr=0.1,
+            steps=161,
+            probe_every=40,
+            images=32,
+            chunk=32,
+            toy={"lanczos_steps": 6, "top": 3},
         ),
     },
     axis_labels={
