@@ -128,10 +128,16 @@ def rows(toy: bool) -> list[Row]:
 class TorchProcess:
     """PyTorch's loops in another interpreter, asked over a pipe."""
 
-    def __init__(self, python: str, precision: str, *, denormals: bool = False) -> None:
-        script = str(Path(__file__).with_name("torch_loops.py"))
+    def __init__(
+        self,
+        python: str,
+        precision: str,
+        *,
+        denormals: bool = False,
+        script: str = "torch_loops.py",
+    ) -> None:
         self.process = subprocess.Popen(
-            [python, script, precision],
+            [python, str(Path(__file__).with_name(script)), precision],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -152,12 +158,15 @@ class TorchProcess:
 
     def seconds(self, row: Row, job: str = "") -> float:
         """One repetition of a row, by its own job or another of the same kind."""
+        return float(self.ask(row.request() | ({"job": job} if job else {}))["seconds"])
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """What it answers to a request."""
         assert self.process.stdin is not None
-        request = row.request() | ({"job": job} if job else {})
         self.process.send_signal(signal.SIGCONT)
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
-        return float(self.read()["seconds"])
+        return self.read()
 
 
 def timed(run: Callable[[], Any]) -> float:

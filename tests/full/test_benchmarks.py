@@ -4,6 +4,7 @@ import importlib.util
 import json
 
 import audits
+import gpt
 import jax
 import numpy as np
 import pytest
@@ -43,6 +44,12 @@ def test_audits_are_timed(capsys):
     assert [line.split(" | ")[0] for line in printed[3:]] == [
         "| transformer, none", "| perceptron", "| all"
     ]  # fmt: skip
+
+
+def test_a_step_of_a_gpt_is_timed(capsys):
+    with jax.numpy_dtype_promotion("standard"):  # of optax's Adam
+        gpt.main(gpt.Options(toy=True, steps=2, turns=1, norms=("layer",)))
+    assert "| layer | 5,9" in capsys.readouterr().out
 
 
 def test_operations_are_counted_by_the_textbook():
