@@ -9,7 +9,7 @@ import functools
 import math
 import re
 from collections.abc import Callable
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Annotated, Literal, NamedTuple, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
+from bnjax import fields
 from bnjax.arithmetic import trees
 from bnjax.arithmetic.layers import describe
 from bnjax.arithmetic.moments import accumulator
@@ -26,6 +27,7 @@ from bnjax.probes.composite import Composite
 from bnjax.types import BatchStats, Labels, Logits, Loss, Network, Params, PRNGKey, Scalar
 
 Statistics: TypeAlias = Literal["batch", "running", "frozen", "recalibrated"]
+STATISTICS: tuple[Statistics, ...] = get_args(Statistics)
 
 
 class Objective(NamedTuple):
@@ -593,3 +595,64 @@ def l2_penalty(params: Params, weight_decay: float) -> Scalar:
       Scalar, units of the loss.
     """
     return 0.5 * weight_decay * optax.tree.norm(params, squared=True)
+
+
+class StatisticsGap(NamedTuple):
+    """One network on one batch, normalised with each of `STATISTICS`, in this order.
+
+    The loss is without any penalty; the accuracy is NaN of targets and soft labels.
+    """
+
+    losses: Annotated[Float[Array, " statistics"], fields.Field("Loss under these statistics")]
+    accuracies: Annotated[
+        Float[Array, " statistics"], fields.Field("Accuracy under these statistics", bounded=True)
+    ]
+
+
+def statistics_gap(
+    model: Network,
+    params: Params,
+    batch_stats: BatchStats,
+    batch: Batch,
+    calibration: Shaped[Array, "num_batches batch *example"],
+    *,
+    objective: Objective = cross_entropy,
+) -> StatisticsGap:
+    """Loss and accuracy of a batch under batch, running, frozen and recalibrated statistics.
+
+    Running averages lag behind the weights, recalibrated statistics do not: 10³ to 10⁴ examples
+    come close to those of a large batch. At the point itself frozen statistics are the batch's.
+
+    Args:
+      model: as `on_batch` takes it.
+      params: the point.
+      batch_stats: the running statistics of training; where there are none all four are equal.
+      batch: the examples that are measured, e.g. held out, of the size of training's batches.
+      calibration: images or tokens of `recalibrated`, see `on_batch`.
+      objective: logits and labels to a scalar.
+
+    Returns:
+      `StatisticsGap`, `[4]` each, units of the loss.
+
+    Raises:
+      UsageError: as `on_batch`.
+
+    Source: Wu & Johnson 2021 (2105.07576), §3.
+    """
+    bare = objective._replace(kernel_penalty=0.0)
+    found, rates = [], []
+    for statistics in STATISTICS:
+        own = on_batch(
+            model,
+            batch_stats,
+            batch,
+            statistics,
+            centre=params,
+            calibration=calibration,
+            objective=bare,
+        )
+        assert isinstance(own, Composite)  # without a penalty
+        logits = own.outputs(params)
+        found.append(bare(logits, own.labels))
+        rates.append(accuracy(logits, own.labels))
+    return StatisticsGap(jnp.stack(found), jnp.stack(rates))

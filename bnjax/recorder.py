@@ -23,22 +23,19 @@ from jax import lax
 from jaxtyping import Float, Int, UInt8
 
 from bnjax import fields
-from bnjax.arithmetic import euclidean, trees
+from bnjax.arithmetic import trees
 from bnjax.arithmetic.moments import accumulator
 from bnjax.errors import UsageError, require
 from bnjax.fields import Field
+from bnjax.probes.rotation import Groups, compare, floating, leaves_of_groups, of_group, rest_factor
+from bnjax.probes.sharpness import critical_on_line
 from bnjax.types import Array, Index, Loss, Params, PyTree, Scalar
 
 ByGroup: TypeAlias = Float[Array | np.ndarray, " group"]
 Number: TypeAlias = Float[Array | np.ndarray, ""]
 Hyperparameter: TypeAlias = float | Scalar | Callable[[Index], Any] | None
-Groups: TypeAlias = Mapping[str, trees.Parameters] | Sequence[str]
 
 SATURATED = 2.0  # |x| of an input of tanh: the output is beyond 0.96
-PASSES = 6  # of the loss, for one critical step
-FIRST = (0.0, 0.5, 1.0)  # their first steps, in units of the learning rate
-FARTHEST, NEAREST = 10.0, 0.25  # factors from one step to the next, where none is enclosed yet
-OVERSHOOT = 1.2  # so that an extrapolated step encloses the critical one
 
 
 class Recording(NamedTuple):
@@ -83,7 +80,7 @@ class Optimization(NamedTuple):
         Source: Kosson et al. 2024 (2305.17212).
         """
         b, decay = self.momentum, self.learning_rate * self.weight_decay
-        angle = jnp.sqrt(2 * decay * ((1 - b if self.averaged else 1) / (1 + b)))
+        angle = jnp.sqrt(2 * decay * rest_factor(b, self.averaged))
         return jnp.where(decay > 0, angle, jnp.nan)
 
     @property
@@ -427,67 +424,6 @@ def record(
     return Recording(**values)
 
 
-class Lengths(NamedTuple):
-    """Norms of parts of vectors g, w, u, and of the change d = w′ − w along and across w."""
-
-    gradient: Array
-    weight: Array
-    update: Array
-    along: Array  # ⟨w, d⟩/‖w‖, with its sign
-    across: Array
-
-    @property
-    def angle(self) -> Array:
-        """From w to w′ in radians; NaN where w is 0.
-
-        An arccosine would lose angles below 3e-4 in float32.
-        """
-        angle = jnp.arctan2(self.across, self.weight + self.along)
-        return jnp.where(self.weight > 0, angle, jnp.nan)
-
-
-def compare(*leaves: Sequence[Array]) -> Lengths:
-    """The lengths of each leaf, `[leaf]`, from leaves of g, w, u and w′.
-
-    Leaves of one shape are measured together, else the compiler takes seconds for a transformer.
-    """
-    shapes: dict[tuple[int, ...], list[int]] = {}
-    for place, leaf in enumerate(leaves[1]):
-        shapes.setdefault(leaf.shape, []).append(place)
-
-    def of_shape(places: Sequence[int]) -> Lengths:
-        g, w, u, turned = (jnp.stack([tree[place] for place in places]) for tree in leaves)
-        axes = range(1, w.ndim)
-        length = euclidean.norm(w, axes)
-        ahead = w / jnp.expand_dims(jnp.where(length > 0, length, 1), axes)
-        change = turned - w
-        along = jnp.sum(ahead * change, axes)
-        across = euclidean.norm(change - jnp.expand_dims(along, axes) * ahead, axes)
-        return Lengths(euclidean.norm(g, axes), length, euclidean.norm(u, axes), along, across)
-
-    order = np.argsort([place for places in shapes.values() for place in places])
-    found = [of_shape(places) for places in shapes.values()]
-    return Lengths(*(jnp.concatenate(parts)[order] for parts in zip(*found, strict=True)))
-
-
-def of_group(leaves: Lengths, members: Array) -> Lengths:
-    """The lengths of a group from those of its leaves; NaN where it has none.
-
-    A leaf's change along the group is its share of the group's direction; what its own direction
-    has beyond that is across the group.
-    """
-    norms = [
-        euclidean.norm(jnp.where(members, lengths, 0))
-        for lengths in (leaves.gradient, leaves.weight, leaves.update)
-    ]
-    share = leaves.weight / jnp.where(norms[1] > 0, norms[1], 1)
-    along = jnp.sum(jnp.where(members, leaves.along * share, 0))
-    beyond = jnp.stack([leaves.across, leaves.along - along * share])
-    across = euclidean.norm(jnp.where(members, beyond, 0))
-    lengths = (*norms, along, across)
-    return Lengths(*(jnp.where(members.any(), length, jnp.nan) for length in lengths))
-
-
 CRITICAL = ("loss", "critical_step", "critical_sharpness", "curvature")
 
 
@@ -498,7 +434,7 @@ def critical(
     optimization: Optimization,
     decays: Collection[str],
 ) -> tuple[Scalar, ...]:
-    """The fields `CRITICAL` of a `Recording`, by `PASSES` forward passes."""
+    """The fields `CRITICAL` of a `Recording`, by six forward passes."""
     dtype = dtype_of(params)
     rate, shrinking = optimization.learning_rate, optimization.weight_decay
 
@@ -514,91 +450,7 @@ def critical(
         point = jax.tree_util.tree_map_with_path(moved, params, updates)
         return wide(loss(point), dtype)
 
-    steps, losses = search(loss_at, dtype)
-    step = rate * critical_multiple(steps, losses)
-    chords = (losses[1:3] - losses[0]) / steps[1:3]
-    slope = chords[1] - 2 * chords[0]
-    return losses[0], step, 2 / step, 4 * (chords[1] - chords[0]) / (slope * rate)
-
-
-def search(loss_at: Callable[[Scalar], Scalar], dtype: Any) -> tuple[Array, Array]:
-    """Steps in units of the learning rate, and the losses there, `[PASSES]`; the first is 0."""
-    steps = jnp.full((PASSES,), jnp.nan, dtype).at[: len(FIRST)].set(jnp.asarray(FIRST, dtype))
-
-    def one(place: Index, found: tuple[Array, Array]) -> tuple[Array, Array]:
-        steps, losses = found
-        step = jnp.where(place < len(FIRST), steps[place], next_step(steps, losses))
-        return steps.at[place].set(step), losses.at[place].set(loss_at(step))
-
-    found: tuple[Array, Array] = lax.fori_loop(
-        0, PASSES, one, (steps, jnp.full_like(steps, jnp.nan))
-    )
-    return found
-
-
-class Enclosed(NamedTuple):
-    """Two steps between which the loss first rises above that at 0; `high` is inf if it never does.
-
-    A chord is (L(s) − L(0))/s, on a quadratic a linear function of s; its root is the critical
-    step. At 0 it is extrapolated from the two smallest steps.
-    """
-
-    low: Scalar
-    low_chord: Scalar
-    high: Scalar
-    high_chord: Scalar
-    before: Scalar  # the step below `low`
-    before_chord: Scalar
-
-    @property
-    def root(self) -> Scalar:
-        """The step at which the chord is 0, if it is linear between both."""
-        inner = self.low_chord / (self.low_chord - self.high_chord)
-        usable = jnp.isfinite(self.high_chord) & ((self.low_chord < 0) | (self.low > 0))
-        share = jnp.where(usable, inner, jnp.where(self.low > 0, 0.5, NEAREST))
-        return self.low + share * (self.high - self.low)
-
-
-def enclose(steps: Array, losses: Array) -> Enclosed:
-    order = jnp.argsort(steps)  # NaN last
-    steps, losses = steps[order], losses[order]
-    chords = (losses - losses[0]) / steps
-    first = chords[1] - steps[1] * (chords[2] - chords[1]) / (steps[2] - steps[1])
-    chords = chords.at[0].set(first)
-    rises = (steps > 0) & ~(losses <= losses[0])  # also where the loss is NaN
-    above = jnp.argmax(rises)  # the first one; 0 if there is none
-    none = ~rises.any()
-    last = jnp.sum(~jnp.isnan(steps)) - 1
-    low = jnp.where(none, last, above - 1)
-    before = jnp.maximum(low - 1, 0)
-    high = jnp.where(none, jnp.inf, steps[above])
-    return Enclosed(steps[low], chords[low], high, chords[above], steps[before], chords[before])
-
-
-def next_step(steps: Array, losses: Array) -> Scalar:
-    """The step to try next."""
-    found = enclose(steps, losses)
-    growth = (found.low_chord - found.before_chord) / (found.low - found.before)
-    ahead = found.low - found.low_chord / growth
-    ahead = jnp.where(growth > 0, OVERSHOOT * ahead, jnp.inf)
-    ahead = jnp.clip(ahead, OVERSHOOT * found.low, FARTHEST * found.low)
-    # The root is too small where the loss grows faster than a quadratic, and a guess where the
-    # chord at 0 is extrapolated.
-    middle = jnp.maximum(found.root, jnp.sqrt(found.low * found.high))
-    inside = jnp.where(found.low > 0, middle, jnp.minimum(found.root, NEAREST * found.high))
-    return jnp.where(jnp.isinf(found.high), ahead, inside)
-
-
-def critical_multiple(steps: Array, losses: Array) -> Scalar:
-    """The critical step in units of the learning rate; inf where no step that was tried rises.
-
-    0 where every step rises, and the losses tell no fall before the smallest; NaN where the loss
-    at 0 is not finite.
-    """
-    found = enclose(steps, losses)
-    upward = (found.low == 0) & (found.low_chord >= 0)
-    multiple = jnp.where(upward, 0, jnp.where(jnp.isinf(found.high), jnp.inf, found.root))
-    return jnp.where(jnp.isfinite(losses[0]), multiple, jnp.nan)
+    return tuple(critical_on_line(loss_at, wide(rate, dtype)))
 
 
 def saturation(x: Array) -> Scalar:
@@ -610,36 +462,12 @@ def wide(leaf: Any, dtype: Any) -> Array:
     return jnp.asarray(leaf).astype(dtype)
 
 
-def floating(named: Mapping[str, Any]) -> dict[str, Any]:
-    """The leaves of floating-point numbers: whole numbers are not trained."""
-    return {
-        name: leaf
-        for name, leaf in named.items()
-        if jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
-    }
-
-
 def dtype_of(params: Params) -> Any:
     """The widest floating-point type of some leaves, at least float32."""
     kinds = [jnp.result_type(leaf) for leaf in floating(trees.named_leaves(params)).values()]
     if not kinds:
         raise UsageError("params has no leaf of floating-point numbers: there is nothing to watch")
     return accumulator(functools.reduce(jnp.promote_types, kinds))
-
-
-def leaves_of_groups(params: Params, groups: Groups | None) -> dict[str, list[str]]:
-    """Names of leaves by group."""
-    known = floating(trees.named_leaves(params))
-    if groups is None:
-        return {name: [name] for name in known}
-    chosen = groups if isinstance(groups, Mapping) else {pattern: pattern for pattern in groups}
-    found = {
-        name: [leaf for leaf in trees.selected_names(params, patterns) if leaf in known]
-        for name, patterns in chosen.items()
-    }
-    for name in ["groups"] if not found else [name for name, leaves in found.items() if not leaves]:
-        raise UsageError(f"{name} has no leaf of floating-point numbers: give another pattern")
-    return found
 
 
 def decaying(params: Params, decays: trees.Parameters | None) -> set[str]:

@@ -2,7 +2,7 @@
 
 from bnjax.arithmetic.layers import Parameter, describe
 from bnjax.probes.activations import Distribution, distribution
-from bnjax.probes.audit import Audit, Group, audit, equilibrium_angle
+from bnjax.probes.audit import Audit, Group, audit
 from bnjax.probes.composite import Composite
 from bnjax.probes.curvature import (
     CURVATURES,
@@ -17,8 +17,26 @@ from bnjax.probes.earth_mover import Affine, EarthMover, earth_mover
 from bnjax.probes.line import Line, Probe, line, losses_on_line
 from bnjax.probes.magnitudes import Magnitudes, kinds, magnitudes
 from bnjax.probes.points import in_float32, map_points, mean_over
+from bnjax.probes.rotation import Rotation, equilibrium_angle, rotation
 from bnjax.probes.rounding import rounding_noise
+from bnjax.probes.sharpness import (
+    BatchSharpness,
+    CriticalStep,
+    SphericalSharpness,
+    batch_sharpness,
+    critical_step,
+    spherical_sharpness,
+    step_sharpness,
+)
 from bnjax.probes.shift import Shift, layer_order, shift
+from bnjax.probes.signal import (
+    GradientRatios,
+    Orthogonality,
+    ResidualShares,
+    gradient_ratios,
+    orthogonality,
+    residual_shares,
+)
 from bnjax.probes.spectrum import Spectrum, density, spectrum
 from bnjax.probes.surface import (
     Plane,
@@ -35,25 +53,34 @@ __all__ = [
     "MODES",
     "Affine",
     "Audit",
+    "BatchSharpness",
     "Composite",
+    "CriticalStep",
     "Diagonal",
     "Distribution",
     "EarthMover",
     "Equality",
+    "GradientRatios",
     "Group",
     "Line",
     "Magnitudes",
+    "Orthogonality",
     "Parameter",
     "Plane",
     "Probe",
     "Product",
+    "ResidualShares",
+    "Rotation",
     "Shift",
     "Spectrum",
+    "SphericalSharpness",
     "Steepness",
     "Symmetry",
     "Theory",
     "audit",
+    "batch_sharpness",
     "coordinates",
+    "critical_step",
     "curvature_vector_product",
     "density",
     "describe",
@@ -62,6 +89,7 @@ __all__ = [
     "earth_mover",
     "equilibrium_angle",
     "filter_direction",
+    "gradient_ratios",
     "hessian_vector_product",
     "in_float32",
     "kinds",
@@ -71,10 +99,15 @@ __all__ = [
     "magnitudes",
     "map_points",
     "mean_over",
+    "orthogonality",
+    "residual_shares",
+    "rotation",
     "rounding_noise",
     "shift",
     "spectrum",
+    "spherical_sharpness",
     "steepness",
+    "step_sharpness",
     "symmetry",
     "theory",
     "values_on_line",

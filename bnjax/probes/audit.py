@@ -33,6 +33,7 @@ from bnjax.probes.points import (
     is_a,
     kind_of,
 )
+from bnjax.probes.rotation import equilibrium_angle
 from bnjax.probes.rounding import coarsest_epsilon
 from bnjax.types import Params, PRNGKey
 
@@ -133,40 +134,6 @@ class Audit(NamedTuple):
 
     def __repr__(self) -> str:
         return table(self)
-
-
-def equilibrium_angle(
-    learning_rate: float, weight_decay: float, *, momentum: float = 0.0, b1: float | None = None
-) -> float:
-    r"""The angle by which a step turns scale-invariant weights once decay and growth balance.
-
-    $\sqrt{2\,\mathrm{lr}\,\mathrm{wd}/(1+b)}$ for SGD with momentum b,
-    $\sqrt{2\,\mathrm{lr}\,\mathrm{wd}\,(1-b_1)/(1+b_1)}$ for AdamW.
-
-    Args:
-      learning_rate: above 0.
-      weight_decay: 0 or more; of SGD added to the gradient, of AdamW decoupled.
-      momentum: b of SGD, 0 or more and below 1.
-      b1: of AdamW; None for SGD.
-
-    Returns:
-      Radians.
-
-    Raises:
-      UsageError: a value outside of its range.
-
-    Source: Wan et al. 2021 (2006.08419); Kosson et al. 2024 (2305.17212).
-
-    Example:
-      >>> round(equilibrium_angle(0.1, 5e-4, momentum=0.9), 5)
-      0.00725
-    """
-    require("learning_rate", learning_rate, 0 < learning_rate < math.inf, "above 0, e.g. 0.1")
-    require("weight_decay", weight_decay, 0 <= weight_decay < math.inf, "0 or more, e.g. 5e-4")
-    require("momentum", momentum, 0 <= momentum < 1, "0 or more and below 1, e.g. 0.9")
-    require("b1", b1, b1 is None or 0 <= b1 < 1, "0 or more and below 1, e.g. 0.9")
-    factor = 1 / (1 + momentum) if b1 is None else (1 - b1) / (1 + b1)
-    return math.sqrt(2 * learning_rate * weight_decay * factor)
 
 
 def audit(

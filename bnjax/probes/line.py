@@ -187,7 +187,7 @@ def line(
         direction_norm = trees.norm(direction)
         ends = (jnp.full_like(direction_norm, jnp.nan),) * 3
         if limits:
-            ends = _limits(loss, params, direction)
+            ends = along(loss, params, direction)
         norms = _kernel_norms(params, known)
         scaled = trees.norm(_over(direction, norms))
         centre_of_line = _Centre(gradient, direction_norm, norms, scaled)
@@ -231,7 +231,7 @@ def _direction(
     return gradient if direction is None else direction
 
 
-def _limits(loss: Loss, params: Params, direction: Params) -> tuple[Scalar, Scalar, Scalar]:
+def along(loss: Loss, params: Params, direction: Params) -> tuple[Scalar, Scalar, Scalar]:
     """‖Hd‖₂/‖d‖₂, dᵀHd/‖d‖², and the mode of the derivative."""
     with outside_loops():
         hessian = find_matrix(loss, params, "hessian")
@@ -398,7 +398,7 @@ class Probe:
                 return loss(self._selection.merge(params, selected), *batch)
 
             with jax.default_matmul_precision(precision):
-                return _limits(own_loss, self._selection.split(params), direction)
+                return along(own_loss, self._selection.split(params), direction)
 
         def rounded(params: Params, *batch: Any) -> Params:
             epsilon = coarsest_epsilon(loss, params, *batch, precision=precision)

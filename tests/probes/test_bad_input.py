@@ -43,12 +43,19 @@ LOSSES = {
     "spectrum": lambda loss, params: probes.spectrum(loss, params, KEY, lanczos_steps=2, top=1),
     "product": lambda loss, params: probes.hessian_vector_product(loss, params)(params),
     "rounding_noise": probes.rounding_noise,
+    "step_sharpness": probes.step_sharpness,
+    "batch_sharpness": lambda loss, params: probes.batch_sharpness(
+        (lambda params, _: loss(params)) if callable(loss) else loss, params, jnp.zeros(2)
+    ),
+    "critical_step": lambda loss, params: probes.critical_step(loss, params, params, 0.1),
+    "spherical_sharpness": lambda loss, params: probes.spherical_sharpness(loss, params, KEY, 0.1),
 }
 # Of parameters and any function of them, or none.
 POINTS = {
     "values_on_line": lambda params: probes.values_on_line(total, params, params, STEPS),
     "values_on_plane": lambda params: plane(total, params),
     "filter_direction": lambda params: probes.filter_direction(KEY, params),
+    "rotation": lambda params: probes.rotation(params, params),
 }
 # Of activations, gradients or a kernel, which may be narrow.
 ARRAYS = {
@@ -56,6 +63,8 @@ ARRAYS = {
     "earth_mover": lambda x: probes.earth_mover(KEY, x, x),
     "magnitudes": lambda x: probes.magnitudes({"bad": x}, {"bad": "kernel"}),
     "symmetry": probes.symmetry,
+    "orthogonality": lambda x: probes.orthogonality([x]),
+    "residual_shares": lambda x: probes.residual_shares([x], [x]),
     "steepness": lambda x: probes.steepness(total, x, channels=[0]),
     "theory": lambda x: probes.theory(total, x, jnp.ones(2), jnp.zeros(2), channels=[0]),
 }
