@@ -470,6 +470,43 @@ def forensics(seed: int, seeds: int) -> Run:
     return draw.run({name: (dims, own + np.zeros(full)) for name, own in values.items()})
 
 
+def sharpness(seed: int, seeds: int) -> Run:
+    """Arms at 2/lr, near the limits of its band and elsewhere; some come there late or never."""
+    sizes = [0.05, 0.099, 0.2, 0.4]
+    draw = Draw(seed, {"norm": ["none", "batch", "layer"]}, seeds, hidden_layer=LAYERS,
+                step_size=sizes, direction=["gradient"], batch=[0, 1],
+                statistics=["batch", "running", "frozen", "recalibrated"])  # fmt: skip
+    probe, line = ("probe_step",), ("probe_step", "direction", "step_size")
+    levels = [0.4, 0.72, 0.8, 1.0, 1.2, 1.28, 2.0]
+    dims, late = draw.levels(*probe, values=levels, noise=0.02)
+    begin = draw.arms(*probe, draw=lambda size: draw.rng.choice([0, 0, 2, 4, 6], size))
+    batch = np.where(np.arange(PROBES) < begin, 0.5, 1.0) * late
+    batch[draw.rng.uniform(size=batch.shape) < draw.pick(0, 0, 0.05)] = np.nan
+    others = {x: draw.levels(*probe, values=levels, noise=0.02) for x in ("critical", "spherical")}
+    kappa = draw.arms(*probe, draw=lambda size: draw.rng.choice([1e-4, 9e-3, 1.2e-2, 0.5], size))
+    losses = draw.positive(*probe, "statistics")[1]
+    losses[0] = draw.pick(np.nan, 1.0)
+    turn = draw.positive(*line)
+    return draw.run(
+        {
+            "sharpness_mean": (dims, 20 * batch),
+            "update_learning_rate": draw.levels(*probe, values=[0.1, 0.1, 0.11]),
+            "update_critical_sharpness": (dims, 20 * others["critical"][1]),
+            "update_edge": (dims, 20.0),
+            "update_rotation_ratios": draw.levels(
+                *probe, "hidden_layer", values=levels, noise=0.02
+            ),
+            "spherical_product": (dims, 2 * others["spherical"][1]),
+            "spherical_invariance": (dims, kappa * draw.positive(*probe, size=0.0)[1]),
+            "statistics_losses": ((*dims, "statistics"), losses),
+            "line_gradient_distances": turn,
+            "line_smoothness": draw.positive(*line),
+            "line_gradient_norm": draw.positive(*line[:-1]),
+        },
+        {"optimizer": draw.pick("sgd", "sgd", "sgd", "adam"), "weight_decay": draw.pick(0.0, 1e-3)},
+    )
+
+
 STUDIES = (
     *(batch_size, batchnorm_only, distributions, earth_mover, forensics, gradient_magnitudes),
     *(
@@ -477,6 +514,7 @@ STUDIES = (
         lp_norms,
         noisy_batchnorm,
         optimizers,
+        sharpness,
         shift,
         sigmoid_mnist,
         spectrum,

@@ -693,7 +693,7 @@ def images_alone(run: Run, norm: str) -> Found:
 def surface(run: Run) -> Found:
     if "lines_losses" in run.data:
         for norm in others(run):
-            found = ends(run, sharpness(run), ("none", norm), above(1.0), RATIO)
+            found = ends(run, nearby_rise(run), ("none", norm), above(1.0), RATIO)
             yield f"flatter-{norm}", found
     if "plane_losses" in run.data:
         for norm in others(run):
@@ -710,7 +710,7 @@ def surface(run: Run) -> Found:
             yield f"path-{norm}", level(own, above(0.4), RATIO, trains(run, norm=norm))
 
 
-def sharpness(run: Run) -> Array:
+def nearby_rise(run: Run) -> Array:
     """Mean rise within half a filter's norm, or at the innermost points; median over lines."""
     losses, places = run["lines_losses"], abs(run["lines_columns"])
     rises = losses - losses.isel(column=losses.sizes["column"] // 2)
@@ -743,7 +743,7 @@ def not_convex(run: Run) -> Array:
 def sharper_is_worse(run: Run, tested: Array) -> Result:
     """Of each two trained networks that differ in both, by medians over seeds."""
     sharp, error = (
-        sharpness(run).median("seed", skipna=False),
+        nearby_rise(run).median("seed", skipna=False),
         1 - tested.median("seed", skipna=False),
     )
     agree = []
@@ -1050,6 +1050,49 @@ def nearest_of(logarithms: np.ndarray) -> Result:
     return Result({1: N, -1: S, 0: U}[side(usable[0], 1.25, RATIO)], usable[:3])
 
 
+# --- sharpness -----------------------------------------------------------------------------------
+
+
+def sharpness(run: Run) -> Found:
+    rate, loss = run["update_learning_rate"], run["statistics_losses"]
+    batch = run["sharpness_mean"] * rate / 2
+    late = {
+        "edge": batch,
+        "critical": run["update_critical_sharpness"] / run["update_edge"],
+        "spherical": run["spherical_product"] / 2,
+        "rotation": run["update_rotation_ratios"].median("hidden_layer", skipna=False),
+    }
+    for norm in run.axis("norm"):
+        here = run.at(norm=norm)
+        plain = run.options["optimizer"] == "sgd"
+        invariant = run["spherical_invariance"].sel(norm=norm).median() < 0.01
+        made = {"spherical": invariant, "rotation": invariant and run.options["weight_decay"] > 0}
+        for name, values in late.items():
+            if made.get(name, True):
+                own = last(values.sel(norm=norm), "probe_step", 4)
+                own = own.median("probe_step", skipna=False)
+                found = level(own, within(0.75, 1.25), Kind(0.1), trains(here))
+                yield f"{name}-{norm}", found.unless(name != "rotation" and not plain)
+        if np.isfinite(loss.sel(norm=norm)).any():
+            apart = abs(loss - loss.sel(statistics="batch")).sel(norm=norm)
+            how = {"axis": "statistics", "at": (equal_step,)}
+            losses = minibatch_loss(run).sel(norm=norm)
+            found = paired(here, apart, ("running", "recalibrated"), losses=losses, **how)
+            yield f"gap-{norm}", found
+    smoothed = running_median(batch.rename(probe_step="step"), 5).rename(step="probe_step")
+    steps = run["probe_step"].where(smoothed >= 0.75).min("probe_step") + 1
+    at_rate = abs(run["step_size"] - run.options["lr"]).argmin("step_size")
+    change = along(run, "gradient_distances").isel(step_size=int(at_rate))
+    shows = (
+        change / along(run, "gradient_norm"),
+        along(run, "smoothness").max("step_size", skipna=False),
+    )
+    for norm in others(run):
+        found = ends(run, steps.fillna(np.inf), (norm, "none"), above(1.0), RATIO)
+        yield f"later-{norm}", found.unless(run.options["optimizer"] != "sgd")
+        yield f"lower-{norm}", paired(run, run["sharpness_mean"], ("none", norm), shows=shows)
+
+
 STUDIES: dict[str, Callable[[Run], Found]] = {
     function.__name__: function
     for function in (
@@ -1059,6 +1102,7 @@ STUDIES: dict[str, Callable[[Run], Found]] = {
             lp_norms,
             noisy_batchnorm,
             optimizers,
+            sharpness,
             shift,
             sigmoid_mnist,
             spectrum,

@@ -40,7 +40,7 @@ def spherical(run: Run) -> xarray.DataArray:
 
 def rotation(run: Run) -> xarray.DataArray:
     """Rotation over its equilibrium, the median over layers."""
-    return run["update_rotation_ratios"].median("group", skipna=False)
+    return run["update_rotation_ratios"].median("hidden_layer", skipna=False)
 
 
 def turn(run: Run) -> xarray.DataArray:
