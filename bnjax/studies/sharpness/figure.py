@@ -95,6 +95,8 @@ def against_loss(panels: list[Panel], run: Run, norms: list[str]) -> None:
     Only below chance, and only of networks that train.
     """
     losses = training_loss(run).where(training_loss(run) < run.facts["chance_loss"])
+    shown = losses.sel(norm=norms)
+    least, most = float(shown.where(shown > 0).min()), float(shown.max())
     quantities = {
         "d  Batch sharpness · lr/2": claims.batch(run),
         "e  D(lr)/‖g‖": claims.turn(run),
@@ -106,8 +108,8 @@ def against_loss(panels: list[Panel], run: Run, norms: list[str]) -> None:
             few: Any = {"markersize": 2.5, "alpha": 0.6, "legend": False}
             panel.points(x.values.ravel(), y.values.ravel(), look=LOOKS[norm], **few)
         panel.reference(*((2.0, "turns round") if title[0] == "e" else (1.0, "edge of stability")))
-        panel.set(title=title, xlabel="minibatch loss, below chance", log=True, xscale="log")
-        panel.axes.invert_xaxis()  # training goes to the right
+        ends: Any = {"xscale": "log", "xlim": (1.1 * most, least / 1.1)}  # training goes right
+        panel.set(title=title, xlabel="minibatch loss, below chance", log=True, **ends)
 
 
 def statistics_gap(panel: Panel, run: Run, norms: list[str]) -> None:
