@@ -68,7 +68,8 @@ class Group(NamedTuple):
         the loss. `undetermined`: no gradient at some draws, or not to be measured.
       kappa: |⟨Tθ, g⟩| / (‖Tθ‖‖g‖), the largest over draws and parts; None: not measured.
       change: |L(e^{sT}θ) − L(θ)|, the largest over draws, each part with an s of its own between
-        ±0.7; units of the loss.
+        ±0.7; units of the loss. Exact symmetries are tried together, and those that an ε breaks,
+        so that all of one kind have one change; each is tried alone where the loss does not stay.
       broken_by: empty where the symmetry is exact to rounding. `ε` of a normaliser: κ falls with
         the square of the weights' size. `missing norm`: most weights of this shape at the same
         place in other blocks are scale-invariant. A name, such as `bias`: of a smaller leaf, with
@@ -198,20 +199,21 @@ def audit(
         angle = equilibrium_angle(learning_rate, weight_decay, momentum=momentum, b1=b1) or None
     model = _Model(loss, params, key, batches)
     seen = look(model, max(draws, len(batches)))
-    rows: list[Group] = []
+    scales = scales_of_leaves(model, seen)
+    found: list[_Finding] = []
     for place, (name, leaf) in enumerate(zip(model.names, model.leaves, strict=True)):
         if place not in model.moved:
             note = f"{kind_of(leaf)}, not differentiated" if np.size(leaf) else "empty"
-            rows.append(Group(name, "whole", 0, 1, "no parameter", note=note))
+            found.append(_Finding(Group(name, "whole", 0, 1, "no parameter", note=note)))
             continue
         first = next(other for other in model.moved if model.leaves[other] is leaf)
         tied = f"the same array as {model.names[first]}, moved by itself" * (first != place)
-        own = of_leaf(model, seen, model.moved.index(place))
-        rows += [row._replace(note="; ".join(filter(None, (tied, row.note)))) for row in own]
+        moved = model.moved.index(place)
+        found += [one.noted(tied) for one in of_leaf(model, seen, moved, scales.get(moved, {}))]
     notes: list[str] = []
-    rows += pairs(model, seen, notes) if seen.points else []
+    found += pairs(model, seen, notes) if seen.points else []
     shapes = dict(zip(model.names, map(np.shape, model.leaves), strict=True))
-    rows = mark_missing_norms(rows, shapes)
+    rows = mark_missing_norms(confirm(model, seen, found), shapes)
     for place, row in enumerate(rows):
         if row.kind == "scale-invariant" and learning_rate is not None:
             rate = learning_rate / row.norm**2 if row.norm else None
@@ -394,6 +396,26 @@ def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
         return np.asarray(above / below)
 
 
+def in_place(values: list[np.ndarray]) -> dict[int, np.ndarray]:
+    return {}
+
+
+class _Finding(NamedTuple):
+    """A row, and how to move a point by what the row says that the loss does not depend on."""
+
+    row: Group
+    alter: Callable[[list[np.ndarray]], Mapping[int, np.ndarray]] = in_place
+    first_order: float = 0.0  # ⟨Tθ, g⟩, which an ε leaves
+
+    @property
+    def moves(self) -> bool:
+        return self.alter is not in_place
+
+    def noted(self, note: str) -> "_Finding":
+        notes = filter(None, (note, self.row.note))
+        return self._replace(row=self.row._replace(note="; ".join(notes)))
+
+
 class _State(NamedTuple):
     """Of each part of a cut, `[*counts]`."""
 
@@ -434,26 +456,38 @@ def finest(states: Mapping[Counts, _State]) -> Iterator[tuple[Counts, np.ndarray
             yield counts, np.asarray(new)
 
 
-def of_leaf(model: _Model, seen: _Seen, leaf: int) -> list[Group]:
+def scales_of_leaves(model: _Model, seen: _Seen) -> dict[int, dict[Counts, _State]]:
+    """What the draws say of the scales of each leaf that has a gradient at all of them."""
+    if not seen.points:
+        return {}
+    known = [leaf for leaf in range(len(model.start)) if not seen.silent(leaf, model.zero).any()]
+    scales = {leaf: states(model, seen, leaf, "scale") for leaf in known}
+    alone = {leaf: own for leaf, own in scales.items() if not partner_of(model, seen, leaf)}
+    return scales | excuse_epsilon(model, seen, alone)
+
+
+def of_leaf(
+    model: _Model, seen: _Seen, leaf: int, scales: Mapping[Counts, _State]
+) -> list[_Finding]:
     """The rows of one leaf."""
     start = model.start[leaf]
     unknown = Group(model.name(leaf), "whole", 0, 1, "undetermined")
     if gone := start.size - np.isfinite(start).sum():
-        return [unknown._replace(note=f"{gone} of its {start.size} numbers are not finite")]
+        return [
+            _Finding(unknown._replace(note=f"{gone} of its {start.size} numbers are not finite"))
+        ]
     if not seen.points:
-        return [unknown._replace(note="loss or gradient is not finite at any draw")]
+        return [_Finding(unknown._replace(note="loss or gradient is not finite at any draw"))]
     silent = seen.silent(leaf, model.zero)
     whole = (1,) * start.ndim
     if silent.all():
-        return [without_effect(model, seen, leaf, whole, np.ones(whole, bool))]
-    scales = states(model, seen, leaf, "scale")
-    kappa, norm = float(scales[whole].kappa.item()), float(np.linalg.norm(start))
+        return [without_effect(model, leaf, whole, np.ones(whole, bool))]
+    norm = float(np.linalg.norm(start))
     if silent.any():
+        kappa = float(states(model, seen, leaf, "scale")[whole].kappa.item())
         note = f"no gradient at {silent.sum()} of {len(silent)} draws"
-        return [unknown._replace(kappa=kappa, norm=norm, note=note)]
-    partner = partner_of(model, seen, leaf)
-    scales = scales if partner else excuse_epsilon(model, seen, leaf, scales)
-    rows = []
+        return [_Finding(unknown._replace(kappa=kappa, norm=norm, note=note))]
+    found = []
     for counts, chosen in finest(scales):
         kappa = float(scales[counts].kappa[chosen].max())
         factors = np.exp(spread_out(model.steps(chosen), start.shape))
@@ -462,17 +496,18 @@ def of_leaf(model: _Model, seen: _Seen, leaf: int) -> list[Group]:
             kappa=kappa, norm=float(np.median(norms)), broken_by="ε" * (kappa > model.exact)
         )
         first_order = np.abs(seen.sums[leaf][counts][:, 0][:, chosen]).sum(axis=1).max()
-        rows.append(confirm(model, seen, row, functools.partial(times, leaf, factors), first_order))
-    if not rows:
-        alone = unknown._replace(kind="not scale-invariant", number=1, kappa=kappa, norm=norm)
-        rows = [alone._replace(broken_by=partner)]
+        found.append(_Finding(row, functools.partial(times, leaf, factors), first_order))
+    if not found:
+        kappa = float(scales[whole].kappa.item())
+        row = unknown._replace(kind="not scale-invariant", number=1, kappa=kappa, norm=norm)
+        found = [_Finding(row._replace(broken_by=partner_of(model, seen, leaf)))]
     shifts = states(model, seen, leaf, "shift")
     for counts, chosen in finest(shifts):
         steps = model.sizes[leaf] * spread_out(model.steps(chosen), start.shape)
         row = row_of(model, leaf, counts, chosen, "shift-invariant")
         row = row._replace(kappa=float(shifts[counts].kappa[chosen].max()))
-        rows.append(confirm(model, seen, row, functools.partial(plus, leaf, steps)))
-    return rows + silent_parts(model, seen, leaf)
+        found.append(_Finding(row, functools.partial(plus, leaf, steps)))
+    return found + silent_parts(model, seen, leaf)
 
 
 def partner_of(model: _Model, seen: _Seen, leaf: int) -> str:
@@ -506,7 +541,7 @@ def row_of(model: _Model, leaf: int, counts: Counts, chosen: np.ndarray, kind: K
     return Group(model.name(leaf), parts, int(chosen.sum()), chosen.size, kind)
 
 
-def silent_parts(model: _Model, seen: _Seen, leaf: int) -> list[Group]:
+def silent_parts(model: _Model, seen: _Seen, leaf: int) -> list[_Finding]:
     """At most one row: entries along one axis that have no gradient at any draw."""
     sums, shape = seen.sums[leaf], model.start[leaf].shape
     *_, whole = sums.values()
@@ -518,73 +553,116 @@ def silent_parts(model: _Model, seen: _Seen, leaf: int) -> list[Group]:
     if not any(chosen.any() for chosen in found.values()):
         return []
     counts = max(found, key=lambda counts: found[counts].mean())
-    return [without_effect(model, seen, leaf, counts, found[counts])]
+    return [without_effect(model, leaf, counts, found[counts])]
 
 
-def without_effect(
-    model: _Model, seen: _Seen, leaf: int, counts: Counts, chosen: np.ndarray
-) -> Group:
-    """The row of parts without gradient: the loss stays if others of their size replace them."""
+def without_effect(model: _Model, leaf: int, counts: Counts, chosen: np.ndarray) -> _Finding:
+    """Parts without gradient: the loss stays if others of their size replace them."""
     places = spread_out(chosen, model.start[leaf].shape)
     other = model.draw(leaf, spread=3.0)
     row = row_of(model, leaf, counts, chosen, "no effect")
-    return confirm(model, seen, row, lambda old: {leaf: np.where(places, other, old[leaf])})
+    return _Finding(row, lambda old: {leaf: np.where(places, other, old[leaf])})
 
 
-def confirm(
-    model: _Model,
-    seen: _Seen,
-    row: Group,
-    alter: Callable[[list[np.ndarray]], Mapping[int, np.ndarray]],
-    first_order: float = 0.0,
-) -> Group:
-    """The row with the finite change of the loss; undetermined if that is more than rounding.
+def confirm(model: _Model, seen: _Seen, found: Sequence[_Finding]) -> list[Group]:
+    """The rows with the finite change of the loss; undetermined if that is more than rounding.
 
-    Or more than ten times ⟨Tθ, g⟩, which an ε leaves.
+    Or more than ten times ⟨Tθ, g⟩, which an ε leaves. All exact symmetries are tried together, and
+    so are those that an ε breaks: if the loss stays under all of them, it stays under each. Else
+    each is tried alone.
     """
-    changes, rounding = [], []
-    for point, reach in zip(seen.points, seen.reach, strict=False):
-        loss, _ = model.measure(point.changed(alter(point.values)), point.batch)
-        changes.append(abs(loss - point.loss))
-        rounding.append(model.exact * (abs(point.loss) + reach))
-    change = float(np.max(changes))  # NaN where the loss is
-    row = row._replace(change=change)
-    if change <= max(rounding) + 10 * first_order:
-        return row
-    reason = "no gradient" if row.kind == "no effect" else f"κ says {row.kind}"
-    return row._replace(kind="undetermined", broken_by="", note=f"{reason}, but the loss changes")
+    sizes = [abs(one.loss) + reach for one, reach in zip(seen.points, seen.reach, strict=False)]
+    rounding = model.exact * max(sizes, default=0.0)
+
+    def change(some: Sequence[_Finding]) -> tuple[float, bool]:
+        """The largest change over the points, NaN where the loss is; and whether the loss stays."""
+        changes = []
+        for point in seen.points:
+            values = point.values
+            for one in some:
+                values = point._replace(values=values).changed(one.alter(values))
+            loss, _ = model.measure(values, point.batch)
+            changes.append(abs(loss - point.loss))
+        largest = float(np.max(changes))
+        return largest, bool(largest <= rounding + 10 * sum(one.first_order for one in some))
+
+    rows = [one.row for one in found]
+    for epsilon in (False, True):
+        moving = (i for i, one in enumerate(found) if one.moves)
+        places = [i for i in moving if bool(rows[i].broken_by) == epsilon]
+        together = change([found[i] for i in places]) if places else (0.0, True)
+        for i in places:
+            largest, stays = together if together[1] else change([found[i]])
+            rows[i] = row = rows[i]._replace(change=largest)
+            if not stays:
+                reason = "no gradient" if row.kind == "no effect" else f"κ says {row.kind}"
+                note = f"{reason}, but the loss changes"
+                rows[i] = row._replace(kind="undetermined", broken_by="", note=note)
+    return rows
 
 
 def excuse_epsilon(
-    model: _Model, seen: _Seen, leaf: int, scales: dict[Counts, _State]
-) -> dict[Counts, _State]:
-    r"""The states, where parts pass whose κ is an ε's: it falls with the square of their size.
+    model: _Model, seen: _Seen, scales: Mapping[int, dict[Counts, _State]]
+) -> dict[int, dict[Counts, _State]]:
+    r"""The states of leaves, where parts pass whose κ is an ε's: it falls with their size squared.
 
     An ε in $\sqrt{\sigma^2 + \epsilon}$ leaves $\kappa \propto \epsilon / (c^2 \sigma^2)$ of
     weights c times as large, while ‖θ‖‖g‖ stays. Both are asked for at c = 10 and again at 100.
+    All kernels grow together first, which changes nothing for those before a norm; then each of
+    the others by itself.
     """
-    nearly = {counts: one.fails & (one.kappa <= NEARLY) for counts, one in scales.items()}
-    for place, point in enumerate(seen.points):
-        before = {counts: seen.sums[leaf][counts][place] for counts in nearly}
-        for growth in (GROWTH, GROWTH**2):
-            if not any(some.any() for some in nearly.values()):
-                return scales
-            values = point.changed({leaf: growth * point.values[leaf]})
-            _, gradient = model.measure(values, point.batch)
-            after = sums_of_parts(values[leaf], gradient[leaf])
-            for counts in nearly:
-                product, square, slope, _ = after[counts]
-                old_product, old_square, old_slope, _ = before[counts]
-                old, new = np.sqrt(old_square * old_slope), np.sqrt(square * slope)
-                least = np.maximum(ratio(np.abs(old_product), old) / FALL, model.exact)
-                grown = ratio(new, old)
-                stays = (grown > 1 / 3) & (grown < 3)
-                nearly[counts] = nearly[counts] & stays & (ratio(np.abs(product), new) <= least)
-            before = after
-    return {
-        counts: one._replace(passes=one.passes | nearly[counts], fails=one.fails & ~nearly[counts])
-        for counts, one in scales.items()
+    nearly = {
+        leaf: {counts: one.fails & (one.kappa <= NEARLY) for counts, one in own.items()}
+        for leaf, own in scales.items()
     }
+    some = [leaf for leaf, own in nearly.items() if any(parts.any() for parts in own.values())]
+    kernels = {leaf: nearly[leaf] for leaf in some if model.described[leaf].kind == "kernel"}
+    excused = by_an_epsilon(model, seen, kernels)
+    for leaf in some:
+        *_, whole = nearly[leaf]
+        if leaf not in excused or (nearly[leaf][whole] & ~excused[leaf][whole]).any():
+            excused |= by_an_epsilon(model, seen, {leaf: nearly[leaf]})
+    return {
+        leaf: {
+            counts: one._replace(
+                passes=one.passes | parts[counts], fails=one.fails & ~parts[counts]
+            )
+            for counts, one in scales[leaf].items()
+        }
+        if (parts := excused.get(leaf))
+        else own
+        for leaf, own in scales.items()
+    }
+
+
+def by_an_epsilon(
+    model: _Model, seen: _Seen, nearly: Mapping[int, dict[Counts, np.ndarray]]
+) -> dict[int, dict[Counts, np.ndarray]]:
+    """Which of some parts of leaves have the κ of an ε, when these leaves grow together."""
+    left = {leaf: dict(own) for leaf, own in nearly.items()}
+    for place, point in enumerate(seen.points):
+        before = {leaf: {cut: seen.sums[leaf][cut][place] for cut in left[leaf]} for leaf in left}
+        for growth in (GROWTH, GROWTH**2):
+            if not any(parts.any() for own in left.values() for parts in own.values()):
+                return left
+            values = point.changed({leaf: growth * point.values[leaf] for leaf in left})
+            _, gradient = model.measure(values, point.batch)
+            for leaf, own in left.items():
+                after = sums_of_parts(values[leaf], gradient[leaf])
+                for counts in own:
+                    own[counts] = own[counts] & falls(before[leaf][counts], after[counts], model)
+                before[leaf] = after
+    return left
+
+
+def falls(before: np.ndarray, after: np.ndarray, model: _Model) -> np.ndarray:
+    """Of parts, whether κ fell as an ε's does while ‖θ‖‖g‖ stayed; from their sums."""
+    old_product, old_square, old_slope, _ = before
+    product, square, slope, _ = after
+    old, new = np.sqrt(old_square * old_slope), np.sqrt(square * slope)
+    least = np.maximum(ratio(np.abs(old_product), old) / FALL, model.exact)
+    grown = ratio(new, old)
+    return np.asarray((grown > 1 / 3) & (grown < 3) & (ratio(np.abs(product), new) <= least))
 
 
 class _Member(NamedTuple):
@@ -595,7 +673,7 @@ class _Member(NamedTuple):
     power: int
 
 
-def pairs(model: _Model, seen: _Seen, notes: list[str]) -> list[Group]:
+def pairs(model: _Model, seen: _Seen, notes: list[str]) -> list[_Finding]:
     r"""The rows of rescalings of parts of several leaves that share an index i.
 
     $\sum_m c_m \langle\theta_{m,i}, g_{m,i}\rangle = 0$ for all i at all draws: c is in the null
@@ -609,19 +687,19 @@ def pairs(model: _Model, seen: _Seen, notes: list[str]) -> list[Group]:
             moving = np.abs(own[:, 0]) > model.exact * np.sqrt(own[:, 1] * own[:, 2])
             if unblocked and math.prod(counts) > 1 and moving.any():
                 columns[math.prod(counts)].append((leaf, counts))
-    found: list[list[_Member]] = []
-    rows: list[Group] = []
+    told: list[list[_Member]] = []
+    found: list[_Finding] = []
     for length, members in sorted(columns.items(), reverse=True):
         enough = math.ceil(ROWS * len(members) / length)
         if len(members) > 1 and len(seen.reach) < enough:
             notes.append(f"rescalings along axes of length {length}: draws={enough} finds them")
         elif len(members) > 1:
             for generator in null_space(model, seen, members):
-                row = of_pair(model, seen, generator)
-                if row and not any(follows(generator, finer) for finer in found):
-                    found.append(generator)
-                    rows.append(row)
-    return rows
+                one = of_pair(model, seen, generator)
+                if one and not any(follows(generator, finer) for finer in told):
+                    told.append(generator)
+                    found.append(one)
+    return found
 
 
 def null_space(
@@ -668,7 +746,7 @@ def follows(generator: Sequence[_Member], finer: Sequence[_Member]) -> bool:
     )
 
 
-def of_pair(model: _Model, seen: _Seen, generator: Sequence[_Member]) -> Group | None:
+def of_pair(model: _Model, seen: _Seen, generator: Sequence[_Member]) -> _Finding | None:
     """The row of a rescaling; None if κ is not 0."""
     own = [seen.sums[m.leaf][m.counts].reshape(len(seen.reach), 4, -1) for m in generator]
     powers = np.array([m.power for m in generator])
@@ -699,7 +777,7 @@ def of_pair(model: _Model, seen: _Seen, generator: Sequence[_Member]) -> Group |
 
     name = " ↔ ".join(filter(None, (side(1), side(-1))))
     row = Group(name, "", int(passes.sum()), passes.size, "rescaling")
-    return confirm(model, seen, row._replace(kappa=float(kappa.max())), alter)
+    return _Finding(row._replace(kappa=float(kappa.max())), alter)
 
 
 def label(counts: Counts, shape: tuple[int, ...], parameter: Parameter) -> str:
