@@ -76,9 +76,9 @@ LOOKS = Looks(
     unitize=Look("#2A9682", (0, (7, 2)), "P", "////", "Unitization"),
     weight_standard=Look("#9A9473", (0, (1, 1)), "X", "....", "weight standardisation"),
     weight_norm=Look("#E06D68", "-.", "h", "xxxx", "weight normalisation"),
-    dyt=Look("#3B8132", (0, (5, 1)), "*", "xx", "DyT"),
-    derf=Look("#C2418B", (0, (3, 1, 1, 1)), ">", "++", "Derf"),
-    skipinit=Look("#7A5C3A", "-.", "p", "--", "SkipInit"),
+    dyt=Look("#182E17", (0, (5, 1)), "*", "xx", "DyT"),
+    derf=Look("#8E201A", (0, (3, 1, 1, 1)), ">", "++", "Derf"),
+    skipinit=Look("#290700", "-.", "p", "--", "SkipInit"),
 )
 PLAIN = Look("#000000", "-", "o", "", "")  # of a series that is no arm's
 PUBLISHED = "published"  # in the names of series
