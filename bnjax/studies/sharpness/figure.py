@@ -74,7 +74,8 @@ def sharpness(run: Run, _: Published) -> Drawing:
     draw.training(training, run)
     training.set(title="i  Training loss", xlabel=STEP)
     losses = run["train_loss"].sel(norm=alive)
-    training.set(ylim=(0.5 * float(losses.min()), 2 * float(losses.max())))  # none that diverges
+    low, high = float(losses.where(losses > 0).min()), float(losses.max())
+    training.set(ylim=(0.5 * low, 2 * high))  # none that diverges
     drawing.legend([edges[1], gap], ncols=6)
     return drawing
 
@@ -103,13 +104,17 @@ def against_loss(panels: list[Panel], run: Run, norms: list[str]) -> None:
         "f  Largest β · lr/2": largest_smoothness(run) * run.options["lr"] / 2,
     }
     for panel, (title, values) in zip(panels, quantities.items(), strict=True):
+        panel.set(title=title, xlabel="minibatch loss, below chance")
+        if not least > 0:  # also where there is none
+            panel.note("no loss between 0 and chance")
+            continue
         for norm in norms:
             x, y = (one.sel(norm=norm).transpose("seed", "probe_step") for one in (losses, values))
             few: Any = {"markersize": 2.5, "alpha": 0.6, "legend": False}
             panel.points(x.values.ravel(), y.values.ravel(), look=LOOKS[norm], **few)
         panel.reference(*((2.0, "turns round") if title[0] == "e" else (1.0, "edge of stability")))
         ends: Any = {"xscale": "log", "xlim": (1.1 * most, least / 1.1)}  # training goes right
-        panel.set(title=title, xlabel="minibatch loss, below chance", log=True, **ends)
+        panel.set(log=True, **ends)
 
 
 def statistics_gap(panel: Panel, run: Run, norms: list[str]) -> None:
