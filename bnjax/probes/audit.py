@@ -619,8 +619,14 @@ def excuse_epsilon(
     kernels = {leaf: nearly[leaf] for leaf in some if model.described[leaf].kind == "kernel"}
     excused = by_an_epsilon(model, seen, kernels)
     for leaf in some:
-        *_, whole = nearly[leaf]
-        if leaf not in excused or (nearly[leaf][whole] & ~excused[leaf][whole]).any():
+        own, *_, whole = excused.get(leaf, {}), *nearly[leaf]
+        # Also if some parts of a cut are excused and others are not.
+        missed = (
+            (parts & ~own[cut]).any()
+            for cut, parts in nearly[leaf].items()
+            if own and (cut == whole or own[cut].any())
+        )
+        if not own or any(missed):
             excused |= by_an_epsilon(model, seen, {leaf: nearly[leaf]})
     return {
         leaf: {
